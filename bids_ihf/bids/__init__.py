@@ -1,0 +1,1 @@
+"""BIDS in and out: what a dataset holds, and how its derivatives are named and written."""

@@ -1,0 +1,117 @@
+"""The input checked with the BIDS validator, only as far as the chosen participants go."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bids_ihf.errors import InvalidBIDS
+
+LOGGER = logging.getLogger(__name__)
+
+_BINARY = "bids-validator-deno"
+_SHOWN = 5
+
+
+def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
+    """Validate the root files and the folders of some participants.
+
+    The validator reads every file of what it is given, so it is given a temporary folder of links.
+    Image headers are left to the reader of images, which refuses one file by name and not the
+    whole dataset.  Where the validator is missing or fails by itself, a warning is logged.
+
+    Raises
+    ------
+    InvalidBIDS
+        With the first few errors and how to skip the validation.
+    """
+    binary = find_validator()
+    if binary is None:
+        LOGGER.warning(
+            "%s is not installed: the input is NOT validated; install it with pip.", _BINARY
+        )
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix="bids-ihf-validate-") as scratch:
+            tree = Path(scratch) / "dataset"
+            _link_subset(bids_dir.absolute(), subjects, tree)
+            issues = _run(binary, tree, Path(scratch))
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        LOGGER.warning("%s failed (%s): the input is NOT validated.", _BINARY, error)
+        return
+    errors = _relevant(issues)
+    if errors:
+        raise InvalidBIDS(_message(bids_dir, errors))
+
+
+def find_validator() -> str | None:
+    """Path of the validator: beside this Python (a virtual environment), or on the PATH."""
+    beside = Path(sys.executable).parent / _BINARY
+    return str(beside) if beside.is_file() else shutil.which(_BINARY)
+
+
+def _link_subset(bids_dir: Path, subjects: Iterable[str], tree: Path) -> None:
+    tree.mkdir()
+    chosen = {f"sub-{label.removeprefix('sub-')}" for label in subjects}
+    for entry in bids_dir.iterdir():
+        hidden = entry.name.startswith(".") and entry.name != ".bidsignore"
+        if entry.name in chosen or (not hidden and not entry.is_dir()):
+            (tree / entry.name).symlink_to(entry)
+
+
+def _run(binary: str, tree: Path, scratch: Path) -> Sequence[dict[str, Any]]:
+    """Return the errors that the validator finds."""
+    report = scratch / "report.json"
+    # Deno keeps its cache under HOME, which may be missing or read-only.
+    environment = {**os.environ, "DENO_DIR": str(scratch / "deno"), "NO_COLOR": "1"}
+    options = ["--format", "json", "--ignoreWarnings", "--ignoreNiftiHeaders"]
+    result = subprocess.run(  # noqa: S603 - our own binary, no shell
+        [binary, str(tree), *options, "--outfile", str(report)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
+    if not report.is_file():
+        raise OSError(f"exit code {result.returncode}: {result.stderr.strip()[-300:]}")
+    issues = json.loads(report.read_text(encoding="utf-8"))["issues"]["issues"]
+    return [issue for issue in issues if issue.get("severity") == "error"]
+
+
+def _relevant(issues: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop what comes from unfetched files and from looking at some participants only."""
+    dangling = any(issue["code"] == "SYMLINK_BROKEN" for issue in issues)
+    if dangling:
+        LOGGER.warning("Some files are links without content (not fetched); see below.")
+
+    def counts(issue: dict[str, Any]) -> bool:
+        if issue["code"] == "SYMLINK_BROKEN":
+            return False
+        if issue["code"] == "SIDECAR_WITHOUT_DATAFILE":
+            # A root sidecar may belong to a participant that was not chosen.
+            return not dangling and str(issue.get("location", "")).count("/") > 1
+        return True
+
+    return [issue for issue in issues if counts(issue)]
+
+
+def _message(bids_dir: Path, errors: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        " ".join(str(issue[key]) for key in ("location", "code", "subCode") if issue.get(key))
+        for issue in errors[:_SHOWN]
+    ]
+    more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+    return (
+        f"{bids_dir} is not valid BIDS ({'; '.join(lines)}{more}): "
+        "mend it, or go on at your own risk with --skip-bids-validation."
+    )

@@ -1,0 +1,121 @@
+"""Writing that is all or nothing: no reader, rerun or parallel task sees half a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bids_ihf.errors import CannotCreate
+
+# File systems without hard links (FAT, some network and FUSE mounts) answer os.link with these.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file, or replace it, in one step; missing folders are made.
+
+    Raises
+    ------
+    CannotCreate
+        The disk is full, or the place is not writable; nothing partial is left.
+    """
+    with _refusing(path), _temporary(path, data) as temporary:
+        os.replace(temporary, path)
+
+
+def write_once(path: Path, data: bytes) -> bool:
+    """Write a file unless it is there; of many callers at once exactly one writes.
+
+    Returns
+    -------
+    bool
+        True if this call wrote it.
+
+    Raises
+    ------
+    CannotCreate
+        The disk is full, or the place is not writable; nothing partial is left.
+    """
+    with _refusing(path):
+        if os.path.lexists(path):
+            return False
+        with _temporary(path, data) as temporary:
+            return _link(temporary, path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there.
+
+    Raises
+    ------
+    CannotCreate
+        It cannot be deleted.
+    """
+    with _refusing(path):
+        path.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    CannotCreate
+        It cannot be made.
+    """
+    with _refusing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _temporary(path: Path, data: bytes) -> Iterator[Path]:
+    """Give a complete file in the folder of `path`, gone afterwards unless it was renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Short, so that a long name does not get too long; hidden, so that validators pass it over.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        # Mode 0666 here and not mkstemp's 0600: the umask then decides who may read the output.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            # Quotas and full network disks show only here; a rename must not come before the data.
+            os.fsync(handle)
+        yield temporary
+    finally:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(path):
+            return False
+        os.replace(temporary, path)
+    return True
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn a failure of the file system into one sentence that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        advice = (
+            "free some space"
+            if error.errno in _FULL
+            else "check the permissions of the folder or choose another output folder"
+        )
+        raise CannotCreate(f"{path} cannot be written ({reason}): {advice}.") from error

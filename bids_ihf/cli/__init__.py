@@ -1,0 +1,1 @@
+"""Command lines: the BIDS App ``ihf-harmony`` and the ``ihf`` toolbox."""

@@ -1,0 +1,30 @@
+"""``ihf-harmony BIDS_DIR OUT_DIR {participant,group}``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from bids_ihf.cli.options import parse
+from bids_ihf.errors import HarmonyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the BIDS App and leave with its exit code."""
+    config = parse(arguments)
+    try:
+        from bids_ihf.cli.run import run
+
+        code = run(config)
+    except HarmonyError as error:
+        sys.stderr.write(f"ihf-harmony: error: {error}\n")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("ihf-harmony: interrupted\n")
+        code = INTERRUPTED
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Subcommands of ``ihf``, one module each: ``add_arguments(parser)`` and ``run(arguments)``."""

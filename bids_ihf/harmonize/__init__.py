@@ -1,0 +1,1 @@
+"""One image through the network and back to its own grid."""

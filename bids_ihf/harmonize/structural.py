@@ -1,0 +1,226 @@
+"""Harmonize one T1w or T2w scan.
+
+The harmonized image is the sum of two parts on the native grid: the intensity curve that matches the
+scan's histogram to the target's, evaluated at the original voxels, and the network's change on top of
+it, brought back from the network's grid by one interpolation.  The original voxels are never
+resampled.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from attrs import frozen
+from scipy import ndimage
+
+from bids_ihf.errors import BadData, TryAgain
+from bids_ihf.targets.gridding import (
+    ZOOM,
+    OnGrid,
+    embeddings_by_position,
+    histograms_by_position,
+    network_units,
+    to_network_grid,
+)
+from bids_ihf.targets.profile import Profile, centre_of
+from bids_ihf.volume.grid import Grid, resample
+from bids_ihf.volume.slices import slice_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.model.checkpoint import Harmonizer
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.volume.intensity import IntensityCurve
+
+LOGGER = logging.getLogger(__name__)
+
+HEAD_FEATHER = 1.5
+"""Width (voxels) over which the change fades from the head into the air around it."""
+
+
+@frozen(eq=False)
+class Harmonized:
+    """Result on the native grid, float32, and how it came about.
+
+    ``change`` is harmonized minus original.  ``scaling`` says how units were mapped.  Distances are
+    root-mean-square differences of encoder statistics to the target's, before and after.
+    """
+
+    image: NDArray[np.float32]
+    change: NDArray[np.float32]
+    scaling: dict[str, float]
+    round_trip_error: float
+    distance_before: float
+    distance_after: float
+
+
+def harmonize(
+    prepared: Prepared,
+    profile: Profile,
+    model: Harmonizer,
+    *,
+    batch_size: int = 8,
+    progress: Callable[[float], None] | None = None,
+) -> Harmonized:
+    """Bring a scan to a target profile; ``progress`` is told the share of slices done.
+
+    Raises
+    ------
+    BadData
+        The brain holds too little signal to find a scale.
+    TryAgain
+        The device ran out of memory even one slice at a time.
+    """
+    try:
+        on_grid = to_network_grid(prepared)
+        positions, histograms = histograms_by_position(
+            network_units(on_grid.scale.normalize(on_grid.data)), on_grid
+        )
+        curve = profile.curve_from(positions, histograms)
+    except ValueError as error:
+        raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
+    matched = network_units(curve(on_grid.scale.normalize(on_grid.data)))
+    known, source = embeddings_by_position(matched, on_grid, positions, model)
+    own = Profile(known, np.zeros((len(known), 1)), source, profile.scale)
+    result = _network(matched, on_grid, own, profile, model, batch_size, progress)
+    residual = (result - matched) * feather(on_grid.mask)
+    image = _compose(prepared, on_grid, curve, profile, residual)
+    return _summarize(prepared, on_grid, profile, model, image, own, matched + residual)
+
+
+def _network(
+    matched: NDArray[np.float32],
+    on_grid: OnGrid,
+    own: Profile,
+    profile: Profile,
+    model: Harmonizer,
+    batch_size: int,
+    progress: Callable[[float], None] | None,
+) -> NDArray[np.float32]:
+    """All slices with brain through the network; the others as they are."""
+    result = matched.copy()
+    indices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
+    target_z, source_z = profile.embeddings_at(on_grid.z), own.embeddings_at(on_grid.z)
+    start, size = 0, batch_size
+    while start < len(indices):
+        batch = indices[start : start + size]
+        arrays = (
+            slice_stack(matched, batch),
+            np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, batch], 2, 0)[:, None]),
+            target_z[batch],
+            source_z[batch],
+        )
+        try:
+            with torch.inference_mode():
+                out = model.network(*(torch.from_numpy(a).to(model.device) for a in arrays))
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise TryAgain(
+                    "The device is out of memory; free it, or use --device cpu."
+                ) from error
+            size = max(1, size // 2)
+            LOGGER.warning("Out of device memory: going on with batches of %d slices.", size)
+            torch.cuda.empty_cache()
+            continue
+        result[:, :, batch] = np.moveaxis(out[:, 1].cpu().numpy(), 0, 2)
+        start += len(batch)
+        if progress is not None:
+            progress(start / len(indices))
+    return result
+
+
+def _gain(on_grid: OnGrid, profile: Profile) -> float:
+    """Factor for the air: the power of ten between the units of scan and target.
+
+    Air keeps its numbers when the units are alike, and is not left a thousand times brighter than the
+    head when they are not.
+    """
+    return float(10.0 ** np.round(np.log10(profile.scale.high / on_grid.scale.high)))
+
+
+def _compose(
+    prepared: Prepared,
+    on_grid: OnGrid,
+    curve: IntensityCurve,
+    profile: Profile,
+    residual: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Curve at the original voxels plus the network's change, in the target's units, air left alone."""
+    original = prepared.volume.data
+    matched = curve(on_grid.scale.normalize(original / prepared.bias))
+    matched += from_network_grid(residual, on_grid.grid, prepared)
+    weight = head_weight(prepared)
+    air = original * np.float32(_gain(on_grid, profile))
+    return (weight * profile.scale.restore(matched) + (1 - weight) * air).astype(np.float32)
+
+
+def from_network_grid(
+    data: NDArray[np.float32], grid: Grid, prepared: Prepared
+) -> NDArray[np.float32]:
+    """An array on the network's grid at the native voxels, by one linear interpolation; 0 outside."""
+    native = Grid(shape=prepared.mask.shape, affine=prepared.volume.affine)
+    return resample(data, grid, native, target_to_source=prepared.to_template, order=1)
+
+
+def feather(mask: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32]:
+    """A weight that is 1 in the brain and falls smoothly to 0 within about four widths (mm) of it."""
+    grown = ndimage.binary_dilation(mask > 0.5, iterations=max(1, round(2 * width / ZOOM)))
+    smooth = ndimage.gaussian_filter(grown.astype(np.float32), width / ZOOM)
+    return np.where(mask > 0.5, np.float32(1), smooth.astype(np.float32))
+
+
+def head_weight(prepared: Prepared) -> NDArray[np.float32]:
+    """1 in the head, 0 in the air, smooth between; exact zeros (stripped, defaced) always get 0."""
+    from bids_ihf.spatial.mask import head_mask, is_stripped
+
+    original = prepared.volume.data
+    signal = (original != 0).astype(np.float32)
+    if is_stripped(original):
+        return signal
+    head = head_mask(original, prepared.volume.affine) | prepared.mask
+    grown = ndimage.binary_dilation(head, iterations=2)
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(grown.astype(np.float32), HEAD_FEATHER)
+    weight = np.where(head, np.float32(1), smooth)
+    return np.where(weight > 0.01, weight, np.float32(0)) * signal
+
+
+def _distance(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.mean((ours - theirs) ** 2)))
+
+
+def _summarize(
+    prepared: Prepared,
+    on_grid: OnGrid,
+    profile: Profile,
+    model: Harmonizer,
+    image: NDArray[np.float32],
+    own: Profile,
+    after: NDArray[np.float32],
+) -> Harmonized:
+    original = prepared.volume.data
+    change = image - original
+    plain = network_units(on_grid.scale.normalize(on_grid.data))
+    _, raw = embeddings_by_position(plain, on_grid, own.positions, model)
+    _, final = embeddings_by_position(network_units(after), on_grid, own.positions, model)
+    wanted = profile.embeddings_at(centre_of(own.positions))
+    peak = float(np.abs(original).max())
+    return Harmonized(
+        image=image,
+        change=change,
+        scaling={
+            "SourceLow": on_grid.scale.low,
+            "SourceHigh": on_grid.scale.high,
+            "TargetLow": profile.scale.low,
+            "TargetHigh": profile.scale.high,
+            "AirGain": _gain(on_grid, profile),
+        },
+        round_trip_error=float(np.abs((image - change) - original).max()) / peak,
+        distance_before=_distance(raw, wanted),
+        distance_after=_distance(final, wanted),
+    )

@@ -1,0 +1,1 @@
+"""The network: squeeze, invertible hierarchy flow, artefact-aware normalization, encoder, checkpoints."""

@@ -1,0 +1,171 @@
+"""Weights on disk: one safetensors file each for encoder and network, checked when loaded.
+
+The header holds the architecture, a sha256 over the tensors, the sha256 of the encoder a network
+was trained with, and the record of its training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+from attrs import frozen
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from bids_ihf.errors import BadData
+from bids_ihf.model.encoder import Encoder
+from bids_ihf.model.network import Architecture, IHFNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+ENCODER_FORMAT = "ihf-harmony encoder 1"
+NETWORK_FORMAT = "ihf-harmony network 1"
+HEADER = "ihf-harmony"
+REMEDY = "reinstall the package or name another file"
+
+
+@frozen
+class Harmonizer:
+    """A network with its encoder, ready for inference on ``device``."""
+
+    encoder: Encoder
+    network: IHFNetwork
+    name: str
+    hash: str
+    encoder_hash: str
+    record: dict[str, Any]
+    device: torch.device
+
+
+def shipped(name: str) -> Path:
+    """Path of a file in the package's ``data`` folder."""
+    return Path(str(resources.files("bids_ihf") / "data" / name))
+
+
+def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, types, shapes and bytes of all tensors, independent of their order."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        tensor = tensors[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+    """Tensors and a JSON header to the bytes of a safetensors file; adds the tensors' sha256."""
+    full = {**header, "sha256": tensor_hash(tensors)}
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    # One entry, since safetensors writes several in no fixed order and files are to be reproducible.
+    return save(plain, {HEADER: json.dumps(full, sort_keys=True)})
+
+
+def unpack(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file made by :func:`pack`.
+
+    Raises
+    ------
+    BadData
+        The file is missing, no safetensors file, of another format, or its tensors were altered.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadData(f"{path}: not a readable safetensors file ({error}); {REMEDY}.") from error
+    if header.get("format") != expected:
+        found = header.get("format", "no format")
+        raise BadData(f"{path}: holds '{found}' where '{expected}' is needed; {REMEDY}.")
+    if header.get("sha256") != tensor_hash(tensors):
+        raise BadData(f"{path}: its sha256 does not match its content; {REMEDY}.")
+    return tensors, header
+
+
+def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
+    """An encoder in half precision, with its training record."""
+    tensors = {key: value.half() for key, value in encoder.state_dict().items()}
+    return pack(tensors, {"format": ENCODER_FORMAT, "width": encoder.width, "training": record})
+
+
+def pack_network(
+    network: IHFNetwork, encoder_hash: str, name: str, record: Mapping[str, Any]
+) -> bytes:
+    """A network in single precision, with its architecture, its encoder's hash and training record."""
+    header = {
+        "format": NETWORK_FORMAT,
+        "name": name,
+        "architecture": attrs.asdict(network.architecture),
+        "encoder": encoder_hash,
+        "training": record,
+    }
+    return pack(network.state_dict(), header)
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise BadData(
+            f"{path}: its tensors do not fit its header ({reason}); {REMEDY}."
+        ) from error
+    module.eval().requires_grad_(requires_grad=False)
+
+
+def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
+    """The encoder in ``path`` (the shipped one by default) and its hash."""
+    path = path or shipped("encoder.safetensors")
+    tensors, header = unpack(path, ENCODER_FORMAT)
+    encoder = Encoder(width=int(header["width"]))
+    _fill(encoder, tensors, path)
+    return encoder, str(header["sha256"])
+
+
+def _architecture(header: Mapping[str, Any], path: Path) -> Architecture:
+    try:
+        fields = dict(header["architecture"])
+        fields |= {key: tuple(fields[key]) for key in ("splits", "hidden")}
+        return Architecture(**fields)
+    except (KeyError, TypeError) as error:
+        raise BadData(f"{path}: its header names no usable architecture; {REMEDY}.") from error
+
+
+def load_model(
+    path: Path | None = None, device: str = "cpu", *, encoder_path: Path | None = None
+) -> Harmonizer:
+    """Load network and encoder (the shipped ones by default) and check that they belong together.
+
+    Raises
+    ------
+    BadData
+        A file is unreadable, altered, or the network was trained with another encoder.
+    """
+    path = path or shipped("network.safetensors")
+    encoder, encoder_hash = load_encoder(encoder_path)
+    tensors, header = unpack(path, NETWORK_FORMAT)
+    if header.get("encoder") != encoder_hash:
+        raise BadData(
+            f"{path}: was trained with another encoder; name the encoder that belongs to it."
+        )
+    network = IHFNetwork(_architecture(header, path))
+    _fill(network, tensors, path)
+    where = torch.device(device)
+    return Harmonizer(
+        encoder=encoder.to(where),
+        network=network.to(where),
+        name=str(header.get("name", path.stem)),
+        hash=str(header["sha256"]),
+        encoder_hash=encoder_hash,
+        record=dict(header.get("training", {})),
+        device=where,
+    )

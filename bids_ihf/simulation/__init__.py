@@ -1,0 +1,1 @@
+"""Simulated people and scanners: the source of pairs for training, testing and the demo."""

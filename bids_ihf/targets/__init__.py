@@ -1,0 +1,1 @@
+"""Target profiles: what a scanner looks like, by modality and slice position."""

@@ -1,0 +1,96 @@
+"""Make targets from scans, and find the one that ``--target`` names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_ihf.errors import BadData, UsageError
+from bids_ihf.targets.gridding import profile_of, to_network_grid
+from bids_ihf.targets.profile import merge
+from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bids_ihf.model.checkpoint import Harmonizer
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.profile import Profile
+
+SUFFIXES = ("T1w", "T2w")
+
+
+def modality_of(path: Path) -> str:
+    """T1w or T2w where a BIDS-like file name says so, else ``any``."""
+    stem = path.name.split(".")[0]
+    return next(
+        (suffix for suffix in SUFFIXES if stem.endswith(f"_{suffix}") or stem == suffix), ANY
+    )
+
+
+def build_target(
+    scans: Iterable[tuple[str, Prepared]],
+    name: str,
+    model: Harmonizer,
+    record: Mapping[str, Any] | None = None,
+) -> Target:
+    """A target from prepared scans, each with its modality; scans of one modality are averaged.
+
+    Raises
+    ------
+    UsageError
+        There is no scan.
+    BadData
+        A scan holds too little signal.
+    """
+    found: dict[str, list[Profile]] = defaultdict(list)
+    for modality, prepared in scans:
+        try:
+            found[modality].append(profile_of(to_network_grid(prepared), model))
+        except ValueError as error:
+            path = prepared.volume.path
+            raise BadData(f"{path}: {error}; check the image and its mask.") from error
+    if not found:
+        raise UsageError("A target needs at least one reference image; name one.")
+    counts = {f"{modality}_scans": len(profiles) for modality, profiles in found.items()}
+    profiles = {modality: merge(each) for modality, each in found.items()}
+    target = Target(name, model.encoder_hash, profiles, {**counts, **(record or {})})
+    return with_hash(target)
+
+
+def with_hash(target: Target) -> Target:
+    """The target as it reads back from its file: rounded alike, with its hash."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "target.safetensors"
+        path.write_bytes(pack_target(target))
+        return read_target(path)
+
+
+def reference_target(path: Path, model: Harmonizer, *, preprocessed: bool = False) -> Target:
+    """A target from one NIfTI image of the target scanner, prepared as the images to harmonize are."""
+    from bids_ihf.spatial.prepare import prepare
+
+    modality = modality_of(path)
+    prepared = prepare(path, modality=modality, preprocessed=preprocessed)
+    return build_target([(modality, prepared)], path.name, model)
+
+
+def load_target(spec: str, model: Harmonizer, *, preprocessed: bool = False) -> Target:
+    """The target that a vendor's name, a target file or a NIfTI image stands for.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name is known.
+    BadData
+        The file cannot be used, or was built with another encoder.
+    """
+    path = Path(spec)
+    if spec.endswith((".nii", ".nii.gz")):
+        return reference_target(path, model, preprocessed=preprocessed)
+    target = read_target(path if path.is_file() else builtin_path(spec))
+    target.require_encoder(model.encoder_hash)
+    return target

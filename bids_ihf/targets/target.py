@@ -1,0 +1,143 @@
+"""Targets on disk: a named set of profiles, one for each modality, in one safetensors file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import field, frozen
+
+from bids_ihf.errors import BadData, UsageError
+from bids_ihf.targets.profile import Profile
+from bids_ihf.volume.intensity import LEVELS, Scale
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FORMAT = "ihf-harmony target 1"
+VENDORS = ("Siemens", "GE", "Philips")
+ANY = "any"
+"""Modality of a reference image whose name does not tell it; serves every modality."""
+
+
+@frozen(eq=False)
+class Target:
+    """What images are harmonized to.  ``encoder`` is the hash of the encoder behind the embeddings."""
+
+    name: str
+    encoder: str
+    profiles: Mapping[str, Profile]
+    record: Mapping[str, Any] = field(factory=dict)
+    hash: str = ""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Suffixes (T1w, T2w, ...) this target has a profile for."""
+        return tuple(sorted(self.profiles))
+
+    def profile(self, modality: str) -> Profile:
+        """The profile of a modality.
+
+        Raises
+        ------
+        BadData
+            The target has none.
+        """
+        found = self.profiles.get(modality, self.profiles.get(ANY))
+        if found is None:
+            raise BadData(
+                f"{self.name}: this target has no {modality} profile (it has "
+                f"{', '.join(self.modalities)}); name a target built from {modality} images."
+            )
+        return found
+
+    def require_encoder(self, encoder_hash: str) -> None:
+        """Raise BadData unless the profiles come from the encoder with this hash."""
+        if self.encoder != encoder_hash:
+            raise BadData(
+                f"{self.name}: this target was built with another encoder than the one in use; "
+                "build it again with 'ihf target build'."
+            )
+
+
+def pack_target(target: Target) -> bytes:
+    """A target as the bytes of a safetensors file."""
+    import torch
+
+    from bids_ihf.model.checkpoint import pack
+
+    tensors = {}
+    for modality, profile in target.profiles.items():
+        scale = np.array([profile.scale.low, profile.scale.high])
+        tensors[f"{modality}.positions"] = torch.from_numpy(profile.positions)
+        tensors[f"{modality}.histograms"] = torch.from_numpy(profile.histograms).float()
+        tensors[f"{modality}.embeddings"] = torch.from_numpy(profile.embeddings).half()
+        tensors[f"{modality}.scale"] = torch.from_numpy(scale)
+    header = {
+        "format": FORMAT,
+        "name": target.name,
+        "encoder": target.encoder,
+        "record": dict(target.record),
+    }
+    return pack(tensors, header)
+
+
+def read_target(path: Path) -> Target:
+    """Read a target file.
+
+    Raises
+    ------
+    BadData
+        The file is unreadable, altered, of another format, or lacks a part.
+    """
+    from bids_ihf.model.checkpoint import unpack
+
+    tensors, header = unpack(path, FORMAT)
+    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+    profiles = {}
+    for modality in {key.split(".")[0] for key in arrays}:
+        try:
+            low, high = (float(value) for value in arrays[f"{modality}.scale"])
+            profile = Profile(
+                positions=arrays[f"{modality}.positions"],
+                histograms=arrays[f"{modality}.histograms"].astype(np.float64),
+                embeddings=arrays[f"{modality}.embeddings"].astype(np.float32),
+                scale=Scale(low, high),
+            )
+        except (KeyError, ValueError) as error:
+            raise BadData(
+                f"{path}: a part of its {modality} profile is missing; build it again."
+            ) from error
+        lengths = {len(profile.positions), len(profile.histograms), len(profile.embeddings)}
+        if len(lengths) != 1 or profile.histograms.shape[1] != LEVELS or not high > low:
+            raise BadData(
+                f"{path}: the parts of its {modality} profile do not fit; build it again."
+            )
+        profiles[modality] = profile
+    return Target(
+        name=str(header.get("name", path.stem)),
+        encoder=str(header.get("encoder")),
+        profiles=profiles,
+        record=header.get("record", {}),
+        hash=str(header["sha256"]),
+    )
+
+
+def builtin_path(vendor: str) -> Path:
+    """File of a built-in vendor target, named in any case.
+
+    Raises
+    ------
+    UsageError
+        No such vendor.
+    """
+    from bids_ihf.model.checkpoint import shipped
+
+    by_name = {name.lower(): name for name in VENDORS}
+    if vendor.lower() not in by_name:
+        raise UsageError(
+            f"--target {vendor}: neither a built-in vendor ({', '.join(VENDORS)}) nor an existing "
+            "target file or NIfTI image; check the name."
+        )
+    return shipped(f"target-{vendor.lower()}.safetensors")

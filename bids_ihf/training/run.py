@@ -1,0 +1,167 @@
+"""``ihf train``: pool, encoder, network, targets, each written where the configuration says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import torch
+
+from bids_ihf import __version__
+from bids_ihf.bids.write import write_atomic
+from bids_ihf.errors import BadData
+from bids_ihf.model.checkpoint import (
+    load_encoder,
+    pack_encoder,
+    pack_network,
+)
+from bids_ihf.targets.profile import Profile, merge, position_of
+from bids_ihf.targets.target import Target, pack_target
+from bids_ihf.training.config import TrainConfig, read_config
+from bids_ihf.training.encoder import train_encoder
+from bids_ihf.training.loop import train_network
+from bids_ihf.training.sampling import Sampler, stack, usable_slices
+from bids_ihf.training.simulated import simulate_pool
+
+if TYPE_CHECKING:
+    from bids_ihf.model.encoder import Encoder
+    from bids_ihf.training.pool import Pool, Scan
+
+LOGGER = logging.getLogger(__name__)
+
+
+def train(config_path: Path, device: str = "auto") -> Path:
+    """Run the training a TOML file describes; returns the folder with weights and targets.
+
+    Raises
+    ------
+    UsageError
+        The configuration cannot be used.
+    BadData
+        The data cannot be used.
+    """
+    config = read_config(config_path)
+    where = torch.device(
+        "cuda"
+        if device == "auto" and torch.cuda.is_available()
+        else "cpu"
+        if device == "auto"
+        else device
+    )
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(mode=where.type == "cpu")
+    config.output.mkdir(parents=True, exist_ok=True)
+    pool = make_pool(config)
+    record = training_record(config, config_path, pool)
+    encoder, encoder_hash = obtain_encoder(config, pool, where, record)
+    profiles = pool_profiles(pool, encoder, where)
+    write_targets(config, pool, profiles, encoder_hash, record)
+    sampler = Sampler(
+        pool, profiles,
+        batch=config.network.batch, seed=config.seed, paired=config.data.kind == "simulated",
+    )  # fmt: skip
+    network = train_network(sampler, encoder, config, where)
+    data = pack_network(network.cpu(), encoder_hash, config.name, record)
+    write_atomic(config.output / "network.safetensors", data)
+    LOGGER.info("Weights and targets are in %s", config.output)
+    return config.output
+
+
+def make_pool(config: TrainConfig) -> Pool:
+    """The scans to train on."""
+    if config.data.kind == "simulated":
+        return simulate_pool(config)
+    from bids_ihf.training.real import prepare_pool
+
+    return prepare_pool(config)
+
+
+def training_record(config: TrainConfig, config_path: Path, pool: Pool) -> dict[str, Any]:
+    """What a file of weights says of its origin: configuration, data, seed, version, commit."""
+    people = sorted({scan.person for scan in pool.scans})
+    return {
+        "config": config_path.name,
+        "settings": json.loads(json.dumps(attrs.asdict(config), default=_file_name)),
+        "people": people,
+        "scans": len(pool.scans),
+        "version": __version__,
+        "commit": _commit(),
+        "torch": torch.__version__,
+    }
+
+
+def _file_name(value: object) -> str:
+    return value.name if isinstance(value, Path) else str(value)
+
+
+def _commit() -> str:
+    """The checked-out commit, with ``-dirty`` where files differ from it; empty outside a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def obtain_encoder(
+    config: TrainConfig, pool: Pool, device: torch.device, record: dict[str, Any]
+) -> tuple[Encoder, str]:
+    """The encoder, half precision as shipped, and its hash: read, resumed or trained."""
+    path = config.output / "encoder.safetensors"
+    if config.encoder.file:
+        given = None if config.encoder.file == "shipped" else Path(config.encoder.file)
+        encoder, digest = load_encoder(given)
+        return encoder.to(device), digest
+    if not path.exists():
+        if config.data.kind != "simulated":
+            raise BadData("An encoder is trained on simulated scans only; set file in [encoder].")
+        write_atomic(path, pack_encoder(train_encoder(pool, config, device).cpu(), record))
+    encoder, digest = load_encoder(path)
+    return encoder.to(device), digest
+
+
+def pool_profiles(pool: Pool, encoder: Encoder, device: torch.device) -> dict[str, Profile]:
+    """The profile of every scan, by file."""
+    return {scan.file: _profile(pool, scan, encoder, device) for scan in pool.scans}
+
+
+def _profile(pool: Pool, scan: Scan, encoder: Encoder, device: torch.device) -> Profile:
+    data, mask = pool.data(scan), pool.mask(scan)
+    usable = usable_slices(mask)
+    at = position_of(scan.z[usable])
+    known = np.unique(at)
+    chosen = [int(usable[at == p][np.count_nonzero(at == p) // 2]) for p in known]
+    x = torch.from_numpy(np.stack([stack(data, index) for index in chosen])).to(device)
+    weight = torch.from_numpy(mask[chosen].astype(np.float32) / 255)[:, None].to(device)
+    with torch.inference_mode():
+        embeddings = encoder.embed(x, weight).cpu().numpy()
+    rows = np.searchsorted(scan.positions, known)
+    return Profile(known, scan.histograms[rows], embeddings, scan.scale)
+
+
+def write_targets(
+    config: TrainConfig,
+    pool: Pool,
+    profiles: dict[str, Profile],
+    encoder_hash: str,
+    record: dict[str, Any],
+) -> None:
+    """One target file for every vendor in the pool, over all its people and scanners."""
+    groups: dict[str, dict[str, list[Profile]]] = defaultdict(lambda: defaultdict(list))
+    for scan in pool.scans:
+        if scan.vendor not in {"random", ""}:
+            groups[scan.vendor][scan.modality].append(profiles[scan.file])
+    for vendor, modalities in groups.items():
+        merged = {modality: merge(each) for modality, each in modalities.items()}
+        counts = {f"{modality}_scans": len(each) for modality, each in modalities.items()}
+        target = Target(vendor, encoder_hash, merged, {**record, **counts})
+        name = f"target-{vendor.lower().replace(' ', '-')}.safetensors"
+        write_atomic(config.output / name, pack_target(target))

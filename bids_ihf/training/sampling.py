@@ -1,0 +1,132 @@
+"""What one training step sees: the same slices by two scanners, and the target as other people show it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from attrs import frozen
+
+from bids_ihf.targets.profile import Profile, merge, position_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from bids_ihf.training.pool import Pool, Scan
+
+MIN_AREA = 400
+"""Brain pixels a training slice needs."""
+
+SLAB_CHANCE = 0.25
+"""How often the target is known from a slab of a few positions only."""
+
+
+@frozen(eq=False)
+class Batch:
+    """Matched source slices (B, 3, X, Y), truth (B, 1, X, Y) or None, mask, target embeddings (B, E)."""
+
+    source: Tensor
+    truth: Tensor | None
+    mask: Tensor
+    target: Tensor
+
+
+def stack(data: NDArray[np.float16], index: int) -> NDArray[np.float32]:
+    """A slice of (Z, X, Y) with its neighbours: (3, X, Y)."""
+    rows = np.clip([index - 1, index, index + 1], 0, len(data) - 1)
+    return data[rows].astype(np.float32)
+
+
+def usable_slices(mask: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Indices of the slices of (Z, X, Y) that show enough brain to learn from."""
+    area = (mask > 127).sum(axis=(1, 2))
+    return np.flatnonzero(area >= min(MIN_AREA, area.max()))
+
+
+def slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
+    """The part of a profile that a slab of 4 to 9 positions round an axial coordinate shows."""
+    first = int(position_of(np.array(z))) - int(rng.integers(0, 5))
+    inside = (profile.positions >= first) & (profile.positions < first + rng.integers(4, 10))
+    if not inside.any():
+        return profile
+    return Profile(
+        profile.positions[inside],
+        profile.histograms[inside],
+        profile.embeddings[inside],
+        profile.scale,
+    )
+
+
+class Sampler:
+    """Draws batches from a pool; the same seed and step give the same batch."""
+
+    def __init__(
+        self, pool: Pool, profiles: Mapping[str, Profile], *, batch: int, seed: int, paired: bool
+    ) -> None:
+        self.pool = pool
+        self.profiles = profiles
+        self.batch = batch
+        self.seed = seed
+        self.paired = paired
+        self.by_person: dict[tuple[str, str], list[Scan]] = defaultdict(list)
+        self.by_site: dict[tuple[str, str], list[Scan]] = defaultdict(list)
+        for scan in pool.scans:
+            self.by_person[scan.person, scan.modality].append(scan)
+            self.by_site[scan.site, scan.modality].append(scan)
+        self.usable = {scan.file: usable_slices(pool.mask(scan)) for scan in pool.scans}
+
+    def __call__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        rows = [self._draw(rng) for _ in range(self.batch)]
+        sources, truths, masks, targets = zip(*rows, strict=True)
+        truth = torch.from_numpy(np.stack(truths))[:, None] if self.paired else None
+        return Batch(
+            source=torch.from_numpy(np.stack(sources)),
+            truth=truth,
+            mask=torch.from_numpy(np.stack(masks))[:, None],
+            target=torch.from_numpy(np.stack(targets)),
+        )
+
+    def _draw(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        source = self.pool.scans[rng.integers(len(self.pool.scans))]
+        aim = self._aim(source, rng)
+        profile = self._reference(source, aim, rng)
+        mask = self.pool.mask(source)
+        index = int(rng.choice(self.usable[source.file]))
+        if rng.random() < SLAB_CHANCE:
+            profile = slab(profile, source.z[index], rng)
+        curve = profile.curve_from(source.positions, source.histograms)
+        matched = np.clip(curve(stack(self.pool.data(source), index)), -1.0, 1.5)
+        truth = matched[1] if not self.paired else self._truth(aim, profile, index)
+        embedding = profile.embeddings_at(source.z[index : index + 1])[0]
+        return matched, truth, mask[index].astype(np.float32) / 255, embedding
+
+    def _aim(self, source: Scan, rng: np.random.Generator) -> Scan:
+        """The scan that shows the truth: the same person by another (or the same) scanner."""
+        if self.paired:
+            choices = self.by_person[source.person, source.modality]
+        else:
+            choices = [s for s in self.pool.scans if s.modality == source.modality]
+        return choices[rng.integers(len(choices))]
+
+    def _reference(self, source: Scan, aim: Scan, rng: np.random.Generator) -> Profile:
+        """The target's profile as one to three other people give it."""
+        others = [s for s in self.by_site[aim.site, aim.modality] if s.person != source.person]
+        if not others:
+            return self.profiles[aim.file]
+        count = min(len(others), int(rng.integers(1, 4)))
+        chosen = rng.choice(len(others), count, replace=False)
+        return merge([self.profiles[others[i].file] for i in chosen])
+
+    def _truth(self, aim: Scan, profile: Profile, index: int) -> NDArray[np.float32]:
+        """The other scanner's slice in the units of the reference people's scans."""
+        own = self.pool.data(aim)[index].astype(np.float32)
+        ratio = (aim.scale.high - aim.scale.low) / (profile.scale.high - profile.scale.low)
+        return (own + 1.0) * ratio - 1.0

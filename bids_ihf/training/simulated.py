@@ -1,0 +1,216 @@
+"""A pool of simulated traveling people: every person scanned by every scanner."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from scipy import ndimage
+
+from bids_ihf.errors import BadData
+from bids_ihf.simulation.tissues import TISSUE_INDEX
+from bids_ihf.training.pool import Pool, add_scan, fit_box, read_index, write_index
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.simulation.anatomy import Anatomy
+    from bids_ihf.simulation.scanner import Scanner
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.training.config import TrainConfig
+    from bids_ihf.training.pool import Scan
+
+LOGGER = logging.getLogger(__name__)
+
+BORDER = 12
+"""Voxels of head kept round the brain: enough for what the network sees, and quicker to scan."""
+
+RESIDUAL_BIAS = 0.25
+"""Share of the receive bias that is left, as after N4."""
+
+
+def scanners(config: TrainConfig, modality: str) -> dict[str, tuple[str, Scanner]]:
+    """Site name to (vendor, scanner): the vendors' own with jitter, then random ones."""
+    from bids_ihf.simulation.scanner import random_scanner, vendor_scanner
+    from bids_ihf.targets.target import VENDORS
+
+    found = {}
+    for vendor in VENDORS:
+        for number in range(config.data.vendor_scanners):
+            seed = config.seed * 1000 + number
+            found[f"{vendor.lower()}{number}"] = (vendor, vendor_scanner(vendor, modality, seed))
+    for number in range(config.data.random_scanners):
+        seed = config.seed * 1000 + 100 + number
+        found[f"random{number}"] = ("random", random_scanner(modality, seed))
+    return {site: (vendor, corrected(scanner)) for site, (vendor, scanner) in found.items()}
+
+
+def corrected(scanner: Scanner) -> Scanner:
+    """The scanner as its images look after bias correction."""
+    return attrs.evolve(
+        scanner,
+        receive_bias=scanner.receive_bias * RESIDUAL_BIAS,
+        receive_edge=scanner.receive_edge * RESIDUAL_BIAS,
+    )
+
+
+def appearance(scanner: Scanner) -> tuple[float, ...]:
+    """What the encoder learns to recover: tissue contrast to white matter, noise and blur."""
+    from bids_ihf.simulation.protocol import brain_contrast
+
+    contrast = brain_contrast(scanner.protocol)
+    blur = float(np.mean(scanner.psf))
+    values = [contrast["grey"], contrast["deep_grey"], contrast["csf"], scanner.noise, blur]
+    return tuple(float(v) for v in np.log(np.maximum(values, 1e-3)))
+
+
+def crop(anatomy: Anatomy) -> Anatomy:
+    """The box round a person's brain."""
+    corners = np.argwhere(anatomy.brain.numpy())
+    low = np.maximum(corners.min(axis=0) - BORDER, 0)
+    high = np.minimum(corners.max(axis=0) + BORDER + 1, anatomy.brain.shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    affine = anatomy.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    return attrs.evolve(
+        anatomy,
+        fractions=anatomy.fractions[(slice(None), *box)].clone(),
+        texture=anatomy.texture[box].clone(),
+        brain=anatomy.brain[box].clone(),
+        affine=affine,
+    )
+
+
+def brain_mask(anatomy: Anatomy, reach: int) -> NDArray[np.bool_]:
+    """Brain with its ventricles and the CSF within ``reach`` voxels, as real masks have it."""
+    brain: NDArray[np.bool_] = anatomy.brain.numpy()
+    csf = anatomy.fractions[TISSUE_INDEX["csf"]].numpy() > 0.5
+    grown = ndimage.binary_dilation(brain, iterations=reach) & (brain | csf)
+    closed: NDArray[np.bool_] = ndimage.binary_closing(grown, iterations=2) | brain
+    return closed
+
+
+def as_prepared(
+    data: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+    to_template: NDArray[np.float64],
+    path: Path,
+) -> Prepared:
+    """A simulated scan as :func:`bids_ihf.spatial.prepare.prepare` would return it, mask known."""
+    import nibabel as nib
+
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.volume.nifti import Volume
+
+    header = nib.Nifti1Image(data, affine).header
+    return Prepared(
+        volume=Volume(data=data, affine=affine, header=header, path=path),
+        bias=np.ones_like(data), mask=brain, to_template=to_template, similarity=None, seconds={},
+    )  # fmt: skip
+
+
+def to_template(anatomy: Anatomy, seed: int) -> NDArray[np.float64]:
+    """Rigid alignment of a person to the template, found on a simulated scan."""
+    from bids_ihf.simulation.scanner import scan, vendor_scanner
+    from bids_ihf.spatial.align import align
+    from bids_ihf.spatial.template import load_template
+
+    template = load_template()
+    image = scan(anatomy, corrected(vendor_scanner("Siemens", "T1w", seed)), seed)
+    brain = anatomy.brain.numpy()
+    found = align(
+        image * brain, anatomy.affine, brain,
+        template.image, template.grid.affine, template.mask, kind="rigid",
+    )  # fmt: skip
+    return found.matrix
+
+
+def record_of(config: TrainConfig, people: list[str]) -> dict[str, Any]:
+    """What a pool was made from; another record means another pool."""
+    plain = attrs.asdict(config.data)
+    plain |= {"source": config.data.source.name, "people": people, "seed": config.seed}
+    plain.pop("pool")
+    plain["modalities"] = list(plain["modalities"])
+    return plain
+
+
+def label_maps(config: TrainConfig) -> list[Path]:
+    """The label maps of the configured people (all in the folder where none is named)."""
+    found = sorted(config.data.source.glob("*_dseg.nii.gz"))
+    if config.data.people:
+        found = [path for path in found if path.name.split("_")[0] in config.data.people]
+    if len(found) < 2:
+        raise BadData(
+            f"{config.data.source}: holds {len(found)} of the label maps (*_dseg.nii.gz) asked for; "
+            "training needs two people at least."
+        )
+    return found
+
+
+def simulate_pool(config: TrainConfig) -> Pool:
+    """The pool of a configuration: read where it is there already, else simulated."""
+    maps = label_maps(config)
+    people = [path.name.split("_")[0] for path in maps]
+    folder, record = config.data.pool, record_of(config, people)
+    pool = read_index(folder, record)
+    if pool is not None:
+        LOGGER.info("Using the %d scans in %s", len(pool.scans), folder)
+        return pool
+    folder.mkdir(parents=True, exist_ok=True)
+    scans: list[Scan] = []
+    for number, path in enumerate(maps):
+        scans += _scan_person(config, path, people[number], config.seed * 100 + number)
+        LOGGER.info("Simulated person %d of %d: %s", number + 1, len(maps), people[number])
+    return write_index(folder, scans, record)
+
+
+def _scan_person(config: TrainConfig, path: Path, person: str, seed: int) -> list[Scan]:
+    from bids_ihf.simulation.anatomy import from_labels
+    from bids_ihf.simulation.scanner import scan
+    from bids_ihf.targets.gridding import to_network_grid
+
+    anatomy = crop(from_labels(path, seed=seed))
+    brain = brain_mask(anatomy, reach=1 + seed % 3)
+    matrix = to_template(anatomy, seed)
+    scans = []
+    for modality in config.data.modalities:
+        for number, (site, (vendor, scanner)) in enumerate(scanners(config, modality).items()):
+            image = scan(anatomy, scanner, seed * 1000 + number)
+            on_grid = to_network_grid(as_prepared(image, brain, anatomy.affine, matrix, path))
+            scans.append(
+                add_scan(
+                    config.data.pool,
+                    on_grid,
+                    person=person,
+                    site=site,
+                    vendor=vendor,
+                    modality=modality,
+                    appearance=appearance(scanner),
+                )  # fmt: skip
+            )
+    _save_tissue(config, anatomy, brain, matrix, person, path)
+    return scans
+
+
+def _save_tissue(
+    config: TrainConfig,
+    anatomy: Anatomy,
+    brain: NDArray[np.bool_],
+    matrix: NDArray[np.float64],
+    person: str,
+    path: Path,
+) -> None:
+    """Grey (deep grey with it), white and CSF shares on the network's grid."""
+    from bids_ihf.targets.gridding import to_network_grid
+
+    shares = []
+    for group in (("grey", "deep_grey"), ("white",), ("csf",)):
+        share = anatomy.fractions[[TISSUE_INDEX[name] for name in group]].sum(dim=0).numpy()
+        on_grid = to_network_grid(as_prepared(share, brain, anatomy.affine, matrix, path))
+        shares.append(fit_box((np.clip(on_grid.data, 0, 1) * 255).astype(np.uint8), 0))
+    np.save(config.data.pool / f"{person}_tissue.npy", np.stack(shares))

@@ -1,0 +1,110 @@
+"""Intensity scales and the monotone curve that first matches a scan to its target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEVELS = 512
+"""Levels of the histograms that stand for a scan's intensities."""
+
+LANDMARKS = 65
+"""Quantiles the curve goes through."""
+
+TAIL = 0.005
+"""Share of voxels beyond the first and last landmark, where the curve goes on straight."""
+
+RANGE = (-1.5, 2.5)
+"""Span of the histograms in network units, where the brain's 0-99.9 percentile range is [-1, 1]."""
+
+
+@frozen
+class Scale:
+    """Affine map between a scan's own units and network units.
+
+    ``low`` becomes -1 and ``high`` becomes 1.  ``low`` is 0 for magnitude images, so that no signal
+    stays no signal; ``high`` is the 99.9th percentile inside the brain.
+    """
+
+    low: float
+    high: float
+
+    def normalize(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Own units to network units, not clipped."""
+        return ((data - self.low) * (2.0 / (self.high - self.low)) - 1.0).astype(np.float32)
+
+    def restore(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Network units to own units."""
+        return ((data + 1.0) * ((self.high - self.low) / 2.0) + self.low).astype(np.float32)
+
+
+def robust_scale(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> Scale:
+    """Scale of a scan from the voxels of its brain.
+
+    Raises
+    ------
+    ValueError
+        The mask is empty, or the brain is of one intensity.
+    """
+    values = data[mask]
+    if values.size == 0:
+        raise ValueError("the brain mask is empty")
+    low, high = (float(v) for v in np.percentile(values, (0.1, 99.9)))
+    low = min(low, 0.0)
+    if not high > low:
+        raise ValueError("the brain is of one intensity")
+    return Scale(low, high)
+
+
+def histogram(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Counts (LEVELS,) of intensities in network units; what lies outside RANGE counts at its end."""
+    counts, _ = np.histogram(np.clip(values, *RANGE), bins=LEVELS, range=RANGE)
+    return counts.astype(np.float64)
+
+
+def quantiles(
+    counts: NDArray[np.float64], probabilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Quantiles, in network units, of a histogram made by :func:`histogram`."""
+    edges = np.linspace(*RANGE, LEVELS + 1)
+    cumulative = np.concatenate([[0.0], np.cumsum(counts)])
+    return np.interp(probabilities * cumulative[-1], cumulative, edges)
+
+
+@frozen
+class IntensityCurve:
+    """A monotone, piecewise linear map between network units of two scans, straight beyond its ends."""
+
+    source: NDArray[np.float64] = field(converter=np.asarray)
+    target: NDArray[np.float64] = field(converter=np.asarray)
+
+    def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map intensities of any shape."""
+        flat = data.ravel()
+        out = np.interp(flat, self.source, self.target)
+        for end, beyond in ((0, flat < self.source[0]), (-1, flat > self.source[-1])):
+            out[beyond] = self.target[end] + (flat[beyond] - self.source[end]) * self._slope(end)
+        return out.reshape(data.shape).astype(np.float32)
+
+    def _slope(self, end: int) -> float:
+        """Slope beyond an end: below, the line to no signal; above, the slope of the whole curve."""
+        if end == 0 and self.source[0] > -0.95 and self.target[0] > -0.95:
+            return float((self.target[0] + 1.0) / (self.source[0] + 1.0))
+        rise = self.target[-1] - self.target[0]
+        return float(rise / (self.source[-1] - self.source[0]))
+
+
+def matching_curve(source: NDArray[np.float64], target: NDArray[np.float64]) -> IntensityCurve:
+    """The curve through LANDMARKS quantiles of two histograms, from ``source`` to ``target``."""
+    probabilities = np.linspace(TAIL, 1 - TAIL, LANDMARKS)
+    x, y = quantiles(source, probabilities), quantiles(target, probabilities)
+    # Integer-valued scans repeat quantiles; interpolation needs a strictly rising source.
+    keep = np.concatenate([[True], np.diff(x) > 1e-4])
+    if keep.sum() < 2:
+        raise ValueError("the brain is of one intensity")
+    return IntensityCurve(x[keep], np.maximum.accumulate(y)[keep])

@@ -1,0 +1,1 @@
+"""The nipype graph of a run: thin interfaces over plain functions."""

@@ -1,0 +1,52 @@
+"""From nipype's crash files to the one sentence a user needs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from bids_ihf import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NODE = re.compile(r"^Node: (?:[^\n]*\.)?([\w-]+)$", re.MULTILINE)
+_EXPECTED = re.compile(r"^\s*bids_ihf\.errors\.(\w+): (.+)$", re.MULTILINE)
+UNEXPECTED = "unexpected error: {}; please report it with the crash file"
+
+
+@frozen
+class Failure:
+    """A node that failed: its name, the sentence, the exit code that belongs to it, the crash file."""
+
+    node: str
+    sentence: str
+    exit_code: int
+    crash_file: Path
+
+
+def explain(traceback: str) -> tuple[str, int]:
+    """Sentence and exit code of a traceback: our own error if there is one, else its last line."""
+    expected = _EXPECTED.findall(traceback)
+    if expected:
+        name, sentence = expected[-1]
+        kind = getattr(errors, name, errors.HarmonyError)
+        return sentence.strip(), int(kind.exit_code)
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    return UNEXPECTED.format(lines[-1] if lines else "no traceback"), errors.HarmonyError.exit_code
+
+
+def read_crash(path: Path) -> Failure:
+    """What a crash file in text form says."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    node = _NODE.search(text)
+    sentence, code = explain(text)
+    return Failure(node[1] if node else path.stem, sentence, code, path)
+
+
+def failures(log_dir: Path) -> dict[str, Failure]:
+    """All failures of a run in a subject's log folder, by node; the latest of each."""
+    found = sorted(log_dir.glob("crash-*.txt"), key=lambda path: path.stat().st_mtime)
+    return {failure.node: failure for failure in map(read_crash, found)}

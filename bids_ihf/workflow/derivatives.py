@@ -1,0 +1,174 @@
+"""Writing all that belongs to one harmonized image; its sidecar last, as the mark of completion."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bids_ihf.bids.image import TEMPLATE, sidecar_path
+from bids_ihf.bids.scans import update_scans_table
+from bids_ihf.bids.sidecar import derivative_sidecar, mask_sidecar, write_json
+from bids_ihf.bids.write import remove, write_atomic
+from bids_ihf.volume.nifti import encode_nifti
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bids_ihf.harmonize.structural import Harmonized
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.workflow.plan import Task
+    from bids_ihf.workflow.steps import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+HARMONIZED = "Image with its contrast harmonized to {}, on the grid of its source."
+CHANGE = "Harmonized image minus its source."
+MASK = "Brain mask used for the harmonization."
+IN_TEMPLATE = "Harmonized image in template space ({} normalization), bias-corrected as its source."
+
+
+def write_all(
+    task: Task, prepared: Prepared, harmonized: Harmonized, settings: Settings, device: str
+) -> None:
+    """Write images, mask, transform, figures, table row, and last the harmonized image's sidecar.
+
+    Raises
+    ------
+    CannotCreate
+        An output cannot be written.
+    """
+    clear(task)
+    extra = provenance(task, harmonized, settings, device)
+    _write_change(task, prepared, harmonized, extra)
+    _write_mask(task, prepared)
+    _write_transform(task, prepared, settings)
+    if TEMPLATE in settings.output_spaces:
+        _write_template_image(task, prepared, harmonized, settings, extra)
+    _write_figures(task, prepared, harmonized, settings)
+    update_scans_table(settings.out_dir, task.image, measures(task, prepared, harmonized, settings))
+    _write_harmonized(task, prepared, harmonized, settings, extra)
+
+
+def clear(task: Task) -> None:
+    """Take away what an earlier run wrote, its mark of completion first.
+
+    What is written now may be interrupted, and a template-space image that this run does not make
+    would be left behind with another target.
+    """
+    names = task.outputs
+    remove(task.sidecar)
+    for path in (names.harmonized, names.change, names.template):
+        remove(path)
+        remove(sidecar_path(path))
+
+
+def provenance(
+    task: Task, harmonized: Harmonized, settings: Settings, device: str
+) -> dict[str, Any]:
+    """Sidecar fields of our own."""
+    goal = settings.goal
+    return {
+        "HarmonizationTarget": goal.name,
+        "HarmonizationTargetHash": goal.target_hash,
+        "HarmonizationModel": goal.model_name,
+        "HarmonizationModelHash": goal.model_hash,
+        "SourceVendor": task.image.vendor,
+        "RoundTripMaxError": harmonized.round_trip_error,
+        "Device": device,
+        "IntensityScaling": harmonized.scaling,
+        "ConfigurationHash": task.hash,
+    }
+
+
+def _stripped(prepared: Prepared) -> bool:
+    from bids_ihf.spatial.mask import is_stripped
+
+    return bool(is_stripped(prepared.volume.data))
+
+
+def _write_harmonized(
+    task: Task,
+    prepared: Prepared,
+    harmonized: Harmonized,
+    settings: Settings,
+    extra: dict[str, Any],
+) -> None:
+    write_atomic(task.outputs.harmonized, encode_nifti(harmonized.image, prepared.volume))
+    sidecar = derivative_sidecar(
+        task.image,
+        description=HARMONIZED.format(settings.goal.name),
+        skull_stripped=_stripped(prepared),
+        extra=extra,
+    )
+    write_json(task.sidecar, sidecar)
+
+
+def _write_change(
+    task: Task, prepared: Prepared, harmonized: Harmonized, extra: dict[str, Any]
+) -> None:
+    path = task.outputs.change
+    write_atomic(path, encode_nifti(harmonized.change, prepared.volume))
+    sidecar = derivative_sidecar(
+        task.image, description=CHANGE, skull_stripped=_stripped(prepared), extra=extra
+    )
+    write_json(sidecar_path(path), sidecar)
+
+
+def _write_mask(task: Task, prepared: Prepared) -> None:
+    path = task.outputs.mask
+    mask = prepared.mask.astype(np.uint8)
+    write_atomic(path, encode_nifti(mask, prepared.volume, dtype=np.uint8))
+    extra = {"RawMask": str(task.image.mask)} if task.image.mask else {}
+    write_json(sidecar_path(path), mask_sidecar(task.image, description=MASK, extra=extra))
+
+
+def _write_transform(task: Task, prepared: Prepared, settings: Settings) -> None:
+    """The transform to the template; none where the input is said to be aligned already."""
+    from bids_ihf.spatial.align import to_itk_text
+
+    text = to_itk_text(prepared.to_template)
+    write_atomic(task.outputs.transform, text if isinstance(text, bytes) else text.encode())
+
+
+def _write_template_image(
+    task: Task,
+    prepared: Prepared,
+    harmonized: Harmonized,
+    settings: Settings,
+    extra: dict[str, Any],
+) -> None:
+    from bids_ihf.spatial.normalize import template_image
+    from bids_ihf.spatial.template import load_template
+
+    data = template_image(
+        harmonized.image,
+        prepared.volume.affine,
+        prepared.mask,
+        prepared.to_template,
+        settings.normalization,
+    )
+    path = task.outputs.template
+    write_atomic(path, encode_nifti(data, template_volume(data, load_template().grid.affine, path)))
+    sidecar = derivative_sidecar(
+        task.image,
+        description=IN_TEMPLATE.format(settings.normalization),
+        skull_stripped=_stripped(prepared),
+        extra={**extra, "Resolution": "1 mm isotropic"},
+        same_grid=False,
+    )
+    write_json(sidecar_path(path), sidecar)
+
+
+def template_volume(data: Any, affine: Any, path: Path) -> Any:
+    """A volume on the template's grid, its header saying that it is MNI space (code 4), in mm."""
+    import nibabel
+
+    from bids_ihf.volume.nifti import Volume
+
+    header = nibabel.Nifti1Image(data, affine).header
+    header.set_qform(affine, code=4)
+    header.set_sform(affine, code=4)
+    header.set_xyzt_units("mm")
+    return Volume(data=data, affine=affine, header=header, path=path)

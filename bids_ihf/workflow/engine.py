@@ -1,0 +1,99 @@
+"""Starting nipype: its settings, its plugin, and what it says when it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from bids_ihf.errors import UsageError
+from bids_ihf.workflow.log import quiet_nipype
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bids_ihf.config import RunConfig
+
+LOGGER = logging.getLogger(__name__)
+
+GPU_SLOTS = 1
+"""Images on the GPU at a time; a second one gains little and may not fit."""
+
+
+def prepare_environment(work_dir: Path) -> None:
+    """Keep nipype from asking a server for newer versions and from needing a home folder."""
+    os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")
+    os.environ.setdefault("NIPYPE_CONFIG_DIR", str(work_dir / "nipype"))
+
+
+def read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of a nipype plugin from a YAML file.
+
+    Raises
+    ------
+    UsageError
+        The file is no YAML mapping with a ``plugin``.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: not a readable YAML file; check --use-plugin.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
+        raise UsageError(f"{path}: names no nipype plugin; write 'plugin: MultiProc', for example.")
+    return content["plugin"], dict(content.get("plugin_args") or {})
+
+
+def execute(
+    workflow: Any,
+    config: RunConfig,
+    device: str,
+    callback: Callable[[Any, str], None],
+) -> str | None:
+    """Run a workflow; None, or why it did not run to its end.
+
+    A failed node has its crash file by then, and the others have run; so this does not raise.
+    """
+    quiet_nipype(config.verbose)
+    workflow.config["execution"] = {
+        "create_report": "false",
+        "crashfile_format": "txt",
+        "poll_sleep_duration": "0.2",
+        "stop_on_first_crash": str(config.stop_on_first_crash).lower(),
+        "check_version": "false",
+    }
+    runner = _runner(config, device, callback)
+    folder = os.getcwd()
+    try:
+        workflow.run(**runner)
+    except Exception as error:
+        LOGGER.debug("nipype ended with", exc_info=True)
+        return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    finally:
+        os.chdir(folder)
+        if hasattr(runner["plugin"], "stop"):
+            runner["plugin"].stop()
+    return None
+
+
+def _runner(
+    config: RunConfig, device: str, callback: Callable[[Any, str], None]
+) -> dict[str, Any]:
+    """Arguments for ``Workflow.run``: the user's plugin, a process pool, or one after the other."""
+    if config.use_plugin is not None:
+        name, arguments = read_plugin(config.use_plugin)
+        return {"plugin": name, "plugin_args": {**arguments, "status_callback": callback}}
+    arguments = {"status_callback": callback}
+    if config.n_procs == 1:
+        return {"plugin": "Linear", "plugin_args": arguments}
+    from bids_ihf.workflow.plugin import PoolPlugin
+
+    arguments.update(n_procs=config.n_procs, raise_insufficient=False, n_gpu_procs=GPU_SLOTS)
+    if config.mem_gb is not None:
+        arguments["memory_gb"] = config.mem_gb
+    if device != "cpu":
+        # A node counts its processors as GPU slots.
+        arguments["n_gpu_procs"] = max(GPU_SLOTS, config.omp_nthreads or 1)
+    return {"plugin": PoolPlugin(config, arguments)}

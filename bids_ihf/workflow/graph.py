@@ -1,0 +1,104 @@
+"""Building the nipype graph of a set of tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nipype.pipeline import engine
+
+from bids_ihf import __version__
+from bids_ihf.workflow.interfaces import Harmonize, Prepare
+from bids_ihf.workflow.participant import HARMONIZE_MEMORY, PREPARE_MEMORY, WORKFLOW, node_name
+from bids_ihf.workflow.steps import memory_gb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bids_ihf.bids.image import Image
+    from bids_ihf.config import RunConfig
+    from bids_ihf.workflow.plan import Task
+    from bids_ihf.workflow.steps import Settings
+
+
+def threads_per_image(config: RunConfig, images: int) -> int:
+    """Processors for one image: as asked, else what is left when all images run at once (8 at most)."""
+    if config.omp_nthreads is not None:
+        return min(config.omp_nthreads, config.n_procs)
+    return min(8, max(1, config.n_procs // max(1, images)))
+
+
+def build_graph(
+    tasks: Sequence[Task],
+    config: RunConfig,
+    settings: Settings,
+    *,
+    anchored: bool = True,
+) -> Any:
+    """A workflow with one sub-workflow for each subject; ``anchored`` lets T2w lean on T1w."""
+    threads = threads_per_image(config, len(tasks))
+    whole = engine.Workflow(WORKFLOW, base_dir=str(config.work_dir))
+    for subject in dict.fromkeys(task.image.subject for task in tasks):
+        own = [task for task in tasks if task.image.subject == subject]
+        whole.add_nodes([_subject_graph(subject, own, config, settings, threads, anchored)])
+    return whole
+
+
+def _subject_graph(
+    subject: str,
+    tasks: Sequence[Task],
+    config: RunConfig,
+    settings: Settings,
+    threads: int,
+    anchored: bool,
+) -> Any:
+    graph = engine.Workflow(f"sub-{subject}")
+    prepared: dict[Path, Any] = {}
+    for task in sorted(tasks, key=lambda task: task.anchor is not None):
+        anchor = task.anchor if anchored else None
+        if anchor is not None and anchor.path not in prepared:
+            prepared[anchor.path] = _prepare(anchor, config, threads)
+        node = _prepare(task.image, config, threads)
+        if anchor is not None:
+            graph.connect(prepared[anchor.path], "prepared", node, "anchor")
+        prepared[task.image.path] = node
+        graph.connect(node, "prepared", _harmonize(task, config, settings, threads), "prepared")
+    for name in graph.list_node_names():
+        # nipype reads the folder for crash files from the node that crashed.
+        graph.get_node(name).config = {
+            "execution": {"crashdump_dir": str(config.log_dir(subject)), "crashfile_format": "txt"}
+        }
+    return graph
+
+
+def _prepare(image: Image, config: RunConfig, threads: int) -> Any:
+    node = engine.Node(
+        Prepare(
+            image=str(image.path),
+            modality=image.suffix,
+            preprocessed=config.preprocessed,
+            seed=config.random_seed,
+            version=__version__,
+            threads=threads,
+        ),
+        name=node_name("prepare", image.path),
+        n_procs=threads,
+        mem_gb=memory_gb(image.path, **PREPARE_MEMORY),
+    )
+    if image.mask is not None:
+        node.inputs.mask = str(image.mask)
+    return node
+
+
+def _harmonize(task: Task, config: RunConfig, settings: Settings, threads: int) -> Any:
+    return engine.Node(
+        Harmonize(
+            task=task,
+            settings=settings,
+            threads=threads,
+            use_gpu=settings.device != "cpu" and config.n_procs > 1,
+        ),
+        name=node_name("harmonize", task.image.path),
+        n_procs=threads,
+        mem_gb=memory_gb(task.image.path, **HARMONIZE_MEMORY),
+    )

@@ -1,0 +1,159 @@
+"""The participant graph: for each image prepare, then harmonize; a T2w image leans on its T1w."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from bids_ihf.errors import CannotCreate
+from bids_ihf.workflow.crash import Failure, failures
+from bids_ihf.workflow.plan import HARMONIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from bids_ihf.config import RunConfig
+    from bids_ihf.workflow.plan import Task
+    from bids_ihf.workflow.steps import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+WORKFLOW = "ihf_harmony_wf"
+BATCH = 16
+"""Fewest subjects in one graph; bounds the intermediate files that lie on disk at once."""
+PREPARE_MEMORY = {"bytes_per_voxel": 60.0, "base": 0.8}
+HARMONIZE_MEMORY = {"bytes_per_voxel": 60.0, "base": 1.0}
+
+
+@frozen
+class Outcome:
+    """What became of the tasks that were to be harmonized."""
+
+    harmonized: tuple[Task, ...]
+    failed: tuple[tuple[Task, Failure | None], ...]
+    """With what failed; None where the run stopped before the image's turn."""
+
+
+def run_participants(
+    tasks: Sequence[Task],
+    config: RunConfig,
+    settings: Settings,
+    on_done: Callable[[Task], None],
+) -> Outcome:
+    """Harmonize all tasks; one that fails does not stop the others unless the settings say so.
+
+    Raises
+    ------
+    CannotCreate
+        The work folder cannot be written.
+    UsageError
+        The plugin file cannot be used.
+    """
+    todo = [task for task in tasks if task.action == HARMONIZE]
+    _prepare_work_dir(config.work_dir)
+    harmonized: list[Task] = []
+    failed: list[tuple[Task, Failure | None]] = []
+    for batch in _batches(todo, max(BATCH, 4 * config.n_procs)):
+        stop = bool(failed) and config.stop_on_first_crash
+        outcome = Outcome((), tuple((t, None) for t in batch)) if stop else Outcome((), ())
+        if not stop:
+            outcome = _run_batch(batch, config, settings, on_done)
+        harmonized += outcome.harmonized
+        failed += outcome.failed
+        _clear(batch, outcome, config.work_dir)
+    return Outcome(tuple(harmonized), tuple(failed))
+
+
+def _prepare_work_dir(folder: Path) -> None:
+    try:
+        (folder / WORKFLOW).mkdir(parents=True, exist_ok=True)
+        if not os.access(folder / WORKFLOW, os.W_OK):
+            raise PermissionError(13, "Permission denied", str(folder))
+    except OSError as error:
+        raise CannotCreate(
+            f"{folder}: cannot write there ({error.strerror}); name another work folder with -w."
+        ) from error
+
+
+def _batches(tasks: Iterable[Task], subjects: int) -> Iterable[list[Task]]:
+    """Tasks of so many subjects at a time, subjects whole."""
+    by_subject: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_subject.setdefault(task.image.subject, []).append(task)
+    groups = list(by_subject.values())
+    for start in range(0, len(groups), subjects):
+        yield [task for group in groups[start : start + subjects] for task in group]
+
+
+def _clear(batch: Iterable[Task], outcome: Outcome, work_dir: Path) -> None:
+    """Drop the intermediate files of subjects without a failure; the others may be looked at."""
+    bad = {task.image.subject for task, _ in outcome.failed}
+    for subject in {task.image.subject for task in batch} - bad:
+        shutil.rmtree(work_dir / WORKFLOW / f"sub-{subject}", ignore_errors=True)
+
+
+def _run_batch(
+    batch: Sequence[Task],
+    config: RunConfig,
+    settings: Settings,
+    on_done: Callable[[Task], None],
+) -> Outcome:
+    """One graph; then once more, alone, the T2w images whose T1w could not be prepared."""
+    reason = _run_graph(batch, config, settings, on_done, anchored=True)
+    known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
+    orphans = [
+        task
+        for task in batch
+        if task.anchor and not task.finished and node_name("prepare", task.anchor.path) in known[task.image.subject]
+    ]
+    if orphans and not config.stop_on_first_crash:
+        for task in orphans:
+            LOGGER.warning("%s: the T1w image of its session failed; aligned on its own.", task.name)
+        reason = _run_graph(orphans, config, settings, on_done, anchored=False) or reason
+        known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
+    failed = [(t, _failure(t, known[t.image.subject])) for t in batch if not t.finished]
+    if reason and not any(failure for _, failure in failed):
+        LOGGER.error("The run stopped: %s", reason)
+    return Outcome(tuple(t for t in batch if t.finished), tuple(failed))
+
+
+def _failure(task: Task, known: dict[str, Failure]) -> Failure | None:
+    """What stopped a task: its harmonization, its preparation, or its anchor's."""
+    paths = [task.image.path, *([task.anchor.path] if task.anchor else [])]
+    names = [node_name("harmonize", paths[0]), *(node_name("prepare", path) for path in paths)]
+    return next((known[name] for name in names if name in known), None)
+
+
+def node_name(step: str, image: Path) -> str:
+    """Name of an image's node: nipype allows letters, digits, ``_`` and ``-``."""
+    stem = image.name.split(".")[0]
+    return f"{step}_{''.join(c if c.isalnum() or c in '_-' else '-' for c in stem)}"
+
+
+def _run_graph(
+    tasks: Sequence[Task],
+    config: RunConfig,
+    settings: Settings,
+    on_done: Callable[[Task], None],
+    *,
+    anchored: bool,
+) -> str | None:
+    """Run a graph to its end; why nipype says it did not get there, if it did not."""
+    from bids_ihf.workflow.engine import execute
+    from bids_ihf.workflow.graph import build_graph
+
+    by_node = {node_name("harmonize", task.image.path): task for task in tasks}
+
+    def callback(node: Any, status: str) -> None:
+        if status in ("end", "exception") and node.name in by_node:
+            on_done(by_node[node.name])
+
+    workflow = build_graph(tasks, config, settings, anchored=anchored)
+    return execute(workflow, config, settings.device, callback)
+
+

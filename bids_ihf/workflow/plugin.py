@@ -1,0 +1,76 @@
+"""nipype's process pool, made safe: fresh worker processes, and a killed one fails only its images."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+from bids_ihf.workflow.log import start_worker
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from bids_ihf.config import RunConfig
+
+KILLED = (
+    "bids_ihf.errors.TryAgain: a worker process was killed, most likely for want of memory; "
+    "run again with a smaller --n-procs or more memory."
+)
+
+
+def start_process(config: RunConfig, folder: str) -> None:
+    """Prepare a worker process."""
+    os.chdir(folder)
+    os.environ["NIPYPE_NO_ET"] = "1"
+    start_worker(config)
+
+
+class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
+    """MultiProc whose workers are never forked from a process that has run torch or ITK threads.
+
+    A forked copy of a process with running OpenMP threads or a CUDA context hangs; worker
+    processes come from a fork server instead.  nipype waits for ever for a worker that was
+    killed; here its node fails with a sentence and a new pool goes on with the rest.
+    """
+
+    def __init__(self, config: RunConfig, plugin_args: dict[str, Any]) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self._run_config = config
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["bids_ihf.workflow.interfaces"])
+        self.pool.shutdown()
+        self.pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=self.processors,
+            mp_context=self._context,
+            initializer=start_process,
+            initargs=(self._run_config, self._cwd),
+        )
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid = taskid = int(self._taskid) + 1
+        try:
+            future = self.pool.submit(run_node, node, updatehash, taskid)
+        except BrokenExecutor:
+            self.pool = self._new_pool()
+            future = self.pool.submit(run_node, node, updatehash, taskid)
+        self._task_obj[taskid] = future
+        future.add_done_callback(partial(self._collect, taskid))
+        return taskid
+
+    def _collect(self, taskid: int, future: Future[dict[str, Any]]) -> None:
+        try:
+            self._taskresult[taskid] = future.result()
+        except (BrokenExecutor, CancelledError):
+            self._taskresult[taskid] = {"result": None, "traceback": [KILLED], "taskid": taskid}
+
+    def stop(self) -> None:
+        """Let running nodes finish, start no other."""
+        self.pool.shutdown(wait=True, cancel_futures=True)

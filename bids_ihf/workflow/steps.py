@@ -1,0 +1,192 @@
+"""The two steps of one image, as plain functions on files: prepare, then harmonize and write."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from bids_ihf.errors import TryAgain
+from bids_ihf.workflow.log import about
+
+if TYPE_CHECKING:
+    from bids_ihf.harmonize.structural import Harmonized
+    from bids_ihf.model.checkpoint import Harmonizer
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.target import Target
+    from bids_ihf.workflow.plan import Goal, Task
+
+LOGGER = logging.getLogger(__name__)
+
+
+@frozen
+class Settings:
+    """What one image needs to know of the run; ``target`` is a vendor's name or a target file."""
+
+    bids_dir: Path
+    out_dir: Path
+    work_dir: Path
+    goal: Goal
+    target: str
+    device: str
+    cpu_if_full: bool
+    batch_size: int
+    normalization: str
+    output_spaces: tuple[str, ...]
+    seed: int
+
+
+def fix_threads(threads: int, seed: int) -> None:
+    """Set threads and seeds of ITK and torch; ITK reads its own only when it is first loaded."""
+    from bids_ihf.spatial.prepare import deterministic
+
+    deterministic(threads)
+    os.environ["ANTS_RANDOM_SEED"] = str(seed + 1)
+
+
+def prepare_scan(
+    image: Path,
+    output: Path,
+    *,
+    modality: str,
+    preprocessed: bool,
+    mask: Path | None,
+    anchor: Path | None,
+    seed: int,
+    threads: int,
+) -> None:
+    """Write bias field, brain mask and transform to the template of a scan to ``output`` (.npz).
+
+    Raises
+    ------
+    BadData
+        The scan or its mask cannot be used.
+    """
+    fix_threads(threads, seed)
+    from bids_ihf.spatial.prepare import prepare
+
+    with about(_subject(image)):
+        LOGGER.info("%s: preparing", image.name)
+        prepared = prepare(
+            image,
+            modality=modality,
+            preprocessed=preprocessed,
+            mask_path=mask,
+            anchor=load_prepared(anchor) if anchor else None,
+        )
+        save_prepared(prepared, output)
+
+
+def _subject(image: Path) -> str:
+    return image.name.split("_")[0].split(".")[0].removeprefix("sub-")
+
+
+def save_prepared(prepared: Prepared, output: Path) -> None:
+    """Keep what was computed; the voxels stay in their own file."""
+    similarity = np.nan if prepared.similarity is None else prepared.similarity
+    # Uncompressed: the folder is cleared soon, and zlib takes longer than writing it all.
+    np.savez(
+        output,
+        path=str(prepared.volume.path),
+        bias=prepared.bias,
+        mask=prepared.mask,
+        to_template=prepared.to_template,
+        similarity=similarity,
+        stages=list(prepared.seconds),
+        seconds=list(prepared.seconds.values()),
+    )
+
+
+def load_prepared(path: Path) -> Prepared:
+    """What :func:`save_prepared` kept, with the voxels read again from the scan."""
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.volume.nifti import read_volume
+
+    with np.load(path) as kept:
+        similarity = float(kept["similarity"])
+        seconds = zip(kept["stages"].tolist(), kept["seconds"].tolist(), strict=True)
+        return Prepared(
+            volume=read_volume(Path(str(kept["path"]))),
+            bias=kept["bias"],
+            mask=kept["mask"],
+            to_template=kept["to_template"],
+            similarity=None if np.isnan(similarity) else similarity,
+            seconds=dict(seconds),
+        )
+
+
+@lru_cache(maxsize=2)
+def model_on(device: str) -> Harmonizer:
+    """The shipped network on a device, loaded once in each process."""
+    from bids_ihf.model.checkpoint import load_model
+
+    return load_model(device=device)
+
+
+@lru_cache(maxsize=2)
+def target_of(spec: str, device: str) -> Target:
+    """The target, loaded once in each process."""
+    from bids_ihf.targets.build import load_target
+
+    return load_target(spec, model_on(device))
+
+
+def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threads: int) -> Path:
+    """Harmonize one prepared scan and write all outputs, the sidecar of the image last.
+
+    Raises
+    ------
+    HarmonyError
+        The scan cannot be used, or an output cannot be written.
+    """
+    fix_threads(threads, settings.seed)
+    import torch
+
+    from bids_ihf.workflow.derivatives import write_all
+
+    torch.set_num_threads(threads)
+    with about(task.image.subject):
+        LOGGER.info("%s: harmonizing to %s", task.name, settings.goal.name)
+        prepared = load_prepared(prepared_file)
+        start = time.perf_counter()
+        harmonized, device = _on_device(task, prepared, settings)
+        prepared.seconds["harmonize"] = time.perf_counter() - start
+        write_all(task, prepared, harmonized, settings, device)
+        LOGGER.info("%s: written", task.name)
+        return task.sidecar
+
+
+def _on_device(task: Task, prepared: Prepared, settings: Settings) -> tuple[Harmonized, str]:
+    """Harmonized scan and the device it was made on: the CPU where ``auto`` found the GPU full."""
+    try:
+        return _harmonize(task, prepared, settings, settings.device), settings.device
+    except TryAgain as error:
+        if not settings.cpu_if_full or settings.device == "cpu":
+            raise
+        LOGGER.warning("%s: %s Going on with the CPU.", task.name, error)
+        return _harmonize(task, prepared, settings, "cpu"), "cpu"
+
+
+def _harmonize(task: Task, prepared: Prepared, settings: Settings, device: str) -> Harmonized:
+    from bids_ihf.harmonize.structural import harmonize
+
+    profile = target_of(settings.target, device).profile(task.image.suffix)
+    return harmonize(prepared, profile, model_on(device), batch_size=settings.batch_size)
+
+
+def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:
+    """Memory (GB) a step takes for an image, from the size its header tells."""
+    import nibabel
+
+    try:
+        shape: Any = nibabel.load(image).shape
+    except (OSError, nibabel.filebasedimages.ImageFileError, EOFError, ValueError):
+        # The step itself says what is wrong with the file.
+        return base
+    return base + float(np.prod(shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3
