@@ -120,8 +120,6 @@ class Outputs:
         The harmonized image in template space.
     transform
         From the native to the template space.
-    bval, bvec
-        Copies of a DWI's b-table, beside its harmonized image.
     """
 
     folder: Path
@@ -130,8 +128,6 @@ class Outputs:
     mask: Path
     template: Path
     transform: Path
-    bval: Path
-    bvec: Path
 
 
 def outputs(out_dir: Path, image: Image) -> Outputs:
@@ -149,14 +145,22 @@ def outputs(out_dir: Path, image: Image) -> Outputs:
         mask=path(desc=mask_label(image), suffix="mask"),
         template=path(space=TEMPLATE, res="1", desc="harmonized"),
         transform=path(".mat", "xfm", **to_template),
-        bval=path(".bval", desc="harmonized"),
-        bvec=path(".bvec", desc="harmonized"),
     )
 
 
 def sidecar_path(image_path: Path) -> Path:
     """Path of the JSON file that belongs to an image or transform."""
     return image_path.with_name(image_path.name.split(".", 1)[0] + ".json")
+
+
+def table_paths(dwi_path: Path) -> tuple[Path, Path]:
+    """Paths of the ``.bval`` and ``.bvec`` of a DWI.
+
+    The change map of a DWI needs its own copies: the BIDS validator asks for a b-table for every
+    file named ``dwi``.  An image in template space inherits those of the native one.
+    """
+    stem = dwi_path.name.split(".", 1)[0]
+    return dwi_path.with_name(f"{stem}.bval"), dwi_path.with_name(f"{stem}.bvec")
 
 
 def scans_folder(out_dir: Path, image: Image) -> Path:

@@ -32,7 +32,7 @@ def find_mask(derivatives: Sequence[Path], image: Image) -> Path | None:
         A mask, or for FreeSurfer the masked image ``brainmask`` (brain is what is not zero), in
         the image's world coordinates though maybe not on its grid.
     """
-    for folder in derivatives:
+    for folder in (one.absolute() for one in derivatives):
         for candidate in (*_named(folder, image), *_freesurfer(folder, image)):
             if candidate.exists():
                 return candidate

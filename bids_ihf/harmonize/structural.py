@@ -1,9 +1,9 @@
 """Harmonize one T1w or T2w scan.
 
-The harmonized image is the sum of two parts on the native grid: the intensity curve that matches the
-scan's histogram to the target's, evaluated at the original voxels, and the network's change on top of
-it, brought back from the network's grid by one interpolation.  The original voxels are never
-resampled.
+The harmonized image is the sum of two parts on the native grid: the intensity curve that matches
+the scan's histogram to the target's, evaluated at the original voxels, and the network's change on
+top of it, brought back from the network's grid by one interpolation.  The original voxels are
+never resampled.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ HEAD_FEATHER = 1.5
 class Harmonized:
     """Result on the native grid, float32, and how it came about.
 
-    ``change`` is harmonized minus original.  ``scaling`` says how units were mapped.  Distances are
-    root-mean-square differences of encoder statistics to the target's, before and after.
+    ``change`` is harmonized minus original.  ``scaling`` says how units were mapped.  Distances
+    are root-mean-square differences of encoder statistics to the target's, before and after.
     """
 
     image: NDArray[np.float32]
@@ -111,7 +111,7 @@ def _network(
     while start < len(indices):
         batch = indices[start : start + size]
         arrays = (
-            slice_stack(matched, batch),
+            slice_stack(matched, batch.tolist()),
             np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, batch], 2, 0)[:, None]),
             target_z[batch],
             source_z[batch],
@@ -138,8 +138,8 @@ def _network(
 def _gain(on_grid: OnGrid, profile: Profile) -> float:
     """Factor for the air: the power of ten between the units of scan and target.
 
-    Air keeps its numbers when the units are alike, and is not left a thousand times brighter than the
-    head when they are not.
+    Air keeps its numbers when the units are alike, and is not left a thousand times brighter than
+    the head when they are not.
     """
     return float(10.0 ** np.round(np.log10(profile.scale.high / on_grid.scale.high)))
 
@@ -151,7 +151,8 @@ def _compose(
     profile: Profile,
     residual: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Curve at the original voxels plus the network's change, in the target's units, air left alone."""
+    """Curve at the original voxels plus the network's change, in the target's units, air left
+    alone."""
     original = prepared.volume.data
     matched = curve(on_grid.scale.normalize(original / prepared.bias))
     matched += from_network_grid(residual, on_grid.grid, prepared)
@@ -163,20 +164,23 @@ def _compose(
 def from_network_grid(
     data: NDArray[np.float32], grid: Grid, prepared: Prepared
 ) -> NDArray[np.float32]:
-    """An array on the network's grid at the native voxels, by one linear interpolation; 0 outside."""
+    """An array on the network's grid at the native voxels, by one linear interpolation; 0
+    outside."""
     native = Grid(shape=prepared.mask.shape, affine=prepared.volume.affine)
     return resample(data, grid, native, target_to_source=prepared.to_template, order=1)
 
 
 def feather(mask: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32]:
-    """A weight that is 1 in the brain and falls smoothly to 0 within about four widths (mm) of it."""
+    """A weight that is 1 in the brain and falls smoothly to 0 within about four widths (mm) of
+    it."""
     grown = ndimage.binary_dilation(mask > 0.5, iterations=max(1, round(2 * width / ZOOM)))
     smooth = ndimage.gaussian_filter(grown.astype(np.float32), width / ZOOM)
     return np.where(mask > 0.5, np.float32(1), smooth.astype(np.float32))
 
 
 def head_weight(prepared: Prepared) -> NDArray[np.float32]:
-    """1 in the head, 0 in the air, smooth between; exact zeros (stripped, defaced) always get 0."""
+    """1 in the head, 0 in the air, smooth between; exact zeros (stripped, defaced) always get
+    0."""
     from bids_ihf.spatial.mask import head_mask, is_stripped
 
     original = prepared.volume.data

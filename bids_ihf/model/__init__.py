@@ -1,1 +1,2 @@
-"""The network: squeeze, invertible hierarchy flow, artefact-aware normalization, encoder, checkpoints."""
+"""The network: squeeze, invertible hierarchy flow, artefact-aware normalization, encoder,
+checkpoints."""

@@ -65,7 +65,8 @@ def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
     """Tensors and a JSON header to the bytes of a safetensors file; adds the tensors' sha256."""
     full = {**header, "sha256": tensor_hash(tensors)}
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    # One entry, since safetensors writes several in no fixed order and files are to be reproducible.
+    # One entry, since safetensors writes several in no fixed order and files are to be
+    # reproducible.
     return save(plain, {HEADER: json.dumps(full, sort_keys=True)})
 
 
@@ -100,7 +101,8 @@ def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
 def pack_network(
     network: IHFNetwork, encoder_hash: str, name: str, record: Mapping[str, Any]
 ) -> bytes:
-    """A network in single precision, with its architecture, its encoder's hash and training record."""
+    """A network in single precision, with its architecture, its encoder's hash and training
+    record."""
     header = {
         "format": NETWORK_FORMAT,
         "name": name,

@@ -1,8 +1,8 @@
 """Invertible hierarchy flow (IHF): subtractive coupling on the way in, additive on the way out.
 
 Section 2.4 of arXiv 2602.21536.  The reverse pass printed there returns its input only for
-``alpha = 1``; :func:`fuse_exact` replaces the second estimate of a state by ``a_i + r_{i+1}``, which is
-exact for every ``alpha``.  The printed form stays selectable for comparison.
+``alpha = 1``; :func:`fuse_exact` replaces the second estimate of a state by ``a_i + r_{i+1}``,
+which is exact for every ``alpha``.  The printed form stays selectable for comparison.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ def couple(x: Tensor, a: Sequence[Tensor]) -> list[Tensor]:
 
 
 def fuse_exact(b: Sequence[Tensor], a: Sequence[Tensor], alpha: Tensor | float) -> Tensor:
-    """``r_n = a_n + b_n``, ``r_i = alpha (a_i + b_i) + (1 - alpha)(a_i + r_{i+1})``; gives ``r_1``.
+    """``r_n = a_n + b_n``, ``r_i = alpha (a_i + b_i) + (1 - alpha)(a_i + r_{i+1})``; gives
+    ``r_1``.
 
-    Every ``r_i`` estimates ``h_{i-1}``, so ``b = couple(x, a)`` gives ``x`` back for any ``alpha``.
+    Every ``r_i`` estimates ``h_{i-1}``, so ``b = couple(x, a)`` gives ``x`` back for any
+    ``alpha``.
     """
     r = a[-1] + b[-1]
     for a_i, b_i in zip(reversed(a[:-1]), reversed(b[:-1]), strict=True):

@@ -1,8 +1,8 @@
 """The fixed encoder: VGG19 up to relu4_1, whose channel statistics describe a scanner (Eq. 1).
 
-The layers are numbered as in torchvision's ``vgg19().features``, so that ImageNet weights load at the
-full width of 64.  The shipped encoder has the same layers at a smaller width and was trained on
-simulated MRI.
+The layers are numbered as in torchvision's ``vgg19().features``, so that ImageNet weights load at
+the full width of 64.  The shipped encoder has the same layers at a smaller width and was trained
+on simulated MRI.
 """
 
 from __future__ import annotations
@@ -60,14 +60,17 @@ class Encoder(nn.Module):
         """(B, 3, H, W) to the first ``taps`` feature maps, from fine to coarse."""
         x = (x - self.shift[:, None, None]) * self.scale[:, None, None]
         maps = []
-        for position, layer in enumerate(self.features[: TAPS[taps - 1] + 1]):
-            x = layer(x)
+        for position in range(TAPS[taps - 1] + 1):
+            x = self.features[position](x)
             if position in TAPS:
                 maps.append(x)
         return maps
 
     def embed(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Eq. (1): means, then deviations, of all taps inside ``mask`` (B, 1, H, W); gives (B, size)."""
+        """Eq. (1): means, then deviations, of all taps inside ``mask``.
+
+        Slices (B, 3, H, W) and mask (B, 1, H, W) to (B, size).
+        """
         pairs = [channel_statistics(features, mask) for features in self(x)]
         means, deviations = zip(*pairs, strict=True)
         return torch.cat([*means, *deviations], dim=1).flatten(1)

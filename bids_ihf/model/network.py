@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from attrs import frozen
@@ -37,7 +37,8 @@ class Architecture:
 
 @frozen
 class Encoded:
-    """What decoding needs: the deepest latent, the affine parts of every block, the image's size."""
+    """What decoding needs: the deepest latent, the affine parts of every block, the image's
+    size."""
 
     latent: Tensor
     affine: tuple[Tensor, ...]
@@ -68,12 +69,15 @@ class IHFNetwork(nn.Module):
                 )
             )
 
+    def _flows(self) -> list[HierarchyFlow]:
+        return [cast("HierarchyFlow", flow) for flow in self.flows]
+
     def encode(self, x: Tensor) -> Encoded:
         """(B, 3, H, W) of any size to its latents; nothing is kept in the module."""
         size = (int(x.shape[-2]), int(x.shape[-1]))
         z = pad_to_multiple(x, 2 ** len(self.flows))
         parts = []
-        for flow in self.flows:
+        for flow in self._flows():
             z, a = flow.encode(squeeze(z))
             parts.append(a)
         return Encoded(latent=z, affine=tuple(parts), size=size)
@@ -81,15 +85,22 @@ class IHFNetwork(nn.Module):
     def decode(
         self, encoded: Encoded, modulate: Callable[[int, Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Latents to (B, 3, H, W); ``modulate(block, latent)`` changes each latent on the way out."""
+        """Latents to (B, 3, H, W).
+
+        ``modulate(block, latent)`` changes each latent on the way out; without it the result is
+        what was encoded.
+        """
         z = encoded.latent
         for block in reversed(range(len(self.flows))):
             b = z if modulate is None else modulate(block, z)
-            z = unsqueeze(self.flows[block].decode(b, encoded.affine[block]))
+            z = unsqueeze(self._flows()[block].decode(b, encoded.affine[block]))
         return z[..., : encoded.size[0], : encoded.size[1]]
 
     def forward(self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor) -> Tensor:
-        """Slices (B, 3, H, W) in [-1, 1], brain mask (B, 1, H, W), embeddings (B, E) to (B, 3, H, W)."""
+        """Harmonize slices (B, 3, H, W) in [-1, 1] with brain mask (B, 1, H, W).
+
+        ``target`` and ``source`` are embeddings (B, E); the result is (B, 3, H, W).
+        """
         padded = pad_to_multiple(mask, 2 ** len(self.flows))
 
         def modulate(block: int, z: Tensor) -> Tensor:

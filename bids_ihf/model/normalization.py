@@ -24,7 +24,8 @@ def _projection(inputs: int, hidden: int) -> nn.Sequential:
 
 
 class ContentHead(nn.Module):
-    """A vector that sums up the source anatomy: convolution, pooling inside the mask, 1 x 1 convolution."""
+    """A vector that sums up the source anatomy: convolution, pooling inside the mask, 1 x 1
+    convolution."""
 
     def __init__(self, channels: int, hidden: int, *, instance_norm: bool) -> None:
         super().__init__()
@@ -46,10 +47,11 @@ class ContentHead(nn.Module):
 class ArtefactAwareNorm(nn.Module):
     """Replace the channel statistics of a latent by those predicted for the target scanner.
 
-    ``form="printed"`` is Eq. (2) as it stands: absolute scale and shift from the target's embedding and
-    a content head with instance normalization.  ``form="relative"`` predicts how much the source's own
-    statistics change, from the embeddings of target *and* source and a content head that sees the
-    source's contrast; it starts at the identity and is what trains well.
+    ``form="printed"`` is Eq. (2) as it stands: absolute scale and shift from the target's
+    embedding and a content head with instance normalization.  ``form="relative"`` predicts how
+    much the source's own statistics change, from the embeddings of target *and* source and a
+    content head that sees the source's contrast; it starts at the identity and is what trains
+    well.
     """
 
     def __init__(self, channels: int, embedding: int, *, hidden: int, form: Form) -> None:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def squeeze(x: Tensor, factor: int = 2) -> Tensor:
-    """Move each ``factor`` x ``factor`` patch into channels: (B, C, H, W) to (B, C f^2, H/f, W/f)."""
+    """Move each ``factor`` x ``factor`` patch into channels: (B, C, H, W) to (B, C f^2, H/f,
+    W/f)."""
     return F.pixel_unshuffle(x, factor)
 
 

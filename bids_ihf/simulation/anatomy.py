@@ -163,14 +163,12 @@ def demo_anatomy(
     def to_template(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return person(points @ back[:3, :3].T + back[:3, 3])
 
-    with torch.inference_mode():
+    with torch.no_grad():
         points = warp.lattice(shape, grid, to_template)
         maps = torch.from_numpy(head.template_head())
-        fractions = warp.sample(maps[1:], head.affine(), points, shape)
+        fractions = warp.sample(maps, head.affine(), points, shape)
         own = fields.texture(head.SHAPE, np.ones(3), seed)
         texture = warp.sample(own[None], head.affine(), points, shape)[0]
-        brain = fractions[-1] > 0.5
-        # The last map is the mask: its place goes to the air, which is what the tissues leave.
-        fractions = torch.roll(fractions, 1, dims=0)
+        brain = fractions[0] > 0.5  # the mask travels in the place of air
         fractions[0] = (1 - fractions[1:].sum(dim=0)).clamp_(min=0)
     return Anatomy(fractions, _standard(texture, brain), grid.copy(), brain)

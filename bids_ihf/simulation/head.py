@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import fields
 from .tissues import TISSUE_INDEX, TISSUES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 SHAPE = (192, 240, 224)
@@ -38,17 +37,20 @@ def affine() -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def template_head() -> NDArray[np.float32]:
-    """Fractions (K, X, Y, Z) of every tissue, then the brain mask as one more map."""
+    """Maps (K, X, Y, Z): the brain mask in the place of air, then each tissue's fraction.
+
+    Air is what the tissues leave, and is not kept.
+    """
     grey, white, mask = _brain_maps()
     inner = _signed_distance(_closed(mask))  # negative inside
     outer = _signed_distance(_solid(inner))
-    maps = np.zeros((len(TISSUES) + 1, *SHAPE), dtype=np.float32)
-    maps[-1] = mask
+    maps = np.zeros((len(TISSUES), *SHAPE), dtype=np.float32)
     _paint_scalp(maps, outer)
     _paint_face(maps, outer)
     _paint_skull(maps, inner)
     _paint_brain(maps, grey, white, mask)
     _paint_cord(maps)
+    maps[0] = mask
     return maps
 
 
@@ -138,8 +140,8 @@ def _below(field: NDArray[np.float32], edge: float) -> NDArray[np.float32]:
 
 
 def _paint(maps: NDArray[np.float32], weight: NDArray[np.float32], **mixture: float) -> None:
-    """Replace what is there by a mixture of tissues, by `weight`; the mask is left alone."""
-    maps[:-1] *= 1 - weight
+    """Replace what is there by a mixture of tissues, by `weight`."""
+    maps *= 1 - weight
     for name, part in mixture.items():
         maps[TISSUE_INDEX[name]] += part * weight
 
@@ -150,11 +152,8 @@ def _paint_scalp(maps: NDArray[np.float32], outer: NDArray[np.float32]) -> None:
     _paint(maps, _below(outer, -SKIN_MM), fat=0.9, muscle=0.1)
     _paint(maps, _below(outer, -SCALP_FAT_MM), muscle=1.0)
     # Planes of fat between the muscles of face and neck.
-    wave: Callable[[int, float], NDArray[np.float32]] = lambda k, mm: np.sin(  # noqa: E731
-        _coordinate(k) * np.float32(2 * np.pi / mm)
-    )
-    planes = wave(0, 47) * wave(1, 38) + wave(2, 43) * wave(0, 29)
-    _paint(maps, _below(outer, -SCALP_FAT_MM) * (np.abs(planes) < 0.16), fat=0.8, muscle=0.2)
+    planes = fields.texture(SHAPE, np.ones(3), 1, scales=(7.0,)).numpy()
+    _paint(maps, _below(outer, -SCALP_FAT_MM) * (np.abs(planes) < 0.12), fat=0.7, muscle=0.3)
 
 
 def _paint_face(maps: NDArray[np.float32], outer: NDArray[np.float32]) -> None:
@@ -188,7 +187,7 @@ def _paint_brain(
     parts = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) ** np.float32(SHARPNESS)
     parts *= mask / np.maximum(parts.sum(axis=0), 1e-6)
     deep = _below(8 * _ellipsoid(DEEP_CENTRE, DEEP_RADII), 8.0)
-    maps[:-1] *= 1 - mask
+    maps *= 1 - mask
     maps[TISSUE_INDEX["grey"]] += parts[0] * (1 - deep)
     maps[TISSUE_INDEX["deep_grey"]] += parts[0] * deep
     maps[TISSUE_INDEX["white"]] += parts[1]

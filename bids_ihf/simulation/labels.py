@@ -21,24 +21,24 @@ SOFT_TISSUE, SKIN = 507, 511
 SCALP_FAT_MM = 7.0  # soft tissue this near the skin is subcutaneous fat
 FAT_PLANE = 1.7  # standard deviations of a smooth field above which muscle has fat in between
 
-_WHITE = {"white": 1.0}
-_GREY = {"grey": 1.0}
-_CSF = {"csf": 1.0}
-_DEEP = {"deep_grey": 1.0}
+
+def _each(labels: tuple[int, ...], **mixture: float) -> dict[int, dict[str, float]]:
+    return dict.fromkeys(labels, mixture)
+
 
 MIXTURES: dict[int, dict[str, float]] = {
     0: {"air": 1.0},
-    **dict.fromkeys((2, 41, 7, 46, 85), _WHITE),  # cerebrum, cerebellum, optic chiasm
-    **dict.fromkeys((3, 42, 8, 47, 17, 53, 18, 54), _GREY),  # cortex, hippocampus, amygdala
-    **dict.fromkeys((4, 43, 5, 44, 14, 15, 24, 72), _CSF),  # ventricles, subarachnoid space
-    **dict.fromkeys((11, 50, 12, 51, 26, 58), _DEEP),  # caudate, putamen, accumbens
-    **dict.fromkeys((10, 49), {"deep_grey": 0.65, "white": 0.35}),  # thalamus
-    **dict.fromkeys((13, 52), {"deep_grey": 0.3, "white": 0.7}),  # pallidum: short T1 by iron
-    **dict.fromkeys((28, 60), {"deep_grey": 0.35, "white": 0.65}),  # ventral diencephalon
+    **_each((2, 41, 7, 46, 85), white=1.0),  # cerebrum, cerebellum, optic chiasm
+    **_each((3, 42, 8, 47, 17, 53, 18, 54), grey=1.0),  # cortex, hippocampus, amygdala
+    **_each((4, 43, 5, 44, 14, 15, 24, 72), csf=1.0),  # ventricles, subarachnoid space
+    **_each((11, 50, 12, 51, 26, 58), deep_grey=1.0),  # caudate, putamen, accumbens
+    **_each((10, 49), deep_grey=0.65, white=0.35),  # thalamus
+    **_each((13, 52), deep_grey=0.3, white=0.7),  # pallidum: short T1 by iron
+    **_each((28, 60), deep_grey=0.35, white=0.65),  # ventral diencephalon
     16: {"white": 0.75, "deep_grey": 0.25},  # brain stem
-    **dict.fromkeys((25, 57), {"white": 0.7, "grey": 0.3}),  # periventricular hyperintensity
-    **dict.fromkeys((30, 62), {"csf": 0.6, "muscle": 0.4}),  # perivascular spaces, small vessels
-    **dict.fromkeys((136, 163, 137, 164), {"csf": 0.4, "grey": 0.6}),  # choroid plexus
+    **_each((25, 57), white=0.7, grey=0.3),  # periventricular hyperintensity
+    **_each((30, 62), csf=0.6, muscle=0.4),  # perivascular spaces, small vessels
+    **_each((136, 163, 137, 164), csf=0.4, grey=0.6),  # choroid plexus
     502: {"bone": 0.6, "muscle": 0.4},  # carotid arteries: flow void
     506: {"vitreous": 1.0},  # eye balls
     SOFT_TISSUE: {"muscle": 1.0},
@@ -82,9 +82,7 @@ def mixtures(
     return rows, index
 
 
-def _fat(
-    labels: NDArray[np.int16], zooms: NDArray[np.float64], seed: int
-) -> NDArray[np.bool_]:
+def _fat(labels: NDArray[np.int16], zooms: NDArray[np.float64], seed: int) -> NDArray[np.bool_]:
     """Where soft tissue is fat: found at half resolution, for speed."""
     from scipy.ndimage import distance_transform_edt
 

@@ -71,7 +71,7 @@ VENDOR_PROTOCOLS: dict[tuple[str, Modality], Protocol] = {
 def signal(
     protocol: Protocol, of: Tissue, b1: ArrayLike = 1.0, *, texture: float = 0.0
 ) -> NDArray[np.float64]:
-    """Signal of tissue `of` in arbitrary units, for a relative transmit field `b1` of any shape."""
+    """Signal of a tissue, in arbitrary units, for a relative transmit field of any shape."""
     relaxation = of.relaxation(protocol.field_strength, texture)
     field = np.asarray(b1, dtype=np.float64)
     if relaxation.density == 0:

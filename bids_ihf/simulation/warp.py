@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LATTICE = 4  # voxels between the points where the smooth map is computed
 WAVES = 10
-SHORTEST_MM = 90.0  # wavelength along an axis; with 3 mm displacements the map cannot fold
+SHORTEST_MM = 130.0  # wavelength along an axis; with 2.5 mm displacements the map cannot fold
 VENTRICLES, VENTRICLE_MM = (0.0, -14.0, 14.0), 26.0
 
 
@@ -31,7 +31,7 @@ def person_map(seed: int) -> Callable[[Points], Points]:
     scale = 1 + rng.normal(0, 0.03) + rng.normal(0, 0.015, 3)
     waves = rng.uniform(-1, 1, (WAVES, 3)) * 2 * np.pi / SHORTEST_MM
     phases = rng.uniform(0, 2 * np.pi, WAVES)
-    directions = rng.normal(0, 3.0 * np.sqrt(2 / WAVES), (WAVES, 3))
+    directions = rng.normal(0, 2.5 * np.sqrt(2 / WAVES), (WAVES, 3))
     growth = rng.uniform(-0.15, 0.35)
 
     def to_template(points: Points) -> Points:
@@ -59,7 +59,7 @@ def lattice(
 def sample(
     maps: torch.Tensor, source: Points, points: torch.Tensor, shape: tuple[int, int, int]
 ) -> torch.Tensor:
-    """Interpolate maps (C, ...) of voxel-to-world `source` at a lattice; (C, *shape), zero outside.
+    """Interpolate maps (C, ...) of affine `source` at a lattice; (C, *shape), zero outside.
 
     The lattice is brought to full resolution linearly, a few rows at a time to bound the memory.
     """

@@ -70,7 +70,8 @@ def with_hash(target: Target) -> Target:
 
 
 def reference_target(path: Path, model: Harmonizer, *, preprocessed: bool = False) -> Target:
-    """A target from one NIfTI image of the target scanner, prepared as the images to harmonize are."""
+    """A target from one NIfTI image of the target scanner, prepared as the images to harmonize
+    are."""
     from bids_ihf.spatial.prepare import prepare
 
     modality = modality_of(path)

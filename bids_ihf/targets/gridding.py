@@ -54,8 +54,8 @@ def brain_grid(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Grid:
     """The 1 mm RAS grid that holds a mask with MARGIN to spare.
 
     ``affine`` leads from the mask's voxels to the space of the grid.  Grid points lie on whole
-    millimetres, except where the mask's own voxels already are 1 mm and axis-aligned: then on those,
-    so that nothing is interpolated.
+    millimetres, except where the mask's own voxels already are 1 mm and axis-aligned: then on
+    those, so that nothing is interpolated.
     """
     corners = np.argwhere(mask)
     box = np.stack([corners.min(axis=0), corners.max(axis=0)])

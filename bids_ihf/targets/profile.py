@@ -1,8 +1,9 @@
 """What one scanner's images of one modality look like, by slice position.
 
-Positions are axial bins of template space, ``BIN`` millimetres thick.  A profile holds the histogram
-of brain intensities and the encoder's statistics (Eq. 1 of arXiv 2602.21536) for every bin that its
-reference scans cover, and the scale that leads from network units to the scanner's own.
+Positions are axial bins of template space, ``BIN`` millimetres thick.  A profile holds the
+histogram of brain intensities and the encoder's statistics (Eq. 1 of arXiv 2602.21536) for every
+bin that its reference scans cover, and the scale that leads from network units to the scanner's
+own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ BIN = 6.0
 """Thickness of a slice position, mm."""
 
 MIN_OVERLAP = 0.2
-"""Share of a scan's brain voxels that must lie at positions its target covers, to match only there."""
+"""Share of a scan's brain voxels that must lie at positions its target covers, to match only
+there."""
 
 
 def position_of(z: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -33,7 +35,7 @@ def position_of(z: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def centre_of(position: NDArray[np.int64]) -> NDArray[np.float64]:
     """Axial coordinate (mm) of the middle of each bin."""
-    return (np.asarray(position) + 0.5) * BIN
+    return np.asarray((np.asarray(position) + 0.5) * BIN, dtype=np.float64)
 
 
 @frozen(eq=False)
@@ -46,7 +48,8 @@ class Profile:
     scale: Scale
 
     def embeddings_at(self, z: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Embeddings (len(z), E) at axial coordinates (mm), linear between bins, constant beyond."""
+        """Embeddings (len(z), E) at axial coordinates (mm), linear between bins, constant
+        beyond."""
         centres = centre_of(self.positions)
         at = np.interp(z, centres, np.arange(len(centres)))
         below = np.floor(at).astype(np.intp)
@@ -59,8 +62,8 @@ class Profile:
     ) -> IntensityCurve:
         """The curve that matches a scan with these histograms by position to this profile.
 
-        Both sides count only the positions they share, so that a slab is not matched to a whole head;
-        where they share too little, both count all they have.
+        Both sides count only the positions they share, so that a slab is not matched to a whole
+        head; where they share too little, both count all they have.
         """
         shared = np.isin(positions, self.positions)
         if histograms[shared].sum() < MIN_OVERLAP * histograms.sum():
@@ -72,8 +75,8 @@ class Profile:
 def merge(profiles: Sequence[Profile]) -> Profile:
     """One profile from those of several scans by the same scanner.
 
-    Histograms are shares of each scan's brain, so that a large head counts no more than a small one;
-    embeddings are means over the scans that cover a position; the scale is the median.
+    Histograms are shares of each scan's brain, so that a large head counts no more than a small
+    one; embeddings are means over the scans that cover a position; the scale is the median.
     """
     positions = np.unique(np.concatenate([p.positions for p in profiles]))
     histograms = np.zeros((len(positions), profiles[0].histograms.shape[1]))

@@ -23,7 +23,8 @@ ANY = "any"
 
 @frozen(eq=False)
 class Target:
-    """What images are harmonized to.  ``encoder`` is the hash of the encoder behind the embeddings."""
+    """What images are harmonized to.  ``encoder`` is the hash of the encoder behind the
+    embeddings."""
 
     name: str
     encoder: str

@@ -18,10 +18,10 @@ T = TypeVar("T")
 class DataConfig:
     """Where scans come from.
 
-    ``simulated``: ``source`` is a folder of whole-head label maps; every person is scanned by every
-    scanner.  ``bids``: ``source`` is a BIDS dataset, whose manufacturers are the sites; nobody need
-    have been scanned twice, and the supervised loss must be 0.  ``pool`` is where prepared scans are
-    kept for the next run.
+    ``simulated``: ``source`` is a folder of whole-head label maps; every person is scanned by
+    every scanner.  ``bids``: ``source`` is a BIDS dataset, whose manufacturers are the sites;
+    nobody need have been scanned twice, and the supervised loss must be 0.  ``pool`` is where
+    prepared scans are kept for the next run.
     """
 
     source: Path = field(converter=Path)
@@ -30,7 +30,7 @@ class DataConfig:
     )
     pool: Path = field(default=Path("pool"), converter=Path)
     people: tuple[str, ...] = field(default=(), converter=tuple)
-    modalities: tuple[str, ...] = field(default=("T1w", "T2w"), converter=tuple)
+    modalities: tuple[Literal["T1w", "T2w"], ...] = field(default=("T1w", "T2w"), converter=tuple)
     vendor_scanners: int = 2
     random_scanners: int = 8
     preprocessed: bool = False
@@ -49,7 +49,8 @@ class EncoderConfig:
 
 @frozen
 class NetworkConfig:
-    """The network, its losses' weights and how long to train; ``start`` names weights to go on from."""
+    """The network, its losses' weights and how long to train; ``start`` names weights to go on
+    from."""
 
     start: str = ""
     splits: tuple[int, ...] = field(default=(2, 2), converter=tuple)

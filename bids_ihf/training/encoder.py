@@ -1,4 +1,5 @@
-"""Train the encoder to name tissue and to recover the scanner, so that its statistics describe both."""
+"""Train the encoder to name tissue and to recover the scanner, so that its statistics describe
+both."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ TISSUES = 3
 
 
 class Readouts(nn.Module):
-    """Linear heads on the encoder: tissue shares from relu3_1 and relu4_1, scanner from Eq. (1)."""
+    """Linear heads on the encoder: tissue shares from relu3_1 and relu4_1, scanner from Eq.
+    (1)."""
 
     def __init__(self, encoder: Encoder, appearance: int) -> None:
         super().__init__()

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import torch
 from attrs import frozen
 from safetensors import safe_open
 from safetensors.torch import save
 
 from bids_ihf.bids.write import write_atomic
+from bids_ihf.model.checkpoint import NETWORK_FORMAT, shipped, unpack
 from bids_ihf.model.network import Architecture, IHFNetwork
 from bids_ihf.training.losses import anatomy_loss, artefact_loss, split_embedding, supervised_loss
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from torch import Tensor
 
@@ -79,8 +83,8 @@ def train_network(
 ) -> IHFNetwork:
     """Train for the configured steps, going on from the last state in the output folder, if any.
 
-    Deterministic on the CPU with the same number of threads, interrupted or not: the batch of a step
-    depends on seed and step alone.
+    Deterministic on the CPU with the same number of threads, interrupted or not: the batch of a
+    step depends on seed and step alone.
     """
     torch.manual_seed(config.seed)
     settings = config.network
@@ -108,9 +112,8 @@ def train_network(
     return network.eval()
 
 
-def _cosine(steps: int):  # type: ignore[no-untyped-def]
+def _cosine(steps: int) -> Callable[[int], float]:
     """Learning rate factor: a short rise, then half a cosine down to a hundredth."""
-    import math
 
     def factor(step: int) -> float:
         if step < WARM_UP:
@@ -122,21 +125,16 @@ def _cosine(steps: int):  # type: ignore[no-untyped-def]
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    import attrs
-
-    moved = {
-        entry.name: None if value is None else value.to(device)
-        for entry in attrs.fields(type(batch))
-        for value in [getattr(batch, entry.name)]
-    }
-    return attrs.evolve(batch, **moved)
+    return attrs.evolve(
+        batch,
+        source=batch.source.to(device),
+        truth=None if batch.truth is None else batch.truth.to(device),
+        mask=batch.mask.to(device),
+        target=batch.target.to(device),
+    )
 
 
 def _start_from(network: IHFNetwork, start: str) -> None:
-    from pathlib import Path
-
-    from bids_ihf.model.checkpoint import NETWORK_FORMAT, shipped, unpack
-
     path = shipped("network.safetensors") if start == "shipped" else Path(start)
     tensors, _ = unpack(path, NETWORK_FORMAT)
     network.load_state_dict(tensors)

@@ -1,4 +1,5 @@
-"""The paper's two losses (Eqs. 3 and 4 of arXiv 2602.21536) and a supervised one for simulated pairs."""
+"""The paper's two losses (Eqs. 3 and 4 of arXiv 2602.21536) and a supervised one for simulated
+pairs."""
 
 from __future__ import annotations
 
@@ -43,11 +44,12 @@ def anatomy_loss(source: Tensor, output: Tensor) -> Tensor:
 def artefact_loss(
     output: Sequence[Tensor], target: Sequence[tuple[Tensor, Tensor]], mask: Tensor
 ) -> Tensor:
-    """Eq. (4): distance of channel means and deviations over the KEPT channels with the nearest means.
+    """Eq. (4): distance of channel means and deviations over the KEPT channels with the nearest
+    means.
 
     ``output`` are features of relu1_1 to relu3_1, ``target`` their (mean, deviation), each (B, C).
-    The norms are those of the vector of kept channels, divided by the root of their number, so that
-    wide layers weigh no more than narrow ones.
+    The norms are those of the vector of kept channels, divided by the root of their number, so
+    that wide layers weigh no more than narrow ones.
     """
     total = output[0].new_zeros(())
     for features, (mean_t, deviation_t) in zip(output, target, strict=True):
@@ -63,7 +65,8 @@ def artefact_loss(
 
 
 def supervised_loss(output: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Huber loss between the centre slices, inside a mask that is grown a little beyond the brain."""
+    """Huber loss between the centre slices, inside a mask that is grown a little beyond the
+    brain."""
     grown = F.max_pool2d(fit_mask(mask, output), 5, stride=1, padding=2)
     error = F.huber_loss(output[:, 1:2], truth, delta=0.1, reduction="none")
     return (error * grown).sum() / grown.sum().clamp_min(1) / 0.1

@@ -1,7 +1,7 @@
 """Prepared scans on disk, read slice by slice while training.
 
-Each scan is one ``.npy`` of half-precision slices (Z, X, Y) in its own network units, cut or padded to
-``BOX``, with its statistics in a JSON index beside it.
+Each scan is one ``.npy`` of half-precision slices (Z, X, Y) in its own network units, cut or
+padded to ``BOX``, with its statistics in a JSON index beside it.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def write_index(folder: Path, scans: Iterable[Scan], record: dict[str, Any]) -> 
 
 
 def read_index(folder: Path, record: dict[str, Any]) -> Pool | None:
-    """The pool in a folder, or None where it is unfinished or was made from another configuration."""
+    """The pool in a folder, or None where it is unfinished or was made from another
+    configuration."""
     path = folder / "index.json"
     if not path.exists():
         return None

@@ -101,7 +101,8 @@ def _file_name(value: object) -> str:
 
 
 def _commit() -> str:
-    """The checked-out commit, with ``-dirty`` where files differ from it; empty outside a checkout."""
+    """The checked-out commit, with ``-dirty`` where files differ from it; empty outside a
+    checkout."""
     here = Path(__file__).parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:

@@ -1,4 +1,5 @@
-"""What one training step sees: the same slices by two scanners, and the target as other people show it."""
+"""What one training step sees: the same slices by two scanners, and the target as other people
+show it."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ SLAB_CHANCE = 0.25
 
 @frozen(eq=False)
 class Batch:
-    """Matched source slices (B, 3, X, Y), truth (B, 1, X, Y) or None, mask, target embeddings (B, E)."""
+    """Matched source slices (B, 3, X, Y), truth (B, 1, X, Y) or None, mask, target embeddings (B,
+    E)."""
 
     source: Tensor
     truth: Tensor | None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.simulation.anatomy import Anatomy
+    from bids_ihf.simulation.protocol import Modality
     from bids_ihf.simulation.scanner import Scanner
     from bids_ihf.spatial.prepare import Prepared
     from bids_ihf.training.config import TrainConfig
@@ -33,7 +34,7 @@ RESIDUAL_BIAS = 0.25
 """Share of the receive bias that is left, as after N4."""
 
 
-def scanners(config: TrainConfig, modality: str) -> dict[str, tuple[str, Scanner]]:
+def scanners(config: TrainConfig, modality: Modality) -> dict[str, tuple[str, Scanner]]:
     """Site name to (vendor, scanner): the vendors' own with jitter, then random ones."""
     from bids_ihf.simulation.scanner import random_scanner, vendor_scanner
     from bids_ihf.targets.target import VENDORS
@@ -146,8 +147,8 @@ def label_maps(config: TrainConfig) -> list[Path]:
         found = [path for path in found if path.name.split("_")[0] in config.data.people]
     if len(found) < 2:
         raise BadData(
-            f"{config.data.source}: holds {len(found)} of the label maps (*_dseg.nii.gz) asked for; "
-            "training needs two people at least."
+            f"{config.data.source}: holds {len(found)} of the label maps (*_dseg.nii.gz) asked "
+            "for; training needs two people at least."
         )
     return found
 

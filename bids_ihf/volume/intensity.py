@@ -20,15 +20,16 @@ TAIL = 0.005
 """Share of voxels beyond the first and last landmark, where the curve goes on straight."""
 
 RANGE = (-1.5, 2.5)
-"""Span of the histograms in network units, where the brain's 0-99.9 percentile range is [-1, 1]."""
+"""Span of the histograms in network units, where the brain's 0-99.9 percentile range is [-1,
+1]."""
 
 
 @frozen
 class Scale:
     """Affine map between a scan's own units and network units.
 
-    ``low`` becomes -1 and ``high`` becomes 1.  ``low`` is 0 for magnitude images, so that no signal
-    stays no signal; ``high`` is the 99.9th percentile inside the brain.
+    ``low`` becomes -1 and ``high`` becomes 1.  ``low`` is 0 for magnitude images, so that no
+    signal stays no signal; ``high`` is the 99.9th percentile inside the brain.
     """
 
     low: float
@@ -62,7 +63,8 @@ def robust_scale(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> Scale:
 
 
 def histogram(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Counts (LEVELS,) of intensities in network units; what lies outside RANGE counts at its end."""
+    """Counts (LEVELS,) of intensities in network units; what lies outside RANGE counts at its
+    end."""
     counts, _ = np.histogram(np.clip(values, *RANGE), bins=LEVELS, range=RANGE)
     return counts.astype(np.float64)
 
@@ -78,7 +80,8 @@ def quantiles(
 
 @frozen
 class IntensityCurve:
-    """A monotone, piecewise linear map between network units of two scans, straight beyond its ends."""
+    """A monotone, piecewise linear map between network units of two scans, straight beyond its
+    ends."""
 
     source: NDArray[np.float64] = field(converter=np.asarray)
     target: NDArray[np.float64] = field(converter=np.asarray)
@@ -92,7 +95,8 @@ class IntensityCurve:
         return out.reshape(data.shape).astype(np.float32)
 
     def _slope(self, end: int) -> float:
-        """Slope beyond an end: below, the line to no signal; above, the slope of the whole curve."""
+        """Slope beyond an end: below, the line to no signal; above, the slope of the whole
+        curve."""
         if end == 0 and self.source[0] > -0.95 and self.target[0] > -0.95:
             return float((self.target[0] + 1.0) / (self.source[0] + 1.0))
         rise = self.target[-1] - self.target[0]

@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 HARMONIZED = "Image with its contrast harmonized to {}, on the grid of its source."
 CHANGE = "Harmonized image minus its source."
 MASK = "Brain mask used for the harmonization."
-IN_TEMPLATE = "Harmonized image in template space ({} normalization), bias-corrected as its source."
+IN_TEMPLATE = "Harmonized image resampled to the template ({} normalization)."
 
 
 def write_all(
@@ -43,7 +43,7 @@ def write_all(
     extra = provenance(task, harmonized, settings, device)
     _write_change(task, prepared, harmonized, extra)
     _write_mask(task, prepared)
-    _write_transform(task, prepared, settings)
+    _write_transform(task, prepared)
     if TEMPLATE in settings.output_spaces:
         _write_template_image(task, prepared, harmonized, settings, extra)
     _write_figures(task, prepared, harmonized, settings)
@@ -124,8 +124,7 @@ def _write_mask(task: Task, prepared: Prepared) -> None:
     write_json(sidecar_path(path), mask_sidecar(task.image, description=MASK, extra=extra))
 
 
-def _write_transform(task: Task, prepared: Prepared, settings: Settings) -> None:
-    """The transform to the template; none where the input is said to be aligned already."""
+def _write_transform(task: Task, prepared: Prepared) -> None:
     from bids_ihf.spatial.align import to_itk_text
 
     text = to_itk_text(prepared.to_template)
@@ -139,14 +138,16 @@ def _write_template_image(
     settings: Settings,
     extra: dict[str, Any],
 ) -> None:
+    from bids_ihf.spatial.align import Alignment
     from bids_ihf.spatial.normalize import template_image
     from bids_ihf.spatial.template import load_template
 
+    similarity = np.nan if prepared.similarity is None else prepared.similarity
     data = template_image(
         harmonized.image,
         prepared.volume.affine,
         prepared.mask,
-        prepared.to_template,
+        Alignment(prepared.to_template, similarity),
         settings.normalization,
     )
     path = task.outputs.template
@@ -172,3 +173,22 @@ def template_volume(data: Any, affine: Any, path: Path) -> Any:
     header.set_sform(affine, code=4)
     header.set_xyzt_units("mm")
     return Volume(data=data, affine=affine, header=header, path=path)
+
+
+def measures(
+    task: Task, prepared: Prepared, harmonized: Harmonized, settings: Settings
+) -> dict[str, float | str | None]:
+    """One row of the scans table."""
+    inside = harmonized.change[prepared.mask]
+    voxel = abs(float(np.linalg.det(prepared.volume.affine[:3, :3])))
+    return {
+        "harmonization_target": settings.goal.name,
+        "source_vendor": task.image.vendor,
+        "distance_before": harmonized.distance_before,
+        "distance_after": harmonized.distance_after,
+        "change_rms": float(np.sqrt(np.mean(np.square(inside, dtype=np.float64)))),
+        "round_trip_max_error": harmonized.round_trip_error,
+        "mask_volume_ml": float(np.count_nonzero(prepared.mask)) * voxel / 1000,
+        "alignment_similarity": prepared.similarity,
+        "seconds": sum(prepared.seconds.values()),
+    }

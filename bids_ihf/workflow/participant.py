@@ -43,7 +43,7 @@ def run_participants(
     tasks: Sequence[Task],
     config: RunConfig,
     settings: Settings,
-    on_done: Callable[[Task], None],
+    on_done: Callable[[Task, str], None],
 ) -> Outcome:
     """Harmonize all tasks; one that fails does not stop the others unless the settings say so.
 
@@ -101,7 +101,7 @@ def _run_batch(
     batch: Sequence[Task],
     config: RunConfig,
     settings: Settings,
-    on_done: Callable[[Task], None],
+    on_done: Callable[[Task, str], None],
 ) -> Outcome:
     """One graph; then once more, alone, the T2w images whose T1w could not be prepared."""
     reason = _run_graph(batch, config, settings, on_done, anchored=True)
@@ -139,7 +139,7 @@ def _run_graph(
     tasks: Sequence[Task],
     config: RunConfig,
     settings: Settings,
-    on_done: Callable[[Task], None],
+    on_done: Callable[[Task, str], None],
     *,
     anchored: bool,
 ) -> str | None:
@@ -147,11 +147,14 @@ def _run_graph(
     from bids_ihf.workflow.engine import execute
     from bids_ihf.workflow.graph import build_graph
 
-    by_node = {node_name("harmonize", task.image.path): task for task in tasks}
+    last = {node_name("harmonize", task.image.path): task for task in tasks}
+    first = {node_name("prepare", task.image.path): task for task in tasks}
 
     def callback(node: Any, status: str) -> None:
-        if status in ("end", "exception") and node.name in by_node:
-            on_done(by_node[node.name])
+        if status == "end" and node.name in last:
+            on_done(last[node.name], status)
+        elif status == "exception" and node.name in {**first, **last}:
+            on_done({**first, **last}[node.name], status)
 
     workflow = build_graph(tasks, config, settings, anchored=anchored)
     return execute(workflow, config, settings.device, callback)

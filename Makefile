@@ -1,0 +1,39 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.runtime
+	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids
+	$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out participant --target Siemens --work-dir $(DEMO)/work
+	$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out group
+	@echo
+	@echo "Look at:  $(DEMO)/out/sub-01.html            before, after and what changed"
+	@echo "          $(DEMO)/out/group.html             all images at a glance"
+	@echo "          $(DEMO)/out/sub-01/ses-ge/anat/    harmonized images, change maps, masks, sidecars"
+
+test: $(VENV)/.test check
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info
+
+# torch goes first and by itself: its pinned version is then what every other package builds on.
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	touch $@
+
+$(VENV)/.test: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]' -c constraints.txt
+	touch $@

@@ -1,0 +1,44 @@
+"""``ihf restore HARMONIZED -o ORIGINAL``: undo a harmonization."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_ihf.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``ihf restore``."""
+    parser.add_argument("harmonized", type=Path, metavar="HARMONIZED.nii.gz")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="ORIGINAL.nii.gz", help="image to write"
+    )
+    parser.add_argument(
+        "--change",
+        type=Path,
+        metavar="CHANGE.nii.gz",
+        help="change map (default: the one beside the harmonized image)",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Write harmonized minus change.
+
+    Raises
+    ------
+    UsageError
+        The output is one of the inputs, or is not named as a compressed NIfTI image.
+    """
+    output = given.output.resolve()
+    if output in {path.resolve() for path in (given.harmonized, given.change) if path}:
+        raise UsageError(f"{given.output}: the output is one of the inputs; name another file.")
+    if not output.name.endswith(".nii.gz"):
+        raise UsageError(f"{given.output}: compressed NIfTI is written; end the name in .nii.gz.")
+    from bids_ihf.harmonize.restore import restore
+
+    restore(given.harmonized, given.change, given.output)
+    return 0

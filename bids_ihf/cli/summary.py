@@ -1,0 +1,93 @@
+"""What a run says: the list of a dry run, failures, the closing summary, the exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, TextIO
+
+from bids_ihf.bids.vendor import UNKNOWN
+from bids_ihf.errors import BadData, CannotCreate, TryAgain
+from bids_ihf.workflow.log import NOTICE, about
+from bids_ihf.workflow.plan import DONE, HARMONIZE, Goal, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bids_ihf.config import RunConfig
+    from bids_ihf.workflow.participant import Outcome
+    from bids_ihf.workflow.steps import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+SOME_FAILED = 1
+SHARED = frozenset({BadData.exit_code, CannotCreate.exit_code, TryAgain.exit_code})
+"""Codes that the whole run takes over when every image failed for that one reason."""
+NO_VENDOR = (
+    "%s: no Manufacturer in its sidecar, source vendor unknown; it is harmonized all the same, "
+    "name the vendor with --source-vendor."
+)
+
+
+def list_tasks(tasks: Sequence[Task], goal: Goal, bids_dir: Path, stream: TextIO) -> None:
+    """One line for each image, tab-separated: file, vendor, target, what would be done."""
+    for task in tasks:
+        file = task.image.path.relative_to(bids_dir).as_posix()
+        stream.write(f"{file}\t{task.image.vendor}\t{goal.name}\t{task.action}\n")
+
+
+def announce(tasks: Sequence[Task], settings: Settings) -> None:
+    """Say what will be done, and of each image left out why."""
+    counts = Counter(task.action for task in tasks)
+    what = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
+    LOGGER.log(NOTICE, "Target %s: %s", settings.goal.name, what)
+    for task in tasks:
+        with about(task.image.subject):
+            if task.action == HARMONIZE and task.image.vendor == UNKNOWN:
+                LOGGER.warning(NO_VENDOR, task.image.path.name)
+            elif task.action == DONE:
+                LOGGER.info("%s: already done", task.name)
+            elif task.action != HARMONIZE:
+                LOGGER.log(NOTICE, "%s: not processed (%s)", task.name, task.action)
+
+
+def tell_failures(outcome: Outcome) -> None:
+    """One line for each failed image: the sentence and the crash file."""
+    for task, failure in outcome.failed:
+        with about(task.image.subject):
+            if failure is None:
+                LOGGER.error("%s: not run, the run was stopped before", task.name)
+            else:
+                LOGGER.error("%s: %s [%s]", task.name, failure.sentence, failure.crash_file)
+
+
+def close(tasks: Sequence[Task], outcome: Outcome, config: RunConfig) -> None:
+    """The closing line: counts and paths."""
+    done = sum(task.action == DONE for task in tasks)
+    left = sum(task.action not in (DONE, HARMONIZE) for task in tasks)
+    LOGGER.log(
+        NOTICE,
+        "%d harmonized, %d already done, %d failed, %d not processed. Results: %s",
+        len(outcome.harmonized),
+        done,
+        len(outcome.failed),
+        left,
+        config.out_dir,
+    )
+    unknown = sum(task.image.vendor == UNKNOWN for task in outcome.harmonized)
+    if unknown:
+        LOGGER.warning("%d images of unknown vendor: see --source-vendor.", unknown)
+    for subject in dict.fromkeys(task.image.subject for task, _ in outcome.failed):
+        LOGGER.error("Log and crash files of sub-%s: %s", subject, config.log_dir(subject))
+
+
+def exit_code(outcome: Outcome, todo: Sequence[Task]) -> int:
+    """0 if nothing failed; the common reason's code if all failed for it; else 1."""
+    if not outcome.failed:
+        return 0
+    codes = {failure.exit_code if failure else SOME_FAILED for _, failure in outcome.failed}
+    if len(outcome.failed) == len(todo) and len(codes) == 1:
+        code = codes.pop()
+        return code if code in SHARED else SOME_FAILED
+    return SOME_FAILED

@@ -1,0 +1,181 @@
+"""From an anatomy to an image: contrast, coils, k-space, noise and units of one scanner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import fields
+from .protocol import signal
+from .tissues import TISSUE_INDEX, TISSUES, tissue
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from .anatomy import Anatomy
+    from .scanner import Scanner
+
+B1_KNOTS = np.linspace(0.5, 1.5, 21)  # where the signal is computed; a parabola joins them
+SLAB = 16  # rows of the volume mixed at a time, which bounds the memory
+NECK_MM = -85.0  # below the brain's centre: here the head coil has lost half its sensitivity
+NECK_WIDTH_MM = 18.0
+
+
+def scan(anatomy: Anatomy, scanner: Scanner, seed: int) -> NDArray[np.float32]:
+    """Image `anatomy`; (X, Y, Z) float32 on its grid, in the scanner's units, never negative.
+
+    `seed` draws the thermal noise alone, so two seeds are a repeat scan.  The same arguments
+    give the same bytes on a CPU with the same number of threads.
+    """
+    import torch
+
+    with torch.no_grad():
+        device = anatomy.fractions.device
+        rng = np.random.default_rng(scanner.field_seed)
+        axes = fields.coordinates(anatomy.shape, anatomy.zooms, _brain_centre(anatomy))
+        distance = fields.radius_squared(axes, device)
+        transmit = fields.waves(axes, rng, device).mul_(0.15 * scanner.transmit_bias)
+        transmit += 1 + scanner.transmit_bias * (0.45 - distance).clamp_(-1.0, 1.0)
+        image = _contrast(anatomy, scanner, transmit.clamp_(0.5, 1.5))
+        image *= _receive(scanner, axes, distance, rng, device)
+        image = _measure(image, anatomy.zooms, scanner, distance, rng, seed)
+        return _store(image, scanner).cpu().numpy()
+
+
+def _brain_centre(anatomy: Anatomy) -> NDArray[np.float64]:
+    """Mean voxel index of the brain along each axis; the middle of the grid without a brain."""
+    brain = anatomy.brain
+    total = float(brain.sum())
+    if total == 0:
+        return (np.asarray(anatomy.shape) - 1) / 2
+    profiles = (brain.sum(dim=(1, 2)), brain.sum(dim=(0, 2)), brain.sum(dim=(0, 1)))
+    means = [float((np.arange(len(p)) * p.cpu().numpy()).sum()) / total for p in profiles]
+    return np.asarray(means)
+
+
+def _contrast(anatomy: Anatomy, scanner: Scanner, transmit: torch.Tensor) -> torch.Tensor:
+    """Noise-free, sharp image with white matter at one.
+
+    The signal of each tissue is a parabola in the transmit field and linear in the texture, so
+    the image is a matrix product of the tissue fractions with the six coefficients.
+    """
+    import torch
+
+    table = torch.from_numpy(_coefficients(scanner)).to(transmit.device)
+    image = torch.empty_like(transmit)
+    for start in range(0, transmit.shape[0], SLAB):
+        rows = slice(start, start + SLAB)
+        c = torch.einsum("ck,kxyz->cxyz", table, anatomy.fractions[:, rows])
+        b = transmit[rows] - 1
+        mean = c[0] + b * (c[1] + b * c[2])
+        change = c[3] + b * (c[4] + b * c[5])
+        image[rows] = mean + change * anatomy.texture[rows].clamp(-3.5, 3.5)
+    return image.clamp_(min=0)
+
+
+def _coefficients(scanner: Scanner) -> NDArray[np.float32]:
+    """Six rows by K tissues: parabolas in (b1 - 1) of the signal and of its texture slope."""
+    protocol = scanner.protocol
+    white = float(signal(protocol, tissue("white")))
+    table = np.empty((6, len(TISSUES)))
+    for k, one in enumerate(TISSUES):
+        mean = signal(protocol, one, B1_KNOTS) / white
+        step = 0.5  # finite difference, in standard deviations of the texture
+        high = signal(protocol, one, B1_KNOTS, texture=step) / white
+        low = signal(protocol, one, B1_KNOTS, texture=-step) / white
+        slope = scanner.texture_gain * (high - low) / (2 * step)
+        for row, values in ((0, mean), (3, slope)):
+            table[row : row + 3, k] = np.polynomial.polynomial.polyfit(B1_KNOTS - 1, values, 2)
+    table[:, TISSUE_INDEX["fat"]] *= scanner.fat
+    return table.astype(np.float32)
+
+
+def _receive(
+    scanner: Scanner,
+    axes: list[NDArray[np.float32]],
+    distance: torch.Tensor,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> torch.Tensor:
+    """Coil sensitivity, about one in the brain: random, higher at the edge, lost in the neck."""
+    import torch
+
+    log = fields.waves(axes, rng, device).mul_(scanner.receive_bias)
+    log += scanner.receive_edge * (distance.clamp(max=1.6) - 0.4)
+    depth = (axes[2] * fields.REACH - NECK_MM) / NECK_WIDTH_MM
+    neck = torch.from_numpy(1 / (1 + np.exp(-depth)).astype(np.float32)).to(device)
+    return log.exp_() * neck
+
+
+def _measure(
+    image: torch.Tensor,
+    zooms: NDArray[np.float64],
+    scanner: Scanner,
+    distance: torch.Tensor,
+    rng: np.random.Generator,
+    seed: int,
+) -> torch.Tensor:
+    """Blur, measured part of k-space, and noise of the magnitude (Gudbjartsson & Patz 1995).
+
+    The noise passes the same window as the signal, so it is correlated where k-space is
+    zero-filled; its level is that before the window.
+    """
+    import torch
+
+    shape = image.shape
+    k = fields.frequencies(tuple(shape), image.device)
+    spectrum = torch.fft.rfftn(image)
+    for axis in range(3):
+        window = _window(k[axis], scanner.acquired[axis], scanner.apodisation)
+        spectrum *= window * _blur(k[axis], scanner.psf[axis] / float(zooms[axis]))
+    image = torch.fft.irfftn(spectrum, s=shape)
+    if scanner.noise == 0:
+        return image.abs_()
+    # The field seed joins in, so that two scanners never share their noise.
+    mixed = np.random.SeedSequence([seed, scanner.field_seed]).generate_state(1)[0]
+    generator = torch.Generator(device=image.device).manual_seed(int(mixed))
+    level = (1 + scanner.g_factor * torch.exp(-2 * distance)) * scanner.noise
+    channels = []
+    for _ in range(2):
+        white = torch.randn(shape, generator=generator, device=image.device)
+        channels.append(_filtered(white, k, scanner).mul_(level))
+    return torch.hypot(image + channels[0], channels[1])
+
+
+def _filtered(white: torch.Tensor, k: list[torch.Tensor], scanner: Scanner) -> torch.Tensor:
+    """Noise as it leaves the k-space window; untouched when the window is open."""
+    import torch
+
+    if min(scanner.acquired) >= 1 and scanner.apodisation == 0:
+        return white
+    spectrum = torch.fft.rfftn(white)
+    for axis in range(3):
+        spectrum *= _window(k[axis], scanner.acquired[axis], scanner.apodisation)
+    return torch.fft.irfftn(spectrum, s=white.shape)
+
+
+def _window(frequency: torch.Tensor, acquired: float, apodisation: float) -> torch.Tensor:
+    """Measured part of one axis of k-space, softened towards its edge."""
+    import torch
+
+    reach = 0.5 * acquired
+    inside = (frequency.abs() <= reach + 1e-6).float()
+    hann = 0.5 * (1 + torch.cos(np.pi * (frequency / reach).clamp(-1, 1)))
+    return inside * (1 - apodisation * (1 - hann))
+
+
+def _blur(frequency: torch.Tensor, width: float) -> torch.Tensor:
+    """Transfer function of a Gaussian of full width at half maximum `width` voxels."""
+    import torch
+
+    sigma = width / 2.3548
+    return torch.exp(-2 * (np.pi * sigma) ** 2 * frequency**2)
+
+
+def _store(image: torch.Tensor, scanner: Scanner) -> torch.Tensor:
+    if scanner.gamma != 1:
+        image = image.pow(scanner.gamma)
+    image = image * scanner.units
+    return image.round_() if scanner.rounding else image

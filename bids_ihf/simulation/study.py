@@ -1,0 +1,50 @@
+"""The files at the root of the simulated study."""
+
+from __future__ import annotations
+
+import json
+
+from bids_ihf import __version__
+
+_README = """# Simulated traveling subjects
+
+{subjects} simulated people, each scanned once on a simulated Siemens, GE and Philips scanner
+(sessions `ses-siemens`, `ses-ge`, `ses-philips`), a T1w and a T2w image each, {zoom:g} mm.
+Nobody was scanned. What differs between the sessions of a person is the scanner and the position
+of the head, so the dataset shows what harmonization should take away.
+
+- Anatomy: the grey and white matter maps of the MNI152 average (ICBM 2009a, carried by nilearn),
+  deformed at random for each person; skull, scalp, face and eyes are drawn around it.
+- Images: signal equations of inversion-prepared gradient-echo trains (T1w) and of trains of spin
+  echoes (T2w), with the three vendors' public protocols of the ABCD study, coil sensitivities,
+  transmit field, blur, zero-filling, noise, and the range of numbers of each vendor. The Philips
+  T2w images have slices twice as thick; the axes of the stored arrays differ between vendors.
+
+Written by ihf-harmony {version}. The ICBM 152 atlas is copyright 1993-2009 Louis Collins,
+McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University.
+"""
+
+
+def root_files(subjects: int, zoom: float) -> dict[str, str]:
+    """Return the names and texts of the files beside the subjects' folders."""
+    description = {
+        "Name": "Simulated traveling subjects",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "Authors": ["The ihf-harmony developers"],
+        "GeneratedBy": [
+            {
+                "Name": "ihf-harmony",
+                "Version": __version__,
+                "Description": "ihf demo-data: simulated images; nobody was scanned.",
+            }
+        ],
+    }
+    columns = {"simulated": {"Description": "Whether the person exists only as a simulation"}}
+    rows = "".join(f"sub-{subject:02d}\ttrue\n" for subject in range(1, subjects + 1))
+    return {
+        "dataset_description.json": json.dumps(description, indent=2) + "\n",
+        "participants.json": json.dumps(columns, indent=2) + "\n",
+        "participants.tsv": "participant_id\tsimulated\n" + rows,
+        "README.md": _README.format(subjects=subjects, zoom=zoom, version=__version__),
+    }

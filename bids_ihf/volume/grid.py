@@ -1,0 +1,86 @@
+"""Voxel grids in world space (RAS, mm) and the one interpolation between two of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import field, frozen
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ON_VOXEL = 1e-4
+"""Distance from whole voxels, in voxels, that counts as none."""
+
+
+@frozen(eq=False)
+class Grid:
+    """A box of voxels; ``affine`` (4, 4) leads from voxel indices to world RAS mm."""
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64] = field(converter=lambda a: np.asarray(a, dtype=np.float64))
+
+    @property
+    def zooms(self) -> NDArray[np.float64]:
+        """Voxel size along each axis, mm."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+
+def resample(
+    data: NDArray[np.floating],
+    source: Grid,
+    target: Grid,
+    *,
+    target_to_source: NDArray[np.float64] | None = None,
+    order: int = 1,
+    cval: float = 0.0,
+) -> NDArray[np.float32]:
+    """Bring ``data`` from one grid to another by splines of ``order``; ``cval`` outside.
+
+    ``target_to_source`` (4, 4) leads from the target's world to the source's, mm.  Where every target
+    voxel falls on a source voxel, values are copied and not interpolated.
+    """
+    world = np.eye(4) if target_to_source is None else target_to_source
+    voxels = np.linalg.inv(source.affine) @ world @ target.affine
+    whole = np.rint(voxels)
+    reach = np.array([*target.shape, 1.0])
+    if np.abs((voxels - whole) * reach).max() < ON_VOXEL and _is_signed_permutation(whole[:3, :3]):
+        return _copy(data, whole, target.shape, cval)
+    out: NDArray[np.float32] = ndimage.affine_transform(
+        np.asarray(data, dtype=np.float32),
+        voxels[:3, :3],
+        offset=voxels[:3, 3],
+        output_shape=target.shape,
+        order=order,
+        cval=cval,
+        output=np.float32,
+    )
+    return out
+
+
+def _is_signed_permutation(matrix: NDArray[np.float64]) -> bool:
+    magnitude = np.abs(matrix)
+    return bool((magnitude.sum(axis=0) == 1).all() and (magnitude.sum(axis=1) == 1).all())
+
+
+def _copy(
+    data: NDArray[np.floating],
+    voxels: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    cval: float,
+) -> NDArray[np.float32]:
+    """Permute, flip and cut or pad: ``voxels`` leads from target to source indices."""
+    axes = np.abs(voxels[:3, :3]).argmax(axis=0)  # the source axis behind each target axis
+    signs = voxels[axes, [0, 1, 2]]
+    turned = np.asarray(data, dtype=np.float32).transpose(axes)
+    out = np.full(shape, cval, dtype=np.float32)
+    into, taken = [], []
+    for axis, (size, sign) in enumerate(zip(shape, signs, strict=True)):
+        index = voxels[axes[axis], 3] + sign * np.arange(size)
+        inside = np.flatnonzero((index >= 0) & (index < turned.shape[axis]))
+        into.append(inside)
+        taken.append(index[inside].astype(np.intp))
+    out[np.ix_(*into)] = turned[np.ix_(*taken)]
+    return out

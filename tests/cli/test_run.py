@@ -1,0 +1,282 @@
+"""Whole runs with stand-ins for the heavy steps: lists, skipping, failing, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bids_ihf.cli.app import main
+from tests.cli.conftest import FakeSteps
+from tests.datasets import SCANS
+
+ANATOMICAL = sorted(Path(stem).name for stem in SCANS if not stem.endswith("dwi"))
+
+
+def call(dataset: Path, *options: str, level: str = "participant") -> int:
+    out = dataset.parent / "out"
+    words = [str(dataset), str(out), level, "-w", str(dataset.parent / "work"), *options]
+    if level == "participant" and "--n-procs" not in options:
+        words += ["--n-procs", "1", "--target", "Siemens"]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def log_of(dataset: Path, subject: str) -> str:
+    logs = (dataset.parent / "out" / f"sub-{subject}" / "log").glob("*/ihf_harmony.log")
+    return "\n".join(path.read_text() for path in sorted(logs))
+
+
+class TestDryRun:
+    def test_lists_every_image(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call(dataset, "--dry-run") == 0
+        rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert [row[0] for row in rows] == [f"{stem}.nii.gz" for stem in SCANS]
+        assert {row[0].split("/")[0] for row in rows} == {"sub-01", "sub-02"}
+        assert [row[1] for row in rows] == [*2 * ["Siemens"], *2 * ["GE"], "unknown", "Philips"]
+        assert {row[2] for row in rows} == {"Siemens"}
+        assert [row[3] for row in rows] == [*5 * ["harmonize"], "skip: dwi not yet processed"]
+
+    def test_writes_nothing(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        call(dataset, "--dry-run")
+        assert not (dataset.parent / "out").exists()
+        assert not (dataset.parent / "work").exists()
+
+    def test_knows_what_is_done(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call(dataset, "--participant-label", "01", "--modalities", "T1w") == 0
+        assert call(dataset, "--dry-run", "--modalities", "T1w") == 0
+        actions = [line.split("\t")[3] for line in capsys.readouterr().out.splitlines()]
+        assert actions == ["skip: done", "skip: done", "harmonize"]
+
+    def test_source_vendor_fills_the_gap_only(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        call(dataset, "--dry-run", "--source-vendor", "CANON_MEC")
+        vendors = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
+        assert vendors == [*2 * ["Siemens"], *2 * ["GE"], "Canon", "Philips"]
+
+
+class TestRun:
+    def test_all_done(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        assert call(dataset) == 0
+        assert sorted(fake_steps.harmonized) == ANATOMICAL
+        out = dataset.parent / "out"
+        description = json.loads((out / "dataset_description.json").read_text())
+        assert description["DatasetType"] == "derivative"
+        assert "dwi not yet processed" in log_of(dataset, "02")
+        assert "--source-vendor" in log_of(dataset, "02")
+        assert "5 harmonized, 0 already done, 0 failed, 1 not processed" in log_of(dataset, "01")
+
+    def test_settings_are_kept(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        call(dataset)
+        (file,) = (dataset.parent / "out/sub-01/log").glob("*/ihf_harmony.toml")
+        content = tomllib.loads(file.read_text())
+        assert content["options"]["run_uuid"] == file.parent.name
+        assert content["inputs"]["target_hash"] == "target-hash"
+        assert len(content["inputs"]["dataset_description_sha256"]) == 64
+
+    def test_t2w_leans_on_the_t1w_of_its_session(
+        self, dataset: Path, fake_steps: FakeSteps
+    ) -> None:
+        call(dataset)
+        anchors = fake_steps.anchors
+        assert anchors["sub-01_ses-A_T2w.nii.gz"] == "prepare_sub-01_ses-A_T1w"
+        assert anchors["sub-01_ses-B_T2w.nii.gz"] == "prepare_sub-01_ses-B_T1w"
+        assert anchors["sub-01_ses-A_T1w.nii.gz"] is None
+
+    def test_anchor_does_not_depend_on_the_selection(
+        self, dataset: Path, fake_steps: FakeSteps
+    ) -> None:
+        assert call(dataset, "--modalities", "T2w", "--participant-label", "01") == 0
+        assert fake_steps.anchors["sub-01_ses-A_T2w.nii.gz"] == "prepare_sub-01_ses-A_T1w"
+        assert sorted(fake_steps.harmonized) == ["sub-01_ses-A_T2w", "sub-01_ses-B_T2w"]
+
+    def test_preprocessed_images_stand_alone(
+        self, dataset: Path, fake_steps: FakeSteps
+    ) -> None:
+        call(dataset, "--preprocessed")
+        assert set(fake_steps.anchors.values()) == {None}
+
+    def test_intermediate_files_are_cleared(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        call(dataset)
+        assert list((dataset.parent / "work").glob("**/prepared.npz")) == []
+
+
+class TestSkip:
+    def test_rerun_skips(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        call(dataset)
+        fake_steps.harmonized.clear()
+        assert call(dataset) == 0
+        assert fake_steps.harmonized == []
+        assert "0 harmonized, 5 already done, 0 failed" in log_of(dataset, "01")
+
+    def test_other_target_redoes(
+        self, dataset: Path, fake_steps: FakeSteps, request: pytest.FixtureRequest
+    ) -> None:
+        call(dataset)
+        fake_steps.harmonized.clear()
+        request.getfixturevalue("other_target")
+        assert call(dataset) == 0
+        assert sorted(fake_steps.harmonized) == ANATOMICAL
+
+    @pytest.mark.parametrize("options", [["--random-seed", "1"], ["--preprocessed"]])
+    def test_other_numbers_redo(
+        self, dataset: Path, fake_steps: FakeSteps, options: list[str]
+    ) -> None:
+        call(dataset)
+        fake_steps.harmonized.clear()
+        call(dataset, *options)
+        assert sorted(fake_steps.harmonized) == ANATOMICAL
+
+    @pytest.mark.parametrize(
+        "options",
+        [["--batch-size", "1"], ["--omp-nthreads", "1"], ["--normalization", "syn"], ["-v"]],
+    )
+    def test_same_numbers_skip(
+        self, dataset: Path, fake_steps: FakeSteps, options: list[str]
+    ) -> None:
+        call(dataset)
+        fake_steps.harmonized.clear()
+        call(dataset, *options)
+        assert fake_steps.harmonized == []
+
+    @pytest.mark.parametrize("pattern", ["sub-02_*harmonized*.json", "sub-02_*harmonized*.gz"])
+    def test_missing_output_is_redone(
+        self, dataset: Path, fake_steps: FakeSteps, pattern: str
+    ) -> None:
+        call(dataset)
+        fake_steps.harmonized.clear()
+        (file,) = (dataset.parent / "out").glob(f"**/{pattern}")
+        file.unlink()
+        call(dataset)
+        assert fake_steps.harmonized == ["sub-02_T1w"]
+
+
+class TestFailure:
+    def test_others_go_on(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fake_steps.bad.add("sub-02_T1w.nii.gz")
+        assert call(dataset) == 1
+        assert len(fake_steps.harmonized) == 4
+        (crash,) = (dataset.parent / "out/sub-02/log").glob("*/crash-*.txt")
+        assert "BadData" in crash.read_text()
+        lines = [line for line in capsys.readouterr().err.splitlines() if "truncated" in line]
+        assert len(lines) == 1
+        assert "ERROR sub-02_T1w" in lines[0]
+        assert "Traceback" not in capsys.readouterr().err
+        assert "truncated" in log_of(dataset, "02")
+        assert "truncated" not in log_of(dataset, "01")
+
+    def test_unexpected_error(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        fake_steps.broken.add("sub-01_ses-A_T1w.nii.gz")
+        assert call(dataset) == 1
+        assert "unexpected error: RuntimeError: the sky fell" in log_of(dataset, "01")
+        assert len(fake_steps.harmonized) == 4
+
+    def test_t2w_without_its_anchor(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        fake_steps.bad.add("sub-01_ses-A_T1w.nii.gz")
+        assert call(dataset) == 1
+        assert sorted(fake_steps.harmonized) == [n for n in ANATOMICAL if n != "sub-01_ses-A_T1w"]
+        assert fake_steps.anchors["sub-01_ses-A_T2w.nii.gz"] is None
+        assert "aligned on its own" in log_of(dataset, "01")
+
+    def test_all_bad_data(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        fake_steps.bad.update(f"{name}.nii.gz" for name in ANATOMICAL)
+        assert call(dataset) == 65
+        assert call(dataset, "--participant-label", "02") == 65
+
+    def test_only_failed_are_redone(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        fake_steps.bad.add("sub-02_T1w.nii.gz")
+        call(dataset)
+        fake_steps.bad.clear()
+        fake_steps.harmonized.clear()
+        assert call(dataset) == 0
+        assert fake_steps.harmonized == ["sub-02_T1w"]
+
+    def test_stop_on_first_crash(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        fake_steps.bad.update(f"{name}.nii.gz" for name in ANATOMICAL)
+        assert call(dataset, "--stop-on-first-crash") == 1
+        crashes = list((dataset.parent / "out").glob("**/crash-*.txt"))
+        assert len(crashes) == 1
+
+    def test_report_that_fails(
+        self, dataset: Path, fake_steps: FakeSteps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise KeyError("no")
+
+        module = sys.modules["bids_ihf.report.participant"]
+        monkeypatch.setattr(module, "build_participant_report", fail)
+        assert call(dataset) == 1
+        assert len(fake_steps.harmonized) == 5
+
+
+class TestExitCodes:
+    def test_nothing_selected(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call(dataset, "--session-label", "Z") == 18
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("ihf-harmony: error: ")
+        assert "sessions Z" in error
+        assert "3 T1w" in error
+
+    def test_no_such_participant(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        assert call(dataset, "--participant-label", "99") == 18
+
+    def test_only_dwi_is_no_error(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        assert call(dataset, "--modalities", "dwi") == 0
+
+    def test_invalid_bids(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (dataset / "dataset_description.json").write_text("{}")
+        assert call(dataset) == 16
+        assert "--skip-bids-validation" in capsys.readouterr().err
+        assert call(dataset, "--skip-bids-validation") == 0
+
+    def test_output_cannot_be_made(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        (dataset.parent / "out").write_text("a file in the way")
+        assert call(dataset) == 73
+
+    def test_work_dir_cannot_be_made(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        (dataset.parent / "work").write_text("a file in the way")
+        assert call(dataset) == 73
+
+    def test_group_without_participants(self, dataset: Path) -> None:
+        assert call(dataset, level="group") == 18
+
+    def test_plugin_file(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        file = dataset.parent / "plugin.yml"
+        file.write_text("plugin: Linear\nplugin_args: {}\n")
+        assert call(dataset, "--use-plugin", str(file)) == 0
+        file.write_text("[]")
+        assert call(dataset, "--use-plugin", str(file)) == 2
+
+    def test_interrupt(
+        self, dataset: Path, fake_steps: FakeSteps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("bids_ihf.cli.run.plan", interrupt)
+        assert call(dataset) == 130
+
+
+def test_reports_only(dataset: Path, fake_steps: FakeSteps) -> None:
+    call(dataset)
+    fake_steps.harmonized.clear()
+    shutil.rmtree(dataset / "sub-01")
+    assert call(dataset, "--reports-only") == 0
+    assert fake_steps.harmonized == []
