@@ -25,7 +25,7 @@ NOT_FROM_FILE = frozenset({"bids_dir", "out_dir", "analysis_level", "run_uuid", 
 
 
 def new_run_uuid() -> str:
-    """Identity of a run: local time, then a random part, so that concurrent runs never share one."""
+    """Identity of a run: local time and a random part, so that concurrent runs never share it."""
     return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
 
 
@@ -99,7 +99,9 @@ def from_toml(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: not a readable TOML file ({error}); check --config-file.") from error
+        raise UsageError(
+            f"{path}: not a readable TOML file ({error}); check --config-file."
+        ) from error
     options = content.get("options", content)
     known = {attribute.name for attribute in attrs.fields(RunConfig)}
     options = {key.replace("-", "_"): value for key, value in options.items()}

@@ -32,7 +32,9 @@ def write_dataset(root: Path) -> Path:
     root.mkdir(parents=True)
     description = {"Name": "test", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
     (root / "dataset_description.json").write_text(json.dumps(description))
-    (root / "README").write_text("A dataset for tests, made of noise, without any meaning at all.\n")
+    (root / "README").write_text(
+        "A dataset for tests, made of noise, without any meaning at all.\n"
+    )
     for stem, manufacturer in SCANS.items():
         write_image(root / f"{stem}.nii.gz", (8, 8, 8, 2) if "dwi" in stem else (8, 8, 8))
         if manufacturer:

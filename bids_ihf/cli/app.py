@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from bids_ihf.cli.options import parse
+from bids_ihf.cli.parse import parse
 from bids_ihf.errors import HarmonyError
 
 if TYPE_CHECKING:

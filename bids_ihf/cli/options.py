@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from bids_ihf import __version__
 from bids_ihf.cli import values
-from bids_ihf.config import RunConfig, from_toml
-from bids_ihf.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SPACE = "MNI152NLin2009aSym"
 EPILOG = (
@@ -29,7 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         allow_abbrev=False,
     )
-    parser.add_argument("bids_dir", type=values.folder, metavar="BIDS_DIR", help="raw BIDS dataset")
+    parser.add_argument(
+        "bids_dir", type=values.folder, metavar="BIDS_DIR", help="raw BIDS dataset"
+    )
     parser.add_argument("out_dir", type=values.folder, metavar="OUT_DIR", help="where results go")
     parser.add_argument(
         "analysis_level",
@@ -37,17 +33,26 @@ def build_parser() -> argparse.ArgumentParser:
         help="participant: harmonize images; group: tables and page from what participants wrote",
     )
     parser.add_argument("--version", action="version", version=f"ihf-harmony {__version__}")
-    _add_selection(parser.add_argument_group("which images"))
+    selection = parser.add_argument_group("which images")
+    _add_labels(selection)
+    _add_filters(selection)
     _add_processing(parser.add_argument_group("what is done"))
-    _add_resources(parser.add_argument_group("resources"))
+    resources = parser.add_argument_group("resources")
+    _add_resources(resources)
+    _add_computing(resources)
     _add_running(parser.add_argument_group("running"))
     return parser
 
 
-def _add_selection(group: argparse._ArgumentGroup) -> None:
+def _add_labels(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
-        *("--participant-label", "--participant_label", "--participant-labels", "--participant_labels"),
+        *(
+            "--participant-label",
+            "--participant_label",
+            "--participant-labels",
+            "--participant_labels",
+        ),
         nargs="+",
         default=[],
         metavar="LABEL",
@@ -60,6 +65,10 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         metavar="LABEL",
         help="sessions, with or without 'ses-', or a file with one label a line",
     )
+
+
+def _add_filters(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         *("-m", "--modalities"),
         nargs="+",
@@ -97,7 +106,11 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
 
 def _add_processing(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--target", metavar="NAME|FILE", help="Siemens, GE, Philips, a target file or a NIfTI image")
+    add(
+        "--target",
+        metavar="NAME|FILE",
+        help="Siemens, GE, Philips, a target file or a NIfTI image",
+    )
     add(
         *("--source-vendor", "--source_vendor"),
         metavar="VENDOR",
@@ -158,6 +171,10 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         metavar="AMOUNT",
         help="memory to use at most, such as 8G; a bare number is in MB",
     )
+
+
+def _add_computing(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--device", type=values.device, default="auto", help="auto, cpu, cuda or cuda:N")
     add(
         *("--batch-size", "--batch_size"),
@@ -197,64 +214,9 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="stop at the first image that fails instead of going on with the others",
     )
-    add("--notrack", action="store_true", help="accepted for compatibility: nothing is ever tracked")
+    add(
+        "--notrack",
+        action="store_true",
+        help="accepted for compatibility: nothing is ever tracked",
+    )
     add("-v", "--verbose", action="count", default=0, help="say more; -vv and -vvv still more")
-
-
-def parse(arguments: Sequence[str] | None = None) -> RunConfig:
-    """Settings from the command line; what is wrong with it ends the program with code 2."""
-    parser = build_parser()
-    _load_defaults(parser, arguments)
-    given = vars(parser.parse_args(arguments))
-    for key in ("config_file", "notrack"):
-        given.pop(key)
-    for key, prefix in (("participant_label", "sub-"), ("session_label", "ses-")):
-        try:
-            given[key] = values.labels(given[key], prefix)
-        except (OSError, ValueError) as error:
-            parser.error(f"argument --{key.replace('_', '-')}: {error}")
-    given["n_procs"] = given["n_procs"] or values.available_processors()
-    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    config = RunConfig(**frozen)
-    _check(parser, config)
-    return config
-
-
-def _load_defaults(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> None:
-    """Let a settings file give the defaults, each read as if typed, so that explicit options win."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config-file", "--config_file", type=Path)
-    path = first.parse_known_args(arguments)[0].config_file
-    if path is None:
-        return
-    actions = {action.dest: action for action in parser._actions}
-    try:
-        loaded = from_toml(path)
-        parser.set_defaults(**{key: _typed(actions[key], value) for key, value in loaded.items()})
-    except (UsageError, argparse.ArgumentTypeError) as error:
-        parser.error(str(error))
-
-
-def _typed(action: argparse.Action, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_typed(action, item) for item in value]
-    if action.dest == "mem_gb" and not isinstance(value, str):
-        return float(value)
-    if action.choices is not None and value not in action.choices:
-        raise argparse.ArgumentTypeError(f"{action.dest}: {value!r} is none of {list(action.choices)}")
-    convert = action.type
-    return convert(str(value)) if callable(convert) else value
-
-
-def _check(parser: argparse.ArgumentParser, config: RunConfig) -> None:
-    """Refuse what would harm the input or cannot be, before anything heavy is loaded."""
-    bids, out, work = (p.resolve() for p in (config.bids_dir, config.out_dir, config.work_dir))
-    if not bids.is_dir():
-        parser.error(f"{config.bids_dir}: no such folder; BIDS_DIR must be an existing dataset")
-    if out == bids:
-        parser.error(f"{config.out_dir}: OUT_DIR is BIDS_DIR; results need a folder of their own")
-    level = config.analysis_level
-    if level == "participant" and work.is_relative_to(bids):
-        parser.error(f"{config.work_dir}: the work folder is inside BIDS_DIR; name another with -w")
-    if level == "participant" and not (config.target or config.reports_only):
-        parser.error("--target is needed: Siemens, GE, Philips, a target file or a NIfTI image")

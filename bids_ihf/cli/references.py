@@ -56,7 +56,9 @@ def collect(
             raise UsageError(f"{path}: neither a NIfTI image nor a folder; check the name.")
     if not found:
         names = " ".join(map(str, references))
-        raise NothingSelected(f"{names}: no {modality or 'T1w or T2w'} image is left; select more.")
+        raise NothingSelected(
+            f"{names}: no {modality or 'T1w or T2w'} image is left; select more."
+        )
     return found
 
 

@@ -25,8 +25,8 @@ SOME_FAILED = 1
 SHARED = frozenset({BadData.exit_code, CannotCreate.exit_code, TryAgain.exit_code})
 """Codes that the whole run takes over when every image failed for that one reason."""
 NO_VENDOR = (
-    "%s: no Manufacturer in its sidecar, source vendor unknown; it is harmonized all the same, "
-    "name the vendor with --source-vendor."
+    "%s%s: the sidecar names no known Manufacturer, so the source vendor is unknown; it is "
+    "harmonized all the same, name the vendor with --source-vendor."
 )
 
 
@@ -38,18 +38,22 @@ def list_tasks(tasks: Sequence[Task], goal: Goal, bids_dir: Path, stream: TextIO
 
 
 def announce(tasks: Sequence[Task], settings: Settings) -> None:
-    """Say what will be done, and of each image left out why."""
+    """Say what will be done: all together on the terminal, image by image in the logs."""
     counts = Counter(task.action for task in tasks)
     what = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
     LOGGER.log(NOTICE, "Target %s: %s", settings.goal.name, what)
+    nameless = [task for task in tasks if task.action == HARMONIZE and _nameless(task)]
+    if nameless:
+        more = f" and {len(nameless) - 1} more" if len(nameless) > 1 else ""
+        LOGGER.warning(NO_VENDOR, nameless[0].image.path.name, more)
     for task in tasks:
         with about(task.image.subject):
-            if task.action == HARMONIZE and task.image.vendor == UNKNOWN:
-                LOGGER.warning(NO_VENDOR, task.image.path.name)
-            elif task.action == DONE:
-                LOGGER.info("%s: already done", task.name)
-            elif task.action != HARMONIZE:
-                LOGGER.log(NOTICE, "%s: not processed (%s)", task.name, task.action)
+            vendor = f", source vendor {task.image.vendor}" if task.action == HARMONIZE else ""
+            LOGGER.info("%s: %s%s", task.name, task.action, vendor)
+
+
+def _nameless(task: Task) -> bool:
+    return task.image.vendor == UNKNOWN
 
 
 def tell_failures(outcome: Outcome) -> None:
@@ -75,9 +79,6 @@ def close(tasks: Sequence[Task], outcome: Outcome, config: RunConfig) -> None:
         left,
         config.out_dir,
     )
-    unknown = sum(task.image.vendor == UNKNOWN for task in outcome.harmonized)
-    if unknown:
-        LOGGER.warning("%d images of unknown vendor: see --source-vendor.", unknown)
     for subject in dict.fromkeys(task.image.subject for task, _ in outcome.failed):
         LOGGER.error("Log and crash files of sub-%s: %s", subject, config.log_dir(subject))
 

@@ -1,4 +1,4 @@
-"""``ihf``: the tools beside the BIDS App, each in a module of its own that is loaded when called."""
+"""``ihf``: the tools beside the BIDS App, each in a module that is loaded when called."""
 
 from __future__ import annotations
 

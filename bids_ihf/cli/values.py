@@ -18,7 +18,9 @@ def memory(text: str) -> float:
     """Memory in GB (1024**3 bytes) from ``8G``, ``8000M``, ``8GB`` or a bare number of MB."""
     found = _MEMORY.fullmatch(text.strip())
     if found is None or float(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory such as 8G or 8000 (MB)")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no amount of memory such as 8G or 8000 (MB)"
+        )
     return float(found[1]) * _UNITS[(found[2] or "M").upper()]
 
 
@@ -110,3 +112,15 @@ def available_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory() -> float | None:
+    """Memory (GB) this job may use where a scheduler or container sets a limit, else None."""
+    granted = os.environ.get("SLURM_MEM_PER_NODE", "")
+    if granted.isdecimal() and int(granted) > 0:
+        return int(granted) / 1024
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(limit) / 1024**3 if limit.isdecimal() else None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bids_ihf.model.statistics import channel_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, 4, "pool", 8)
 """VGG19 up to conv4_1: channels in units of the width, each a 3 x 3 convolution with ReLU."""
@@ -71,9 +71,14 @@ class Encoder(nn.Module):
 
         Slices (B, 3, H, W) and mask (B, 1, H, W) to (B, size).
         """
-        pairs = [channel_statistics(features, mask) for features in self(x)]
-        means, deviations = zip(*pairs, strict=True)
-        return torch.cat([*means, *deviations], dim=1).flatten(1)
+        return join_statistics(self(x), mask)
+
+
+def join_statistics(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Eq. (1) from feature maps (B, C_i, H_i, W_i): all means, then all deviations, (B, E)."""
+    pairs = [channel_statistics(features, mask) for features in maps]
+    means, deviations = zip(*pairs, strict=True)
+    return torch.cat([*means, *deviations], dim=1).flatten(1)
 
 
 def imagenet_encoder() -> Encoder:

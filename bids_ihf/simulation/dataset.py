@@ -146,22 +146,30 @@ def write_demo_dataset(
 ) -> list[Path]:
     """Write a raw BIDS dataset: each person once on each vendor's scanner, T1w and T2w.
 
-    Returns the images' paths.  Existing files of the same names are replaced.
+    Returns the images' paths.  Existing files of the same names are replaced; the same arguments
+    give the same files.
     """
-    written = []
+    written: list[Path] = []
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, text in root_files(subjects, zoom).items():
         (out_dir / name).write_text(text, encoding="utf-8")
     for subject in range(1, subjects + 1):
         for vendor in VENDORS:
-            anatomy = session_anatomy(subject, vendor, seed=seed, zoom=zoom)
-            for modality in MODALITIES:
-                image, _ = demo_session(
-                    subject, vendor, modality, seed=seed, zoom=zoom, anatomy=anatomy
-                )
-                written.append(_write(out_dir, subject, vendor, modality, image))
-                logger.info("simulated %s", written[-1].name)
+            written += _write_session(out_dir, subject, vendor, seed=seed, zoom=zoom)
     head.template_head.cache_clear()  # half a gigabyte that nothing needs any more
+    return written
+
+
+def _write_session(
+    out_dir: Path, subject: int, vendor: str, *, seed: int, zoom: float
+) -> list[Path]:
+    """Both images of a session, of one anatomy that is freed on return."""
+    anatomy = session_anatomy(subject, vendor, seed=seed, zoom=zoom)
+    written = []
+    for modality in MODALITIES:
+        image, _ = demo_session(subject, vendor, modality, seed=seed, zoom=zoom, anatomy=anatomy)
+        written.append(_write(out_dir, subject, vendor, modality, image))
+        logger.info("simulated %s", written[-1].name)
     return written
 
 

@@ -141,9 +141,17 @@ def _below(field: NDArray[np.float32], edge: float) -> NDArray[np.float32]:
 
 def _paint(maps: NDArray[np.float32], weight: NDArray[np.float32], **mixture: float) -> None:
     """Replace what is there by a mixture of tissues, by `weight`."""
-    maps *= 1 - weight
+    touched = weight > 0
+    box = []
+    for axis in range(3):  # most strokes are small: leave the rest of half a gigabyte alone
+        others = tuple(k for k in range(3) if k != axis)
+        rows = np.flatnonzero(touched.any(axis=others))
+        box.append(slice(rows[0], rows[-1] + 1))
+    small = weight[tuple(box)]
+    region = maps[:, box[0], box[1], box[2]]  # a view
+    region *= 1 - small
     for name, part in mixture.items():
-        maps[TISSUE_INDEX[name]] += part * weight
+        region[TISSUE_INDEX[name]] += part * small
 
 
 def _paint_scalp(maps: NDArray[np.float32], outer: NDArray[np.float32]) -> None:

@@ -89,7 +89,7 @@ def vendor_scanner(vendor: str, modality: Modality, seed: int) -> Scanner:
         apodisation=traits["apodisation"],
         noise=around(_VENDOR_NOISE[vendor], 0.10),
         g_factor=around(0.5, 0.15),
-        fat=around(_VENDOR_FAT[vendor], 0.05),
+        fat=around(_VENDOR_FAT[vendor], 0.05) if modality == "T1w" else 1.0,
         gamma=around(_VENDOR_GAMMA[vendor], 0.01),
         units=around(_VENDOR_UNITS[vendor, modality], 0.08),
     )

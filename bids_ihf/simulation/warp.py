@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LATTICE = 4  # voxels between the points where the smooth map is computed
 WAVES = 10
-SHORTEST_MM = 130.0  # wavelength along an axis; with 2.5 mm displacements the map cannot fold
+SHORTEST_MM = 160.0  # wavelength along an axis; with 2.5 mm displacements the map cannot fold
 VENTRICLES, VENTRICLE_MM = (0.0, -14.0, 14.0), 26.0
 
 
@@ -32,7 +32,7 @@ def person_map(seed: int) -> Callable[[Points], Points]:
     waves = rng.uniform(-1, 1, (WAVES, 3)) * 2 * np.pi / SHORTEST_MM
     phases = rng.uniform(0, 2 * np.pi, WAVES)
     directions = rng.normal(0, 2.5 * np.sqrt(2 / WAVES), (WAVES, 3))
-    growth = rng.uniform(-0.15, 0.35)
+    growth = rng.uniform(-0.15, 0.30)
 
     def to_template(points: Points) -> Points:
         moved = points * scale

@@ -41,7 +41,7 @@ class EncoderConfig:
     """The encoder: trained here, or read from ``file`` (``shipped`` for the package's own)."""
 
     file: str = ""
-    width: int = 32
+    width: int = 16
     steps: int = 1500
     batch: int = 8
     learning_rate: float = 1e-3

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bids_ihf.model.encoder import Encoder
+from bids_ihf.model.encoder import Encoder, join_statistics
 from bids_ihf.model.statistics import fit_mask
 from bids_ihf.training.sampling import stack, usable_slices
 
@@ -41,7 +41,7 @@ class Readouts(nn.Module):
         """Slices and mask to tissue logits by layer and the standardized scanner description."""
         maps = self.encoder(x)
         logits = [head(features) for head, features in zip(self.tissue, maps[2:], strict=True)]
-        return logits, self.scanner(self.encoder.embed(x, mask))
+        return logits, self.scanner(join_statistics(maps, mask))
 
 
 def _batch(pool: Pool, step: int, config: TrainConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -91,7 +91,7 @@ def train_encoder(pool: Pool, config: TrainConfig, device: torch.device) -> Enco
         if step % LOG_EVERY == 0 or step == settings.steps - 1:
             LOGGER.info(
                 "encoder %d/%d: tissue %.4f scanner %.4f",
-                step + 1, settings.steps, float(named), float(scanned),
+                step + 1, settings.steps, float(named.detach()), float(scanned.detach()),
             )  # fmt: skip
     return model.encoder.requires_grad_(requires_grad=False).eval()
 

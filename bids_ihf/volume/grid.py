@@ -60,6 +60,29 @@ def resample(
     return out
 
 
+def canonical_grid(
+    shape: tuple[int, ...], affine: NDArray[np.float64], *, zoom: float = 1.0
+) -> Grid:
+    """The RAS-oriented grid of isotropic ``zoom`` (mm) that covers a box of voxels.
+
+    Where the voxels already have that size along the world's axes, the grid lies on them, so that
+    :func:`resample` only permutes and flips.
+    """
+    rotation = affine[:3, :3]
+    ends = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]])).reshape(3, -1)
+    world = rotation @ ends + affine[:3, 3:]
+    low, high = world.min(axis=1), world.max(axis=1)
+    aligned = np.allclose(np.sort(np.abs(rotation), axis=1)[:, :2], 0, atol=ON_VOXEL)
+    if not (aligned and np.allclose(np.abs(rotation).max(axis=1), zoom, rtol=ON_VOXEL)):
+        # Half a voxel more on each side: the box of the voxels, not of their centres.
+        edge = np.abs(rotation).sum(axis=1) / 2 - zoom / 2
+        low, high = low - np.maximum(edge, 0), high + np.maximum(edge, 0)
+    sizes = [max(1, int(n) + 1) for n in np.ceil((high - low) / zoom - ON_VOXEL)]
+    out = np.diag([zoom, zoom, zoom, 1.0])
+    out[:3, 3] = low
+    return Grid((sizes[0], sizes[1], sizes[2]), out)
+
+
 def _is_signed_permutation(matrix: NDArray[np.float64]) -> bool:
     magnitude = np.abs(matrix)
     return bool((magnitude.sum(axis=0) == 1).all() and (magnitude.sum(axis=1) == 1).all())

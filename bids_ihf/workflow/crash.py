@@ -19,7 +19,7 @@ UNEXPECTED = "unexpected error: {}; please report it with the crash file"
 
 @frozen
 class Failure:
-    """A node that failed: its name, the sentence, the exit code that belongs to it, the crash file."""
+    """A node that failed: its name, what to tell the user, the exit code, the crash file."""
 
     node: str
     sentence: str

@@ -1,4 +1,4 @@
-"""Writing all that belongs to one harmonized image; its sidecar last, as the mark of completion."""
+"""Writing all that belongs to one harmonized image; its sidecar last, as the mark of the end."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from bids_ihf.bids.image import TEMPLATE, sidecar_path
 from bids_ihf.bids.scans import update_scans_table
 from bids_ihf.bids.sidecar import derivative_sidecar, mask_sidecar, write_json
 from bids_ihf.bids.write import remove, write_atomic
-from bids_ihf.volume.nifti import encode_nifti
+from bids_ihf.volume.nifti import Volume, encode_nifti
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from bids_ihf.harmonize.structural import Harmonized
     from bids_ihf.spatial.prepare import Prepared
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from bids_ihf.workflow.steps import Settings
 
 LOGGER = logging.getLogger(__name__)
+
+TEMPLATE_CODE = 4
+"""NIfTI's code for MNI space."""
 
 HARMONIZED = "Image with its contrast harmonized to {}, on the grid of its source."
 CHANGE = "Harmonized image minus its source."
@@ -47,7 +52,9 @@ def write_all(
     if TEMPLATE in settings.output_spaces:
         _write_template_image(task, prepared, harmonized, settings, extra)
     _write_figures(task, prepared, harmonized, settings)
-    update_scans_table(settings.out_dir, task.image, measures(task, prepared, harmonized, settings))
+    update_scans_table(
+        settings.out_dir, task.image, measures(task, prepared, harmonized, settings)
+    )
     _write_harmonized(task, prepared, harmonized, settings, extra)
 
 
@@ -85,7 +92,7 @@ def provenance(
 def _stripped(prepared: Prepared) -> bool:
     from bids_ihf.spatial.mask import is_stripped
 
-    return bool(is_stripped(prepared.volume.data))
+    return bool(is_stripped(prepared.volume.data, prepared.volume.affine))
 
 
 def _write_harmonized(
@@ -151,7 +158,8 @@ def _write_template_image(
         settings.normalization,
     )
     path = task.outputs.template
-    write_atomic(path, encode_nifti(data, template_volume(data, load_template().grid.affine, path)))
+    affine = load_template().grid.affine
+    write_atomic(path, encode_nifti(data, template_volume(data, affine, path)))
     sidecar = derivative_sidecar(
         task.image,
         description=IN_TEMPLATE.format(settings.normalization),
@@ -162,17 +170,33 @@ def _write_template_image(
     write_json(sidecar_path(path), sidecar)
 
 
-def template_volume(data: Any, affine: Any, path: Path) -> Any:
-    """A volume on the template's grid, its header saying that it is MNI space (code 4), in mm."""
+def _write_figures(
+    task: Task, prepared: Prepared, harmonized: Harmonized, settings: Settings
+) -> None:
+    from bids_ihf.report.figures import write_reportlets
+
+    write_reportlets(
+        settings.out_dir / f"sub-{task.image.subject}" / "figures",
+        task.name.rsplit("_", 1)[0],
+        task.image.suffix,
+        before=prepared.volume.data,
+        after=harmonized.image,
+        change=harmonized.change,
+        mask=prepared.mask,
+        affine=prepared.volume.affine,
+    )
+
+
+def template_volume(data: NDArray[np.float32], affine: NDArray[np.float64], path: Path) -> Volume:
+    """A volume in template space: its header says MNI space (code 4), in mm."""
     import nibabel
 
-    from bids_ihf.volume.nifti import Volume
-
-    header = nibabel.Nifti1Image(data, affine).header
-    header.set_qform(affine, code=4)
-    header.set_sform(affine, code=4)
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(data.shape)
+    header.set_qform(affine, code=TEMPLATE_CODE)
+    header.set_sform(affine, code=TEMPLATE_CODE)
     header.set_xyzt_units("mm")
-    return Volume(data=data, affine=affine, header=header, path=path)
+    return Volume(data, affine, header, path)
 
 
 def measures(

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-GPU_SLOTS = 1
-"""Images on the GPU at a time; a second one gains little and may not fit."""
-
 
 def prepare_environment(work_dir: Path) -> None:
     """Keep nipype from asking a server for newer versions and from needing a home folder."""
@@ -35,26 +32,29 @@ def read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     UsageError
         The file is no YAML mapping with a ``plugin``.
     """
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: not a readable YAML file; check --use-plugin.") from error
     if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
-        raise UsageError(f"{path}: names no nipype plugin; write 'plugin: MultiProc', for example.")
+        raise UsageError(
+            f"{path}: names no nipype plugin; write 'plugin: MultiProc', for example."
+        )
     return content["plugin"], dict(content.get("plugin_args") or {})
 
 
 def execute(
     workflow: Any,
     config: RunConfig,
-    device: str,
+    gpu_slots: int,
     callback: Callable[[Any, str], None],
 ) -> str | None:
     """Run a workflow; None, or why it did not run to its end.
 
-    A failed node has its crash file by then, and the others have run; so this does not raise.
+    ``gpu_slots`` is the number of processors that nodes on the GPU may take together.  A failed
+    node has its crash file by then, and the others have run; so this does not raise.
     """
     quiet_nipype(config.verbose)
     workflow.config["execution"] = {
@@ -64,7 +64,7 @@ def execute(
         "stop_on_first_crash": str(config.stop_on_first_crash).lower(),
         "check_version": "false",
     }
-    runner = _runner(config, device, callback)
+    runner = _runner(config, gpu_slots, callback)
     folder = os.getcwd()
     try:
         workflow.run(**runner)
@@ -79,21 +79,23 @@ def execute(
 
 
 def _runner(
-    config: RunConfig, device: str, callback: Callable[[Any, str], None]
+    config: RunConfig, gpu_slots: int, callback: Callable[[Any, str], None]
 ) -> dict[str, Any]:
-    """Arguments for ``Workflow.run``: the user's plugin, a process pool, or one after the other."""
+    """Arguments for ``Workflow.run``: the user's plugin, a process pool, or one by one."""
     if config.use_plugin is not None:
-        name, arguments = read_plugin(config.use_plugin)
-        return {"plugin": name, "plugin_args": {**arguments, "status_callback": callback}}
-    arguments = {"status_callback": callback}
+        name, given = read_plugin(config.use_plugin)
+        return {"plugin": name, "plugin_args": {**given, "status_callback": callback}}
     if config.n_procs == 1:
-        return {"plugin": "Linear", "plugin_args": arguments}
+        return {"plugin": "Linear", "plugin_args": {"status_callback": callback}}
     from bids_ihf.workflow.plugin import PoolPlugin
 
-    arguments.update(n_procs=config.n_procs, raise_insufficient=False, n_gpu_procs=GPU_SLOTS)
+    arguments: dict[str, Any] = {
+        "status_callback": callback,
+        "n_procs": config.n_procs,
+        "n_gpu_procs": gpu_slots,
+        # A scan that is said to need more than there is may still fit, alone.
+        "raise_insufficient": False,
+    }
     if config.mem_gb is not None:
         arguments["memory_gb"] = config.mem_gb
-    if device != "cpu":
-        # A node counts its processors as GPU slots.
-        arguments["n_gpu_procs"] = max(GPU_SLOTS, config.omp_nthreads or 1)
     return {"plugin": PoolPlugin(config, arguments)}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def threads_per_image(config: RunConfig, images: int) -> int:
-    """Processors for one image: as asked, else what is left when all images run at once (8 at most)."""
+    """Processors for one image: as asked, else (at most 8) a fair share of all."""
     if config.omp_nthreads is not None:
         return min(config.omp_nthreads, config.n_procs)
     return min(8, max(1, config.n_procs // max(1, images)))
@@ -96,7 +96,7 @@ def _harmonize(task: Task, config: RunConfig, settings: Settings, threads: int) 
             task=task,
             settings=settings,
             threads=threads,
-            use_gpu=settings.device != "cpu" and config.n_procs > 1,
+            use_gpu=settings.device != "cpu",
         ),
         name=node_name("harmonize", task.image.path),
         n_procs=threads,

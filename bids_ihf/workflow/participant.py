@@ -109,11 +109,15 @@ def _run_batch(
     orphans = [
         task
         for task in batch
-        if task.anchor and not task.finished and node_name("prepare", task.anchor.path) in known[task.image.subject]
+        if task.anchor
+        and not task.finished
+        and node_name("prepare", task.anchor.path) in known[task.image.subject]
     ]
     if orphans and not config.stop_on_first_crash:
         for task in orphans:
-            LOGGER.warning("%s: the T1w image of its session failed; aligned on its own.", task.name)
+            LOGGER.warning(
+                "%s: the T1w image of its session failed; aligned on its own.", task.name
+            )
         reason = _run_graph(orphans, config, settings, on_done, anchored=False) or reason
         known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
     failed = [(t, _failure(t, known[t.image.subject])) for t in batch if not t.finished]
@@ -145,7 +149,7 @@ def _run_graph(
 ) -> str | None:
     """Run a graph to its end; why nipype says it did not get there, if it did not."""
     from bids_ihf.workflow.engine import execute
-    from bids_ihf.workflow.graph import build_graph
+    from bids_ihf.workflow.graph import build_graph, threads_per_image
 
     last = {node_name("harmonize", task.image.path): task for task in tasks}
     first = {node_name("prepare", task.image.path): task for task in tasks}
@@ -157,6 +161,6 @@ def _run_graph(
             on_done({**first, **last}[node.name], status)
 
     workflow = build_graph(tasks, config, settings, anchored=anchored)
-    return execute(workflow, config, settings.device, callback)
-
-
+    # One image on the GPU at a time: a second one gains little and may not fit.
+    slots = 0 if settings.device == "cpu" else threads_per_image(config, len(tasks))
+    return execute(workflow, config, slots, callback)

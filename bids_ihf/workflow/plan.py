@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -64,7 +64,7 @@ class Task:
 
 
 def plan(images: Sequence[Image], config: RunConfig, goal: Goal) -> list[Task]:
-    """A task for each image of a selected modality; T1w images may serve as anchors in any case."""
+    """A task for each image of a selected modality; any T1w image may serve as anchor."""
     anchors = _anchors(images, config)
     tasks = []
     for image in images:
@@ -74,9 +74,7 @@ def plan(images: Sequence[Image], config: RunConfig, goal: Goal) -> list[Task]:
     return tasks
 
 
-def _anchors(
-    images: Iterable[Image], config: RunConfig
-) -> dict[tuple[str, str | None], Image]:
+def _anchors(images: Iterable[Image], config: RunConfig) -> dict[tuple[str, str | None], Image]:
     """The T1w image of each session: the first by name, so that the choice never varies."""
     found: dict[tuple[str, str | None], list[Image]] = defaultdict(list)
     if not config.preprocessed:

@@ -1,4 +1,4 @@
-"""nipype's process pool, made safe: fresh worker processes, and a killed one fails only its images."""
+"""nipype's process pool, made safe: fresh workers, and a killed one fails only its images."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
     killed; here its node fails with a sentence and a new pool goes on with the rest.
     """
 
+    pool: ProcessPoolExecutor
+    _taskid: int
+
     def __init__(self, config: RunConfig, plugin_args: dict[str, Any]) -> None:
         super().__init__(plugin_args=plugin_args)
         self._run_config = config
@@ -55,7 +58,7 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
         )
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
-        self._taskid = taskid = int(self._taskid) + 1
+        self._taskid = taskid = self._taskid + 1
         try:
             future = self.pool.submit(run_node, node, updatehash, taskid)
         except BrokenExecutor:

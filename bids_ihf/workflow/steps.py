@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -44,10 +43,10 @@ class Settings:
 
 def fix_threads(threads: int, seed: int) -> None:
     """Set threads and seeds of ITK and torch; ITK reads its own only when it is first loaded."""
-    from bids_ihf.spatial.prepare import deterministic
+    from bids_ihf.spatial.ants_image import deterministic
 
-    deterministic(threads)
-    os.environ["ANTS_RANDOM_SEED"] = str(seed + 1)
+    # ITK takes a seed of zero as a wish for chance.
+    deterministic(threads, seed=seed + 1)
 
 
 def prepare_scan(
@@ -146,11 +145,8 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
         The scan cannot be used, or an output cannot be written.
     """
     fix_threads(threads, settings.seed)
-    import torch
-
     from bids_ihf.workflow.derivatives import write_all
 
-    torch.set_num_threads(threads)
     with about(task.image.subject):
         LOGGER.info("%s: harmonizing to %s", task.name, settings.goal.name)
         prepared = load_prepared(prepared_file)
@@ -185,8 +181,8 @@ def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:
     import nibabel
 
     try:
-        shape: Any = nibabel.load(image).shape
+        loaded: Any = nibabel.load(image)
     except (OSError, nibabel.filebasedimages.ImageFileError, EOFError, ValueError):
         # The step itself says what is wrong with the file.
         return base
-    return base + float(np.prod(shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3
+    return base + float(np.prod(loaded.shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.cli.options import parse
+from bids_ihf.cli.parse import parse
 from bids_ihf.config import RunConfig, to_toml
 
 LEVEL = ["participant", "--target", "Siemens"]
@@ -140,7 +140,10 @@ def test_refusal(
     [
         (["{bids}", "{bids}", "participant", "--target", "GE"], "OUT_DIR is BIDS_DIR"),
         (["{bids}", "{bids}/sub-01/..", "participant", "--target", "GE"], "OUT_DIR is BIDS_DIR"),
-        (["{bids}", "{out}", "participant", "--target", "GE", "-w", "{bids}/w"], "inside BIDS_DIR"),
+        (
+            ["{bids}", "{out}", "participant", "--target", "GE", "-w", "{bids}/w"],
+            "inside BIDS_DIR",
+        ),
         (["{out}/none", "{out}", "participant", "--target", "GE"], "no such folder"),
         (["{bids}", "{out}", "participant"], "--target is needed"),
         (["{bids}", "{out}", "session"], "invalid choice"),

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from bids_ihf.cli import values
 
-LABELS = st.lists(st.text(string.ascii_letters + string.digits, min_size=1, max_size=8), max_size=6)
+LABELS = st.lists(
+    st.text(string.ascii_letters + string.digits, min_size=1, max_size=8), max_size=6
+)
 
 
 @given(st.integers(1, 10**6), st.sampled_from("KMGT"), st.sampled_from(["", "B", "iB", "b"]))

@@ -15,7 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf restore``."""
     parser.add_argument("harmonized", type=Path, metavar="HARMONIZED.nii.gz")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="ORIGINAL.nii.gz", help="image to write"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="ORIGINAL.nii.gz",
+        help="image to write",
     )
     parser.add_argument(
         "--change",

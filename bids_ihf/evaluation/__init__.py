@@ -1,0 +1,1 @@
+"""Measures of how close harmonized images come to real scans of the target, and baselines."""

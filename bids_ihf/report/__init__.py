@@ -1,0 +1,1 @@
+"""What a person looks at: figures of each image, a page for each participant and the group."""

@@ -1,0 +1,92 @@
+"""A small simulated dataset, harmonized once by the installed command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BIN = Path(sys.executable).parent
+ZOOM = 4.0
+QUICK = ("--n-procs", "1", "--device", "cpu", "--skip-bids-validation")
+
+
+@frozen
+class Done:
+    """What a command left: exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """The last line of standard error."""
+        return self.err.strip().splitlines()[-1] if self.err.strip() else ""
+
+
+def command(name: str, *words: str | Path, folder: Path | None = None) -> Done:
+    """Run an installed command of the package."""
+    done = subprocess.run(
+        [str(BIN / name), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=900,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@frozen
+class App:
+    """``ihf-harmony`` with a work folder of its own."""
+
+    work: Path
+
+    def __call__(
+        self, bids: Path, out: Path, *words: str | Path, options: Sequence[str] = QUICK
+    ) -> Done:
+        """Run the participant level."""
+        return command("ihf-harmony", bids, out, "participant", "-w", self.work, *words, *options)
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> App:
+    """The installed BIDS App."""
+    return App(tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(scope="session")
+def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One person on three scanners, T1w and T2w, with coarse voxels."""
+    folder = tmp_path_factory.mktemp("demo") / "bids"
+    done = command("ihf", "demo-data", folder, "--subjects", "1", "--zoom", str(ZOOM))
+    assert done.code == 0, done.err
+    return folder
+
+
+@frozen
+class Run:
+    """A finished run and its output folder."""
+
+    done: Done
+    out: Path
+
+
+@pytest.fixture(scope="session")
+def run(app: App, bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """T1w and T2w of one session harmonized by worker processes, input validated."""
+    out = tmp_path_factory.mktemp("result") / "out"
+    options = ("--n-procs", "2", "--output-spaces", "MNI152NLin2009aSym")
+    words = ("--target", "siemens", "--session-label", "ge")
+    return Run(app(bids, out, *words, options=options), out)

@@ -1,0 +1,57 @@
+"""The process pool: worker processes are fresh, and one that is killed fails only its node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bids_ihf.config import RunConfig
+from bids_ihf.workflow.crash import failures
+from bids_ihf.workflow.engine import execute, read_plugin
+
+FINE = "def work(x):\n    open(x + '/fine', 'w').close()\n    return x\n"
+KILLED = "def work(x):\n    import os\n    os._exit(9)\n"
+
+
+def workflow(folder: Path, *kinds: str) -> Any:
+    from nipype.interfaces.utility import Function
+    from nipype.pipeline import engine
+
+    whole = engine.Workflow("wf", base_dir=str(folder))
+    for index, source in enumerate(kinds):
+        node = engine.Node(
+            Function(input_names=["x"], output_names=["y"]), name=f"node{index}", mem_gb=0.1
+        )
+        node.inputs.function_str = source
+        node.inputs.x = str(folder)
+        node.config = {"execution": {"crashdump_dir": str(folder), "crashfile_format": "txt"}}
+        whole.add_nodes([node])
+    return whole
+
+
+@pytest.mark.parametrize("kinds", [(KILLED, FINE), (FINE, KILLED)])
+def test_killed_worker(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    config = RunConfig(tmp_path, tmp_path / "out", n_procs=2, mem_gb=0.15)
+    seen: list[tuple[str, str]] = []
+    reason = execute(
+        workflow(tmp_path, *kinds),
+        config,
+        0,
+        lambda node, status: seen.append((node.name, status)),
+    )
+    assert reason is not None
+    name = f"node{kinds.index(KILLED)}"
+    found = failures(tmp_path)
+    assert list(found) == [name]
+    assert "killed" in found[name].sentence
+    assert found[name].exit_code == 75
+    assert (tmp_path / "fine").exists()
+    assert (name, "exception") in seen
+
+
+def test_plugin_file(tmp_path: Path) -> None:
+    path = tmp_path / "plugin.yml"
+    path.write_text("plugin: MultiProc\nplugin_args:\n  n_procs: 3\n")
+    assert read_plugin(path) == ("MultiProc", {"n_procs": 3})
