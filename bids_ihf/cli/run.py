@@ -109,12 +109,12 @@ def report_only(config: RunConfig) -> int:
 
 def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
     """A page for each participant; False if one could not be built."""
-    from bids_ihf.report.participant import build_participant_report
-
     built = True
     for subject in sorted(subjects):
         with about(subject):
             try:
+                from bids_ihf.report.participant import build_participant_report
+
                 build_participant_report(config.out_dir, subject, config)
             except Exception:
                 # The images are done; whatever the report stumbles over must not hide that.

@@ -97,8 +97,8 @@ class IntensityCurve:
     def _slope(self, end: int) -> float:
         """Slope beyond an end: below, the line to no signal; above, the slope of the whole
         curve."""
-        if end == 0 and self.source[0] > -0.95 and self.target[0] > -0.95:
-            return float((self.target[0] + 1.0) / (self.source[0] + 1.0))
+        if end == 0 and self.source[0] > -0.999:
+            return float(max(self.target[0] + 1.0, 0.0) / (self.source[0] + 1.0))
         rise = self.target[-1] - self.target[0]
         return float(rise / (self.source[-1] - self.source[0]))
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bids_ihf.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +38,9 @@ def run(given: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from bids_ihf.bids.write import write_atomic
-    from bids_ihf.cli.pairs import Pair, measure, read_pairs
+    from bids_ihf.cli.pairs import read_pairs
+    from bids_ihf.evaluation.files import Pair, evaluate_files
+    from bids_ihf.evaluation.table import text_table, to_tsv, write_table
 
     if (given.pairs is None) == (given.target is None):
         raise UsageError("name either HARMONIZED and TARGET, or a file with --pairs.")
@@ -49,19 +49,11 @@ def run(given: argparse.Namespace) -> int:
     else:
         pairs = [Pair(given.harmonized, given.target, given.mask, given.source)]
     quiet = not sys.stderr.isatty()
-    rows = [row for pair in tqdm(pairs, unit="pair", disable=quiet) for row in measure(pair)]
-    text = to_tsv(rows)
+    shown = tqdm(pairs, unit="pair", disable=quiet)
+    rows = [row for pair in shown for row in evaluate_files([pair])]
     if given.output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(to_tsv(rows))
     else:
-        write_atomic(given.output, text.encode())
+        write_table(given.output, rows)
+        sys.stdout.write(text_table(rows))
     return 0
-
-
-def to_tsv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as a tab-separated table; numbers with six digits."""
-    lines = ["\t".join(rows[0])]
-    for row in rows:
-        values = (f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values())
-        lines.append("\t".join(values))
-    return "\n".join(lines) + "\n"

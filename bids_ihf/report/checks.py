@@ -1,0 +1,37 @@
+"""Signs in the measures of one image that a person should look at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bids_ihf.report.images import Finished
+
+ROUND_TRIP = 1e-4
+"""Encoding and decoding in single precision stays well below this."""
+BRAIN_ML = (700.0, 2100.0)
+"""Brain volumes that are usual from childhood on, CSF round the brain included."""
+SIMILARITY = 0.35
+"""Alignments below this are often wrong."""
+
+
+def concerns(image: Finished) -> list[str]:
+    """Return one sentence for each sign."""
+    found = []
+    before, after = image.number("distance_before"), image.number("distance_after")
+    if before is not None and after is not None and after >= before:
+        found.append(
+            f"Not closer to the target than before (distance {before:.4g} to {after:.4g})."
+        )
+    error = image.number("round_trip_max_error")
+    if error is not None and error > ROUND_TRIP:
+        found.append(f"The round trip through the network is not exact ({error:.2g}).")
+    volume = image.number("mask_volume_ml")
+    if volume is not None and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
+        found.append(f"A brain mask of {volume:.0f} ml is unusual for a whole brain.")
+    similarity = image.number("alignment_similarity")
+    if similarity is not None and similarity < SIMILARITY:
+        found.append(f"The alignment to the template may be wrong (similarity {similarity:.2f}).")
+    if image.text("source_vendor", "SourceVendor") in {"unknown", "n/a"}:
+        found.append("The maker of the scanner is not known.")
+    return found

@@ -1,0 +1,90 @@
+"""Pieces of HTML; all that is given as text is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@frozen
+class Markup:
+    """Text that is HTML already and not escaped again."""
+
+    html: str
+
+
+Cell = str | Markup
+
+
+def render(cell: Cell) -> str:
+    """Return HTML: text escaped, markup as it is."""
+    return cell.html if isinstance(cell, Markup) else escape(cell)
+
+
+def link(target: str, words: str) -> Markup:
+    """Return a link to a file beside the page, or to a place in it (``#name``)."""
+    return Markup(f'<a href="{escape(quote(target, safe="/#"))}">{escape(words)}</a>')
+
+
+def note(cell: Cell, kind: str = "") -> str:
+    """Return a paragraph that stands out; `kind` is "", ``warning`` or ``failure``."""
+    return f'<p class="{f"note {kind}".strip()}">{render(cell)}</p>\n'
+
+
+def facts(pairs: Iterable[tuple[str, Cell]]) -> str:
+    """Return a table of names and values."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{render(value)}</td></tr>\n'
+        for name, value in pairs
+    )
+    return f"<table>\n{rows}</table>\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Return a table with a heading; cells that are numbers stand to the right."""
+    top = "".join(f'<th scope="col">{escape(words)}</th>' for words in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+    return (
+        f'<div class="wide"><table>\n<thead><tr>{top}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>\n"
+    )
+
+
+def _cell(cell: Cell) -> str:
+    kind = ' class="number"' if isinstance(cell, str) and is_number(cell) else ""
+    return f"<td{kind}>{render(cell)}</td>"
+
+
+def is_number(words: str) -> bool:
+    """Whether a text reads as a number."""
+    try:
+        float(words)
+    except ValueError:
+        return False
+    return True
+
+
+def bullets(items: Iterable[Cell]) -> str:
+    """Return a list."""
+    return "<ul>\n" + "".join(f"<li>{render(item)}</li>\n" for item in items) + "</ul>\n"
+
+
+def details(summary: Cell, content: str) -> str:
+    """Return `content` (HTML) folded away under a line."""
+    return f"<details><summary>{render(summary)}</summary>\n{content}</details>\n"
+
+
+def figure(source: str, alternative: str, caption: str, *, narrow: bool = False) -> str:
+    """Return a picture from a file beside the page."""
+    address = escape(quote(source))
+    kind = ' class="narrow"' if narrow else ""
+    return (
+        f'<figure{kind}><a href="{address}"><img src="{address}" alt="{escape(alternative)}" '
+        f'loading="lazy"></a>\n<figcaption>{escape(caption)}</figcaption></figure>\n'
+    )

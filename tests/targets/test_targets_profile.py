@@ -1,0 +1,107 @@
+"""Profiles by slice position, and targets on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bids_ihf.errors import BadData, UsageError
+from bids_ihf.targets.profile import BIN, Profile, centre_of, merge, position_of
+from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
+from bids_ihf.volume.intensity import Scale, histogram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def profile(first: int, count: int, level: float = 0.0, high: float = 100.0) -> Profile:
+    rng = np.random.default_rng(first + 50)
+    rows = [
+        histogram(rng.normal(level + 0.02 * k, 0.2, 500).astype(np.float32)) for k in range(count)
+    ]
+    embeddings = np.arange(count, dtype=np.float32)[:, None] + np.array([0.0, 10.0], np.float32)
+    return Profile(np.arange(first, first + count), np.stack(rows), embeddings, Scale(0.0, high))
+
+
+def test_positions_cover_space_without_gaps() -> None:
+    z = np.arange(-30.0, 30.0, 0.5)
+    assert np.abs(centre_of(position_of(z)) - z).max() <= BIN / 2
+
+
+def test_embeddings_are_linear_between_bins_and_constant_beyond() -> None:
+    p = profile(0, 3)
+    z = np.array([-50.0, *centre_of(p.positions), centre_of(p.positions)[0] + BIN / 4, 99.0])
+    np.testing.assert_allclose(p.embeddings_at(z)[:, 0], [0, 0, 1, 2, 0.25, 2], atol=1e-6)
+
+
+def test_a_slab_is_matched_to_the_same_part_of_the_target() -> None:
+    whole = profile(0, 20)
+    slab = Profile(whole.positions[3:6], whole.histograms[3:6], whole.embeddings[3:6], whole.scale)
+    curve = whole.curve_from(slab.positions, slab.histograms)
+    x = np.linspace(-0.5, 0.7, 20).astype(np.float32)
+    np.testing.assert_allclose(curve(x), x, atol=1e-3)
+    assert np.abs(whole.curve_from(slab.positions + 100, slab.histograms)(x) - x).max() > 0.05
+
+
+def test_merging_weighs_people_alike_and_takes_the_median_scale() -> None:
+    big = profile(0, 4)
+    big = Profile(big.positions, big.histograms * 100, big.embeddings + 2, Scale(0.0, 300.0))
+    merged = merge([profile(0, 4), big, profile(2, 4)])
+    assert merged.positions.tolist() == [0, 1, 2, 3, 4, 5]
+    assert merged.scale.high == 100
+    assert merged.embeddings[0, 0] == pytest.approx(1.0)
+    assert merged.histograms.sum() == pytest.approx(3.0)
+
+
+def target() -> Target:
+    return Target("Here", "abc", {"T1w": profile(-3, 5), "T2w": profile(-2, 4)}, {"scans": 2})
+
+
+def test_target_survives_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "here.safetensors"
+    path.write_bytes(pack_target(target()))
+    read = read_target(path)
+    assert (read.name, read.encoder, read.modalities) == ("Here", "abc", ("T1w", "T2w"))
+    assert read.record == {"scans": 2}
+    original = target().profile("T2w")
+    np.testing.assert_array_equal(read.profile("T2w").positions, original.positions)
+    np.testing.assert_allclose(read.profile("T2w").embeddings, original.embeddings, rtol=1e-3)
+    assert pack_target(target()) == path.read_bytes()
+    assert len(read.hash) == 64
+
+
+def test_a_target_without_the_modality_says_what_it_has() -> None:
+    with pytest.raises(BadData, match=r"no dwi profile \(it has T1w, T2w\)"):
+        target().profile("dwi")
+    everything = Target("x", "abc", {ANY: profile(0, 2)})
+    assert everything.profile("T2w") is everything.profiles[ANY]
+
+
+def test_another_encoder_is_refused() -> None:
+    target().require_encoder("abc")
+    with pytest.raises(BadData, match="another encoder"):
+        target().require_encoder("def")
+
+
+def test_altered_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "here.safetensors"
+    data = bytearray(pack_target(target()))
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BadData, match="sha256"):
+        read_target(path)
+    path.write_bytes(b"no target at all")
+    with pytest.raises(BadData, match="not a readable safetensors file"):
+        read_target(path)
+
+
+@pytest.mark.parametrize("name", ["siemens", "GE", "PHILIPS"])
+def test_vendors_are_named_in_any_case(name: str) -> None:
+    assert builtin_path(name).name == f"target-{name.lower()}.safetensors"
+
+
+def test_an_unknown_target_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="Siemens, GE, Philips"):
+        builtin_path("Acme")
