@@ -1,0 +1,88 @@
+"""Between arrays in RAS world space and ANTs, which counts in LPS."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Leads from RAS to LPS and back."""
+
+KIND = "AffineTransform_double_3_3"
+
+DEFAULT_SEED = "1"
+
+
+def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
+    """A float32 ANTs image of (X, Y, Z) data; ``affine`` (4, 4) from voxels to RAS mm, any hand."""
+    import ants
+
+    lps = LPS @ affine
+    zooms = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
+    return ants.from_numpy(
+        np.ascontiguousarray(data, dtype=np.float32),
+        origin=lps[:3, 3].tolist(),
+        spacing=zooms.tolist(),
+        direction=lps[:3, :3] / zooms,
+    )
+
+
+def write_affine(path: Path, fixed_to_moving: NDArray[np.float64]) -> None:
+    """Write a map of points, RAS mm, as the transform ANTs resamples with."""
+    path.write_bytes(encode_affine(fixed_to_moving))
+
+
+def encode_affine(fixed_to_moving: NDArray[np.float64]) -> bytes:
+    """The bytes of an ITK .mat file (MATLAB 4) for a map of points (4, 4), RAS mm."""
+    from scipy.io import savemat
+
+    lps = LPS @ fixed_to_moving @ LPS
+    parameters = np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]])
+    buffer = io.BytesIO()
+    contents = {KIND: parameters[:, None], "fixed": np.zeros((3, 1))}
+    savemat(buffer, contents, format="4")
+    return buffer.getvalue()
+
+
+def read_affine(path: Path) -> NDArray[np.float64]:
+    """The map of points (4, 4), RAS mm, of a linear transform in an ITK .mat file."""
+    from scipy.io import loadmat
+
+    contents = loadmat(path)
+    centre = contents["fixed"].ravel()
+    values = next(v for k, v in contents.items() if "Transform" in k).ravel()
+    lps = np.eye(4)
+    lps[:3, :3] = values[:9].reshape(3, 3)
+    lps[:3, 3] = values[9:12] + centre - lps[:3, :3] @ centre
+    return np.asarray(LPS @ lps @ LPS, dtype=np.float64)
+
+
+def pointer(image: Any) -> str:
+    """How an image in memory is named on ANTs' command line."""
+    from ants.internal import get_pointer_string
+
+    return str(get_pointer_string(image))
+
+
+def run_registration(arguments: Sequence[str]) -> None:
+    """``antsRegistration`` in this process, in double precision, with the seed of the run.
+
+    Raises
+    ------
+    RuntimeError
+        ANTs gives up.
+    """
+    import ants
+
+    seed = os.environ.get("ANTS_RANDOM_SEED", DEFAULT_SEED)
+    common = ["--dimensionality", "3", "--float", "0", "--random-seed", seed]
+    ants.registration([*common, *arguments], None)

@@ -1,0 +1,69 @@
+"""The installed ``ihf`` tools on a small dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.endtoend.conftest import App, Run, command
+
+STEM = "sub-01/ses-{0}/anat/sub-01_ses-{0}_{1}"
+
+
+@pytest.fixture(scope="module")
+def site(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A target built from one scan."""
+    output = tmp_path_factory.mktemp("target") / "site.safetensors"
+    reference = bids / f"{STEM.format('philips', 'T1w')}.nii.gz"
+    done = command("ihf", "target", "build", reference, "-o", output, "--name", "My site")
+    assert done.code == 0, done.err
+    assert "name: My site" in done.out
+    return output
+
+
+def test_list_and_show() -> None:
+    done = command("ihf", "target", "list")
+    assert [line.split("\t")[0] for line in done.out.splitlines()] == ["Siemens", "GE", "Philips"]
+    assert all("T1w T2w" in line for line in done.out.splitlines())
+    assert "modalities: T1w T2w" in command("ihf", "target", "show", "GE").out
+
+
+def test_own_target(site: Path, app: App, bids: Path, tmp_path: Path) -> None:
+    words = ("--target", site, "--session-label", "ge")
+    done = app(bids, tmp_path / "out", *words)
+    assert done.code == 0, done.err
+    assert "1 harmonized, 0 already done, 0 failed, 1 not processed" in done.err
+    sidecar = tmp_path / "out" / f"{STEM.format('ge', 'desc-harmonized_T1w')}.json"
+    assert json.loads(sidecar.read_text())["HarmonizationTarget"] == "My site"
+
+
+def test_reference_image_is_the_target_built_from_it(
+    site: Path, app: App, bids: Path, tmp_path: Path
+) -> None:
+    reference = bids / f"{STEM.format('philips', 'T1w')}.nii.gz"
+    words = ("--session-label", "ge", "--modalities", "T1w")
+    assert app(bids, tmp_path / "a", "--target", reference, *words).code == 0
+    assert app(bids, tmp_path / "b", "--target", site, *words).code == 0
+    name = f"{STEM.format('ge', 'desc-harmonized_T1w')}.nii.gz"
+    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_evaluate(run: Run, tmp_path: Path) -> None:
+    harmonized = run.out / f"{STEM.format('ge', 'desc-harmonized_T1w')}.nii.gz"
+    mask = run.out / f"{STEM.format('ge', 'desc-brain_mask')}.nii.gz"
+    table = tmp_path / "table.tsv"
+    # Against itself: the scans of other sessions lie on other grids.
+    done = command("ihf", "evaluate", harmonized, harmonized, "--mask", mask, "-o", table)
+    assert done.code == 0, done.err
+    columns, values = (line.split("\t") for line in table.read_text().splitlines())
+    assert float(dict(zip(columns, values, strict=True))["rmse_mask"]) == 0
+
+
+def test_restore_of_something_else(bids: Path, tmp_path: Path) -> None:
+    image = bids / f"{STEM.format('ge', 'T1w')}.nii.gz"
+    done = command("ihf", "restore", image, "-o", tmp_path / "x.nii.gz")
+    assert done.code == 65
+    assert done.last.startswith(f"ihf: error: {image}")
+    assert "--change" in done.last
