@@ -9,7 +9,7 @@ import tomllib
 import uuid
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs import field, frozen
@@ -19,6 +19,8 @@ from bids_ihf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Normalization = Literal["rigid", "affine", "syn"]
 
 NOT_FROM_FILE = frozenset({"bids_dir", "out_dir", "analysis_level", "run_uuid", "verbose"})
 """Settings that an earlier run wrote down but a new one has to be given."""
@@ -45,7 +47,7 @@ class RunConfig:
     derivatives: tuple[Path, ...] = ()
     skip_bids_validation: bool = False
     output_spaces: tuple[str, ...] = ()
-    normalization: str = "rigid"
+    normalization: Normalization = "rigid"
     preprocessed: bool = False
     source_vendor: str | None = None
     work_dir: Path = Path("work")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
@@ -107,11 +107,11 @@ def _measure(
         ) from error
 
 
-def _to_axial(data: NDArray[np.generic], affine: NDArray[np.float64]) -> NDArray[np.generic]:
+def _to_axial(data: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
     """Turn the axes to right, anterior, superior, so that the third one crosses axial slices."""
     from nibabel.orientations import apply_orientation, io_orientation
 
-    turned: NDArray[np.generic] = apply_orientation(data, io_orientation(affine))
+    turned: NDArray[Any] = apply_orientation(data, io_orientation(affine))
     return turned
 
 

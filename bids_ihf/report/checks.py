@@ -19,7 +19,7 @@ def concerns(image: Finished) -> list[str]:
     """Return one sentence for each sign."""
     found = []
     before, after = image.number("distance_before"), image.number("distance_after")
-    if before is not None and after is not None and after >= before:
+    if before is not None and after is not None and after >= before and not _is_at_home(image):
         found.append(
             f"Not closer to the target than before (distance {before:.4g} to {after:.4g})."
         )
@@ -35,3 +35,9 @@ def concerns(image: Finished) -> list[str]:
     if image.text("source_vendor", "SourceVendor") in {"unknown", "n/a"}:
         found.append("The maker of the scanner is not known.")
     return found
+
+
+def _is_at_home(image: Finished) -> bool:
+    """Whether the scanner is of the target's make: such an image has nowhere to come closer to."""
+    vendor = image.text("source_vendor", "SourceVendor").casefold()
+    return vendor == image.text("harmonization_target", "HarmonizationTarget").casefold()

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
     from bids_ihf.report.images import Finished
 
+TITLES = {
+    HARMONIZED: "Before and after harmonization",
+    CHANGE: "Change made by the harmonization",
+    DENSITIES: "Intensity densities in the brain before and after",
+}
 CAPTIONS = {
     HARMONIZED: (
-        "Before and after harmonization",
-        "Before and after, in the same slices. Gyri, ventricles and lesions must be the same; only "
-        "the contrast may differ. Slices lie in the image's own orientation, left is left.",
+        "Before and after, in the same slices. Gyri, ventricles and lesions must be the same; "
+        "only the contrast may differ. Slices lie in the image's own orientation; left is left."
     ),
     CHANGE: (
-        "Change made by the harmonization",
-        "What was added, over the harmonized image: red brighter, blue darker. Expect it to follow "
-        "the tissues; edges, rims and stripes are signs of trouble.",
+        "What was added, over the harmonized image: red brighter, blue darker. Expect it to "
+        "follow the tissues; rims, blocks and stripes are signs of trouble."
     ),
-    DENSITIES: (
-        "Intensity densities in the brain before and after",
-        "Densities of the intensities inside the brain mask.",
-    ),
+    DENSITIES: "Densities of the intensities inside the brain mask.",
 }
 _HASH = 12
 
@@ -87,12 +87,14 @@ def _with_unit(image: Finished, column: str, unit: str) -> str:
 def _figures(out_dir: Path, image: Finished) -> list[str]:
     """Return the figures that are there; a page must be possible without them."""
     found = []
-    for kind, (title, caption) in CAPTIONS.items():
+    for kind, title in TITLES.items():
         name = figure_name(image.stem, kind, image.suffix)
         relative = f"sub-{image.subject}/figures/{name}"
         if (out_dir / relative).is_file():
             alternative = f"{image.stem}_{image.suffix}: {title}"
-            found.append(markup.figure(relative, alternative, caption, narrow=kind == DENSITIES))
+            found.append(
+                markup.figure(relative, alternative, CAPTIONS[kind], narrow=kind == DENSITIES)
+            )
     return found or [markup.note("The figures of this image are not here.", "warning")]
 
 

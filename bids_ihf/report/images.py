@@ -67,9 +67,9 @@ class Finished:
 
     @property
     def title(self) -> str:
-        """What sets this image apart from others of the participant and suffix."""
+        """Suffix, and what sets this image apart from others of the participant."""
         pairs = self.name.without("sub", "desc")
-        return ", ".join(f"{key} {value}" for key, value in pairs) or self.suffix
+        return ", ".join([self.suffix, *(f"{key} {value}" for key, value in pairs)])
 
     def number(self, column: str) -> float | None:
         """Return a measure as a number; None where there is none."""

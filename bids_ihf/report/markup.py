@@ -70,6 +70,11 @@ def is_number(words: str) -> bool:
     return True
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def bullets(items: Iterable[Cell]) -> str:
     """Return a list."""
     return "<ul>\n" + "".join(f"<li>{render(item)}</li>\n" for item in items) + "</ul>\n"

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 REFERENCES = {
     "IHF": (
-        "Zhu P, Zhu Y, Pang H, Qiu A (2026). IHF-Harmony: multi-modality magnetic resonance images "
-        "harmonization using invertible hierarchy flow model. arXiv:2602.21536."
+        "Zhu P, Zhu Y, Pang H, Qiu A (2026). IHF-Harmony: multi-modality magnetic resonance "
+        "images harmonization using invertible hierarchy flow model. arXiv:2602.21536."
     ),
     "HierarchyFlow": (
-        "Fan W, Chen J, Liu Z (2023). Hierarchy flow for high-fidelity image-to-image translation. "
-        "arXiv:2308.06909."
+        "Fan W, Chen J, Liu Z (2023). Hierarchy flow for high-fidelity image-to-image "
+        "translation. arXiv:2308.06909."
     ),
     "N4": (
         "Tustison NJ, Avants BB, Cook PA, Zheng Y, Egan A, Yushkevich PA, Gee JC (2010). N4ITK: "
@@ -28,18 +28,18 @@ REFERENCES = {
         "doi:10.1109/TMI.2010.2046908."
     ),
     "ANTs": (
-        "Avants BB, Tustison NJ, Song G, Cook PA, Klein A, Gee JC (2011). A reproducible evaluation "
-        "of ANTs similarity metric performance in brain image registration. NeuroImage "
-        "54(3):2033-2044. doi:10.1016/j.neuroimage.2010.09.025."
+        "Avants BB, Tustison NJ, Song G, Cook PA, Klein A, Gee JC (2011). A reproducible "
+        "evaluation of ANTs similarity metric performance in brain image registration. "
+        "NeuroImage 54(3):2033-2044. doi:10.1016/j.neuroimage.2010.09.025."
     ),
     "Fonov2009": (
-        "Fonov VS, Evans AC, McKinstry RC, Almli CR, Collins DL (2009). Unbiased nonlinear average "
-        "age-appropriate brain templates from birth to adulthood. NeuroImage 47(Suppl 1):S102. "
-        "doi:10.1016/S1053-8119(09)70884-5."
+        "Fonov VS, Evans AC, McKinstry RC, Almli CR, Collins DL (2009). Unbiased nonlinear "
+        "average age-appropriate brain templates from birth to adulthood. NeuroImage 47(Suppl "
+        "1):S102. doi:10.1016/S1053-8119(09)70884-5."
     ),
     "Fonov2011": (
-        "Fonov V, Evans AC, Botteron K, Almli CR, McKinstry RC, Collins DL (2011). Unbiased average "
-        "age-appropriate atlases for pediatric studies. NeuroImage 54(1):313-327. "
+        "Fonov V, Evans AC, Botteron K, Almli CR, McKinstry RC, Collins DL (2011). Unbiased "
+        "average age-appropriate atlases for pediatric studies. NeuroImage 54(1):313-327. "
         "doi:10.1016/j.neuroimage.2010.07.033."
     ),
     "nipype": (
@@ -49,8 +49,8 @@ REFERENCES = {
     ),
     "BIDS": (
         "Gorgolewski KJ, Auer T, Calhoun VD, et al. (2016). The brain imaging data structure, a "
-        "format for organizing and describing outputs of neuroimaging experiments. Scientific Data "
-        "3:160044. doi:10.1038/sdata.2016.44."
+        "format for organizing and describing outputs of neuroimaging experiments. Scientific "
+        "Data 3:160044. doi:10.1038/sdata.2016.44."
     ),
     "pybids": (
         "Yarkoni T, Markiewicz CJ, de la Vega A, et al. (2019). PyBIDS: Python tools for BIDS "
@@ -67,20 +67,21 @@ _PREPROCESSED = (
 _SPATIAL = (
     "Intensity non-uniformity was estimated by N4 [N4] as distributed with ANTs [ANTs], a brain "
     "mask was found, and the head was aligned rigidly to the template MNI152NLin2009aSym "
-    "[Fonov2009; Fonov2011]; T2w images were aligned to the T1w image of their session where there "
-    "was one. "
+    "[Fonov2009; Fonov2011]; T2w images were aligned to the T1w image of their session where "
+    "there was one. "
 )
 _EITHER = (
-    "Unless the images had been preprocessed beforehand, intensity non-uniformity was estimated by "
-    "N4 [N4] as distributed with ANTs [ANTs], a brain mask was found, and the head was aligned "
-    "rigidly to the template MNI152NLin2009aSym [Fonov2009; Fonov2011]. "
+    "Unless the images had been preprocessed beforehand, intensity non-uniformity was estimated "
+    "by N4 [N4] as distributed with ANTs [ANTs], a brain mask was found, and the head was "
+    "aligned rigidly to the template MNI152NLin2009aSym [Fonov2009; Fonov2011]. "
 )
 _NETWORK = (
     "The histogram of the brain was matched to the target's at each axial position, and an "
     "invertible hierarchy flow network after IHF-Harmony [IHF], which builds on Hierarchy Flow "
     "[HierarchyFlow], changed the contrast of what was matched, slice by slice with both "
-    "neighbours, conditioned on the target's statistics. Only the change that the network made was "
-    "resampled; the original voxels were not, so every harmonized image has the grid of its source."
+    "neighbours, conditioned on the target's statistics. Only the change that the network made "
+    "was resampled; the original voxels were not, so every harmonized image has the grid of its "
+    "source."
 )
 
 
@@ -98,8 +99,8 @@ def paragraphs(targets: Sequence[str] = (), options: Mapping[str, Any] | None = 
     to = " and ".join(targets) or "the target named in the sidecar of each image"
     opening = (
         f"Images organized as a BIDS dataset [BIDS] were harmonized to {to} with ihf-harmony "
-        f"{__version__}, which queries the dataset by PyBIDS [pybids] and runs its steps by Nipype "
-        "[nipype]. "
+        f"{__version__}, which queries the dataset by PyBIDS [pybids] and runs its steps by "
+        "Nipype [nipype]. "
     )
     spatial = _EITHER
     if options and "preprocessed" in options:

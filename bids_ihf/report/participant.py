@@ -94,7 +94,8 @@ def assemble(
                 _store(folder / f"sub-{subject}_desc-{IMAGE}{index}_{suffix}.html", html)
         _store(folder / "bootstrap.yml", yaml.safe_dump(settings, sort_keys=False))
         page = folder / "page" / f"sub-{subject}.html"
-        Report(
+        make_report: Any = Report  # nireports has no annotations
+        make_report(
             folder / "page",
             "",
             bootstrap_file=folder / "bootstrap.yml",
@@ -144,7 +145,9 @@ def _options(out_dir: Path, subject: str, config: RunConfig | None) -> dict[str,
 def _fragments(
     out_dir: Path, subject: str, options: dict[str, Any]
 ) -> tuple[dict[str, str], dict[str, list[tuple[str, str]]]]:
-    found = find_finished(out_dir, subject)
+    found = sorted(
+        find_finished(out_dir, subject), key=lambda image: (image.suffix, image.relative)
+    )
     crashes = find_crashes(out_dir, subject, found)
     warnings = find_warnings(out_dir, subject)
     targets = sorted(
@@ -157,7 +160,7 @@ def _fragments(
         places[image.relative] = anchor(image.suffix, len(by_suffix[image.suffix]))
         by_suffix[image.suffix].append((image.title, image_section(out_dir, image, own)))
     fragments = {
-        "summary": _summary(subject, found, crashes, places),
+        "summary": _summary(found, crashes, places),
         "errors": _errors(crashes, warnings),
         "methods": as_html(paragraphs(targets, options)),
     }
@@ -170,16 +173,12 @@ def _provenance(options: dict[str, Any]) -> list[tuple[str, markup.Cell]]:
     return [("Version", __version__), *((key, str(value)) for key, value in options.items())]
 
 
-def _summary(
-    subject: str, images: Sequence[Finished], crashes: Sequence[Crash], places: dict[str, str]
-) -> str:
+def _summary(images: Sequence[Finished], crashes: Sequence[Crash], places: dict[str, str]) -> str:
     open_crashes = [crash for crash in crashes if not crash.mended]
-    parts = [f"<h1>sub-{markup.render(subject)}</h1>\n"]
-    count = len(images)
-    words = f"{count} image{'' if count == 1 else 's'} harmonized."
-    parts.append(markup.note(words, "" if count else "warning"))
+    words = f"{markup.count(len(images), 'image')} harmonized."
+    parts = [markup.note(words, "" if images else "warning")]
     if open_crashes:
-        text = f"{len(open_crashes)} step(s) failed; see "
+        text = f"{markup.count(len(open_crashes), 'step')} failed; see "
         parts.append(
             markup.note(
                 markup.Markup(text + markup.link("#errors", "errors and warnings").html), "failure"
@@ -187,7 +186,7 @@ def _summary(
         )
     rows = [
         (
-            markup.link(f"#{places[image.relative]}", f"{image.suffix} {image.title}"),
+            markup.link(f"#{places[image.relative]}", image.title),
             image.text("harmonization_target", "HarmonizationTarget"),
             image.text("source_vendor", "SourceVendor"),
             distances(image),
@@ -204,13 +203,15 @@ def _errors(crashes: Sequence[Crash], warnings: Sequence[str]) -> str:
     now = [crash for crash in crashes if not crash.mended]
     past = [crash for crash in crashes if crash.mended]
     if now:
-        parts.append(markup.note(f"{len(now)} step(s) failed.", "failure"))
+        parts.append(markup.note(f"{markup.count(len(now), 'step')} failed.", "failure"))
         parts += map(_crash, now)
     else:
         parts.append(markup.note("No errors to report."))
     if past:
         older = "".join(map(_crash, past))
-        parts.append(markup.details(f"{len(past)} earlier failure(s), finished since", older))
+        parts.append(
+            markup.details(f"{markup.count(len(past), 'earlier failure')}, finished since", older)
+        )
     if warnings:
         parts += ["<h4>Warnings of the latest run</h4>\n", markup.bullets(warnings)]
     return "".join(parts)

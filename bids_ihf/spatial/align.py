@@ -1,159 +1,179 @@
-"""Rigid and affine alignment by ANTs, as matrices between worlds (RAS, mm)."""
+"""Rigid and affine alignment of brains: a search from many starts, finished by ANTs."""
 
 from __future__ import annotations
 
-import logging
 import tempfile
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
-from bids_ihf.spatial.ants_image import load_ants, matrix_of, to_ants, to_itk, write_matrix
-from bids_ihf.spatial.bias import coarse_grid
-from bids_ihf.volume.grid import Grid, resample
+from bids_ihf.spatial import morphology
+from bids_ihf.spatial.itk import (
+    encode_affine,
+    pointer,
+    read_affine,
+    run_registration,
+    to_ants,
+    write_affine,
+)
+from bids_ihf.spatial.mask import antialias
+from bids_ihf.spatial.search import AFFINE, RIGID, best_starts, refine, sample, to_matrix
+from bids_ihf.volume.grid import Grid, canonical_grid, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LOGGER = logging.getLogger(__name__)
+    from bids_ihf.spatial.search import Pair
 
-FINEST = 2.0
-"""Voxel size (mm) that alignment stops at."""
+Kind = Literal["rigid", "affine"]
 
-POOR = 0.35
-"""Similarity below which other starting angles are tried."""
+COARSE, FINE = 4.0, 2.0
+"""Voxel sizes (mm) of the search and of the finish."""
 
-TILTS = ((25.0, 0.0, 0.0), (-25.0, 0.0, 0.0), (0.0, 0.0, 25.0), (0.0, 0.0, -25.0))
-"""Starting angles (degrees about x, y, z) tried when the first alignment is poor."""
+SURROUND = 6.0
+"""Reach (mm) beyond the fixed brain that takes part, so that outlines count."""
+
+GOOD = 0.35
+"""Correlation ratio from which on the first start is trusted."""
+
+PITCH, ROLL, YAW = (-30.0, 0.0, 30.0), (-20.0, 0.0, 20.0), (-30.0, 0.0, 30.0)
+"""Rotations (degrees) that are tried where it is not."""
 
 
 @frozen(eq=False)
 class Alignment:
-    """``matrix`` (4, 4) leads from the moving world to the fixed world; ``similarity`` 0 to 1."""
+    """``matrix`` (4, 4) leads from moving world to fixed world, RAS mm.
 
-    matrix: NDArray[np.float64]
+    ``similarity``, 0 to 1, is the correlation ratio in the fixed brain and round it.
+    """
+
+    matrix: NDArray[np.float64] = field(converter=lambda m: np.asarray(m, dtype=np.float64))
     similarity: float
 
 
-def to_itk_text(matrix: NDArray[np.float64]) -> bytes:
-    """A moving-to-fixed matrix as the ``.mat`` file that ``antsApplyTransforms`` takes to bring the
-    moving image to the fixed grid."""
-    return to_itk(np.linalg.inv(matrix))
+@frozen(eq=False)
+class Masked:
+    """A brain, 0 outside its mask, with its grid."""
+
+    data: NDArray[np.float32]
+    grid: Grid
+    mask: NDArray[np.bool_]
 
 
 def align(
     moving: NDArray[np.float32],
     moving_affine: NDArray[np.float64],
-    moving_mask: NDArray[np.bool_] | None,
+    moving_mask: NDArray[np.bool_],
     fixed: NDArray[np.float32],
     fixed_affine: NDArray[np.float64],
-    fixed_mask: NDArray[np.bool_] | None,
+    fixed_mask: NDArray[np.bool_],
     *,
-    kind: Literal["rigid", "affine"] = "rigid",
-    start: NDArray[np.float64] | None = None,
+    kind: Kind = "rigid",
+    surround: float = SURROUND,
 ) -> Alignment:
-    """Align two images (X, Y, Z), each inside its mask if it has one, by mutual information.
+    """Align two brains (X, Y, Z each, of any contrast) by what lies inside their masks.
 
-    ``start`` is a first guess (moving to fixed); without one the centres of mass are laid on each
-    other, and other angles are tried if the result is poor.
+    A search by the correlation ratio at 4 mm, from the centres of mass and, where that finds little,
+    from rotated starts; then ANTs with mutual information at 2 mm, which is kept where it is no
+    worse.  ``surround`` (mm) is how far the comparison goes beyond the fixed mask.
+
+    Raises
+    ------
+    ValueError
+        A mask is empty.
     """
-    a = _coarse(moving, moving_affine, moving_mask)
-    b = _coarse(fixed, fixed_affine, fixed_mask)
-    best = _register(a, b, kind, _centred(a, b) if start is None else start)
-    if start is None and best.similarity < POOR:
-        for tilt in TILTS:
-            other = _register(a, b, kind, _centred(a, b, tilt))
-            if other.similarity > best.similarity:
-                best = other
-    return best
+    if not (moving_mask.any() and fixed_mask.any()):
+        raise ValueError("a mask is empty")
+    ends = []
+    for zoom in (COARSE, FINE):
+        still = _masked(fixed, fixed_affine, fixed_mask, zoom)
+        going = _masked(moving, moving_affine, moving_mask, zoom)
+        ends.append((still, going, _pair(still, going, surround)))
+    start = _search(ends[0][2], *ends[0][:2], RIGID if kind == "rigid" else AFFINE)
+    still, going, pair = ends[1]
+    found = refine(_thinned(pair), start, tolerance=0.1)
+    matrix = to_matrix(found, pair.centre)
+    finished = _finish(still, going, matrix, kind, surround)
+    best = max(matrix, finished, key=pair.ratio)
+    return Alignment(np.linalg.inv(best), pair.ratio(best))
 
 
-@frozen(eq=False)
-class _Coarse:
-    data: NDArray[np.float32]
-    grid: Grid
+def to_itk_mat(matrix: NDArray[np.float64]) -> bytes:
+    """A ``*_xfm.mat`` file that antsApplyTransforms takes to bring moving images to the fixed grid.
+
+    ``matrix`` is that of an :class:`Alignment`.  ITK's transforms map points from fixed to moving, in
+    LPS; the file holds that map.
+    """
+    return encode_affine(np.linalg.inv(matrix))
 
 
-def _coarse(
-    data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_] | None
-) -> _Coarse:
-    shape = (data.shape[0], data.shape[1], data.shape[2])
-    grid = coarse_grid(shape, affine, FINEST)
-    inside = data if mask is None else np.where(mask, data, np.float32(0))
-    return _Coarse(resample(inside, Grid(shape, affine), grid), grid)
+def _masked(
+    data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_], zoom: float
+) -> Masked:
+    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    grid = canonical_grid(data.shape, affine, zoom=zoom)
+    brain = antialias(np.where(mask, data, np.float32(0)), native, zoom)
+    share = resample(antialias(mask.astype(np.float32), native, zoom), native, grid)
+    return Masked(resample(brain, native, grid), grid, share > 0.5)
 
 
-def _centre(image: _Coarse) -> NDArray[np.float64]:
-    """Centre of mass of what is brighter than a tenth of the bright voxels, world mm."""
-    bright = image.data > 0.1 * np.percentile(image.data[image.data > 0], 95)
-    voxel = np.argwhere(bright).mean(axis=0)
-    return image.grid.affine[:3, :3] @ voxel + image.grid.affine[:3, 3]
+def _pair(fixed: Masked, moving: Masked, surround: float) -> Pair:
+    near = morphology.dilate(fixed.mask, surround, float(fixed.grid.zooms[0]))
+    return sample(fixed.data, fixed.grid, near, moving.data, moving.grid)
 
 
-def _centred(
-    moving: _Coarse, fixed: _Coarse, tilt: tuple[float, float, float] = (0, 0, 0)
+def _thinned(pair: Pair, step: int = 5) -> Pair:
+    """Every ``step``-th point: enough for a smooth cost."""
+    from attrs import evolve
+
+    return evolve(pair, points=pair.points[::step], classes=pair.classes[::step])
+
+
+def _search(pair: Pair, fixed: Masked, moving: Masked, count: int) -> NDArray[np.float64]:
+    """Parameters of the best alignment at the coarse grid."""
+    start = np.zeros(RIGID)
+    start[3:] = _centre(moving) - _centre(fixed)
+    loose = _thinned(pair, 3)
+    # Scans of one session share their world: no shift at all is worth a look.
+    starts = best_starts(loose, [start, np.zeros(RIGID)], 1)
+    found = refine(loose, starts[0], tolerance=0.5)
+    if -loose.cost(found) < GOOD:
+        turned = [start + [*angles, 0, 0, 0] for angles in product(PITCH, ROLL, YAW)]
+        others = [refine(loose, s, tolerance=0.5) for s in best_starts(loose, turned, 4)]
+        found = min([found, *others], key=loose.cost)
+    if count == AFFINE:
+        found = refine(loose, np.concatenate([found, np.zeros(AFFINE - RIGID)]), tolerance=0.5)
+    return found
+
+
+def _centre(brain: Masked) -> NDArray[np.float64]:
+    """Middle of the mask in the world, mm."""
+    middle = np.argwhere(brain.mask).mean(axis=0)
+    return np.asarray(brain.grid.affine[:3, :3] @ middle + brain.grid.affine[:3, 3])
+
+
+def _finish(
+    fixed: Masked, moving: Masked, start: NDArray[np.float64], kind: Kind, surround: float
 ) -> NDArray[np.float64]:
-    """Centre on centre, turned about it."""
-    from scipy.spatial.transform import Rotation
-
-    out = np.eye(4)
-    out[:3, :3] = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
-    out[:3, 3] = _centre(fixed) - out[:3, :3] @ _centre(moving)
-    return out
-
-
-def _register(
-    moving: _Coarse, fixed: _Coarse, kind: str, start: NDArray[np.float64]
-) -> Alignment:
-    ants = load_ants()
+    """ANTs' own alignment (fixed to moving world) by mutual information, from ``start``."""
+    near = morphology.dilate(fixed.mask, surround, float(fixed.grid.zooms[0]))
+    still, going = (to_ants(b.data, b.grid.affine) for b in (fixed, moving))
+    mask = to_ants(near, fixed.grid.affine)
     with tempfile.TemporaryDirectory(prefix="ihf-align-") as folder:
-        first = Path(folder) / "start.mat"
-        write_matrix(np.linalg.inv(start), first)
-        options: dict[str, Any] = {
-            "initial_transform": [str(first)],
-            "outprefix": str(Path(folder) / "out_"),
-            "aff_metric": "mattes",
-            "aff_sampling": 32,
-            "aff_random_sampling_rate": 0.25,
-            "aff_iterations": (400, 200, 60),
-            "aff_shrink_factors": (4, 2, 1),
-            "aff_smoothing_sigmas": (2, 1, 0),
-            "random_seed": 1,
-        }
-        images = to_ants(fixed.data, fixed.grid.affine), to_ants(moving.data, moving.grid.affine)
-        found = ants.registration(
-            *images, type_of_transform="Rigid" if kind == "rigid" else "Affine", **options
-        )
-        files = [f for f in found["fwdtransforms"] if str(f).endswith(".mat")]
-        fixed_to_moving = np.eye(4)
-        for file in files:  # the last one is applied first
-            fixed_to_moving = fixed_to_moving @ matrix_of(file)
-    matrix = np.linalg.inv(fixed_to_moving)
-    return Alignment(matrix, similarity(moving, fixed, matrix))
-
-
-def similarity(moving: _Coarse, fixed: _Coarse, matrix: NDArray[np.float64]) -> float:
-    """How well two aligned images agree, 0 to 1, whatever their contrasts.
-
-    The mean of the correlation ratio of the moving image given the fixed one (Roche et al. 1998) and
-    the overlap (Dice) of their bright parts.
-    """
-    back = np.linalg.inv(matrix)
-    warped = resample(moving.data, moving.grid, fixed.grid, target_to_source=back)
-    here, there = fixed.data > 0, warped > 0
-    both = here & there
-    total = np.count_nonzero(here) + np.count_nonzero(there)
-    if np.count_nonzero(both) < 100 or total == 0:
-        return 0.0
-    overlap = 2 * np.count_nonzero(both) / total
-    edges = np.quantile(fixed.data[both], np.linspace(0, 1, 33)[1:-1])
-    bins = np.digitize(fixed.data[both], edges)
-    values = warped[both].astype(np.float64)
-    counts = np.bincount(bins, minlength=32)
-    means = np.bincount(bins, values, minlength=32) / np.maximum(counts, 1)
-    spread = values.var()
-    ratio = 0.0 if spread == 0 else float((counts * (means - values.mean()) ** 2).sum())
-    ratio = ratio / (counts.sum() * spread) if spread else 0.0
-    return float((ratio + overlap) / 2)
+        initial, prefix = Path(folder) / "initial.mat", Path(folder) / "out"
+        write_affine(initial, start)
+        arguments = [
+            "--initial-moving-transform", str(initial),
+            "--metric", f"MI[{pointer(still)},{pointer(going)},1,32,Regular,0.2]",
+            "--transform", f"{kind.capitalize()}[0.05]",
+            "--convergence", "[20x20,1e-6,6]",
+            "--shrink-factors", "2x1",
+            "--smoothing-sigmas", "1x0",
+            "--masks", f"[{pointer(mask)},NA]",
+            "--output", str(prefix),
+        ]  # fmt: skip
+        run_registration(arguments)
+        return read_affine(Path(f"{prefix}0GenericAffine.mat"))

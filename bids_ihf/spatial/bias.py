@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from bids_ihf.spatial.itk import to_ants
+from bids_ihf.spatial.itk import load_ants, to_ants
 from bids_ihf.volume.grid import Grid, canonical_grid, resample
 
 if TYPE_CHECKING:
@@ -57,24 +57,27 @@ def bias_field(
     return np.exp(field, dtype=np.float32)
 
 
-def _n4(
-    values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid
-) -> NDArray[np.float32]:
+def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
     """Log field on the coarse grid."""
-    import ants
-
-    box = tuple(slice(max(0, s.start - 2), s.stop + 2) for s in ndimage.find_objects(inside)[0])
+    box = tuple(
+        slice(max(0, s.start - 2), s.stop + 2)
+        for s in ndimage.find_objects(inside.astype(np.uint8))[0]
+    )
     origin = grid.affine.copy()
     origin[:3, 3] += grid.affine[:3, :3] @ [s.start for s in box]
-    field = ants.n4_bias_field_correction(
-        to_ants(np.maximum(values[box], 1e-6), origin),
-        mask=to_ants(inside[box], origin),
-        shrink_factor=1,
-        convergence={"iters": list(ITERATIONS), "tol": 1e-6},
-        spline_param=SPACING,
-        return_bias_field=True,
-        rescale_intensities=False,
-    ).numpy()
+    field = (
+        load_ants()
+        .n4_bias_field_correction(
+            to_ants(np.maximum(values[box], 1e-6), origin),
+            mask=to_ants(inside[box], origin),
+            shrink_factor=1,
+            convergence={"iters": list(ITERATIONS), "tol": 1e-6},
+            spline_param=SPACING,
+            return_bias_field=True,
+            rescale_intensities=False,
+        )
+        .numpy()
+    )
     out = np.zeros(values.shape, dtype=np.float32)
     out[box] = np.clip(np.log(np.maximum(field, 1e-6)), -LIMIT, LIMIT)
     return out

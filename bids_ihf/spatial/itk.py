@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +23,25 @@ KIND = "AffineTransform_double_3_3"
 DEFAULT_SEED = "1"
 
 
-def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
-    """A float32 ANTs image of (X, Y, Z) data; ``affine`` (4, 4) from voxels to RAS mm, any hand."""
+def load_ants() -> Any:
+    """ANTs, so loaded that equal input gives equal results to the bit.
+
+    ITK's metrics add up in the order that threads finish, so it gets one thread; images are worked on
+    side by side instead.  It reads the number only when it is first loaded.
+    """
+    if "ants" not in sys.modules:
+        os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+        os.environ.setdefault("ANTS_RANDOM_SEED", DEFAULT_SEED)
     import ants
 
+    return ants
+
+
+def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
+    """A float32 ANTs image of (X, Y, Z) data; ``affine`` (4, 4) from voxels to RAS mm, any hand."""
     lps = LPS @ affine
     zooms = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
-    return ants.from_numpy(
+    return load_ants().from_numpy(
         np.ascontiguousarray(data, dtype=np.float32),
         origin=lps[:3, 3].tolist(),
         spacing=zooms.tolist(),
@@ -68,9 +81,7 @@ def read_affine(path: Path) -> NDArray[np.float64]:
 
 def pointer(image: Any) -> str:
     """How an image in memory is named on ANTs' command line."""
-    from ants.internal import get_pointer_string
-
-    return str(get_pointer_string(image))
+    return str(load_ants().internal.get_pointer_string(image))
 
 
 def run_registration(arguments: Sequence[str]) -> None:
@@ -81,8 +92,7 @@ def run_registration(arguments: Sequence[str]) -> None:
     RuntimeError
         ANTs gives up.
     """
-    import ants
-
+    ants = load_ants()
     seed = os.environ.get("ANTS_RANDOM_SEED", DEFAULT_SEED)
     common = ["--dimensionality", "3", "--float", "0", "--random-seed", seed]
     ants.registration([*common, *arguments], None)

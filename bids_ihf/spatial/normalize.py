@@ -1,22 +1,32 @@
-"""Images in template space, for ``--output-spaces``; the native output never depends on them."""
+"""Images in template space, for those who ask for them; the native output never comes from here."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bids_ihf.spatial.align import Alignment, align
-from bids_ihf.spatial.ants_image import load_ants, to_ants, write_matrix
+from bids_ihf.spatial import morphology
+from bids_ihf.spatial.align import SURROUND, align
+from bids_ihf.spatial.itk import load_ants, pointer, run_registration, to_ants, write_affine
+from bids_ihf.spatial.mask import antialias
 from bids_ihf.spatial.template import load_template
-from bids_ihf.volume.grid import Grid, resample
+from bids_ihf.volume.grid import Grid, canonical_grid, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Kind = Literal["rigid", "affine", "syn"]
+    from bids_ihf.spatial.align import Alignment
+
+Normalization = Literal["rigid", "affine", "syn"]
+
+ZOOM = 2.0
+"""Voxel size (mm) of the grid on which the warp is found."""
+
+ITERATIONS = "40x20x10"
+"""SyN iterations at 8, 4 and 2 mm."""
 
 
 def template_image(
@@ -24,56 +34,72 @@ def template_image(
     affine: NDArray[np.float64],
     mask: NDArray[np.bool_],
     alignment: Alignment,
-    kind: Kind,
+    kind: Normalization,
 ) -> NDArray[np.float32]:
-    """An image (X, Y, Z) on the template's grid, by one interpolation.
+    """A scan (X, Y, Z) on the template's grid, by one cubic interpolation.
 
-    ``rigid`` uses the alignment that is there; ``affine`` starts from it; ``syn`` goes on with a
-    deformable registration.
+    ``rigid`` goes by ``alignment`` as it is, ``affine`` finds scales and shears besides, ``syn`` a
+    diffeomorphism on top (Avants et al. 2008), with mutual information.  Cubic overshoot is cut at the
+    range of the scan.
     """
     template = load_template()
     native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    matrix = alignment.matrix
+    back = np.linalg.inv(alignment.matrix)
     if kind != "rigid":
-        matrix = align(
-            data,
-            affine,
-            mask,
-            template.image,
-            template.grid.affine,
-            template.mask,
-            kind="affine",
-            start=matrix,
-        ).matrix
-    if kind != "syn":
-        back = np.linalg.inv(matrix)
-        return resample(data, native, template.grid, target_to_source=back)
-    return _deformed(data, affine, mask, matrix)
+        found = align(
+            data, affine, mask,
+            template.image, template.grid.affine, template.mask, kind="affine",
+        )  # fmt: skip
+        back = np.linalg.inv(found.matrix)
+    if kind == "syn":
+        out = _warped(data, native, mask, back)
+    else:
+        out = resample(data, native, template.grid, target_to_source=back, order=3)
+    return np.clip(out, min(float(data.min()), 0.0), data.max())
 
 
-def _deformed(
+def _warped(
     data: NDArray[np.float32],
-    affine: NDArray[np.float64],
+    native: Grid,
     mask: NDArray[np.bool_],
-    matrix: NDArray[np.float64],
+    back: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    ants = load_ants()
+    """Resampled through the affine map ``back`` (template to scan) and a warp found on it."""
     template = load_template()
-    with tempfile.TemporaryDirectory(prefix="ihf-syn-") as folder:
-        first = Path(folder) / "start.mat"
-        write_matrix(np.linalg.inv(matrix), first)
-        fixed = to_ants(template.image, template.grid.affine)
-        found = ants.registration(
-            fixed,
-            to_ants(np.where(mask, data, np.float32(0)), affine),
-            type_of_transform="SyNOnly",
-            initial_transform=[str(first)],
-            syn_metric="mattes",
-            syn_sampling=32,
-            reg_iterations=(60, 40, 10),
-            outprefix=str(Path(folder) / "out_"),
-            random_seed=1,
+    grid = canonical_grid(template.image.shape, template.grid.affine, zoom=ZOOM)
+    fixed = resample(antialias(template.image, template.grid, ZOOM), template.grid, grid)
+    brain = antialias(np.where(mask, data, np.float32(0)), native, ZOOM)
+    moving = resample(brain, native, grid, target_to_source=back)
+    near = morphology.dilate(fixed > 0.05, SURROUND, ZOOM)
+    with tempfile.TemporaryDirectory(prefix="ihf-warp-") as folder:
+        path = Path(folder)
+        warp = _find_warp(
+            to_ants(fixed, grid.affine),
+            to_ants(moving, grid.affine),
+            to_ants(near, grid.affine),
+            path,
         )
-        warped = ants.apply_transforms(fixed, to_ants(data, affine), found["fwdtransforms"])
-        out: NDArray[np.float32] = warped.numpy().astype(np.float32)
-    return out
+        linear = path / "affine.mat"
+        write_affine(linear, back)
+        out = load_ants().apply_transforms(
+            to_ants(template.image, template.grid.affine),
+            to_ants(data, native.affine),
+            [str(warp), str(linear)],
+            interpolator="bSpline",
+        )
+    return np.asarray(out.numpy(), dtype=np.float32)
+
+
+def _find_warp(fixed: Any, moving: Any, near: Any, folder: Path) -> Path:
+    """The file of the displacements that bring ``moving`` to ``fixed``."""
+    arguments = [
+        "--metric", f"MI[{pointer(fixed)},{pointer(moving)},1,32]",
+        "--transform", "SyN[0.2,3,0]",
+        "--convergence", f"[{ITERATIONS},1e-6,6]",
+        "--shrink-factors", "4x2x1",
+        "--smoothing-sigmas", "2x1x0",
+        "--masks", f"[{pointer(near)},NA]",
+        "--output", str(folder / "out"),
+    ]  # fmt: skip
+    run_registration(arguments)
+    return folder / "out0Warp.nii.gz"

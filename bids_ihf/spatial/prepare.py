@@ -1,20 +1,21 @@
-"""All that happens to a scan before the network: read, mask, bias field, alignment."""
+"""One scan made ready for the network: bias field, brain mask and way to the template."""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.spatial.align import align
-from bids_ihf.spatial.ants_image import deterministic
+from bids_ihf.spatial.align import Alignment, align
 from bids_ihf.spatial.bias import bias_field
-from bids_ihf.spatial.mask import brain_mask, is_stripped
+from bids_ihf.spatial.itk import DEFAULT_SEED
+from bids_ihf.spatial.mask import brain_mask
 from bids_ihf.spatial.template import load_template
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.nifti import Volume, read_volume
@@ -25,20 +26,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Prepared", "deterministic", "prepare"]
-
 LOGGER = logging.getLogger(__name__)
 
-MIN_BRAIN_ML = 5.0
-"""Less brain than this says nothing about a scanner."""
+DOUBTFUL = 0.2
+"""Similarity below which an alignment is not believed without a look."""
 
 
 @frozen(eq=False)
 class Prepared:
-    """A scan ready for the network; arrays (X, Y, Z) on its native grid.
+    """A scan (X, Y, Z) with what the network needs to know of it.
 
-    ``bias`` is multiplicative, ones where the correction was skipped.  ``to_template`` (4, 4) leads
-    from its world to the template's (RAS, mm).  ``seconds`` holds the time of each stage.
+    ``bias`` is multiplicative, ones where it was not looked for.  ``to_template`` (4, 4) leads from
+    the scan's world to the template's, RAS mm, and is rigid.  ``similarity``, 0 to 1, is None where
+    nothing was aligned.  ``seconds`` are spent by stage.
     """
 
     volume: Volume
@@ -46,14 +46,28 @@ class Prepared:
     mask: NDArray[np.bool_]
     to_template: NDArray[np.float64]
     similarity: float | None
-    seconds: dict[str, float]
+    seconds: dict[str, float] = field(factory=dict)
+
+    @property
+    def grid(self) -> Grid:
+        """The scan's own grid."""
+        return _grid(self.volume)
+
+    @property
+    def corrected(self) -> NDArray[np.float32]:
+        """Intensities without the bias."""
+        return self.volume.data / self.bias
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - start
+def deterministic(threads: int) -> None:
+    """Make what follows repeatable to the bit; to be called before ANTs is first loaded.
+
+    ``threads`` is the limit for the numerical libraries not loaded yet.  ITK gets one whatever the
+    limit is, since its results depend on how threads come in.
+    """
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+    os.environ.setdefault("ANTS_RANDOM_SEED", DEFAULT_SEED)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 def prepare(
@@ -64,99 +78,81 @@ def prepare(
     mask_path: Path | None = None,
     anchor: Prepared | None = None,
 ) -> Prepared:
-    """Read a T1w or T2w scan and bring it to where the network can take it.
+    """Read a T1w or T2w scan, find its brain, bias field and rigid way to the template.
 
-    ``preprocessed`` says that the scan is bias-corrected, stripped and in template orientation.
-    ``mask_path`` names a brain mask to use.  ``anchor`` is the session's prepared T1w, to which a T2w
-    is aligned and whose mask it takes.
+    ``mask_path`` is a mask to use instead of looking for one, in the scan's world and on any grid.
+    ``anchor`` is the T1w scan of the same session: a T2w scan is aligned to it and takes over its way
+    to the template.  ``preprocessed`` scans are taken as corrected, stripped and in
+    template space.
 
     Raises
     ------
     BadData
-        The scan or its mask cannot be used.
+        The scan or its mask cannot be used, or no brain is found.
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "read"):
         volume = read_volume(path)
     if preprocessed:
-        mask = volume.data != 0
-        _require_brain(mask, volume)
-        return Prepared(volume, np.ones_like(volume.data), mask, np.eye(4), None, seconds)
-    LOGGER.debug("%s (%s): mask, bias field, alignment", path.name, modality)
-    to_anchor = None
-    if anchor is not None:
-        with _timed(seconds, "alignment to T1w"):
-            to_anchor = _to_anchor(volume, anchor)
+        ones = np.ones_like(volume.data)
+        return Prepared(volume, ones, volume.data != 0, np.eye(4), None, seconds)
     with _timed(seconds, "mask"):
-        mask = _mask(volume, mask_path, anchor, to_anchor)
-    _require_brain(mask, volume)
-    with _timed(seconds, "bias field"):
+        mask = _find_mask(volume, mask_path)
+    with _timed(seconds, "bias"):
         bias = bias_field(volume.data, volume.affine, mask)
-    if anchor is not None and to_anchor is not None:
-        matrix = anchor.to_template @ to_anchor
-        return Prepared(volume, bias, mask, matrix, anchor.similarity, seconds)
-    with _timed(seconds, "alignment"):
-        template = load_template()
-        found = align(
-            volume.data / bias,
-            volume.affine,
-            mask,
-            template.image,
-            template.grid.affine,
-            template.mask,
+    with _timed(seconds, "align"):
+        found = _align(volume, bias, mask, None if modality == "T1w" else anchor)
+    if found.similarity < DOUBTFUL:
+        LOGGER.warning(
+            "%s: its alignment is doubtful (similarity %.2f); look at it.", path, found.similarity
         )
     return Prepared(volume, bias, mask, found.matrix, found.similarity, seconds)
 
 
-def _require_brain(mask: NDArray[np.bool_], volume: Volume) -> None:
-    millilitres = np.count_nonzero(mask) * abs(np.linalg.det(volume.affine[:3, :3])) / 1e3
-    if millilitres < MIN_BRAIN_ML:
-        raise BadData(
-            f"{volume.path}: its brain mask holds {millilitres:.1f} ml, too little to work on; check "
-            "the image, or give a mask by --derivatives."
-        )
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def _to_anchor(volume: Volume, anchor: Prepared) -> NDArray[np.float64]:
-    """Rigid from a T2w to its session's T1w, whose headers agree but for motion."""
-    found = align(
-        volume.data,
-        volume.affine,
-        None,
-        anchor.volume.data / anchor.bias,
-        anchor.volume.affine,
-        None,
-        start=np.eye(4),
-    )
-    return found.matrix
+def _grid(volume: Volume) -> Grid:
+    shape = volume.data.shape
+    return Grid((shape[0], shape[1], shape[2]), volume.affine)
 
 
-def _mask(
-    volume: Volume,
-    mask_path: Path | None,
-    anchor: Prepared | None,
-    to_anchor: NDArray[np.float64] | None,
-) -> NDArray[np.bool_]:
-    """A mask that was given, the image's own, the T1w's, or a new one."""
+def _align(
+    volume: Volume, bias: NDArray[np.float32], mask: NDArray[np.bool_], anchor: Prepared | None
+) -> Alignment:
+    """Rigid way to the template, over the anchor where the scan fits it."""
+    moving = (volume.data / bias, volume.affine, mask)
+    if anchor is not None:
+        found = align(*moving, anchor.corrected, anchor.volume.affine, anchor.mask)
+        if found.similarity >= DOUBTFUL:
+            return Alignment(anchor.to_template @ found.matrix, found.similarity)
+        LOGGER.warning(
+            "%s: does not fit %s (similarity %.2f); aligned to the template by itself.",
+            volume.path, anchor.volume.path.name, found.similarity,
+        )  # fmt: skip
+    template = load_template()
+    return align(*moving, template.image, template.grid.affine, template.mask)
+
+
+def _find_mask(volume: Volume, mask_path: Path | None) -> NDArray[np.bool_]:
     if mask_path is not None:
-        return _read_mask(mask_path, volume)
-    if is_stripped(volume.data, volume.affine) or anchor is None or to_anchor is None:
-        return brain_mask(volume.data, volume.affine)
-    shape = (volume.data.shape[0], volume.data.shape[1], volume.data.shape[2])
-    there = Grid(anchor.mask.shape, anchor.volume.affine)
-    soft = resample(
-        anchor.mask.astype(np.float32),
-        there,
-        Grid(shape, volume.affine),
-        target_to_source=to_anchor,
-    )
-    return soft > 0.5
+        mask = _read_mask(mask_path, volume)
+    else:
+        mask = brain_mask(volume.data, volume.affine)
+    if not mask.any():
+        raise BadData(f"{volume.path}: no brain is found in it; give a mask by --derivatives.")
+    return mask
 
 
 def _read_mask(path: Path, volume: Volume) -> NDArray[np.bool_]:
-    mask = read_volume(path)
-    if mask.data.shape != volume.data.shape or not np.allclose(
-        mask.affine, volume.affine, atol=1e-3
-    ):
-        raise BadData(f"{path}: not on the grid of {volume.path}; resample the mask or remove it.")
-    return mask.data > 0
+    """A mask file on the scan's grid, overlaid by world coordinates."""
+    found = read_volume(path)
+    soft = (found.data > 0).astype(np.float32)
+    mask = resample(soft, _grid(found), _grid(volume)) > 0.5
+    if not mask.any():
+        raise BadData(f"{path}: lies outside of {volume.path.name}; give the mask of this scan.")
+    return mask

@@ -93,7 +93,9 @@ def sample(
     return Pair(points, np.searchsorted(edges, values), moving, moving_grid)
 
 
-def to_matrix(parameters: Sequence[float] | NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_matrix(
+    parameters: Sequence[float] | NDArray[np.float64], centre: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Fixed to moving world, 4x4: rotations (degrees), shifts (mm), scales and shears (percent).
 
     All about ``centre``, so that one unit of any parameter moves a head's surface by about a mm.

@@ -77,7 +77,7 @@ def to_network_grid(prepared: Prepared) -> OnGrid:
     volume = prepared.volume
     native = Grid(shape=prepared.mask.shape, affine=volume.affine)
     grid = brain_grid(prepared.mask, prepared.to_template @ volume.affine)
-    back = np.linalg.inv(prepared.to_template)
+    back = np.linalg.inv(prepared.to_template).astype(np.float64)
     data = resample(volume.data / prepared.bias, native, grid, target_to_source=back, order=1)
     soft = prepared.mask.astype(np.float32)
     mask = resample(soft, native, grid, target_to_source=back, order=1)

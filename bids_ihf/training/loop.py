@@ -20,7 +20,6 @@ from bids_ihf.model.network import Architecture, IHFNetwork
 from bids_ihf.training.losses import anatomy_loss, artefact_loss, split_embedding, supervised_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from torch import Tensor
 
@@ -92,18 +91,16 @@ def train_network(
     if settings.start:
         _start_from(network, settings.start)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(settings.steps))
     state = config.output / "state.safetensors"
     first = load_state(state, network, optimizer) if state.exists() else 0
-    for _ in range(first):
-        schedule.step()
     for step in range(first, settings.steps):
         losses = batch_losses(network, encoder, _to(sampler(step), device), settings)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate(step, settings.steps)
         optimizer.zero_grad()
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
         if step % LOG_EVERY == 0 or step == settings.steps - 1:
             parts = " ".join(f"{name} {value:.5f}" for name, value in losses.parts.items())
             LOGGER.info("network %d/%d: %s", step + 1, settings.steps, parts)
@@ -112,16 +109,12 @@ def train_network(
     return network.eval()
 
 
-def _cosine(steps: int) -> Callable[[int], float]:
-    """Learning rate factor: a short rise, then half a cosine down to a hundredth."""
-
-    def factor(step: int) -> float:
-        if step < WARM_UP:
-            return (step + 1) / WARM_UP
-        share = min(1.0, (step - WARM_UP) / max(1, steps - WARM_UP))
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
-
-    return factor
+def rate(step: int, steps: int) -> float:
+    """Share of the learning rate: a short rise, then half a cosine down to a hundredth."""
+    if step < WARM_UP:
+        return (step + 1) / WARM_UP
+    share = min(1.0, (step - WARM_UP) / max(1, steps - WARM_UP))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

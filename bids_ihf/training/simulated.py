@@ -192,7 +192,7 @@ def _scan_person(config: TrainConfig, path: Path, person: str, seed: int) -> lis
                     vendor=vendor,
                     modality=modality,
                     appearance=appearance(scanner),
-                )  # fmt: skip
+                )
             )
     _save_tissue(config, anatomy, brain, matrix, person, path)
     return scans

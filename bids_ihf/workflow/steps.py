@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.config import Normalization
 from bids_ihf.errors import TryAgain
 from bids_ihf.workflow.log import about
 
@@ -36,17 +38,18 @@ class Settings:
     device: str
     cpu_if_full: bool
     batch_size: int
-    normalization: str
+    normalization: Normalization
     output_spaces: tuple[str, ...]
     seed: int
 
 
 def fix_threads(threads: int, seed: int) -> None:
     """Set threads and seeds of ITK and torch; ITK reads its own only when it is first loaded."""
-    from bids_ihf.spatial.ants_image import deterministic
+    from bids_ihf.spatial.prepare import deterministic
 
+    deterministic(threads)
     # ITK takes a seed of zero as a wish for chance.
-    deterministic(threads, seed=seed + 1)
+    os.environ["ANTS_RANDOM_SEED"] = str(seed + 1)
 
 
 def prepare_scan(

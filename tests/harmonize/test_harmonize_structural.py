@@ -9,7 +9,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from bids_ihf.spatial.prepare import Prepared
 from scipy import ndimage
 
 from bids_ihf.errors import BadData
@@ -17,6 +16,7 @@ from bids_ihf.harmonize.structural import feather, harmonize, head_weight
 from bids_ihf.model.checkpoint import Harmonizer
 from bids_ihf.model.encoder import Encoder
 from bids_ihf.model.network import Architecture, IHFNetwork
+from bids_ihf.spatial.prepare import Prepared
 from bids_ihf.targets.build import build_target
 from bids_ihf.targets.gridding import brain_grid, profile_of, to_network_grid
 from bids_ihf.targets.profile import Profile

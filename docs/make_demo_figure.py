@@ -1,0 +1,78 @@
+"""Draw docs/images/demo.png from the folders that ``make demo`` writes.
+
+Usage: python docs/make_demo_figure.py demo/bids demo/out docs/images/demo.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bids_ihf.spatial.ants_image import matrix_of
+from bids_ihf.spatial.template import load_template
+from bids_ihf.volume.grid import Grid, resample
+from bids_ihf.volume.nifti import read_volume
+
+SESSIONS = {"siemens": "Siemens", "ge": "GE", "philips": "Philips"}
+XFM = "{}_from-{}_to-MNI152NLin2009aSym_mode-image_xfm.mat"
+HEIGHT = 18.0
+"""Axial template coordinate of the slice, mm: through the ventricles."""
+
+
+def axial(path: Path, transform: Path) -> np.ndarray:
+    """One axial slice of an image in template space."""
+    volume, template = read_volume(path), load_template()
+    affine = template.grid.affine.copy()
+    affine[2, 3] = HEIGHT
+    x, y, _ = template.grid.shape
+    shape = (volume.data.shape[0], volume.data.shape[1], volume.data.shape[2])
+    return resample(
+        volume.data,
+        Grid(shape, volume.affine),
+        Grid((x, y, 1), affine),
+        target_to_source=matrix_of(transform),
+    )[:, :, 0]
+
+
+def draw(bids: Path, out: Path, figure_path: Path, subject: str = "01") -> None:
+    """Three scanners by two modalities, before above after, each row with one grey scale."""
+    figure = Figure(figsize=(11, 7.4), facecolor="black")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 6, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    for number, suffix in enumerate(("T1w", "T2w")):
+        for column, (session, vendor) in enumerate(SESSIONS.items()):
+            folder = Path(f"sub-{subject}", f"ses-{session}", "anat")
+            stem = f"sub-{subject}_ses-{session}"
+            transform = out / folder / XFM.format(stem, suffix)
+            images = (
+                bids / folder / f"{stem}_{suffix}.nii.gz",
+                out / folder / f"{stem}_desc-harmonized_{suffix}.nii.gz",
+            )
+            for row, path in enumerate(images):
+                plane = axial(path, transform)
+                # Before, units differ by vendor: a scale for each scan; after, one for all.
+                top = np.percentile(plane, 99) if row == 0 else shared_top(out, subject, suffix)
+                panel = axes[row, 3 * number + column]
+                panel.imshow(plane.T, origin="lower", cmap="gray", vmin=0, vmax=top)
+                panel.axis("off")
+            title = f"{vendor} {suffix}"
+            axes[0, 3 * number + column].set_title(title, color="white", fontsize=11)
+    figure.subplots_adjust(left=0.005, right=0.995, top=0.94, bottom=0.005)
+    figure.savefig(figure_path, dpi=100, facecolor="black")
+
+
+def shared_top(out: Path, subject: str, suffix: str) -> float:
+    """White level for all harmonized images: from the Siemens session."""
+    folder = out / f"sub-{subject}" / "ses-siemens" / "anat"
+    stem = f"sub-{subject}_ses-siemens"
+    transform = folder / XFM.format(stem, suffix)
+    plane = axial(folder / f"{stem}_desc-harmonized_{suffix}.nii.gz", transform)
+    return float(np.percentile(plane, 99))
+
+
+if __name__ == "__main__":
+    draw(*(Path(argument) for argument in sys.argv[1:4]))

@@ -1,0 +1,139 @@
+"""A small output folder as participants leave it, with names and metadata that try to be HTML."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bids_ihf.bids.image import Image
+from bids_ihf.bids.scans import update_scans_table
+from bids_ihf.report.figures import write_reportlets
+
+EVIL = "<script>alert('x')</script>"
+SIDECAR = {
+    "Description": "Image with its contrast harmonized.",
+    "Manufacturer": f"SIEMENS {EVIL}",
+    "ManufacturersModelName": "Prisma",
+    "MagneticFieldStrength": 3,
+    "HarmonizationTarget": "GE",
+    "HarmonizationTargetHash": "a" * 64,
+    "HarmonizationModel": "ihf-1",
+    "SourceVendor": "Siemens",
+    "RoundTripMaxError": 2e-7,
+    "Device": "cpu",
+    "IntensityScaling": {"low": 0.0, "high": 812.5},
+    "Sources": ["bids:raw:sub-01/anat/sub-01_T1w.nii.gz"],
+}
+MEASURES: dict[str, float | str | None] = {
+    "harmonization_target": "GE",
+    "source_vendor": "Siemens",
+    "distance_before": 0.5,
+    "distance_after": 0.2,
+    "change_rms": 31.5,
+    "round_trip_max_error": 2e-7,
+    "mask_volume_ml": 1400.0,
+    "alignment_similarity": 0.9,
+    "seconds": 61.0,
+}
+
+
+def add_image(
+    out: Path, source: str, *, table: bool = True, measures: Any = None, **sidecar: Any
+) -> Path:
+    """Leave behind what one finished image does, less the voxels."""
+    from bids_ihf.bids.image import outputs, sidecar_path
+
+    image = Image.from_path(out.parent / "bids" / source, out.parent / "bids")
+    path = sidecar_path(outputs(out, image).harmonized)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(SIDECAR | sidecar))
+    if table:
+        update_scans_table(out, image, MEASURES | (measures or {}))
+    return path
+
+
+def head(shape: tuple[int, int, int] = (20, 24, 18), seed: int = 0) -> NDArray[np.float32]:
+    """A smooth random volume of intensities about 100 to 900."""
+    noise = np.random.default_rng(seed).normal(size=shape)
+    smooth = ndimage.gaussian_filter(noise, 2)
+    return np.asarray(500 + 150 * smooth / smooth.std(), dtype=np.float32).clip(1)
+
+
+def ball(shape: tuple[int, int, int] = (20, 24, 18)) -> NDArray[np.bool_]:
+    """A brain mask."""
+    grid = np.indices(shape).T - (np.array(shape) - 1) / 2
+    return np.asarray((np.square(grid / (np.array(shape) / 3)).sum(-1) < 1).T)
+
+
+def add_figures(out: Path, stem: str, suffix: str) -> list[Path]:
+    """Draw the figures of a random image."""
+    before = head()
+    after = np.asarray(900 * (before / 900) ** 0.8, dtype=np.float32)
+    return write_reportlets(
+        out / stem.partition("_")[0] / "figures",
+        stem,
+        suffix,
+        before=before,
+        after=after,
+        change=after - before,
+        mask=ball(),
+        affine=np.diag([6.0, 6.0, 6.0, 1.0]),
+    )
+
+
+CRASH = """Node: ihf_harmony_wf.sub-01.prepare_sub-01_ses-B_T1w
+Working directory: /somewhere
+
+Node inputs:
+
+image = <b>
+
+Traceback (most recent call last):
+  File "steps.py", line 3, in prepare_scan
+    raise BadData(sentence)
+bids_ihf.errors.BadData: sub-01_ses-B_T1w.nii.gz: is <i>truncated</i>; fetch it again.
+"""
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Figures of one image, drawn once for all tests."""
+    folder = tmp_path_factory.mktemp("drawn")
+    add_figures(folder, "sub-01_ses-A_run-1", "T1w")
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path, drawn: Path) -> Path:
+    """Two participants, sessions, runs, parts, a crash, warnings; none of the images is there.
+
+    The path has entities in it, which must not be taken for those of the files.
+    """
+    folder = tmp_path / "job_ses-Z_run-9_desc-x" / "out"
+    add_image(folder, "sub-01/ses-A/anat/sub-01_ses-A_run-1_T1w.nii.gz")
+    add_image(
+        folder, "sub-01/ses-A/anat/sub-01_ses-A_run-2_T1w.nii.gz", measures={"source_vendor": EVIL}
+    )
+    add_image(folder, "sub-01/ses-B/anat/sub-01_ses-B_echo-1_part-mag_T2w.nii.gz", table=False)
+    add_image(
+        folder,
+        "sub-02/anat/sub-02_acq-mprage_T1w.nii.gz",
+        measures={"source_vendor": "unknown", "distance_after": 0.6},
+    )
+    shutil.copytree(drawn / "sub-01/figures", folder / "sub-01/figures")
+    log = folder / "sub-01/log/20260101-000000_x"
+    log.mkdir(parents=True)
+    (log / "crash-1.txt").write_text(CRASH)
+    (log / "ihf_harmony.log").write_text(
+        "2026-01-01 00:00:00,000 INFO sub-01: preparing\n"
+        "2026-01-01 00:00:01,000 WARNING sub-01_ses-A_run-1_T1w: header <odd>.\n"
+    )
+    (log / "ihf_harmony.toml").write_text('[options]\npreprocessed = true\ntarget = "GE"\n')
+    return folder
