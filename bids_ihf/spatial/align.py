@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, frozen
 
 from bids_ihf.spatial import morphology
 from bids_ihf.spatial.itk import (
@@ -21,12 +22,15 @@ from bids_ihf.spatial.itk import (
 )
 from bids_ihf.spatial.mask import antialias
 from bids_ihf.spatial.search import AFFINE, RIGID, best_starts, refine, sample, to_matrix
-from bids_ihf.volume.grid import Grid, canonical_grid, resample
+from bids_ihf.spatial.template import load_template
+from bids_ihf.volume.grid import Grid, canonical_grid, inverse, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.spatial.search import Pair
+
+LOGGER = logging.getLogger(__name__)
 
 Kind = Literal["rigid", "affine"]
 
@@ -39,6 +43,9 @@ SURROUND = 6.0
 GOOD = 0.35
 """Correlation ratio from which on the first start is trusted."""
 
+WORSE = 0.9
+"""Share of the search's correlation ratio below which ANTs is held to have gone astray."""
+
 PITCH, ROLL, YAW = (-30.0, 0.0, 30.0), (-20.0, 0.0, 20.0), (-30.0, 0.0, 30.0)
 """Rotations (degrees) that are tried where it is not."""
 
@@ -50,7 +57,7 @@ class Alignment:
     ``similarity``, 0 to 1, is the correlation ratio in the fixed brain and round it.
     """
 
-    matrix: NDArray[np.float64] = field(converter=lambda m: np.asarray(m, dtype=np.float64))
+    matrix: NDArray[np.float64]
     similarity: float
 
 
@@ -72,13 +79,12 @@ def align(
     fixed_mask: NDArray[np.bool_],
     *,
     kind: Kind = "rigid",
-    surround: float = SURROUND,
 ) -> Alignment:
     """Align two brains (X, Y, Z each, of any contrast) by what lies inside their masks.
 
-    A search by the correlation ratio at 4 mm, from the centres of mass and, where that finds little,
-    from rotated starts; then ANTs with mutual information at 2 mm, which is kept where it is no
-    worse.  ``surround`` (mm) is how far the comparison goes beyond the fixed mask.
+    A search by the correlation ratio at 4 mm, from the centres of mass and, where that finds
+    little, from rotated starts; then ANTs with mutual information at 2 mm, unless that goes
+    astray.  The comparison goes SURROUND mm beyond the fixed mask.
 
     Raises
     ------
@@ -91,23 +97,53 @@ def align(
     for zoom in (COARSE, FINE):
         still = _masked(fixed, fixed_affine, fixed_mask, zoom)
         going = _masked(moving, moving_affine, moving_mask, zoom)
-        ends.append((still, going, _pair(still, going, surround)))
+        ends.append((still, going, _pair(still, going)))
     start = _search(ends[0][2], *ends[0][:2], RIGID if kind == "rigid" else AFFINE)
     still, going, pair = ends[1]
     found = refine(_thinned(pair), start, tolerance=0.1)
     matrix = to_matrix(found, pair.centre)
-    finished = _finish(still, going, matrix, kind, surround)
-    best = max(matrix, finished, key=pair.ratio)
-    return Alignment(np.linalg.inv(best), pair.ratio(best))
+    finished = _finish(still, going, matrix, kind)
+    best = finished if pair.ratio(finished) > WORSE * pair.ratio(matrix) else matrix
+    return Alignment(inverse(best), pair.ratio(best))
+
+
+def align_to_template(
+    data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_]
+) -> Alignment:
+    """Rigid way of a brain to the template: the rigid part of the affine one.
+
+    A brain smaller or larger than the template's fits it in many rigid ways equally badly; scaled,
+    it fits in one.  ``similarity`` is that of the affine alignment.
+    """
+    template = load_template()
+    found = align(
+        data, affine, mask,
+        template.image, template.grid.affine, template.mask, kind="affine",
+    )  # fmt: skip
+    middle = np.argwhere(mask).mean(axis=0)
+    centre = affine[:3, :3] @ middle + affine[:3, 3]
+    return Alignment(rigid_part(found.matrix, centre), found.similarity)
+
+
+def rigid_part(matrix: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest rotation to an affine map (4, 4), bringing ``centre`` (3,) to the same point."""
+    u, _, vt = np.linalg.svd(matrix[:3, :3])
+    out = np.eye(4)
+    out[:3, :3] = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    out[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - out[:3, :3] @ centre
+    return out
 
 
 def to_itk_mat(matrix: NDArray[np.float64]) -> bytes:
-    """A ``*_xfm.mat`` file that antsApplyTransforms takes to bring moving images to the fixed grid.
+    """The bytes of a ``*_xfm.mat`` with which antsApplyTransforms brings moving to fixed.
 
-    ``matrix`` is that of an :class:`Alignment`.  ITK's transforms map points from fixed to moving, in
-    LPS; the file holds that map.
+    ``matrix`` is that of an :class:`Alignment`.  ITK resamples by the map of points from fixed to
+    moving, in LPS; that is what the file holds.
     """
-    return encode_affine(np.linalg.inv(matrix))
+    return encode_affine(inverse(matrix))
+
+
+to_itk_text = to_itk_mat
 
 
 def _masked(
@@ -120,15 +156,13 @@ def _masked(
     return Masked(resample(brain, native, grid), grid, share > 0.5)
 
 
-def _pair(fixed: Masked, moving: Masked, surround: float) -> Pair:
-    near = morphology.dilate(fixed.mask, surround, float(fixed.grid.zooms[0]))
+def _pair(fixed: Masked, moving: Masked) -> Pair:
+    near = morphology.dilate(fixed.mask, SURROUND, float(fixed.grid.zooms[0]))
     return sample(fixed.data, fixed.grid, near, moving.data, moving.grid)
 
 
 def _thinned(pair: Pair, step: int = 5) -> Pair:
     """Every ``step``-th point: enough for a smooth cost."""
-    from attrs import evolve
-
     return evolve(pair, points=pair.points[::step], classes=pair.classes[::step])
 
 
@@ -141,7 +175,7 @@ def _search(pair: Pair, fixed: Masked, moving: Masked, count: int) -> NDArray[np
     starts = best_starts(loose, [start, np.zeros(RIGID)], 1)
     found = refine(loose, starts[0], tolerance=0.5)
     if -loose.cost(found) < GOOD:
-        turned = [start + [*angles, 0, 0, 0] for angles in product(PITCH, ROLL, YAW)]
+        turned = [start + np.array([*angles, 0, 0, 0]) for angles in product(PITCH, ROLL, YAW)]
         others = [refine(loose, s, tolerance=0.5) for s in best_starts(loose, turned, 4)]
         found = min([found, *others], key=loose.cost)
     if count == AFFINE:
@@ -156,10 +190,10 @@ def _centre(brain: Masked) -> NDArray[np.float64]:
 
 
 def _finish(
-    fixed: Masked, moving: Masked, start: NDArray[np.float64], kind: Kind, surround: float
+    fixed: Masked, moving: Masked, start: NDArray[np.float64], kind: Kind
 ) -> NDArray[np.float64]:
     """ANTs' own alignment (fixed to moving world) by mutual information, from ``start``."""
-    near = morphology.dilate(fixed.mask, surround, float(fixed.grid.zooms[0]))
+    near = morphology.dilate(fixed.mask, SURROUND, float(fixed.grid.zooms[0]))
     still, going = (to_ants(b.data, b.grid.affine) for b in (fixed, moving))
     mask = to_ants(near, fixed.grid.affine)
     with tempfile.TemporaryDirectory(prefix="ihf-align-") as folder:
@@ -169,11 +203,15 @@ def _finish(
             "--initial-moving-transform", str(initial),
             "--metric", f"MI[{pointer(still)},{pointer(going)},1,32,Regular,0.2]",
             "--transform", f"{kind.capitalize()}[0.05]",
-            "--convergence", "[20x20,1e-6,6]",
+            "--convergence", "[40x20,1e-6,8]",
             "--shrink-factors", "2x1",
             "--smoothing-sigmas", "1x0",
             "--masks", f"[{pointer(mask)},NA]",
             "--output", str(prefix),
         ]  # fmt: skip
-        run_registration(arguments)
+        try:
+            run_registration(arguments)
+        except RuntimeError as error:
+            LOGGER.warning("ANTs could not finish an alignment (%s); the search's is kept.", error)
+            return start
         return read_affine(Path(f"{prefix}0GenericAffine.mat"))

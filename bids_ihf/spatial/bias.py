@@ -13,14 +13,17 @@ from bids_ihf.volume.grid import Grid, canonical_grid, resample
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ITERATIONS = (50, 50, 30)
-"""N4 iterations at each level of the B-spline mesh, whose spacing is halved from level to level."""
+ITERATIONS = (30, 30, 30, 20)
+"""N4 iterations at each level of the B-spline mesh; its spacing is halved from one to the next."""
 
-SPACING = 160.0
+SPACING = 200.0
 """Mesh spacing of the first level, mm."""
 
 FADE = 12.0
 """Distance (mm) from the mask over which N4's field goes over into the extended one."""
+
+FEWEST = 200
+"""Voxels that N4 needs."""
 
 LIMIT = np.log(8.0)
 """Largest believable log field."""
@@ -35,10 +38,10 @@ def bias_field(
 ) -> NDArray[np.float32]:
     """Multiplicative bias (X, Y, Z) of a scan; divide by it to correct.
 
-    N4 (Tustison et al. 2010, "N4ITK: improved N3 bias correction") inside the mask, on an isotropic
-    grid of ``shrink`` mm, so that thick slices are not thinned out.  The geometric mean inside the
-    mask is 1; outside, the values at the mask's edge go on smoothly.  All ones where the mask is
-    too small for a field to be told from anatomy.
+    N4 (Tustison et al. 2010, "N4ITK: improved N3 bias correction") inside the mask, on an
+    isotropic grid of ``shrink`` mm, so that thick slices are not thinned out.  The geometric mean
+    inside the mask is 1; outside, the values at the mask's edge go on smoothly.  All ones where
+    the mask is too small for a field to be told from anatomy.
     """
     native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
     coarse = canonical_grid(data.shape, affine, zoom=float(shrink))
@@ -46,7 +49,7 @@ def bias_field(
     # Not smoothed first: N4 needs the histogram's peaks sharp.
     values = resample(data, native, coarse)
     inside &= values > 0
-    if inside.sum() < 200:
+    if inside.sum() < FEWEST:
         return np.ones(data.shape, dtype=np.float32)
     log_field = _extend(_n4(values, inside, coarse), inside, float(shrink))
     smooth = canonical_grid(data.shape, affine, zoom=shrink / 2)
@@ -69,7 +72,7 @@ def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> N
         load_ants()
         .n4_bias_field_correction(
             to_ants(np.maximum(values[box], 1e-6), origin),
-            mask=to_ants(inside[box], origin),
+            mask=to_ants(inside[box].astype(np.float32), origin),  # N4 takes no bytes
             shrink_factor=1,
             convergence={"iters": list(ITERATIONS), "tol": 1e-6},
             spline_param=SPACING,

@@ -11,7 +11,7 @@ from scipy import ndimage
 from bids_ihf.spatial import morphology
 from bids_ihf.spatial.search import AFFINE, Pair, best_starts, refine, sample, to_matrix
 from bids_ihf.spatial.template import load_template
-from bids_ihf.volume.grid import Grid, canonical_grid, resample
+from bids_ihf.volume.grid import Grid, canonical_grid, inverse, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ def extract_brain(
         template.mask.astype(np.float32),
         template.grid,
         grid,
-        target_to_source=np.linalg.inv(to_head),
+        target_to_source=inverse(to_head),
     )
     return _follow_edges(data, laid > 0.5, float(grid.zooms[0]))
 
@@ -112,7 +112,7 @@ def _starts(shift: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     for down, forward, pitch, size in product(*STARTS.values()):
         start = np.zeros(AFFINE)
         start[0] = pitch
-        start[3:6] = shift + [0, forward, down]
+        start[3:6] = shift + np.array([0, forward, down])
         start[6:9] = size
         out.append(start)
     return out

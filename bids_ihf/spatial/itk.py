@@ -26,8 +26,8 @@ DEFAULT_SEED = "1"
 def load_ants() -> Any:
     """ANTs, so loaded that equal input gives equal results to the bit.
 
-    ITK's metrics add up in the order that threads finish, so it gets one thread; images are worked on
-    side by side instead.  It reads the number only when it is first loaded.
+    ITK's metrics add up in the order that threads finish, so it gets one thread; images are worked
+    on side by side instead.  It reads the number only when it is first loaded.
     """
     if "ants" not in sys.modules:
         os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
@@ -38,11 +38,16 @@ def load_ants() -> Any:
 
 
 def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
-    """A float32 ANTs image of (X, Y, Z) data; ``affine`` (4, 4) from voxels to RAS mm, any hand."""
+    """An ANTs image of (X, Y, Z); ``affine`` (4, 4) leads from voxels to RAS mm.
+
+    Masks become bytes and all else single precision: the types that ANTs takes its memory to hold,
+    without looking.
+    """
+    kind = np.uint8 if data.dtype == np.bool_ else np.float32
     lps = LPS @ affine
     zooms = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
     return load_ants().from_numpy(
-        np.ascontiguousarray(data, dtype=np.float32),
+        np.ascontiguousarray(data, dtype=kind),
         origin=lps[:3, 3].tolist(),
         spacing=zooms.tolist(),
         direction=lps[:3, :3] / zooms,
@@ -85,7 +90,9 @@ def pointer(image: Any) -> str:
 
 
 def run_registration(arguments: Sequence[str]) -> None:
-    """``antsRegistration`` in this process, in double precision, with the seed of the run.
+    """``antsRegistration`` in this process, with the seed of the run.
+
+    Images are named by :func:`pointer` and must be kept alive until it returns.
 
     Raises
     ------
@@ -94,5 +101,5 @@ def run_registration(arguments: Sequence[str]) -> None:
     """
     ants = load_ants()
     seed = os.environ.get("ANTS_RANDOM_SEED", DEFAULT_SEED)
-    common = ["--dimensionality", "3", "--float", "0", "--random-seed", seed]
+    common = ["--dimensionality", "3", "--float", "1", "--random-seed", seed]
     ants.registration([*common, *arguments], None)

@@ -1,4 +1,4 @@
-"""Images in template space, for those who ask for them; the native output never comes from here."""
+"""Images in template space, on request; the native output never comes from here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bids_ihf.spatial.align import SURROUND, align
 from bids_ihf.spatial.itk import load_ants, pointer, run_registration, to_ants, write_affine
 from bids_ihf.spatial.mask import antialias
 from bids_ihf.spatial.template import load_template
-from bids_ihf.volume.grid import Grid, canonical_grid, resample
+from bids_ihf.volume.grid import Grid, canonical_grid, inverse, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,18 +39,18 @@ def template_image(
     """A scan (X, Y, Z) on the template's grid, by one cubic interpolation.
 
     ``rigid`` goes by ``alignment`` as it is, ``affine`` finds scales and shears besides, ``syn`` a
-    diffeomorphism on top (Avants et al. 2008), with mutual information.  Cubic overshoot is cut at the
-    range of the scan.
+    diffeomorphism on top (Avants et al. 2008), with mutual information.  Cubic overshoot is cut
+    at the range of the scan.
     """
     template = load_template()
     native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    back = np.linalg.inv(alignment.matrix)
+    back = inverse(alignment.matrix)
     if kind != "rigid":
         found = align(
             data, affine, mask,
             template.image, template.grid.affine, template.mask, kind="affine",
         )  # fmt: skip
-        back = np.linalg.inv(found.matrix)
+        back = inverse(found.matrix)
     if kind == "syn":
         out = _warped(data, native, mask, back)
     else:

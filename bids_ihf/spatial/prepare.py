@@ -12,11 +12,10 @@ import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.spatial.align import Alignment, align
+from bids_ihf.spatial.align import Alignment, align, align_to_template
 from bids_ihf.spatial.bias import bias_field
 from bids_ihf.spatial.itk import DEFAULT_SEED
 from bids_ihf.spatial.mask import brain_mask
-from bids_ihf.spatial.template import load_template
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.nifti import Volume, read_volume
 
@@ -36,9 +35,9 @@ DOUBTFUL = 0.2
 class Prepared:
     """A scan (X, Y, Z) with what the network needs to know of it.
 
-    ``bias`` is multiplicative, ones where it was not looked for.  ``to_template`` (4, 4) leads from
-    the scan's world to the template's, RAS mm, and is rigid.  ``similarity``, 0 to 1, is None where
-    nothing was aligned.  ``seconds`` are spent by stage.
+    ``bias`` is multiplicative, ones where it was not looked for.  ``to_template`` (4, 4) is rigid
+    and leads from the scan's world to the template's, RAS mm.  ``similarity``, 0 to 1, is None
+    where nothing was aligned.  ``seconds`` are spent by stage.
     """
 
     volume: Volume
@@ -80,10 +79,10 @@ def prepare(
 ) -> Prepared:
     """Read a T1w or T2w scan, find its brain, bias field and rigid way to the template.
 
-    ``mask_path`` is a mask to use instead of looking for one, in the scan's world and on any grid.
-    ``anchor`` is the T1w scan of the same session: a T2w scan is aligned to it and takes over its way
-    to the template.  ``preprocessed`` scans are taken as corrected, stripped and in
-    template space.
+    ``mask_path`` is a mask to use instead of looking for one, in the scan's world, on any grid.
+    ``anchor`` is the T1w scan of the same session: a T2w scan is aligned to it and goes on by its
+    way to the template.  ``preprocessed`` scans are taken as corrected, stripped and in template
+    space.
 
     Raises
     ------
@@ -134,8 +133,7 @@ def _align(
             "%s: does not fit %s (similarity %.2f); aligned to the template by itself.",
             volume.path, anchor.volume.path.name, found.similarity,
         )  # fmt: skip
-    template = load_template()
-    return align(*moving, template.image, template.grid.affine, template.mask)
+    return align_to_template(*moving)
 
 
 def _find_mask(volume: Volume, mask_path: Path | None) -> NDArray[np.bool_]:

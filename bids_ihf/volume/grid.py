@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 from scipy import ndimage
 
 if TYPE_CHECKING:
@@ -20,12 +20,17 @@ class Grid:
     """A box of voxels; ``affine`` (4, 4) leads from voxel indices to world RAS mm."""
 
     shape: tuple[int, int, int]
-    affine: NDArray[np.float64] = field(converter=lambda a: np.asarray(a, dtype=np.float64))
+    affine: NDArray[np.float64]
 
     @property
     def zooms(self) -> NDArray[np.float64]:
         """Voxel size along each axis, mm."""
         return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+
+def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The way back of a map of points (4, 4)."""
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def resample(
@@ -39,8 +44,8 @@ def resample(
 ) -> NDArray[np.float32]:
     """Bring ``data`` from one grid to another by splines of ``order``; ``cval`` outside.
 
-    ``target_to_source`` (4, 4) leads from the target's world to the source's, mm.  Where every target
-    voxel falls on a source voxel, values are copied and not interpolated.
+    ``target_to_source`` (4, 4) leads from the target's world to the source's, mm.  Where every
+    target voxel falls on a source voxel, values are copied and not interpolated.
     """
     world = np.eye(4) if target_to_source is None else target_to_source
     voxels = np.linalg.inv(source.affine) @ world @ target.affine

@@ -41,8 +41,8 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
     Raises
     ------
     BadData
-        The file is missing, not fetched, truncated or no NIfTI; has more than one volume, no numbers
-        a scanner makes, NaN or infinite voxels, a singular affine; or is empty or, unless allowed, of
+        The file is missing, not fetched, truncated or no NIfTI; has more than one volume, colours
+        or complex numbers, NaN or infinite voxels or a singular affine; or is, unless allowed, of
         one value.
     """
     image = _open(path)
@@ -82,8 +82,8 @@ def _check_header(image: nib.Nifti1Image, path: Path) -> None:
         raise BadData(f"{path}: has no three dimensions (its shape is {shape}); give a 3D image.")
     if any(size > 1 for size in shape[3:]):
         raise BadData(
-            f"{path}: has {int(np.prod(shape[3:]))} volumes where one is expected; split or average "
-            "them first."
+            f"{path}: has {int(np.prod(shape[3:]))} volumes where one is expected; split or "
+            "average them first."
         )
     kind = image.get_data_dtype()
     if kind.names is not None or kind.kind not in "iuf":
@@ -110,10 +110,10 @@ def _check_voxels(data: NDArray[np.float32], path: Path, *, allow_constant: bool
 def encode_nifti(data: NDArray[Any], like: Volume, *, dtype: DTypeLike = np.float32) -> bytes:
     """``data`` (X, Y, Z) as the bytes of a .nii.gz file on the grid of ``like``.
 
-    Orientation fields, their codes, voxel sizes, units and description are copied from the header and
-    not computed anew, so that they survive to the bit.  Slope is 1 and intercept 0; header extensions
-    speak of the source and are left out.  Equal input gives equal bytes: the gzip header carries no
-    time.
+    Orientation fields, their codes, voxel sizes, units and description are copied from the header
+    and not computed anew, so that they survive to the bit.  Slope is 1 and intercept 0; header
+    extensions speak of the source and are left out.  Equal input gives equal bytes: the gzip
+    header carries no time.
     """
     from isal import igzip
 

@@ -92,7 +92,7 @@ def provenance(
 def _stripped(prepared: Prepared) -> bool:
     from bids_ihf.spatial.mask import is_stripped
 
-    return bool(is_stripped(prepared.volume.data, prepared.volume.affine))
+    return bool(is_stripped(prepared.volume.data))
 
 
 def _write_harmonized(

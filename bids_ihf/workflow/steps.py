@@ -44,7 +44,7 @@ class Settings:
 
 
 def fix_threads(threads: int, seed: int) -> None:
-    """Set threads and seeds of ITK and torch; ITK reads its own only when it is first loaded."""
+    """Set threads and seed of ITK, which reads them only when it is first loaded."""
     from bids_ihf.spatial.prepare import deterministic
 
     deterministic(threads)
@@ -148,8 +148,11 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
         The scan cannot be used, or an output cannot be written.
     """
     fix_threads(threads, settings.seed)
+    import torch
+
     from bids_ihf.workflow.derivatives import write_all
 
+    torch.set_num_threads(threads)
     with about(task.image.subject):
         LOGGER.info("%s: harmonizing to %s", task.name, settings.goal.name)
         prepared = load_prepared(prepared_file)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent
 ZOOM = 4.0
-QUICK = ("--n-procs", "1", "--device", "cpu", "--skip-bids-validation")
+PLAIN = ("--n-procs", "1", "--device", "cpu", "--skip-bids-validation")
+QUICK = (*PLAIN, "--preprocessed")
+"""Without mask, bias field and alignment, which one run with all of them is enough for."""
 
 
 @frozen

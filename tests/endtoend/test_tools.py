@@ -17,7 +17,9 @@ def site(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A target built from one scan."""
     output = tmp_path_factory.mktemp("target") / "site.safetensors"
     reference = bids / f"{STEM.format('philips', 'T1w')}.nii.gz"
-    done = command("ihf", "target", "build", reference, "-o", output, "--name", "My site")
+    done = command(
+        "ihf", "target", "build", reference, "-o", output, "--name", "My site", "--preprocessed"
+    )
     assert done.code == 0, done.err
     assert "name: My site" in done.out
     return output
