@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import torch
 from attrs import frozen
@@ -20,9 +21,9 @@ from bids_ihf.errors import BadData, TryAgain
 from bids_ihf.targets.gridding import (
     ZOOM,
     OnGrid,
-    embeddings_by_position,
-    histograms_by_position,
     network_units,
+    profile_of,
+    statistics_on_grid,
     to_network_grid,
 )
 from bids_ihf.targets.profile import Profile, centre_of
@@ -79,19 +80,19 @@ def harmonize(
     """
     try:
         on_grid = to_network_grid(prepared)
-        positions, histograms = histograms_by_position(
-            network_units(on_grid.scale.normalize(on_grid.data)), on_grid
-        )
-        curve = profile.curve_from(positions, histograms)
+        own = profile_of(on_grid, model)
+        curve = profile.curve_from(own)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
     matched = network_units(curve(on_grid.scale.normalize(on_grid.data)))
-    known, source = embeddings_by_position(matched, on_grid, positions, model)
-    own = Profile(known, np.zeros((len(known), 1)), source, profile.scale)
-    result = _network(matched, on_grid, own, profile, model, batch_size, progress)
+    source = attrs.evolve(own, embeddings=statistics_on_grid(matched, on_grid, model).embeddings)
+    result = _network(matched, on_grid, source, profile, model, batch_size, progress)
     residual = (result - matched) * feather(on_grid.mask)
     image = _compose(prepared, on_grid, curve, profile, residual)
-    return _summarize(prepared, on_grid, profile, model, image, own, matched + residual)
+    done = statistics_on_grid(network_units(matched + residual), on_grid, model)
+    wanted = profile.embeddings_at(centre_of(own.positions))
+    distances = _distance(own.embeddings, wanted), _distance(done.embeddings, wanted)
+    return _summarize(prepared, on_grid, profile, image, distances)
 
 
 def _network(
@@ -202,18 +203,11 @@ def _summarize(
     prepared: Prepared,
     on_grid: OnGrid,
     profile: Profile,
-    model: Harmonizer,
     image: NDArray[np.float32],
-    own: Profile,
-    after: NDArray[np.float32],
+    distances: tuple[float, float],
 ) -> Harmonized:
     original = prepared.volume.data
     change = image - original
-    plain = network_units(on_grid.scale.normalize(on_grid.data))
-    _, raw = embeddings_by_position(plain, on_grid, own.positions, model)
-    _, final = embeddings_by_position(network_units(after), on_grid, own.positions, model)
-    wanted = profile.embeddings_at(centre_of(own.positions))
-    peak = float(np.abs(original).max())
     return Harmonized(
         image=image,
         change=change,
@@ -224,7 +218,7 @@ def _summarize(
             "TargetHigh": profile.scale.high,
             "AirGain": _gain(on_grid, profile),
         },
-        round_trip_error=float(np.abs((image - change) - original).max()) / peak,
-        distance_before=_distance(raw, wanted),
-        distance_after=_distance(final, wanted),
+        round_trip_error=float(np.abs((image - change) - original).max() / np.abs(original).max()),
+        distance_before=distances[0],
+        distance_after=distances[1],
     )

@@ -95,7 +95,13 @@ def unpack(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]
 def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
     """An encoder in half precision, with its training record."""
     tensors = {key: value.half() for key, value in encoder.state_dict().items()}
-    return pack(tensors, {"format": ENCODER_FORMAT, "width": encoder.width, "training": record})
+    header = {
+        "format": ENCODER_FORMAT,
+        "width": encoder.width,
+        "names_tissue": encoder.names_tissue,
+        "training": record,
+    }
+    return pack(tensors, header)
 
 
 def pack_network(
@@ -128,7 +134,7 @@ def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
     """The encoder in ``path`` (the shipped one by default) and its hash."""
     path = path or shipped("encoder.safetensors")
     tensors, header = unpack(path, ENCODER_FORMAT)
-    encoder = Encoder(width=int(header["width"]))
+    encoder = Encoder(int(header["width"]), names_tissue=bool(header["names_tissue"]))
     _fill(encoder, tensors, path)
     return encoder, str(header["sha256"])
 

@@ -40,7 +40,7 @@ COARSE, FINE = 4.0, 2.0
 SURROUND = 6.0
 """Reach (mm) beyond the fixed brain that takes part, so that outlines count."""
 
-GOOD = 0.35
+GOOD = 0.45
 """Correlation ratio from which on the first start is trusted."""
 
 WORSE = 0.9

@@ -24,6 +24,9 @@ DARK, FEW_DARK = 0.1, 0.09
 """Darker than DARK of the brightest tissue are skull and air; a stripped scan holds FEW_DARK at
 most."""
 
+FAINT = 0.3
+"""Share of Otsu's threshold above which a voxel is head and not air."""
+
 ZOOM = 2.0
 """Voxel size (mm) of the grid that masks are found on."""
 
@@ -44,7 +47,8 @@ def is_stripped(data: NDArray[np.float32]) -> bool:
     filled = signal(thinned)
     if filled.mean() > 1 - MOSTLY_EMPTY or not filled.any():
         return False
-    filled = ndimage.binary_fill_holes(morphology.largest(filled))
+    # Filled first: an emptied skull may part the scalp from the brain.
+    filled = morphology.largest(ndimage.binary_fill_holes(filled))
     bright = np.percentile(thinned[filled], 90)
     inner = ndimage.binary_erosion(filled, iterations=2)
     return bool(inner.any() and np.mean(thinned[inner] < DARK * bright) < FEW_DARK)
@@ -70,7 +74,13 @@ def head_mask(data: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray
         filled: NDArray[np.bool_] = ndimage.binary_fill_holes(signal(data))
         return filled
     native, grid, coarse = _coarse(data, affine)
-    return resample(_head(coarse).astype(np.float32), grid, native) > 0.5
+    lit = coarse[coarse > 0]
+    bright = np.clip(coarse, 0, np.percentile(lit, 98)) if lit.size else coarse
+    # Lower than what finds the brain, and with thin parts kept: scalp is dark in some T2w scans.
+    mask = ndimage.binary_opening(bright > FAINT * otsu(bright)) | _head(coarse)
+    mask = morphology.largest(morphology.close(mask, 12.0, ZOOM))
+    solid = ndimage.binary_fill_holes(mask).astype(np.float32)
+    return resample(solid, grid, native) > 0.5
 
 
 def _coarse(
@@ -91,7 +101,10 @@ def antialias(data: NDArray[np.float32], grid: Grid, zoom: float) -> NDArray[np.
 
 def _head(coarse: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Head mask on the ZOOM grid: brighter than air, closed over skull and cavities."""
-    bright = np.clip(coarse, 0, np.percentile(coarse[coarse > 0], 98))
+    lit = coarse[coarse > 0]
+    if lit.size == 0:
+        return np.zeros(coarse.shape, dtype=bool)
+    bright = np.clip(coarse, 0, np.percentile(lit, 98))
     # Half of Otsu's threshold: it parts fat and brain from the rest, air lies far below.
     mask = ndimage.binary_opening(bright > otsu(bright) / 2, iterations=2)
     mask = morphology.close(morphology.largest(mask), 12.0, ZOOM)

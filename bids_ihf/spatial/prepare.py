@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-DOUBTFUL = 0.2
+DOUBTFUL = 0.3
 """Similarity below which an alignment is not believed without a look."""
 
 

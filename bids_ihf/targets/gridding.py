@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from attrs import frozen
 
+from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
 from bids_ihf.targets.profile import Profile, centre_of, position_of
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.intensity import Scale, histogram, robust_scale
@@ -97,40 +97,35 @@ def histograms_by_position(
     return covered, np.stack(rows)
 
 
-def embeddings_by_position(
-    data: NDArray[np.float32], on_grid: OnGrid, positions: NDArray[np.int64], model: Harmonizer
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Encoder statistics of the slice in the middle of each position that shows enough brain."""
+def slices_by_position(on_grid: OnGrid) -> dict[int, int]:
+    """Position to the index of its slice nearest the middle, where that shows enough brain."""
     area = on_grid.brain.sum(axis=(0, 1))
     usable = np.flatnonzero(area >= min(MIN_AREA, area.max()))
-    index = position_of(on_grid.z)
-    chosen = {}
-    for position, centre in zip(positions, centre_of(positions), strict=True):
-        inside = usable[index[usable] == position]
-        if inside.size:
-            chosen[int(position)] = int(inside[np.argmin(np.abs(on_grid.z[inside] - centre))])
-    rows = [_embed(data, on_grid, index, model) for index in chosen.values()]
-    return np.array(list(chosen), dtype=np.int64), np.concatenate(rows)
+    index = position_of(on_grid.z[usable])
+    return {
+        int(p): int(min(usable[index == p], key=lambda i: abs(on_grid.z[i] - centre_of(p))))
+        for p in np.unique(index)
+    }
 
 
-def _embed(
-    data: NDArray[np.float32], on_grid: OnGrid, index: int, model: Harmonizer
-) -> NDArray[np.float32]:
-    """Embedding (1, E) of one slice."""
-    x = torch.from_numpy(slice_stack(data, [index])).to(model.device)
-    mask = torch.from_numpy(np.ascontiguousarray(on_grid.mask[:, :, index]))[None, None]
-    with torch.inference_mode():
-        out: NDArray[np.float32] = model.encoder.embed(x, mask.to(model.device)).cpu().numpy()
-    return out
+def statistics_on_grid(
+    data: NDArray[np.float32], on_grid: OnGrid, model: Harmonizer
+) -> SliceStatistics:
+    """What the encoder says of the slices at every position of ``data`` (network units)."""
+    chosen = list(slices_by_position(on_grid).values())
+    mask = np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, chosen], 2, 0))
+    return slice_statistics(model.encoder, slice_stack(data, chosen), mask)
 
 
 def profile_of(on_grid: OnGrid, model: Harmonizer) -> Profile:
     """The profile of one scan."""
     data = network_units(on_grid.scale.normalize(on_grid.data))
     positions, histograms = histograms_by_position(data, on_grid)
-    known, embeddings = embeddings_by_position(data, on_grid, positions, model)
-    kept = np.isin(positions, known)
-    return Profile(positions[kept], histograms[kept], embeddings, on_grid.scale)
+    found = statistics_on_grid(data, on_grid, model)
+    kept = np.isin(positions, list(slices_by_position(on_grid)))
+    return Profile(
+        positions[kept], histograms[kept], found.embeddings, found.landmarks, on_grid.scale
+    )
 
 
 def network_units(data: NDArray[np.float32]) -> NDArray[np.float32]:

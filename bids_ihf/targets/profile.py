@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.volume.intensity import IntensityCurve, Scale, matching_curve
+from bids_ihf.volume.intensity import IntensityCurve, Scale, landmark_curve, matching_curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +40,16 @@ def centre_of(position: NDArray[np.int64]) -> NDArray[np.float64]:
 
 @frozen(eq=False)
 class Profile:
-    """Statistics of P slice positions: histograms (P, LEVELS) and embeddings (P, E)."""
+    """Statistics of P slice positions: histograms (P, LEVELS) and embeddings (P, E).
+
+    ``landmarks`` (3,) are the intensities of grey matter, white matter and CSF in network units,
+    NaN where they could not be told.
+    """
 
     positions: NDArray[np.int64]
     histograms: NDArray[np.float64]
     embeddings: NDArray[np.float32]
+    landmarks: NDArray[np.float64]
     scale: Scale
 
     def embeddings_at(self, z: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -57,26 +62,34 @@ class Profile:
         weight = (at - below)[:, None].astype(np.float32)
         return (1 - weight) * self.embeddings[below] + weight * self.embeddings[above]
 
-    def curve_from(
-        self, positions: NDArray[np.int64], histograms: NDArray[np.float64]
-    ) -> IntensityCurve:
-        """The curve that matches a scan with these histograms by position to this profile.
+    def curve_from(self, source: Profile) -> IntensityCurve:
+        """The curve that matches a scan with the profile ``source`` to this one.
+
+        Through the tissues' landmarks where both sides know them and agree on their order, else
+        through quantiles.
+        """
+        curve = landmark_curve(source.landmarks, self.landmarks)
+        return self.quantile_curve_from(source) if curve is None else curve
+
+    def quantile_curve_from(self, source: Profile) -> IntensityCurve:
+        """The curve through the quantiles of both brains.
 
         Both sides count only the positions they share, so that a slab is not matched to a whole
         head; where they share too little, both count all they have.
         """
-        shared = np.isin(positions, self.positions)
-        if histograms[shared].sum() < MIN_OVERLAP * histograms.sum():
-            return matching_curve(histograms.sum(axis=0), self.histograms.sum(axis=0))
-        theirs = np.isin(self.positions, positions)
-        return matching_curve(histograms[shared].sum(axis=0), self.histograms[theirs].sum(axis=0))
+        ours, theirs = self.histograms, source.histograms
+        shared = np.isin(source.positions, self.positions)
+        if theirs[shared].sum() >= MIN_OVERLAP * theirs.sum():
+            ours, theirs = ours[np.isin(self.positions, source.positions)], theirs[shared]
+        return matching_curve(theirs.sum(axis=0), ours.sum(axis=0))
 
 
 def merge(profiles: Sequence[Profile]) -> Profile:
     """One profile from those of several scans by the same scanner.
 
     Histograms are shares of each scan's brain, so that a large head counts no more than a small
-    one; embeddings are means over the scans that cover a position; the scale is the median.
+    one; embeddings are means over the scans that cover a position; landmarks and scale are
+    medians.
     """
     positions = np.unique(np.concatenate([p.positions for p in profiles]))
     histograms = np.zeros((len(positions), profiles[0].histograms.shape[1]))
@@ -91,8 +104,21 @@ def merge(profiles: Sequence[Profile]) -> Profile:
         positions=positions,
         histograms=histograms,
         embeddings=(embeddings / covered[:, None]).astype(np.float32),
+        landmarks=_median([p.landmarks for p in profiles]),
         scale=Scale(
             low=float(np.median([p.scale.low for p in profiles])),
             high=float(np.median([p.scale.high for p in profiles])),
         ),
+    )
+
+
+def _median(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Median of each column over the rows that know it; NaN where none does."""
+    table = np.stack(rows)
+    known = np.isfinite(table)
+    return np.array(
+        [
+            np.median(column[there]) if there.any() else np.nan
+            for column, there in zip(table.T, known.T, strict=True)
+        ]
     )

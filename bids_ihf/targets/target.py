@@ -74,6 +74,7 @@ def pack_target(target: Target) -> bytes:
         tensors[f"{modality}.positions"] = torch.from_numpy(profile.positions)
         tensors[f"{modality}.histograms"] = torch.from_numpy(profile.histograms).float()
         tensors[f"{modality}.embeddings"] = torch.from_numpy(profile.embeddings).half()
+        tensors[f"{modality}.landmarks"] = torch.from_numpy(profile.landmarks)
         tensors[f"{modality}.scale"] = torch.from_numpy(scale)
     header = {
         "format": FORMAT,
@@ -104,6 +105,7 @@ def read_target(path: Path) -> Target:
                 positions=arrays[f"{modality}.positions"],
                 histograms=arrays[f"{modality}.histograms"].astype(np.float64),
                 embeddings=arrays[f"{modality}.embeddings"].astype(np.float32),
+                landmarks=arrays[f"{modality}.landmarks"].astype(np.float64),
                 scale=Scale(low, high),
             )
         except (KeyError, ValueError) as error:

@@ -20,7 +20,6 @@ from bids_ihf.model.network import Architecture, IHFNetwork
 from bids_ihf.training.losses import anatomy_loss, artefact_loss, split_embedding, supervised_loss
 
 if TYPE_CHECKING:
-
     from torch import Tensor
 
     from bids_ihf.model.encoder import Encoder

@@ -21,6 +21,7 @@ from bids_ihf.model.checkpoint import (
     pack_encoder,
     pack_network,
 )
+from bids_ihf.targets.landmarks import slice_statistics
 from bids_ihf.targets.profile import Profile, merge, position_of
 from bids_ihf.targets.target import Target, pack_target
 from bids_ihf.training.config import TrainConfig, read_config
@@ -60,7 +61,7 @@ def train(config_path: Path, device: str = "auto") -> Path:
     pool = make_pool(config)
     record = training_record(config, config_path, pool)
     encoder, encoder_hash = obtain_encoder(config, pool, where, record)
-    profiles = pool_profiles(pool, encoder, where)
+    profiles = pool_profiles(pool, encoder)
     write_targets(config, pool, profiles, encoder_hash, record)
     sampler = Sampler(
         pool, profiles,
@@ -129,23 +130,21 @@ def obtain_encoder(
     return encoder.to(device), digest
 
 
-def pool_profiles(pool: Pool, encoder: Encoder, device: torch.device) -> dict[str, Profile]:
+def pool_profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
     """The profile of every scan, by file."""
-    return {scan.file: _profile(pool, scan, encoder, device) for scan in pool.scans}
+    return {scan.file: _profile(pool, scan, encoder) for scan in pool.scans}
 
 
-def _profile(pool: Pool, scan: Scan, encoder: Encoder, device: torch.device) -> Profile:
+def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
     data, mask = pool.data(scan), pool.mask(scan)
     usable = usable_slices(mask)
     at = position_of(scan.z[usable])
     known = np.unique(at)
     chosen = [int(usable[at == p][np.count_nonzero(at == p) // 2]) for p in known]
-    x = torch.from_numpy(np.stack([stack(data, index) for index in chosen])).to(device)
-    weight = torch.from_numpy(mask[chosen].astype(np.float32) / 255)[:, None].to(device)
-    with torch.inference_mode():
-        embeddings = encoder.embed(x, weight).cpu().numpy()
+    x = np.stack([stack(data, index) for index in chosen])
+    found = slice_statistics(encoder, x, mask[chosen].astype(np.float32) / np.float32(255))
     rows = np.searchsorted(scan.positions, known)
-    return Profile(known, scan.histograms[rows], embeddings, scan.scale)
+    return Profile(known, scan.histograms[rows], found.embeddings, found.landmarks, scan.scale)
 
 
 def write_targets(

@@ -60,6 +60,7 @@ def slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
         profile.positions[inside],
         profile.histograms[inside],
         profile.embeddings[inside],
+        profile.landmarks,
         profile.scale,
     )
 
@@ -104,7 +105,7 @@ class Sampler:
         index = int(rng.choice(self.usable[source.file]))
         if rng.random() < SLAB_CHANCE:
             profile = slab(profile, source.z[index], rng)
-        curve = profile.curve_from(source.positions, source.histograms)
+        curve = profile.curve_from(self.profiles[source.file])
         matched = np.clip(curve(stack(self.pool.data(source), index)), -1.0, 1.5)
         truth = matched[1] if not self.paired else self._truth(aim, profile, index)
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]

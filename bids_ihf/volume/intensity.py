@@ -16,6 +16,9 @@ LEVELS = 512
 LANDMARKS = 65
 """Quantiles the curve goes through."""
 
+APART = 0.02
+"""Least distance of two landmarks, network units."""
+
 TAIL = 0.005
 """Share of voxels beyond the first and last landmark, where the curve goes on straight."""
 
@@ -112,3 +115,19 @@ def matching_curve(source: NDArray[np.float64], target: NDArray[np.float64]) -> 
     if keep.sum() < 2:
         raise ValueError("the brain is of one intensity")
     return IntensityCurve(x[keep], np.maximum.accumulate(y)[keep])
+
+
+def landmark_curve(
+    source: NDArray[np.float64], target: NDArray[np.float64]
+) -> IntensityCurve | None:
+    """The curve through no signal and the same landmarks of two scans, in network units.
+
+    None where fewer than two landmarks are known (finite) on both sides, or their order differs.
+    """
+    known = np.isfinite(source) & np.isfinite(target)
+    order = np.argsort(source[known])
+    x = np.concatenate([[-1.0], source[known][order]])
+    y = np.concatenate([[-1.0], target[known][order]])
+    if known.sum() < 2 or (np.diff(x) < APART).any() or (np.diff(y) < APART).any():
+        return None
+    return IntensityCurve(x, y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import pytest
 
@@ -22,7 +23,10 @@ def profile(first: int, count: int, level: float = 0.0, high: float = 100.0) -> 
         histogram(rng.normal(level + 0.02 * k, 0.2, 500).astype(np.float32)) for k in range(count)
     ]
     embeddings = np.arange(count, dtype=np.float32)[:, None] + np.array([0.0, 10.0], np.float32)
-    return Profile(np.arange(first, first + count), np.stack(rows), embeddings, Scale(0.0, high))
+    landmarks = np.array([0.1, 0.6, -0.5])
+    return Profile(
+        np.arange(first, first + count), np.stack(rows), embeddings, landmarks, Scale(0.0, high)
+    )
 
 
 def test_positions_cover_space_without_gaps() -> None:
@@ -38,21 +42,52 @@ def test_embeddings_are_linear_between_bins_and_constant_beyond() -> None:
 
 def test_a_slab_is_matched_to_the_same_part_of_the_target() -> None:
     whole = profile(0, 20)
-    slab = Profile(whole.positions[3:6], whole.histograms[3:6], whole.embeddings[3:6], whole.scale)
-    curve = whole.curve_from(slab.positions, slab.histograms)
+    slab = attrs.evolve(
+        whole,
+        positions=whole.positions[3:6],
+        histograms=whole.histograms[3:6],
+        embeddings=whole.embeddings[3:6],
+    )
+    elsewhere = attrs.evolve(slab, positions=slab.positions + 100)
     x = np.linspace(-0.5, 0.7, 20).astype(np.float32)
-    np.testing.assert_allclose(curve(x), x, atol=1e-3)
-    assert np.abs(whole.curve_from(slab.positions + 100, slab.histograms)(x) - x).max() > 0.05
+    np.testing.assert_allclose(whole.quantile_curve_from(slab)(x), x, atol=1e-3)
+    assert np.abs(whole.quantile_curve_from(elsewhere)(x) - x).max() > 0.05
 
 
-def test_merging_weighs_people_alike_and_takes_the_median_scale() -> None:
+def test_tissue_landmarks_make_the_curve_whatever_the_share_of_each_tissue() -> None:
+    here, there = profile(0, 5), profile(0, 5, level=0.4)
+    other = attrs.evolve(there, landmarks=np.array([0.2, 0.7, -0.3]))
+    x = np.array([-1.0, -0.5, 0.1, 0.6], np.float32)
+    np.testing.assert_allclose(other.curve_from(here)(x), [-1.0, -0.3, 0.2, 0.7], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "landmarks",
+    [[np.nan, 0.6, np.nan], [0.6, 0.1, -0.5], [np.nan] * 3],
+    ids=["one known", "another order", "none known"],
+)
+def test_without_usable_landmarks_quantiles_make_the_curve(landmarks: list[float]) -> None:
+    here = profile(0, 5)
+    other = attrs.evolve(profile(0, 5, level=0.3), landmarks=np.array(landmarks))
+    x = np.linspace(-0.5, 0.7, 20).astype(np.float32)
+    np.testing.assert_array_equal(other.curve_from(here)(x), other.quantile_curve_from(here)(x))
+
+
+def test_merging_weighs_people_alike_and_takes_medians() -> None:
     big = profile(0, 4)
-    big = Profile(big.positions, big.histograms * 100, big.embeddings + 2, Scale(0.0, 300.0))
+    big = attrs.evolve(
+        big,
+        histograms=big.histograms * 100,
+        embeddings=big.embeddings + 2,
+        landmarks=np.array([np.nan, 0.8, -0.5]),
+        scale=Scale(0.0, 300.0),
+    )
     merged = merge([profile(0, 4), big, profile(2, 4)])
     assert merged.positions.tolist() == [0, 1, 2, 3, 4, 5]
     assert merged.scale.high == 100
     assert merged.embeddings[0, 0] == pytest.approx(1.0)
     assert merged.histograms.sum() == pytest.approx(3.0)
+    np.testing.assert_allclose(merged.landmarks, [0.1, 0.6, -0.5])
 
 
 def target() -> Target:
@@ -67,6 +102,7 @@ def test_target_survives_the_disk(tmp_path: Path) -> None:
     assert read.record == {"scans": 2}
     original = target().profile("T2w")
     np.testing.assert_array_equal(read.profile("T2w").positions, original.positions)
+    np.testing.assert_array_equal(read.profile("T2w").landmarks, original.landmarks)
     np.testing.assert_allclose(read.profile("T2w").embeddings, original.embeddings, rtol=1e-3)
     assert pack_target(target()) == path.read_bytes()
     assert len(read.hash) == 64

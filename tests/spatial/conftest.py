@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from bids_ihf.spatial.template import load_template
+from bids_ihf.volume.grid import Grid, canonical_grid, resample
+
+SHARED = Path(
+    os.environ.get("IHF_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")
+)
+needs_scans = pytest.mark.skipif(not (SHARED / "bids").is_dir(), reason="needs the sample scans")
+
+
+def pose(degrees: tuple[float, float, float], shift: tuple[float, float, float]) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    matrix[:3, 3] = shift
+    return matrix
+
+
+def gap(first: np.ndarray, second: np.ndarray) -> float:
+    """Largest distance (mm) between two maps on a sphere round the brain's middle."""
+    points = np.random.default_rng(0).normal(size=(100, 3))
+    points = 70 * points / np.linalg.norm(points, axis=1)[:, None] + [0, -18, 10]
+    ends = [points @ m[:3, :3].T + m[:3, 3] for m in (first, second)]
+    return float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
+
+
+@lru_cache(maxsize=1)
+def small_brain() -> tuple[np.ndarray, Grid, np.ndarray]:
+    """The template at 3 mm: image, grid, mask."""
+    template = load_template()
+    grid = canonical_grid(template.image.shape, template.grid.affine, zoom=3.0)
+    image = resample(ndimage.gaussian_filter(template.image, 0.8), template.grid, grid)
+    mask = resample(template.mask.astype(np.float32), template.grid, grid) > 0.5
+    return np.where(mask, image * 800, 0).astype(np.float32), grid, mask
+
+
+@lru_cache(maxsize=1)
+def whole_head() -> tuple[np.ndarray, Grid, np.ndarray]:
+    """A brain in dark skull and bright scalp, 3 mm, with some noise of the air: T1w-like."""
+    brain, grid, mask = small_brain()
+    pad = [(14, 14), (14, 14), (10, 12)]
+    affine = grid.affine.copy()
+    affine[:3, 3] -= affine[:3, :3] @ [p[0] for p in pad]
+    data, inside = np.pad(brain, pad), np.pad(mask, pad)
+    smooth = ndimage.gaussian_filter(np.pad(mask, pad).astype(float), 3) > 0.3
+    distance = ndimage.distance_transform_edt(~(smooth | inside)) * 3
+    data[(distance > 0) & (distance <= 2)] = 150
+    data[(distance > 8) & (distance <= 15)] = 700
+    data += np.abs(np.random.default_rng(0).normal(0, 15, data.shape))
+    shape = (data.shape[0], data.shape[1], data.shape[2])
+    return data.astype(np.float32), Grid(shape, affine), inside
+
+
+def save(path: Path, data: np.ndarray, affine: np.ndarray) -> Path:
+    nib.save(nib.Nifti1Image(data.astype(np.float32), affine), path)
+    return path
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return float(2 * (first & second).sum() / (first.sum() + second.sum()))

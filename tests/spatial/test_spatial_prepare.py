@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bids_ihf.errors import BadData
+from bids_ihf.spatial.prepare import Prepared, deterministic, prepare
+from tests.spatial.conftest import dice, gap, pose, save, small_brain, whole_head
+
+MOVED = pose((7, -5, 6), (5, -8, 12))
+
+
+@pytest.fixture
+def no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    """N4 is slow and has tests of its own."""
+    monkeypatch.setattr(
+        "bids_ihf.spatial.prepare.bias_field", lambda data, affine, mask: np.ones_like(data)
+    )
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    data, grid, _ = whole_head()
+    path = save(tmp_path_factory.mktemp("head") / "T1w.nii.gz", data, MOVED @ grid.affine)
+    return prepare(path, modality="T1w")
+
+
+def test_whole_head(head: Prepared) -> None:
+    _, _, mask = whole_head()
+    assert dice(head.mask, mask) > 0.93
+    assert gap(head.to_template @ MOVED, np.eye(4)) < 3.0
+    assert head.similarity is not None
+    assert head.similarity > 0.5
+    assert set(head.seconds) == {"read", "mask", "bias", "align"}
+    assert head.bias.shape == head.mask.shape == head.volume.data.shape
+    assert np.allclose(head.corrected * head.bias, head.volume.data, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_second_contrast_goes_by_its_anchor(head: Prepared, tmp_path: Path) -> None:
+    brain, grid, mask = small_brain()
+    there = pose((-4, 8, 3), (-9, 4, 2))
+    data = np.where(mask, 900 - brain, 0)
+    path = save(tmp_path / "T2w.nii.gz", data, there @ grid.affine)
+    found = prepare(path, modality="T2w", anchor=head)
+    assert gap(found.to_template @ there, head.to_template @ MOVED) < 2.5
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_anchor_that_does_not_fit_is_left(
+    head: Prepared,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brain, grid, _ = small_brain()
+    path = save(tmp_path / "T2w.nii.gz", brain, grid.affine)
+    monkeypatch.setattr("bids_ihf.spatial.prepare.DOUBTFUL", 0.9999)
+    with caplog.at_level(logging.WARNING):
+        found = prepare(path, modality="T2w", anchor=head)
+    assert "does not fit T1w.nii.gz" in caplog.text
+    assert "doubtful" in caplog.text
+    assert gap(found.to_template, np.eye(4)) < 2.0
+
+
+def test_preprocessed_is_taken_as_it_is(tmp_path: Path) -> None:
+    brain, grid, _ = small_brain()
+    slab = brain[:, :, 25:32]
+    found = prepare(
+        save(tmp_path / "T1w.nii.gz", slab, grid.affine), modality="T1w", preprocessed=True
+    )
+    assert np.array_equal(found.mask, slab != 0)
+    assert (found.bias == 1).all()
+    assert np.array_equal(found.to_template, np.eye(4))
+    assert found.similarity is None
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_given_mask_on_another_grid_is_used(tmp_path: Path) -> None:
+    brain, grid, mask = small_brain()
+    path = save(tmp_path / "T1w.nii.gz", brain, grid.affine)
+    other = mask[::-1].astype(np.float32)
+    other[:, :, 40:] = 0
+    flipped = grid.affine @ np.diag([-1, 1, 1, 1.0])
+    flipped[:3, 3] = (grid.affine @ [mask.shape[0] - 1, 0, 0, 1])[:3]
+    mask_path = save(tmp_path / "mask.nii.gz", other, flipped)
+    found = prepare(path, modality="T1w", mask_path=mask_path)
+    wanted = mask.copy()
+    wanted[:, :, 40:] = False
+    assert np.array_equal(found.mask, wanted)
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_mask_elsewhere_is_refused(tmp_path: Path) -> None:
+    brain, grid, mask = small_brain()
+    path = save(tmp_path / "T1w.nii.gz", brain, grid.affine)
+    away = save(tmp_path / "mask.nii.gz", mask, pose((0, 0, 0), (900, 0, 0)) @ grid.affine)
+    with pytest.raises(BadData, match=r"mask\.nii\.gz"):
+        prepare(path, modality="T1w", mask_path=away)
+
+
+def test_no_brain_is_told(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(1, 1000, (8, 8, 8))
+    path = save(tmp_path / "sub-01_T1w.nii.gz", noise, np.eye(4))
+    with pytest.raises(BadData, match="no brain"):
+        prepare(path, modality="T1w")
+
+
+def test_itk_gets_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    deterministic(4)
+    assert os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] == "1"
+    assert os.environ["ANTS_RANDOM_SEED"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "4"
