@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.spatial.ants_image import matrix_of
+from bids_ihf.spatial.itk import read_affine
 from bids_ihf.spatial.template import load_template
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.nifti import read_volume
@@ -34,7 +34,7 @@ def axial(path: Path, transform: Path) -> np.ndarray:
         volume.data,
         Grid(shape, volume.affine),
         Grid((x, y, 1), affine),
-        target_to_source=matrix_of(transform),
+        target_to_source=read_affine(transform),
     )[:, :, 0]
 
 

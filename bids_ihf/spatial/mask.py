@@ -27,6 +27,9 @@ most."""
 FAINT = 0.3
 """Share of Otsu's threshold above which a voxel is head and not air."""
 
+SPECK = 0.02
+"""Share of the largest component up to which another is noise in the air."""
+
 ZOOM = 2.0
 """Voxel size (mm) of the grid that masks are found on."""
 
@@ -107,9 +110,9 @@ def _head(coarse: NDArray[np.float32]) -> NDArray[np.bool_]:
     bright = np.clip(coarse, 0, np.percentile(lit, 98))
     # Half of Otsu's threshold: it parts fat and brain from the rest, air lies far below.
     mask = ndimage.binary_opening(bright > otsu(bright) / 2, iterations=2)
-    mask = morphology.close(morphology.largest(mask), 12.0, ZOOM)
-    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(mask)
-    return filled
+    # Dark skull may part scalp and brain, so closing comes before the choice of one component.
+    mask = morphology.close(morphology.without_specks(mask, SPECK), 12.0, ZOOM)
+    return morphology.largest(ndimage.binary_fill_holes(mask))
 
 
 def otsu(values: NDArray[np.float32]) -> float:

@@ -43,6 +43,15 @@ def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
+def without_specks(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """The components larger than ``share`` of the largest."""
+    labels, _ = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept: NDArray[np.bool_] = (sizes > share * sizes.max())[labels]
+    return kept
+
+
 def connected(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The components of ``mask`` that hold a seed."""
     labels, count = ndimage.label(mask)

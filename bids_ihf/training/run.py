@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from bids_ihf.training.sampling import Sampler, stack, usable_slices
 from bids_ihf.training.simulated import simulate_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bids_ihf.model.encoder import Encoder
     from bids_ihf.training.pool import Pool, Scan
 
@@ -58,6 +61,28 @@ def train(config_path: Path, device: str = "auto") -> Path:
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(mode=where.type == "cpu")
     config.output.mkdir(parents=True, exist_ok=True)
+    with logging_to(config.output / "train.log"):
+        return _train(config, config_path, where)
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Append what is logged inside to a file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger = logging.getLogger("bids_ihf.training")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
+
+
+def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
     pool = make_pool(config)
     record = training_record(config, config_path, pool)
     encoder, encoder_hash = obtain_encoder(config, pool, where, record)

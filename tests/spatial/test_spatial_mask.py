@@ -77,6 +77,8 @@ def test_morphology_counts_in_millimetres() -> None:
     two[0, 0, 0] = True
     assert np.array_equal(morphology.largest(two), ball)
     assert np.array_equal(morphology.connected(two, mask), ball)
+    assert np.array_equal(morphology.without_specks(two, 0.1), ball)
+    assert np.array_equal(morphology.without_specks(two, 0.0), two)
 
 
 @needs_scans

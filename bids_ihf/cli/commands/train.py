@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train as the file says, and tell where the weights are."""
     from bids_ihf.training.run import train
+    from bids_ihf.workflow.log import start_logging
 
+    # Losses are INFO; whoever waits for hours wants to see them without asking.
+    start_logging(given.verbose + 1)
     sys.stdout.write(f"{train(given.config, given.device)}\n")
     return 0
