@@ -15,7 +15,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.spatial.align import Alignment, align, align_to_template
 from bids_ihf.spatial.bias import bias_field
 from bids_ihf.spatial.itk import DEFAULT_SEED
-from bids_ihf.spatial.mask import brain_mask
+from bids_ihf.spatial.mask import brain_mask, is_stripped
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.nifti import Volume, read_volume
 
@@ -80,9 +80,9 @@ def prepare(
     """Read a T1w or T2w scan, find its brain, bias field and rigid way to the template.
 
     ``mask_path`` is a mask to use instead of looking for one, in the scan's world, on any grid.
-    ``anchor`` is the T1w scan of the same session: a T2w scan is aligned to it and goes on by its
-    way to the template.  ``preprocessed`` scans are taken as corrected, stripped and in template
-    space.
+    ``anchor`` is the T1w scan of the same session: a T2w scan is aligned to it, takes its mask and
+    goes on by its way to the template.  ``preprocessed`` scans are taken as corrected, stripped and
+    in template space.
 
     Raises
     ------
@@ -95,12 +95,19 @@ def prepare(
     if preprocessed:
         ones = np.ones_like(volume.data)
         return Prepared(volume, ones, volume.data != 0, np.eye(4), None, seconds)
-    with _timed(seconds, "mask"):
-        mask = _find_mask(volume, mask_path)
+    follows = anchor is not None and modality != "T1w"
+    found = mask = None
+    if anchor is not None and follows and mask_path is None and not is_stripped(volume.data):
+        with _timed(seconds, "align"):
+            found, mask = _follow(volume, anchor)
+    if mask is None:
+        with _timed(seconds, "mask"):
+            mask = _find_mask(volume, mask_path)
     with _timed(seconds, "bias"):
         bias = bias_field(volume.data, volume.affine, mask)
-    with _timed(seconds, "align"):
-        found = _align(volume, bias, mask, None if modality == "T1w" else anchor)
+    if found is None:
+        with _timed(seconds, "align"):
+            found = _align(volume, bias, mask, anchor if follows else None)
     if found.similarity < DOUBTFUL:
         LOGGER.warning(
             "%s: its alignment is doubtful (similarity %.2f); look at it.", path, found.similarity
@@ -118,6 +125,27 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 def _grid(volume: Volume) -> Grid:
     shape = volume.data.shape
     return Grid((shape[0], shape[1], shape[2]), volume.affine)
+
+
+def _follow(
+    volume: Volume, anchor: Prepared
+) -> tuple[Alignment, NDArray[np.bool_]] | tuple[None, None]:
+    """Way to the template and brain mask of a T2w by its session's T1w; none if it does not fit.
+
+    A T1w shows the brain's edge best, and one mask for both keeps them comparable.  Where the
+    headers lay the T1w's mask is where the search begins.
+    """
+    grid, brain = _grid(volume), anchor.mask.astype(np.float32)
+    guess = resample(brain, anchor.grid, grid) > 0.5
+    if not guess.any():
+        return None, None
+    found = align(
+        volume.data, volume.affine, guess, anchor.corrected, anchor.volume.affine, anchor.mask
+    )
+    if found.similarity < DOUBTFUL:
+        return None, None
+    mask = resample(brain, anchor.grid, grid, target_to_source=found.matrix) > 0.5
+    return Alignment(anchor.to_template @ found.matrix, found.similarity), mask
 
 
 def _align(

@@ -25,17 +25,26 @@ if TYPE_CHECKING:
 
 COUNT = len(TISSUES) - 1
 
-PURE = 0.85
-"""Share of a tissue from which a pixel counts as made of it."""
-
 WHOLLY = 0.9
 """Share of a pixel that must lie in the brain."""
 
 CHUNK = 8
 """Slices in the encoder at once."""
 
+STEPS = 20
+"""Rounds of expectation and maximization."""
+
+SPREAD = (0.03, 0.3)
+"""Bounds of a tissue's standard deviation, network units."""
+
+PUREST = 0.15
+"""Share of a tissue's pixels, those the encoder is surest of, that its landmark comes from."""
+
 ENOUGH = 60
-"""Pixels of 2 x 2 mm a tissue must have to be a landmark."""
+"""Pixels (2 x 2 mm) a landmark needs."""
+
+SURE = 0.5
+"""What the encoder must give the tissue in most of these pixels."""
 
 
 @frozen(eq=False)
@@ -55,29 +64,76 @@ def slice_statistics(
     tissue of which too little is seen, or where the encoder was not trained to name tissue.
     """
     device = next(encoder.parameters()).device
-    rows: list[NDArray[np.float32]] = []
-    values: list[list[Tensor]] = [[] for _ in range(COUNT)]
+    rows, levels, shares = [], [], []
     with torch.inference_mode():
         for start in range(0, len(x), CHUNK):
             part = torch.from_numpy(x[start : start + CHUNK]).to(device)
             inside = torch.from_numpy(mask[start : start + CHUNK, None]).to(device)
             maps = encoder(part)
             rows.append(join_statistics(maps, inside).cpu().numpy())
-            if encoder.names_tissue:
-                for found, more in zip(values, _pure(encoder, maps, part, inside), strict=True):
-                    found.append(more)
-    landmarks = [_typical(torch.cat(found)) if found else np.nan for found in values]
-    return SliceStatistics(np.concatenate(rows), np.array(landmarks))
+            level, share = _pixels(encoder, maps, part, inside)
+            levels.append(level)
+            shares.append(share)
+    embeddings = np.concatenate(rows)
+    if not encoder.names_tissue:
+        return SliceStatistics(embeddings, np.full(COUNT, np.nan))
+    return SliceStatistics(embeddings, landmarks(np.concatenate(levels), np.concatenate(shares)))
 
 
-def _pure(encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor) -> list[Tensor]:
-    """Intensities of the pixels that are almost all of one tissue, for each tissue."""
+def _pixels(
+    encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Intensity (N,) and tissue shares (N, 4) of the coarse pixels that lie in the brain."""
     share = encoder.tissue_logits(maps).softmax(dim=1)
     size = (share.shape[-2], share.shape[-1])
     level = F.adaptive_avg_pool2d(x[:, 1], size)
     inside = F.adaptive_avg_pool2d(mask[:, 0], size) > WHOLLY
-    return [level[(share[:, number] > PURE) & inside].cpu() for number in range(COUNT)]
+    values, priors = level[inside], share.permute(0, 2, 3, 1)[inside]
+    return values.double().cpu().numpy(), priors.double().cpu().numpy()
 
 
-def _typical(values: Tensor) -> float:
-    return float(values.median()) if values.numel() >= ENOUGH else np.nan
+def landmarks(level: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Typical intensity of each tissue, from pixels' intensities (N,) and shares (N, 4).
+
+    A mixture of one normal distribution a tissue is fitted with the shares as priors, as in
+    Ashburner & Friston 2005 (NeuroImage 26:839), so that pixels the encoder mistakes go where
+    their intensity belongs.  The landmark is the median of the purest pixels of a tissue.
+    """
+    if level.size < ENOUGH:
+        return np.full(COUNT, np.nan)
+    chosen = _posterior(level, share).argmax(axis=1)
+    return np.array([_purest(level, share[:, k], chosen == k) for k in range(COUNT)])
+
+
+def _posterior(level: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability (N, 3) of each tissue after expectation maximization."""
+    prior = share[:, :COUNT] + 1e-3
+    mean = np.array([_weighted_median(level, column**4) for column in prior.T])
+    spread = np.full(COUNT, 0.15)
+    for _ in range(STEPS):
+        likelihood = prior * np.exp(-0.5 * ((level[:, None] - mean) / spread) ** 2) / spread
+        total = likelihood.sum(axis=1, keepdims=True) + 1e-3 * share[:, COUNT:] + 1e-9
+        posterior = likelihood / total
+        weight = posterior.sum(axis=0) + 1e-6
+        mean = (posterior * level[:, None]).sum(axis=0) / weight
+        variance = (posterior * (level[:, None] - mean) ** 2).sum(axis=0) / weight
+        spread = np.clip(np.sqrt(variance), *SPREAD)
+    return posterior
+
+
+def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
+
+
+def _purest(
+    level: NDArray[np.float64], share: NDArray[np.float64], chosen: NDArray[np.bool_]
+) -> float:
+    """Median intensity of the chosen pixels with the greatest share; NaN if few or unsure."""
+    inside = np.flatnonzero(chosen)
+    count = max(ENOUGH, int(len(inside) * PUREST))
+    best = inside[np.argsort(share[inside], kind="stable")[-count:]]
+    if len(best) < ENOUGH or np.median(share[best]) < SURE:
+        return float("nan")
+    return float(np.median(level[best]))

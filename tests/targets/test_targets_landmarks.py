@@ -19,7 +19,7 @@ def naming_encoder() -> Encoder:
     for parameter in encoder.parameters():
         torch.nn.init.zeros_(parameter)
     first = encoder.features[0]
-    # relu1_1: two ramps of the centre slice, rising from -1 and from a level between grey and white.
+    # relu1_1: three ramps of the centre slice, rising from -1 and from between the tissues.
     first.weight.data[0, 1, 1, 1] = 1.0
     first.bias.data[0] = 1.0
     first.weight.data[1, 1, 1, 1] = 1.0
