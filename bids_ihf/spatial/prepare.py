@@ -81,8 +81,8 @@ def prepare(
 
     ``mask_path`` is a mask to use instead of looking for one, in the scan's world, on any grid.
     ``anchor`` is the T1w scan of the same session: a T2w scan is aligned to it, takes its mask and
-    goes on by its way to the template.  ``preprocessed`` scans are taken as corrected, stripped and
-    in template space.
+    goes on by its way to the template.  ``preprocessed`` scans are taken as corrected, stripped
+    and in template space.
 
     Raises
     ------
