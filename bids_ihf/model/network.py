@@ -110,11 +110,6 @@ class IHFNetwork(nn.Module):
         return self.decode(self.encode(x), modulate)
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable and fixed weights."""
-    return sum(p.numel() for p in module.parameters())
-
-
 def round_trip_error(network: IHFNetwork, x: Tensor) -> float:
     """Largest absolute difference between ``x`` and its decoded encoding, AAN bypassed."""
     with torch.inference_mode():

@@ -143,9 +143,6 @@ def to_itk_mat(matrix: NDArray[np.float64]) -> bytes:
     return encode_affine(inverse(matrix))
 
 
-to_itk_text = to_itk_mat
-
-
 def _masked(
     data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_], zoom: float
 ) -> Masked:

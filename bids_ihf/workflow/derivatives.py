@@ -132,10 +132,9 @@ def _write_mask(task: Task, prepared: Prepared) -> None:
 
 
 def _write_transform(task: Task, prepared: Prepared) -> None:
-    from bids_ihf.spatial.align import to_itk_text
+    from bids_ihf.spatial.align import to_itk_mat
 
-    text = to_itk_text(prepared.to_template)
-    write_atomic(task.outputs.transform, text if isinstance(text, bytes) else text.encode())
+    write_atomic(task.outputs.transform, to_itk_mat(prepared.to_template))
 
 
 def _write_template_image(
