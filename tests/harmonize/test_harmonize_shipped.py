@@ -82,12 +82,15 @@ def test_every_vendor_pair_comes_closer_than_doing_nothing(
     scans: dict, harmonized: dict, source: str, target: str, modality: str
 ) -> None:
     truth = scans[target, modality]
-    before, after = (
-        evaluate_pair(image, truth.volume.data, truth.mask)["rmse_mask"]
-        for image in (scans[source, modality].volume.data, harmonized[source, target, modality])
+    image = harmonized[source, target, modality]
+    # The gain of a single scan is an accident of its session, so the contrast is judged without it.
+    gain = np.median(truth.volume.data[truth.mask]) / np.median(image[truth.mask])
+    before, after, without_gain = (
+        evaluate_pair(each, truth.volume.data, truth.mask)["rmse_mask"]
+        for each in (scans[source, modality].volume.data, image, image * np.float32(gain))
     )
     assert after < before
-    assert after < 0.12  # most of what doing nothing is off by are units
+    assert without_gain < 0.09
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
