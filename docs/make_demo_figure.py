@@ -40,7 +40,7 @@ def axial(path: Path, transform: Path) -> np.ndarray:
 
 def draw(bids: Path, out: Path, figure_path: Path, subject: str = "01") -> None:
     """Three scanners by two modalities, before above after, each row with one grey scale."""
-    figure = Figure(figsize=(11, 7.4), facecolor="black")
+    figure = Figure(figsize=(11, 4.7), facecolor="black")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 6, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for number, suffix in enumerate(("T1w", "T2w")):
@@ -53,7 +53,7 @@ def draw(bids: Path, out: Path, figure_path: Path, subject: str = "01") -> None:
                 out / folder / f"{stem}_desc-harmonized_{suffix}.nii.gz",
             )
             for row, path in enumerate(images):
-                plane = axial(path, transform)
+                plane = axial(path, transform)[8:189, 16:222]
                 # Before, units differ by vendor: a scale for each scan; after, one for all.
                 top = np.percentile(plane, 99) if row == 0 else shared_top(out, subject, suffix)
                 panel = axes[row, 3 * number + column]
@@ -61,7 +61,7 @@ def draw(bids: Path, out: Path, figure_path: Path, subject: str = "01") -> None:
                 panel.axis("off")
             title = f"{vendor} {suffix}"
             axes[0, 3 * number + column].set_title(title, color="white", fontsize=11)
-    figure.subplots_adjust(left=0.005, right=0.995, top=0.94, bottom=0.005)
+    figure.subplots_adjust(left=0.005, right=0.995, top=0.93, bottom=0.005)
     figure.savefig(figure_path, dpi=100, facecolor="black")
 
 

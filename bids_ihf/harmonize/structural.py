@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+ALIKE = 2.0
+"""Units of scan and target that differ by less than this factor count as like."""
+
 HEAD_FEATHER = 1.5
 """Width (voxels) over which the change fades from the head into the air around it."""
 
@@ -137,12 +140,13 @@ def _network(
 
 
 def _gain(on_grid: OnGrid, profile: Profile) -> float:
-    """Factor for the air: the power of ten between the units of scan and target.
+    """Factor for the air: 1 where scan and target have like units, else the ratio of their units.
 
-    Air keeps its numbers when the units are alike, and is not left a thousand times brighter than
-    the head when they are not.
+    Air keeps its numbers if it can; left so beside a head a thousand times darker or brighter, its
+    noise would drown the head or vanish.
     """
-    return float(10.0 ** np.round(np.log10(profile.scale.high / on_grid.scale.high)))
+    ratio = profile.scale.high / on_grid.scale.high
+    return 1.0 if 1 / ALIKE < ratio < ALIKE else ratio
 
 
 def _compose(

@@ -83,7 +83,7 @@ def test_every_vendor_pair_comes_closer_than_doing_nothing(
 ) -> None:
     truth = scans[target, modality]
     image = harmonized[source, target, modality]
-    # The gain of a single scan is an accident of its session, so the contrast is judged without it.
+    # The gain of a single scan is an accident of its session: contrast is judged without it.
     gain = np.median(truth.volume.data[truth.mask]) / np.median(image[truth.mask])
     before, after, without_gain = (
         evaluate_pair(each, truth.volume.data, truth.mask)["rmse_mask"]

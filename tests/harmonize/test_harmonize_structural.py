@@ -114,13 +114,14 @@ def test_air_far_from_the_head_is_left_alone_and_the_scalp_is_not() -> None:
     assert (done.change[scalp] != 0).all()
 
 
-def test_units_far_apart_scale_the_air_by_a_power_of_ten() -> None:
+def test_units_far_apart_scale_the_air_with_them() -> None:
     model = tiny_model(identity=True)
     source = head(stripped=False, gain=1e6, shape=(80, 88, 72))
     done = harmonize(source, target_of(head(seed=1, gain=100), model), model)
-    assert done.scaling["AirGain"] == pytest.approx(1e-4)
+    gain = done.scaling["TargetHigh"] / done.scaling["SourceHigh"]
+    assert done.scaling["AirGain"] == gain == pytest.approx(1e-4, rel=0.3)
     corner = (slice(0, 6),) * 3
-    np.testing.assert_allclose(done.image[corner], source.volume.data[corner] * 1e-4, rtol=1e-5)
+    np.testing.assert_allclose(done.image[corner], source.volume.data[corner] * gain, rtol=1e-5)
 
 
 def test_no_rim_at_the_edge_of_the_mask() -> None:
