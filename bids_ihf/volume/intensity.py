@@ -19,6 +19,9 @@ LANDMARKS = 65
 APART = 0.02
 """Least distance of two landmarks, network units."""
 
+STEEPEST = 3.0
+"""Most that the curve may brighten what is darker than the middle, over what it does to that."""
+
 TAIL = 0.005
 """Share of voxels beyond the first and last landmark, where the curve goes on straight."""
 
@@ -114,7 +117,14 @@ def matching_curve(source: NDArray[np.float64], target: NDArray[np.float64]) -> 
     keep = np.concatenate([[True], np.diff(x) > 1e-4])
     if keep.sum() < 2:
         raise ValueError("the brain is of one intensity")
-    return IntensityCurve(x[keep], np.maximum.accumulate(y)[keep])
+    x, y = x[keep], np.maximum.accumulate(y)[keep]
+    # A mask that holds some dark voxels must not make all darkness as bright as the target's CSF.
+    middle = len(x) // 2
+    steepest = STEEPEST * max(y[middle] + 1.0, 0.0) / max(x[middle] + 1.0, 1e-3)
+    y = np.where(x < x[middle], np.minimum(y, steepest * (x + 1.0) - 1.0), y)
+    if x[0] > -1.0:
+        x, y = np.concatenate([[-1.0], x]), np.concatenate([[min(-1.0, y[0])], y])
+    return IntensityCurve(x, y)
 
 
 def landmark_curve(

@@ -95,3 +95,10 @@ def test_curve_of_integer_data_with_repeated_quantiles() -> None:
     values = np.repeat(np.array([-0.8, 0.0, 0.7], np.float32), 1000)
     curve = matching_curve(histogram(values), histogram(brain(0)))
     assert np.isfinite(curve(values)).all()
+
+
+def test_dark_voxels_in_the_mask_do_not_brighten_all_darkness() -> None:
+    dark = np.full(4000, -0.94, np.float32)
+    curve = matching_curve(histogram(np.concatenate([brain(0), dark])), histogram(brain(1)))
+    assert curve(np.array([-1.0], np.float32))[0] == pytest.approx(-1, abs=1e-3)
+    assert curve(np.array([-0.94], np.float32))[0] < -0.75
