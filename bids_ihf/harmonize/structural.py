@@ -31,8 +31,6 @@ from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.slices import slice_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from bids_ihf.model.checkpoint import Harmonizer
@@ -70,9 +68,8 @@ def harmonize(
     model: Harmonizer,
     *,
     batch_size: int = 8,
-    progress: Callable[[float], None] | None = None,
 ) -> Harmonized:
-    """Bring a scan to a target profile; ``progress`` is told the share of slices done.
+    """Bring a scan to a target profile, ``batch_size`` slices at a time.
 
     Raises
     ------
@@ -89,7 +86,7 @@ def harmonize(
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
     matched = network_units(curve(on_grid.scale.normalize(on_grid.data)))
     source = attrs.evolve(own, embeddings=statistics_on_grid(matched, on_grid, model).embeddings)
-    result = _network(matched, on_grid, source, profile, model, batch_size, progress)
+    result = _network(matched, on_grid, source, profile, model, batch_size)
     residual = (result - matched) * feather(on_grid.mask)
     image = _compose(prepared, on_grid, curve, profile, residual)
     done = statistics_on_grid(network_units(matched + residual), on_grid, model)
@@ -105,7 +102,6 @@ def _network(
     profile: Profile,
     model: Harmonizer,
     batch_size: int,
-    progress: Callable[[float], None] | None,
 ) -> NDArray[np.float32]:
     """All slices with brain through the network; the others as they are."""
     result = matched.copy()
@@ -134,8 +130,6 @@ def _network(
             continue
         result[:, :, batch] = np.moveaxis(out[:, 1].cpu().numpy(), 0, 2)
         start += len(batch)
-        if progress is not None:
-            progress(start / len(indices))
     return result
 
 
@@ -159,7 +153,7 @@ def _compose(
     """Curve at the original voxels plus the network's change, in the target's units, air left
     alone."""
     original = prepared.volume.data
-    matched = curve(on_grid.scale.normalize(original / prepared.bias))
+    matched = curve(on_grid.scale.normalize(prepared.corrected))
     matched += from_network_grid(residual, on_grid.grid, prepared)
     weight = head_weight(prepared)
     air = original * np.float32(_gain(on_grid, profile))
@@ -171,8 +165,7 @@ def from_network_grid(
 ) -> NDArray[np.float32]:
     """An array on the network's grid at the native voxels, by one linear interpolation; 0
     outside."""
-    native = Grid(shape=prepared.mask.shape, affine=prepared.volume.affine)
-    return resample(data, grid, native, target_to_source=prepared.to_template, order=1)
+    return resample(data, grid, prepared.grid, target_to_source=prepared.to_template, order=1)
 
 
 def feather(mask: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32]:

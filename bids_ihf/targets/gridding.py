@@ -9,7 +9,7 @@ from attrs import frozen
 
 from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
 from bids_ihf.targets.profile import Profile, centre_of, position_of
-from bids_ihf.volume.grid import Grid, resample
+from bids_ihf.volume.grid import Grid, inverse, resample
 from bids_ihf.volume.intensity import Scale, histogram, robust_scale
 from bids_ihf.volume.slices import slice_stack
 
@@ -74,11 +74,10 @@ def brain_grid(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Grid:
 
 def to_network_grid(prepared: Prepared) -> OnGrid:
     """Bias-corrected scan and mask in the brain's box of template space, by one interpolation."""
-    volume = prepared.volume
-    native = Grid(shape=prepared.mask.shape, affine=volume.affine)
-    grid = brain_grid(prepared.mask, prepared.to_template @ volume.affine)
-    back = np.linalg.inv(prepared.to_template).astype(np.float64)
-    data = resample(volume.data / prepared.bias, native, grid, target_to_source=back, order=1)
+    native = prepared.grid
+    grid = brain_grid(prepared.mask, prepared.to_template @ native.affine)
+    back = inverse(prepared.to_template)
+    data = resample(prepared.corrected, native, grid, target_to_source=back, order=1)
     soft = prepared.mask.astype(np.float32)
     mask = resample(soft, native, grid, target_to_source=back, order=1)
     mask = np.clip(mask, 0, 1)

@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from bids_ihf.bids.write import write_atomic
 from bids_ihf.model.checkpoint import NETWORK_FORMAT, shipped, unpack
+from bids_ihf.model.encoder import join_statistics
 from bids_ihf.model.network import Architecture, IHFNetwork
 from bids_ihf.training.losses import anatomy_loss, artefact_loss, split_embedding, supervised_loss
 
@@ -57,7 +58,8 @@ def batch_losses(
 ) -> Losses:
     """Harmonize a batch and weigh its losses; a loss of weight 0 is not computed."""
     with torch.no_grad():
-        source = encoder.embed(batch.source, batch.mask)
+        before = encoder(batch.source)
+        source = join_statistics(before, batch.mask)
     output = network(batch.source, batch.mask, batch.target, source)
     terms: dict[str, tuple[float, Tensor]] = {}
     if config.supervised and batch.truth is not None:
@@ -65,12 +67,10 @@ def batch_losses(
     if config.anatomy or config.artefact:
         features = encoder(output, taps=ARTEFACT_TAPS)
         if config.anatomy:
-            with torch.no_grad():
-                before = encoder(batch.source, taps=ARTEFACT_TAPS)[-1]
-            terms["anatomy"] = config.anatomy, anatomy_loss(before, features[-1])
+            same_layer = before[ARTEFACT_TAPS - 1]
+            terms["anatomy"] = config.anatomy, anatomy_loss(same_layer, features[-1])
         if config.artefact:
-            widths = [encoder.width * n for n in (1, 2, 4, 8)]
-            target = split_embedding(batch.target, widths)[:ARTEFACT_TAPS]
+            target = split_embedding(batch.target, encoder.channels)[:ARTEFACT_TAPS]
             terms["artefact"] = config.artefact, artefact_loss(features, target, batch.mask)
     total = sum((weight * value for weight, value in terms.values()), output.new_zeros(()))
     return Losses(total, {name: float(value.detach()) for name, (_, value) in terms.items()})

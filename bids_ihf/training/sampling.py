@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
+from bids_ihf.targets.gridding import network_units
 from bids_ihf.targets.profile import Profile, merge, position_of
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Sampler:
         if rng.random() < SLAB_CHANCE:
             profile = slab(profile, source.z[index], rng)
         curve = profile.curve_from(self.profiles[source.file])
-        matched = np.clip(curve(stack(self.pool.data(source), index)), -1.0, 1.5)
+        matched = network_units(curve(stack(self.pool.data(source), index)))
         truth = matched[1] if not self.paired else self._truth(aim, profile, index)
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]
         return matched, truth, mask[index].astype(np.float32) / 255, embedding
