@@ -80,38 +80,65 @@ def harmonize(
     """
     try:
         on_grid = to_network_grid(prepared)
-        own = profile_of(on_grid, model)
-        curve = profile.curve_from(own)
+        matched = match(on_grid, profile, model)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
-    matched = network_units(curve(on_grid.scale.normalize(on_grid.data)))
-    source = attrs.evolve(own, embeddings=statistics_on_grid(matched, on_grid, model).embeddings)
-    result = _network(matched, on_grid, source, profile, model, batch_size)
-    residual = (result - matched) * feather(on_grid.mask)
+    data, own, curve = matched.data, matched.own, matched.curve
+    slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
+    result = data.copy()
+    result[:, :, slices] = harmonize_slices(matched, on_grid, profile, model, slices, batch_size)
+    residual = (result - data) * feather(on_grid.mask)
     image = _compose(prepared, on_grid, curve, profile, residual)
-    done = statistics_on_grid(network_units(matched + residual), on_grid, model)
+    done = statistics_on_grid(network_units(data + residual), on_grid, model)
     wanted = profile.embeddings_at(centre_of(own.positions))
     distances = _distance(own.embeddings, wanted), _distance(done.embeddings, wanted)
     return _summarize(prepared, on_grid, profile, image, distances)
 
 
-def _network(
-    matched: NDArray[np.float32],
+@frozen(eq=False)
+class Matched:
+    """A scan on the network's grid after the curve: network units, clipped; its profile and the
+    curve; ``source`` holds its statistics after the curve."""
+
+    data: NDArray[np.float32]
+    own: Profile
+    curve: IntensityCurve
+    source: Profile
+
+
+def match(on_grid: OnGrid, profile: Profile, model: Harmonizer) -> Matched:
+    """Bring a scan's intensities to a target profile by one curve.
+
+    Raises
+    ------
+    ValueError
+        The brain is of one intensity.
+    """
+    own = profile_of(on_grid, model)
+    curve = profile.curve_from(own)
+    data = network_units(curve(on_grid.scale.normalize(on_grid.data)))
+    statistics = statistics_on_grid(data, on_grid, model)
+    return Matched(data, own, curve, attrs.evolve(own, embeddings=statistics.embeddings))
+
+
+def harmonize_slices(
+    matched: Matched,
     on_grid: OnGrid,
-    own: Profile,
     profile: Profile,
     model: Harmonizer,
-    batch_size: int,
+    slices: NDArray[np.intp],
+    batch_size: int = 8,
 ) -> NDArray[np.float32]:
-    """All slices with brain through the network; the others as they are."""
-    result = matched.copy()
-    indices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
-    target_z, source_z = profile.embeddings_at(on_grid.z), own.embeddings_at(on_grid.z)
+    """Chosen axial slices (X, Y, len(slices)) through the network, in network units of the
+    target."""
+    target_z = profile.embeddings_at(on_grid.z)
+    source_z = matched.source.embeddings_at(on_grid.z)
+    parts = []
     start, size = 0, batch_size
-    while start < len(indices):
-        batch = indices[start : start + size]
+    while start < len(slices):
+        batch = slices[start : start + size]
         arrays = (
-            slice_stack(matched, batch.tolist()),
+            slice_stack(matched.data, batch.tolist()),
             np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, batch], 2, 0)[:, None]),
             target_z[batch],
             source_z[batch],
@@ -128,9 +155,9 @@ def _network(
             LOGGER.warning("Out of device memory: going on with batches of %d slices.", size)
             torch.cuda.empty_cache()
             continue
-        result[:, :, batch] = np.moveaxis(out[:, 1].cpu().numpy(), 0, 2)
+        parts.append(np.moveaxis(out[:, 1].cpu().numpy(), 0, 2))
         start += len(batch)
-    return result
+    return np.concatenate(parts, axis=2)
 
 
 def _gain(on_grid: OnGrid, profile: Profile) -> float:
