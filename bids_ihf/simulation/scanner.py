@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .acquisition import scan
-from .protocol import VENDOR_PROTOCOLS, Modality, Protocol, jitter, random_protocol
+from .protocol import (
+    VENDOR_PROTOCOLS,
+    Modality,
+    Protocol,
+    brain_contrast,
+    jitter,
+    random_protocol,
+)
 
 __all__ = ["Scanner", "random_scanner", "scan", "vendor_scanner"]
 
@@ -25,11 +35,19 @@ class Scanner:
     apodisation: 0 (none) to 1 (a Hann window over the measured part of k-space).
     noise: standard deviation in each of the two channels, relative to white matter.
     g_factor: by how much more the noise is at the brain's centre than far from it.
+    acceleration: of parallel imaging along `accelerated_axis`; its aliases fold noise into bands.
+    accelerated_axis: array axis of the phase encoding.
+    thickness: of the slices across `slice_axis` in mm; 0 is that of the anatomy's grid.
+    slice_axis: array axis across the slices.
+    distortion: what correction of the gradients' nonlinearity leaves, mm at 90 mm from the centre.
     texture_gain: multiplies the person's texture.
     fat: what water excitation or fat suppression leaves of the signal of fat, 0 to 1.
     gamma: exponent of the vendor's post-processing, with white matter held in place.
+    sharpening: of the vendor's edge filter: share of an unsharp mask that is added.
+    ceiling: signal, relative to white matter, at which the stored image saturates.
     units: the stored value of white matter where no field changes it.
     rounding: store whole numbers.
+    levels: grey levels of the stored image up to its brightest voxel, as 8-bit exports; 0: all.
     """
 
     protocol: Protocol
@@ -42,11 +60,19 @@ class Scanner:
     apodisation: float = 0.3
     noise: float = 0.03
     g_factor: float = 0.4
+    acceleration: float = 1.0
+    accelerated_axis: int = 1
+    thickness: float = 0.0
+    slice_axis: int = 2
+    distortion: float = 0.0
     texture_gain: float = 1.0
     fat: float = 1.0
     gamma: float = 1.0
+    sharpening: float = 0.0
+    ceiling: float = math.inf
     units: float = 500.0
     rounding: bool = True
+    levels: int = 0
 
 
 # Typical values of our own choosing: Siemens with pre-scan normalisation and moderate blur, GE
@@ -58,6 +84,8 @@ _VENDOR_TRAITS: dict[str, dict[str, float]] = {
 }
 _VENDOR_NOISE = {"Siemens": 0.030, "GE": 0.036, "Philips": 0.045}
 _VENDOR_FAT = {"Siemens": 0.75, "GE": 0.90, "Philips": 0.65}
+# The ABCD protocols' own factors; Philips spreads its over two axes, of which the larger counts.
+_VENDOR_ACCELERATION = {"Siemens": 2.0, "GE": 2.0, "Philips": 2.2}
 _VENDOR_GAMMA = {"Siemens": 1.0, "GE": 0.92, "Philips": 1.06}
 _VENDOR_UNITS: dict[tuple[str, Modality], float] = {
     ("Siemens", "T1w"): 380.0,
@@ -89,9 +117,11 @@ def vendor_scanner(vendor: str, modality: Modality, seed: int) -> Scanner:
         apodisation=traits["apodisation"],
         noise=around(_VENDOR_NOISE[vendor], 0.10),
         g_factor=around(0.5, 0.15),
+        acceleration=_VENDOR_ACCELERATION[vendor],
         fat=around(_VENDOR_FAT[vendor], 0.05) if modality == "T1w" else 1.0,
         gamma=around(_VENDOR_GAMMA[vendor], 0.01),
-        units=around(_VENDOR_UNITS[vendor, modality], 0.08),
+        # Not varied: a gain of its own would hide behind the scaling of every method alike.
+        units=_VENDOR_UNITS[vendor, modality],
     )
 
 
@@ -103,7 +133,7 @@ def random_scanner(modality: Modality, seed: int) -> Scanner:
     width = uniform(0.4, 2.4)
     stretch = np.exp(rng.normal(0, 0.15, 3))
     acquired = np.where(rng.random(3) < 0.5, 1.0, uniform(0.6, 1.0, 3))
-    return Scanner(
+    scanner = Scanner(
         protocol=protocol,
         field_seed=int(rng.integers(2**31)),
         receive_bias=float(uniform(0.0, 0.30)),
@@ -120,3 +150,26 @@ def random_scanner(modality: Modality, seed: int) -> Scanner:
         units=float(np.exp(uniform(np.log(80), np.log(20000)))),
         rounding=bool(rng.random() < 0.8),
     )
+    return evolve(scanner, **_oddities(protocol, rng))
+
+
+def _oddities(protocol: Protocol, rng: np.random.Generator) -> dict[str, Any]:
+    """What only some scanners do: thick slices, distortion, filters, saturation, 8-bit export."""
+    found: dict[str, Any] = {
+        "acceleration": float(rng.choice((1.0, 2.0, 3.0), p=(0.4, 0.4, 0.2))),
+        "accelerated_axis": int(rng.integers(3)),
+        "slice_axis": int(rng.integers(3)),
+    }
+    if rng.random() < 0.3:
+        found["thickness"] = float(rng.uniform(1.5, 5.0 if protocol.modality == "T2w" else 3.0))
+    if rng.random() < 0.3:
+        found["distortion"] = float(rng.normal(0, 0.7))
+    if rng.random() < 0.3:
+        found["sharpening"] = float(rng.uniform(-0.3, 0.8))
+    if rng.random() < 0.2:
+        # Fat and vessels saturate first, in T2w images the CSF.
+        brightest = brain_contrast(protocol)["csf"] if protocol.modality == "T2w" else 1.0
+        found["ceiling"] = float(brightest * rng.uniform(0.85, 1.4))
+    if rng.random() < 0.1:
+        found["levels"] = 255
+    return found

@@ -11,7 +11,9 @@ per cent (grey matter at 3 T: 1331 ms in Wansapura, 1607 ms in Wright, 1820 ms i
 * de Bazelaire et al. 2004, Radiology 230:652 (fat; 1.5 T and 3 T)
 * Kwan et al. 1999, IEEE Trans Med Imaging 18:1085 (proton densities of the BrainWeb phantom)
 
-Vitreous body and skin follow CSF and muscle with changes of our own, and the proton density of
+Vitreous body and skin follow CSF and muscle with changes of our own, lesions of white matter lie
+between the ranges of the multiple-sclerosis literature (T1 near grey matter's, T2 about twice
+white matter's), and the proton density of
 bone counts only the water that a gradient echo could still see.
 """
 
@@ -76,6 +78,7 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("bone", 220, 240, 0.4, 0.4, 0.2),
     Tissue("vitreous", 3800, 4000, 900, 800, 1.0),
     Tissue("skin", 800, 1050, 40, 38, 0.75, 0.080, 0.080, 0.060),
+    Tissue("lesion", 1050, 1350, 165, 150, 0.88, 0.050, 0.080, 0.010),
 )
 """The tissues in the order of an anatomy's fractions.
 

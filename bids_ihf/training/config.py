@@ -18,10 +18,11 @@ T = TypeVar("T")
 class DataConfig:
     """Where scans come from.
 
-    ``simulated``: ``source`` is a folder of whole-head label maps; every person is scanned by
-    every scanner.  ``bids``: ``source`` is a BIDS dataset, whose manufacturers are the sites;
-    nobody need have been scanned twice, and the supervised loss must be 0.  ``pool`` is where
-    prepared scans are kept for the next run.
+    ``simulated``: ``source`` is a folder of whole-head label maps.  Every person visits all
+    scanners of the vendors, ``vendor_scanners`` of each, and ``random_per_person`` of the
+    ``random_scanners``.  ``bids``: ``source`` is a BIDS dataset, whose manufacturers are the
+    sites; nobody need have been scanned twice, and the supervised loss must be 0.  ``pool`` is
+    where prepared scans are kept for the next run.
     """
 
     source: Path = field(converter=Path)
@@ -32,7 +33,8 @@ class DataConfig:
     people: tuple[str, ...] = field(default=(), converter=tuple)
     modalities: tuple[Literal["T1w", "T2w"], ...] = field(default=("T1w", "T2w"), converter=tuple)
     vendor_scanners: int = 2
-    random_scanners: int = 8
+    random_scanners: int = 24
+    random_per_person: int = 10
     preprocessed: bool = False
 
 
@@ -68,7 +70,7 @@ class NetworkConfig:
 
 @frozen
 class TrainConfig:
-    """One training run."""
+    """One training run; ``bfloat16`` convolves in that precision, sums stay in single."""
 
     name: str
     output: Path = field(converter=Path)
@@ -77,6 +79,7 @@ class TrainConfig:
     network: NetworkConfig = field(factory=NetworkConfig)
     seed: int = 0
     threads: int = 2
+    bfloat16: bool = False
 
 
 def _section(kind: type[T], values: Any, path: Path, title: str) -> T:

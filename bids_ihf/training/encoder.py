@@ -81,15 +81,14 @@ def draw_batch(pool: Pool, step: int, config: TrainConfig) -> EncoderBatch:
         genuine = rng.random() < 0.5
         tissue = pool.tissue(scan.person)[:, index].astype(np.float32) / 255
         rest = np.clip(1 - tissue.sum(axis=0, keepdims=True), 0, 1)
-        rows.append(
-            (
-                x if genuine else _bend(x, rng),
-                mask[index, None] / 255,
-                np.concatenate([tissue, rest]),
-                scan.appearance,
-                float(genuine),
-            )
-        )
+        shown = [
+            x if genuine else _bend(x, rng),
+            mask[index, None] / 255,
+            np.concatenate([tissue, rest]),
+        ]
+        if rng.random() < 0.5:  # left and right
+            shown = [array[:, ::-1] for array in shown]
+        rows.append((*shown, scan.appearance, float(genuine)))
     return EncoderBatch(
         *(torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*rows, strict=True))
     )
@@ -107,7 +106,8 @@ def train_encoder(pool: Pool, config: TrainConfig, device: torch.device) -> Enco
         optimizer, settings.learning_rate, total_steps=max(settings.steps, 2)
     )
     for step in range(settings.steps):
-        named, scanned = _losses(model, draw_batch(pool, step, config), standard, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+            named, scanned = _losses(model, draw_batch(pool, step, config), standard, device)
         optimizer.zero_grad()
         (named + scanned).backward()
         optimizer.step()

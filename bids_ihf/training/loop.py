@@ -93,7 +93,8 @@ def train_network(
     state = config.output / "state.safetensors"
     first = load_state(state, network, optimizer) if state.exists() else 0
     for step in range(first, settings.steps):
-        losses = batch_losses(network, encoder, _to(sampler(step), device), settings)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+            losses = batch_losses(network, encoder, _to(sampler(step), device), settings)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate(step, settings.steps)
         optimizer.zero_grad()

@@ -27,6 +27,12 @@ MIN_AREA = 400
 SLAB_CHANCE = 0.25
 """How often the target is known from a slab of a few positions only."""
 
+SELF_CHANCE = 0.15
+"""How often the target is known from the same person's scan, as of a traveling subject."""
+
+STRIPPED_CHANCE = 0.3
+"""How often what is outside the brain is not shown."""
+
 
 @frozen(eq=False)
 class Batch:
@@ -64,6 +70,11 @@ def slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
         profile.landmarks,
         profile.scale,
     )
+
+
+def _stripped(x: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without what lies outside the brain."""
+    return np.where(inside > 0.5, x, np.float32(-1))
 
 
 class Sampler:
@@ -110,7 +121,12 @@ class Sampler:
         matched = network_units(curve(stack(self.pool.data(source), index)))
         truth = matched[1] if not self.paired else self._truth(aim, profile, index)
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]
-        return matched, truth, mask[index].astype(np.float32) / 255, embedding
+        inside = mask[index].astype(np.float32) / 255
+        if rng.random() < STRIPPED_CHANCE:
+            matched, truth = _stripped(matched, inside), _stripped(truth, inside)
+        if rng.random() < 0.5:  # left and right
+            matched, truth, inside = matched[:, ::-1], truth[::-1], inside[::-1]
+        return matched, truth, inside, embedding
 
     def _aim(self, source: Scan, rng: np.random.Generator) -> Scan:
         """The scan that shows the truth: the same person by another (or the same) scanner."""
@@ -121,7 +137,9 @@ class Sampler:
         return choices[rng.integers(len(choices))]
 
     def _reference(self, source: Scan, aim: Scan, rng: np.random.Generator) -> Profile:
-        """The target's profile as one to three other people give it."""
+        """The target's profile as one to three other people give it, rarely the person."""
+        if self.paired and rng.random() < SELF_CHANCE:
+            return self.profiles[aim.file]
         others = [s for s in self.by_site[aim.site, aim.modality] if s.person != source.person]
         if not others:
             return self.profiles[aim.file]

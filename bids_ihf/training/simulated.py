@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count, repeat
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -30,12 +33,18 @@ LOGGER = logging.getLogger(__name__)
 BORDER = 12
 """Voxels of head kept round the brain: enough for what the network sees, and quicker to scan."""
 
+STRIDE = 7
+"""By how many random scanners the rounds of two people are apart."""
+
 RESIDUAL_BIAS = 0.25
 """Share of the receive bias that is left, as after N4."""
 
 
-def scanners(config: TrainConfig, modality: Modality) -> dict[str, tuple[str, Scanner]]:
-    """Site name to (vendor, scanner): the vendors' own with jitter, then random ones."""
+def scanners(
+    config: TrainConfig, modality: Modality, person: int
+) -> dict[str, tuple[str, Scanner]]:
+    """Site name to (vendor, scanner) of what scans a person: all the vendors' scanners with their
+    jitter, and ``random_per_person`` of the random ones, in turn."""
     from bids_ihf.simulation.scanner import random_scanner, vendor_scanner
     from bids_ihf.targets.target import VENDORS
 
@@ -44,16 +53,19 @@ def scanners(config: TrainConfig, modality: Modality) -> dict[str, tuple[str, Sc
         for number in range(config.data.vendor_scanners):
             seed = config.seed * 1000 + number
             found[f"{vendor.lower()}{number}"] = (vendor, vendor_scanner(vendor, modality, seed))
-    for number in range(config.data.random_scanners):
+    total = config.data.random_scanners
+    for visit in range(min(config.data.random_per_person, total)):
+        number = (person * STRIDE + visit) % total
         seed = config.seed * 1000 + 100 + number
         found[f"random{number}"] = ("random", random_scanner(modality, seed))
     return {site: (vendor, corrected(scanner)) for site, (vendor, scanner) in found.items()}
 
 
 def corrected(scanner: Scanner) -> Scanner:
-    """The scanner as its images look after bias correction."""
+    """The scanner as its images look after bias correction; pairs must overlie, so undistorted."""
     return attrs.evolve(
         scanner,
+        distortion=0.0,
         receive_bias=scanner.receive_bias * RESIDUAL_BIAS,
         receive_edge=scanner.receive_edge * RESIDUAL_BIAS,
     )
@@ -118,17 +130,10 @@ def as_prepared(
 def to_template(anatomy: Anatomy, seed: int) -> NDArray[np.float64]:
     """Rigid alignment of a person to the template, found on a simulated scan."""
     from bids_ihf.simulation.scanner import scan, vendor_scanner
-    from bids_ihf.spatial.align import align
-    from bids_ihf.spatial.template import load_template
+    from bids_ihf.spatial.align import align_to_template
 
-    template = load_template()
     image = scan(anatomy, corrected(vendor_scanner("Siemens", "T1w", seed)), seed)
-    brain = anatomy.brain.numpy()
-    found = align(
-        image * brain, anatomy.affine, brain,
-        template.image, template.grid.affine, template.mask, kind="rigid",
-    )  # fmt: skip
-    return found.matrix
+    return align_to_template(image, anatomy.affine, anatomy.brain.numpy()).matrix
 
 
 def record_of(config: TrainConfig, people: list[str]) -> dict[str, Any]:
@@ -164,24 +169,35 @@ def simulate_pool(config: TrainConfig) -> Pool:
         return pool
     folder.mkdir(parents=True, exist_ok=True)
     scans: list[Scan] = []
-    for number, path in enumerate(maps):
-        scans += _scan_person(config, path, people[number], config.seed * 100 + number)
-        LOGGER.info("Simulated person %d of %d: %s", number + 1, len(maps), people[number])
+    with ProcessPoolExecutor(config.threads, mp_context=get_context("spawn")) as workers:
+        work = workers.map(_scan_person, repeat(config), maps, people, count())
+        for person, found in zip(people, work, strict=True):
+            scans += found
+            LOGGER.info("Simulated %s (%d people in all)", person, len(people))
     return write_index(folder, scans, record)
 
 
-def _scan_person(config: TrainConfig, path: Path, person: str, seed: int) -> list[Scan]:
+def _scan_person(config: TrainConfig, path: Path, person: str, number: int) -> list[Scan]:
+    """Every other person has lesions, so that these do not pass for tissue or artefact."""
+    import torch
+
     from bids_ihf.simulation.anatomy import from_labels
+    from bids_ihf.simulation.lesions import with_lesions
     from bids_ihf.simulation.scanner import scan
     from bids_ihf.targets.gridding import to_network_grid
 
+    torch.set_num_threads(1)
+    seed = config.seed * 100 + number
     anatomy = crop(from_labels(path, seed=seed))
+    if number % 2:
+        anatomy, _ = with_lesions(anatomy, seed)
     brain = brain_mask(anatomy, reach=1 + seed % 3)
     matrix = to_template(anatomy, seed)
     scans = []
     for modality in config.data.modalities:
-        for number, (site, (vendor, scanner)) in enumerate(scanners(config, modality).items()):
-            image = scan(anatomy, scanner, seed * 1000 + number)
+        chosen = scanners(config, modality, number)
+        for visit, (site, (vendor, scanner)) in enumerate(chosen.items()):
+            image = scan(anatomy, scanner, seed * 1000 + visit)
             on_grid = to_network_grid(as_prepared(image, brain, anatomy.affine, matrix, path))
             scans.append(
                 add_scan(
