@@ -50,8 +50,8 @@ class Protocol:
         return "T1w" if self.sequence in GRADIENT_ECHO else "T2w"
 
 
-# Casey et al. 2018, Dev Cogn Neurosci 32:43, Table 2 (the ABCD study).  Echo spacings, the place
-# of the k-space centre and the transverse time are not in that table; they are typical values.
+# After the ABCD study (Casey et al. 2018, Dev Cogn Neurosci 32:43).  Echo spacings, the place
+# of the k-space centre and the transverse time are not published there; they are typical values.
 VENDOR_PROTOCOLS: dict[tuple[str, Modality], Protocol] = {
     ("Siemens", "T1w"): Protocol(
         "Siemens", 3.0, "MPRAGE", 0.00288, 2.5, 8, 1.06, 0.0070, 176, 0.50

@@ -29,6 +29,9 @@ LOG_EVERY = 50
 BEND = 0.5
 """Largest logarithm of the random power that bends contrast."""
 
+CROP = (112, 128)
+"""In-plane size of what is shown of a slice: quicker than all of it, and never twice the same."""
+
 OUTSIDE = 0.05
 """Weight of what lies outside the brain in naming tissue."""
 
@@ -68,6 +71,12 @@ def _bend(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float3
     return 2 * np.clip((x + 1) / 2, 0, 1.25) ** np.exp(rng.uniform(-BEND, BEND)) - 1
 
 
+def _window(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slice, slice]:
+    """A random part of a slice, of at most the size of CROP."""
+    low = [int(rng.integers(max(n - size, 0) + 1)) for n, size in zip(shape, CROP, strict=True)]
+    return slice(low[0], low[0] + CROP[0]), slice(low[1], low[1] + CROP[1])
+
+
 def draw_batch(pool: Pool, step: int, config: TrainConfig) -> EncoderBatch:
     """The batch of a step; depends on seed and step alone."""
     rng = np.random.default_rng([config.seed, 1, step])
@@ -86,8 +95,8 @@ def draw_batch(pool: Pool, step: int, config: TrainConfig) -> EncoderBatch:
             mask[index, None] / 255,
             np.concatenate([tissue, rest]),
         ]
-        if rng.random() < 0.5:  # left and right
-            shown = [array[:, ::-1] for array in shown]
+        part, flip = _window(mask.shape[1:], rng), rng.choice((1, -1))  # left and right
+        shown = [array[(slice(None), *part)][:, ::flip] for array in shown]
         rows.append((*shown, scan.appearance, float(genuine)))
     return EncoderBatch(
         *(torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*rows, strict=True))

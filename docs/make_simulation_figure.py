@@ -1,0 +1,53 @@
+"""Draw docs/images/simulation.png: one person, with lesions, through vendors' and random scanners.
+
+Usage: python docs/make_simulation_figure.py head-12_dseg.nii.gz docs/images/simulation.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bids_ihf.simulation.anatomy import from_labels
+from bids_ihf.simulation.lesions import with_lesions
+from bids_ihf.simulation.scanner import random_scanner, scan, vendor_scanner
+from bids_ihf.targets.target import VENDORS
+from bids_ihf.training.simulated import crop
+
+if TYPE_CHECKING:
+    from bids_ihf.simulation.protocol import Modality
+
+SEED = 5
+RANDOM = 5
+MODALITIES: tuple[Modality, ...] = ("T1w", "T2w")
+
+
+def draw(labels: Path, figure_path: Path) -> None:
+    """Two modalities by eight scanners, one axial slice each, each with its own grey scale."""
+    anatomy, lesions = with_lesions(crop(from_labels(labels, seed=SEED)), SEED, count=20)
+    middle = anatomy.shape[2] // 2
+    height = middle - 10 + int(lesions[:, :, middle - 10 : middle + 25].sum(axis=(0, 1)).argmax())
+    figure = Figure(figsize=(14, 4.4), facecolor="black")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 3 + RANDOM, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    for row, modality in enumerate(MODALITIES):
+        scanners = {vendor: vendor_scanner(vendor, modality, SEED) for vendor in VENDORS}
+        scanners |= {f"random {n + 1}": random_scanner(modality, SEED + n) for n in range(RANDOM)}
+        for panel, (name, scanner) in zip(axes[row], scanners.items(), strict=True):
+            image = scan(anatomy, scanner, SEED)
+            top = np.percentile(image[anatomy.brain.numpy()], 99.8)
+            panel.imshow(image[:, :, height].T, origin="lower", cmap="gray", vmin=0, vmax=top)
+            panel.axis("off")
+            if row == 0:
+                panel.set_title(name, color="white", fontsize=10)
+    figure.subplots_adjust(left=0.003, right=0.997, top=0.94, bottom=0.003)
+    figure.savefig(figure_path, dpi=80, facecolor="black")
+
+
+if __name__ == "__main__":
+    draw(*(Path(argument) for argument in sys.argv[1:3]))
