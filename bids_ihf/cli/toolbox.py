@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train or fine-tune a network",
     "restore": "get the original image back from a harmonized one",
     "evaluate": "compare harmonized images with scans of the target",
+    "benchmark": "measure harmonization on simulated traveling people, beside simple methods",
 }
 INTERRUPTED = 130
 

@@ -31,7 +31,7 @@ assert not loaded, loaded
         ("bids_ihf.cli.toolbox", ["--help"], 0),
         *(
             ("bids_ihf.cli.toolbox", [command, "--help"], 0)
-            for command in ("demo-data", "target", "train", "restore", "evaluate")
+            for command in ("demo-data", "target", "train", "restore", "evaluate", "benchmark")
         ),
     ],
 )

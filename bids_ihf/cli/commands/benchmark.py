@@ -1,0 +1,124 @@
+"""``ihf benchmark LABELS_DIR``: simulated traveling people, harmonized and measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_ihf.cli.values import modality, positive
+
+if TYPE_CHECKING:
+    from bids_ihf.evaluation.plan import Plan, Weights
+    from bids_ihf.evaluation.table import Row
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``ihf benchmark``."""
+    add = parser.add_argument
+    add("labels", type=Path, metavar="LABELS_DIR", help="label maps, NAME_dseg.nii.gz")
+    add("-o", "--output", type=Path, required=True, metavar="OUT_DIR", help="tables and figures")
+    add("--people", nargs="+", metavar="NAME", help="to measure (default: head-13 to head-16)")
+    add(
+        "--references",
+        nargs="+",
+        metavar="NAME",
+        help="whose scans the simple methods know (default: head-01 head-05 head-09)",
+    )
+    add("--modalities", nargs="+", type=modality, metavar="MOD", help="default: T1w T2w")
+    add("--model", type=Path, metavar="DIR", help="output of 'ihf train' to use, not the shipped")
+    add(
+        "--network",
+        nargs="+",
+        type=named_file,
+        default=[],
+        metavar="NAME=FILE",
+        help="further networks of the same encoder to measure",
+    )
+    add("--jobs", type=positive, default=2, metavar="N", help="processes (default: 2)")
+    add("--seed", type=int, default=1, metavar="S", help="seed (default: 1)")
+    add("--anatomy", action="store_true", help="also tell whether anatomy is kept")
+    add("--quick", action="store_true", help="only the first person and modality")
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """``NAME=FILE``, the file being there."""
+    name, _, path = text.partition("=")
+    if not (name.strip() and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
+    if not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"{path}: no such file")
+    return name.strip(), Path(path)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure, write tables and figures, and show the rows over all vendor pairs."""
+    from bids_ihf.evaluation.benchmark import run_benchmark
+    from bids_ihf.evaluation.results import write_results
+    from bids_ihf.workflow.log import start_logging
+
+    # Progress is INFO; whoever waits for minutes wants to see it without asking.
+    start_logging(given.verbose + 1)
+    plan = plan_of(given)
+    table = write_results(given.output, plan, run_benchmark(plan))
+    sys.stdout.write(short_table(table))
+    return 0
+
+
+def plan_of(given: argparse.Namespace) -> Plan:
+    """The plan that the options describe."""
+    from bids_ihf.evaluation.plan import PEOPLE, REFERENCES, Plan
+
+    people = tuple(dict.fromkeys(given.people or PEOPLE))
+    modalities = tuple(dict.fromkeys(given.modalities or ("T1w", "T2w")))
+    if given.quick:
+        people, modalities = people[:1], modalities[:1]
+    return Plan(
+        labels=given.labels,
+        people=people,
+        references=tuple(dict.fromkeys(given.references or REFERENCES)),
+        modalities=modalities,
+        weights=weights_of(given.model, dict(given.network)),
+        seed=given.seed,
+        jobs=given.jobs,
+        anatomy=given.anatomy,
+    )
+
+
+def weights_of(folder: Path | None, more: dict[str, Path]) -> Weights:
+    """Weights of a folder that ``ihf train`` wrote, or the shipped ones, and further networks.
+
+    A folder without an encoder belongs to the shipped one.
+    """
+    from bids_ihf.evaluation.methods import SHIPPED
+    from bids_ihf.evaluation.plan import Weights
+    from bids_ihf.targets.target import VENDORS
+
+    if folder is None:
+        return Weights(networks={SHIPPED: None, **more})
+    encoder = folder / "encoder.safetensors"
+    return Weights(
+        encoder=encoder if encoder.is_file() else None,
+        networks={SHIPPED: folder / "network.safetensors", **more},
+        targets={v: str(folder / f"target-{v.lower()}.safetensors") for v in VENDORS},
+    )
+
+
+def short_table(table: list[Row]) -> str:
+    """The groups of pairs as aligned text."""
+    from bids_ihf.evaluation.benchmark_table import ALL
+
+    head = ("modality", "source", "method", "rmse", "psnr", "ms_ssim", "rmse_own", "ms_ssim_own")
+    lines = [list(head)]
+    lines += [
+        [row[name] if isinstance(row[name], str) else f"{row[name]:.4g}" for name in head]
+        for row in table
+        if row["target"] == ALL
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    return "\n".join(text) + "\n"

@@ -1,0 +1,107 @@
+"""The methods of the benchmark by name: slices of a scan to slices in the target's units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_ihf.evaluation.baselines import has_extra, histogram_matching, nyul, z_score
+from bids_ihf.evaluation.people import laid_over, measured_slices
+from bids_ihf.evaluation.spectrum import swap_spectrum
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.evaluation.people import Slices
+    from bids_ihf.evaluation.references import Reference
+    from bids_ihf.model.checkpoint import Harmonizer
+    from bids_ihf.targets.gridding import OnGrid
+    from bids_ihf.targets.profile import Profile
+
+    Images = dict[str, NDArray[np.float32]]
+
+NONE = "none"
+MATCHED = "histogram matching"
+NYUL = "Nyul"
+Z_SCORE = "z-score"
+SWAPPED = "SSIMH"
+CURVE = "intensity curve alone"
+SHIPPED = "IHF-Harmony"
+BOUND = "histogram matching, true scan"
+REPEAT = "repeat scan"
+
+DESCRIPTIONS = {
+    NONE: "The source scan as it is",
+    MATCHED: "Histogram matching (scikit-image) to other people's scans by the target's vendor",
+    NYUL: "Piecewise linear histogram matching (intensity-normalization) to the same scans",
+    Z_SCORE: "Mean and standard deviation of the same scans",
+    SWAPPED: "Spectrum swapping (Guan et al. 2022) with one of the same scans",
+    CURVE: "The curve through tissue landmarks that comes before the network, without the network",
+    SHIPPED: "The whole method with the network and vendor targets under test",
+    BOUND: "Histogram matching to the very scan that is the truth: a bound, not a method",
+    REPEAT: "A second scan by the target's scanner with fresh noise: the ceiling",
+}
+
+
+def baseline_names() -> tuple[str, ...]:
+    """The simple methods that can be used here; Nyul and z-score need a package of their own."""
+    extra = (NYUL, Z_SCORE) if has_extra() else ()
+    return (MATCHED, *extra, SWAPPED)
+
+
+def run_baseline(name: str, source: Slices, reference: Reference) -> NDArray[np.float32]:
+    """One of the simple methods; curves are found from the brain voxels of ``source``.
+
+    Raises
+    ------
+    UsageError
+        The package behind the method is not installed.
+    """
+    if name == SWAPPED:
+        return _swapped(source, reference)
+    if name == NYUL:
+        all_brain = [np.ones(len(each), dtype=bool) for each in reference.voxels]
+        return nyul(source.data, source.mask, reference.voxels, all_brain)
+    pooled = reference.pooled
+    curve = {MATCHED: histogram_matching, Z_SCORE: z_score}[name]
+    return curve(source.data, source.mask, pooled, np.ones(len(pooled), dtype=bool))
+
+
+def true_match(source: Slices, truth: Slices) -> NDArray[np.float32]:
+    """Histogram matching to the scan that is the truth."""
+    return histogram_matching(source.data, source.mask, truth.data, truth.mask)
+
+
+def _swapped(source: Slices, reference: Reference) -> NDArray[np.float32]:
+    """Spectra swapped with both scans divided by the 99.9th percentile of their brains."""
+    ours = source.data / np.float32(np.percentile(source.data[source.mask], 99.9))
+    high = np.float32(reference.high)
+    return high * swap_spectrum(ours, laid_over(reference.slices, source) / high)
+
+
+def run_networks(on_grid: OnGrid, profile: Profile, models: Mapping[str, Harmonizer]) -> Images:
+    """What the product makes of the measured slices, for each network, and the curve alone.
+
+    As :func:`bids_ihf.harmonize.structural.harmonize` composes it, but on the network's grid: the
+    curve, not clipped, plus the network's feathered change, in the target's units.  Networks share
+    one encoder.
+
+    Raises
+    ------
+    ValueError
+        The brain is of one intensity.
+    """
+    from bids_ihf.harmonize.structural import feather, harmonize_slices, match
+
+    chosen = measured_slices(on_grid)
+    matched = match(on_grid, profile, next(iter(models.values())))
+    curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, chosen]))
+    start, weight = matched.data[:, :, chosen], feather(on_grid.mask)[:, :, chosen]
+    images = {CURVE: profile.scale.restore(curve)}
+    for name, model in models.items():
+        done = harmonize_slices(matched, on_grid, profile, model, chosen)
+        images[name] = profile.scale.restore(curve + (done - start) * weight)
+    return images
