@@ -107,7 +107,7 @@ def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
 def pack_network(
     network: IHFNetwork, encoder_hash: str, name: str, record: Mapping[str, Any]
 ) -> bytes:
-    """A network in single precision, with its architecture, its encoder's hash and training
+    """A network in half precision, with its architecture, its encoder's hash and training
     record."""
     header = {
         "format": NETWORK_FORMAT,
@@ -116,7 +116,7 @@ def pack_network(
         "encoder": encoder_hash,
         "training": record,
     }
-    return pack(network.state_dict(), header)
+    return pack({key: value.half() for key, value in network.state_dict().items()}, header)
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

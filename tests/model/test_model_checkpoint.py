@@ -38,7 +38,8 @@ def test_round_trip_through_the_disk(files: tuple[Path, Path]) -> None:
     first, second = (load_model(files[0], encoder_path=files[1]) for _ in range(2))
     assert first.name == "tiny"
     assert first.record == {"seed": 1, "people": ["a"]}
-    assert first.hash == second.hash == tensor_hash(first.network.state_dict())
+    tensors = {key: value.half() for key, value in first.network.state_dict().items()}
+    assert first.hash == second.hash == tensor_hash(tensors)
     assert not any(p.requires_grad for p in first.network.parameters())
 
 
