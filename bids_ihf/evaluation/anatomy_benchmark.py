@@ -122,7 +122,7 @@ def visit_all(
         )
         first, repeat = (each.data[..., truth.slices] for each in (grid, again))
         edges = edge_shift(first, repeat, truth.mask, in_plane=True)
-        found[vendor] = Visit(grid, profile_of(again, model), first, repeat, edges)
+        found[vendor] = Visit(grid, profile_of(again, model.encoder), first, repeat, edges)
     return found
 
 

@@ -80,7 +80,7 @@ def embed_person(
             image = scan(body.anatomy, scanner, seed_of(seed, person, modality, name, "read-out"))
             affine = body.anatomy.affine
             prepared = as_prepared(image, body.brain, affine, body.to_template, path)
-            profile = profile_of(to_network_grid(prepared), model)
+            profile = profile_of(to_network_grid(prepared), model.encoder)
             found.append(Embedded(person, name, modality, profile.embeddings))
     return found
 

@@ -89,7 +89,7 @@ def harmonize(
     result[:, :, slices] = harmonize_slices(matched, on_grid, profile, model, slices, batch_size)
     residual = (result - data) * feather(on_grid.mask)
     image = _compose(prepared, on_grid, curve, profile, residual)
-    done = statistics_on_grid(network_units(data + residual), on_grid, model)
+    done = statistics_on_grid(network_units(data + residual), on_grid, model.encoder)
     wanted = profile.embeddings_at(centre_of(own.positions))
     distances = _distance(own.embeddings, wanted), _distance(done.embeddings, wanted)
     return _summarize(prepared, on_grid, profile, image, distances)
@@ -114,10 +114,10 @@ def match(on_grid: OnGrid, profile: Profile, model: Harmonizer) -> Matched:
     ValueError
         The brain is of one intensity.
     """
-    own = profile_of(on_grid, model)
+    own = profile_of(on_grid, model.encoder)
     curve = profile.curve_from(own)
     data = network_units(curve(on_grid.scale.normalize(on_grid.data)))
-    statistics = statistics_on_grid(data, on_grid, model)
+    statistics = statistics_on_grid(data, on_grid, model.encoder)
     return Matched(data, own, curve, attrs.evolve(own, embeddings=statistics.embeddings))
 
 

@@ -47,7 +47,7 @@ def build_target(
     found: dict[str, list[Profile]] = defaultdict(list)
     for modality, prepared in scans:
         try:
-            found[modality].append(profile_of(to_network_grid(prepared), model))
+            found[modality].append(profile_of(to_network_grid(prepared), model.encoder))
         except ValueError as error:
             path = prepared.volume.path
             raise BadData(f"{path}: {error}; check the image and its mask.") from error

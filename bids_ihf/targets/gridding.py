@@ -16,7 +16,7 @@ from bids_ihf.volume.slices import slice_stack
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.model.checkpoint import Harmonizer
+    from bids_ihf.model.encoder import Encoder
     from bids_ihf.spatial.prepare import Prepared
 
 ZOOM = 1.0
@@ -108,23 +108,24 @@ def slices_by_position(on_grid: OnGrid) -> dict[int, int]:
 
 
 def statistics_on_grid(
-    data: NDArray[np.float32], on_grid: OnGrid, model: Harmonizer
+    data: NDArray[np.float32], on_grid: OnGrid, encoder: Encoder
 ) -> SliceStatistics:
     """What the encoder says of the slices at every position of ``data`` (network units)."""
     chosen = list(slices_by_position(on_grid).values())
     mask = np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, chosen], 2, 0))
-    return slice_statistics(model.encoder, slice_stack(data, chosen), mask)
+    return slice_statistics(encoder, slice_stack(data, chosen), mask)
 
 
-def profile_of(on_grid: OnGrid, model: Harmonizer) -> Profile:
+def profile_of(on_grid: OnGrid, encoder: Encoder) -> Profile:
     """The profile of one scan."""
     data = network_units(on_grid.scale.normalize(on_grid.data))
     positions, histograms = histograms_by_position(data, on_grid)
-    found = statistics_on_grid(data, on_grid, model)
+    found = statistics_on_grid(data, on_grid, encoder)
     kept = np.isin(positions, list(slices_by_position(on_grid)))
     return Profile(
-        positions[kept], histograms[kept], found.embeddings, found.landmarks, on_grid.scale
-    )
+        positions[kept], histograms[kept],
+        found.embeddings, found.landmarks, found.tissues, on_grid.scale,
+    )  # fmt: skip
 
 
 def network_units(data: NDArray[np.float32]) -> NDArray[np.float32]:

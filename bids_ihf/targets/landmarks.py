@@ -1,4 +1,4 @@
-"""Typical intensities of grey matter, white matter and CSF: the landmarks of the intensity curve.
+"""Intensities of grey matter, white matter and CSF, which the intensity curve is made from.
 
 Quantiles of a whole brain move with how much of each tissue there is, so atrophy or a large head
 bends a curve that goes through them; the intensity of a tissue does not.
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from attrs import frozen
 
 from bids_ihf.model.encoder import TISSUES, join_statistics
+from bids_ihf.volume.intensity import LEVELS, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +50,26 @@ SURE = 0.5
 
 @frozen(eq=False)
 class SliceStatistics:
-    """What the encoder says of S slices: embeddings (S, E), and the landmarks (3,) of all."""
+    """What the encoder says of S slices: embeddings (S, E), and of all of them together the
+    landmarks (3,) and the histograms (3, LEVELS) of the tissues."""
 
     embeddings: NDArray[np.float32]
     landmarks: NDArray[np.float64]
+    tissues: NDArray[np.float64]
+
+
+@frozen(eq=False)
+class Pixels:
+    """N pixels of 2 x 2 voxels that lie in the brain: their voxels (N, 4), and the shares (N, 4)
+    of TISSUES that the encoder sees in them."""
+
+    voxels: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    @property
+    def level(self) -> NDArray[np.float64]:
+        """Mean intensity (N,)."""
+        return np.asarray(self.voxels.mean(axis=1))
 
 
 def slice_statistics(
@@ -60,53 +77,73 @@ def slice_statistics(
 ) -> SliceStatistics:
     """Embeddings and tissue landmarks of slices x (S, 3, H, W) with brain masks (S, H, W).
 
-    Landmarks are in the units of ``x``, in the order of TISSUES, "other" left out; NaN for a
-    tissue of which too little is seen, or where the encoder was not trained to name tissue.
+    Landmarks and histograms are in the units of ``x``, in the order of TISSUES, "other" left out.
+    A landmark is NaN for a tissue of which too little is seen; where the encoder was not trained
+    to name tissue all are, and the histograms are empty.
     """
     device = next(encoder.parameters()).device
-    rows, levels, shares = [], [], []
+    rows, seen = [], []
     with torch.inference_mode():
         for start in range(0, len(x), CHUNK):
             part = torch.from_numpy(x[start : start + CHUNK]).to(device)
             inside = torch.from_numpy(mask[start : start + CHUNK, None]).to(device)
             maps = encoder(part)
             rows.append(join_statistics(maps, inside).cpu().numpy())
-            level, share = _pixels(encoder, maps, part, inside)
-            levels.append(level)
-            shares.append(share)
+            seen.append(_pixels(encoder, maps, part, inside))
     embeddings = np.concatenate(rows)
-    if not encoder.names_tissue:
-        return SliceStatistics(embeddings, np.full(COUNT, np.nan))
-    return SliceStatistics(embeddings, landmarks(np.concatenate(levels), np.concatenate(shares)))
+    pixels = Pixels(
+        np.concatenate([part.voxels for part in seen]),
+        np.concatenate([part.shares for part in seen]),
+    )
+    if not encoder.names_tissue or len(pixels.voxels) < ENOUGH:
+        return SliceStatistics(embeddings, np.full(COUNT, np.nan), np.zeros((COUNT, LEVELS)))
+    posterior = tissue_posterior(pixels.level, pixels.shares)
+    return SliceStatistics(
+        embeddings,
+        landmarks(pixels.level, pixels.shares, posterior),
+        tissue_histograms(pixels, posterior),
+    )
 
 
-def _pixels(
-    encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Intensity (N,) and tissue shares (N, 4) of the coarse pixels that lie in the brain."""
+def _pixels(encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor) -> Pixels:
+    """The coarse pixels that lie in the brain."""
     share = encoder.tissue_logits(maps).softmax(dim=1)
-    size = (share.shape[-2], share.shape[-1])
-    level = F.adaptive_avg_pool2d(x[:, 1], size)
-    inside = F.adaptive_avg_pool2d(mask[:, 0], size) > WHOLLY
-    values, priors = level[inside], share.permute(0, 2, 3, 1)[inside]
-    return values.double().cpu().numpy(), priors.double().cpu().numpy()
+    height, width = share.shape[-2:]
+    x = F.pad(x[:, 1], (0, 2 * width - x.shape[-1], 0, 2 * height - x.shape[-2]), value=-1.0)
+    inside = F.adaptive_avg_pool2d(mask[:, 0], (height, width)) > WHOLLY
+    blocks = x.reshape(-1, height, 2, width, 2).permute(0, 1, 3, 2, 4).flatten(3)
+    return Pixels(
+        blocks[inside].double().cpu().numpy(),
+        share.permute(0, 2, 3, 1)[inside].double().cpu().numpy(),
+    )
 
 
-def landmarks(level: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Typical intensity of each tissue, from pixels' intensities (N,) and shares (N, 4).
+def tissue_histograms(pixels: Pixels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Histogram (3, LEVELS) of the voxels of each tissue, weighed by its probability (N, 3)."""
+    voxels = pixels.voxels.astype(np.float32).ravel()
+    return np.stack([histogram(voxels, np.repeat(weight, 4)) for weight in posterior.T])
 
-    A mixture of one normal distribution a tissue is fitted with the shares as priors, as in
-    Ashburner & Friston 2005 (NeuroImage 26:839), so that pixels the encoder mistakes go where
-    their intensity belongs.  The landmark is the median of the purest pixels of a tissue.
+
+def landmarks(
+    level: NDArray[np.float64], share: NDArray[np.float64], posterior: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Typical intensity (3,) of each tissue: the median of its purest pixels.
+
+    ``level`` (N,), ``share`` (N, 4) and ``posterior`` (N, 3) are of the same pixels.
     """
-    if level.size < ENOUGH:
-        return np.full(COUNT, np.nan)
-    chosen = _posterior(level, share).argmax(axis=1)
+    chosen = posterior.argmax(axis=1)
     return np.array([_purest(level, share[:, k], chosen == k) for k in range(COUNT)])
 
 
-def _posterior(level: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability (N, 3) of each tissue after expectation maximization."""
+def tissue_posterior(
+    level: NDArray[np.float64], share: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Probability (N, 3) of each tissue, from pixels' intensities (N,) and shares (N, 4).
+
+    A mixture of one normal distribution a tissue is fitted with the shares as priors, as in
+    Ashburner & Friston 2005 (NeuroImage 26:839), so that pixels the encoder mistakes go where
+    their intensity belongs.
+    """
     prior = share[:, :COUNT] + 1e-3
     mean = np.array([_weighted_median(level, column**4) for column in prior.T])
     spread = np.full(COUNT, 0.15)

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.volume.intensity import IntensityCurve, Scale, landmark_curve, matching_curve
+from bids_ihf.volume.intensity import (
+    IntensityCurve,
+    Scale,
+    landmark_curve,
+    matching_curve,
+    mean_curve,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,13 +49,14 @@ class Profile:
     """Statistics of P slice positions: histograms (P, LEVELS) and embeddings (P, E).
 
     ``landmarks`` (3,) are the intensities of grey matter, white matter and CSF in network units,
-    NaN where they could not be told.
+    NaN where they could not be told; ``tissues`` (3, LEVELS) their histograms, 0 likewise.
     """
 
     positions: NDArray[np.int64]
     histograms: NDArray[np.float64]
     embeddings: NDArray[np.float32]
     landmarks: NDArray[np.float64]
+    tissues: NDArray[np.float64]
     scale: Scale
 
     def embeddings_at(self, z: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -65,11 +72,21 @@ class Profile:
     def curve_from(self, source: Profile) -> IntensityCurve:
         """The curve that matches a scan with the profile ``source`` to this one.
 
-        Through the tissues' landmarks where both sides know them and agree on their order, else
-        through quantiles.
+        Half-way between the curve through the tissues' landmarks and that through the quantiles
+        this profile would have with the tissue shares of the source; the second alone where
+        landmarks are unknown or differ in order; plain quantiles where no tissue is known.
         """
-        curve = landmark_curve(source.landmarks, self.landmarks)
-        return self.quantile_curve_from(source) if curve is None else curve
+        if not (self.tissues.any() and source.tissues.any()):
+            return self.quantile_curve_from(source)
+        weighed = self._tissue_curve_from(source)
+        marked = landmark_curve(source.landmarks, self.landmarks)
+        return weighed if marked is None else mean_curve(marked, weighed)
+
+    def _tissue_curve_from(self, source: Profile) -> IntensityCurve:
+        """Quantiles of the tissues, in the shares that the source has of them."""
+        own = self.tissues / np.maximum(self.tissues.sum(axis=1, keepdims=True), 1e-9)
+        shares = source.tissues.sum(axis=1, keepdims=True)
+        return matching_curve(source.tissues.sum(axis=0), (shares * own).sum(axis=0))
 
     def quantile_curve_from(self, source: Profile) -> IntensityCurve:
         """The curve through the quantiles of both brains.
@@ -93,11 +110,13 @@ def merge(profiles: Sequence[Profile]) -> Profile:
     """
     positions = np.unique(np.concatenate([p.positions for p in profiles]))
     histograms = np.zeros((len(positions), profiles[0].histograms.shape[1]))
+    tissues = np.zeros_like(profiles[0].tissues)
     embeddings = np.zeros((len(positions), profiles[0].embeddings.shape[1]), dtype=np.float64)
     covered = np.zeros(len(positions))
     for profile in profiles:
         rows = np.searchsorted(positions, profile.positions)
         histograms[rows] += profile.histograms / profile.histograms.sum()
+        tissues += profile.tissues / max(profile.tissues.sum(), 1e-9)
         embeddings[rows] += profile.embeddings
         covered[rows] += 1
     return Profile(
@@ -105,6 +124,7 @@ def merge(profiles: Sequence[Profile]) -> Profile:
         histograms=histograms,
         embeddings=(embeddings / covered[:, None]).astype(np.float32),
         landmarks=_median([p.landmarks for p in profiles]),
+        tissues=tissues,
         scale=Scale(
             low=float(np.median([p.scale.low for p in profiles])),
             high=float(np.median([p.scale.high for p in profiles])),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-FORMAT = "ihf-harmony target 1"
+FORMAT = "ihf-harmony target 2"
 VENDORS = ("Siemens", "GE", "Philips")
 ANY = "any"
 """Modality of a reference image whose name does not tell it; serves every modality."""
@@ -75,6 +75,7 @@ def pack_target(target: Target) -> bytes:
         tensors[f"{modality}.histograms"] = torch.from_numpy(profile.histograms).float()
         tensors[f"{modality}.embeddings"] = torch.from_numpy(profile.embeddings).half()
         tensors[f"{modality}.landmarks"] = torch.from_numpy(profile.landmarks)
+        tensors[f"{modality}.tissues"] = torch.from_numpy(profile.tissues).float()
         tensors[f"{modality}.scale"] = torch.from_numpy(scale)
     header = {
         "format": FORMAT,
@@ -106,6 +107,7 @@ def read_target(path: Path) -> Target:
                 histograms=arrays[f"{modality}.histograms"].astype(np.float64),
                 embeddings=arrays[f"{modality}.embeddings"].astype(np.float32),
                 landmarks=arrays[f"{modality}.landmarks"].astype(np.float64),
+                tissues=arrays[f"{modality}.tissues"].astype(np.float64),
                 scale=Scale(low, high),
             )
         except (KeyError, ValueError) as error:

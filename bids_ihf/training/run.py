@@ -22,6 +22,7 @@ from bids_ihf.model.checkpoint import (
     load_encoder,
     pack_encoder,
     pack_network,
+    shipped,
 )
 from bids_ihf.targets.landmarks import slice_statistics
 from bids_ihf.targets.profile import Profile, merge, position_of
@@ -31,9 +32,10 @@ from bids_ihf.training.encoder import train_encoder
 from bids_ihf.training.loop import train_network
 from bids_ihf.training.sampling import Sampler, stack, usable_slices
 from bids_ihf.training.simulated import simulate_pool
+from bids_ihf.training.vendors import vendor_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bids_ihf.model.encoder import Encoder
     from bids_ihf.training.pool import Pool, Scan
@@ -89,7 +91,11 @@ def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
     record = training_record(config, config_path, pool)
     encoder, encoder_hash = obtain_encoder(config, pool, where, record)
     profiles = pool_profiles(pool, encoder)
-    write_targets(config, pool, profiles, encoder_hash, record)
+    if config.data.kind == "bids":
+        write_targets(config.output, site_targets(pool, profiles, encoder_hash, record))
+    elif config.data.vendor_scanners:
+        file = encoder_file(config)
+        write_targets(config.output, vendor_targets(config, file, record))
     sampler = Sampler(
         pool, profiles,
         batch=config.network.batch, seed=config.seed, paired=config.data.kind == "simulated",
@@ -159,17 +165,21 @@ def obtain_encoder(
     config: TrainConfig, pool: Pool, device: torch.device, record: dict[str, Any]
 ) -> tuple[Encoder, str]:
     """The encoder, half precision as shipped, and its hash: read, resumed or trained."""
-    path = config.output / "encoder.safetensors"
-    if config.encoder.file:
-        given = None if config.encoder.file == "shipped" else Path(config.encoder.file)
-        encoder, digest = load_encoder(given)
-        return encoder.to(device), digest
-    if not path.exists():
+    path = encoder_file(config)
+    if not config.encoder.file and not path.exists():
         if config.data.kind != "simulated":
             raise BadData("An encoder is trained on simulated scans only; set file in [encoder].")
         write_atomic(path, pack_encoder(train_encoder(pool, config, device).cpu(), record))
     encoder, digest = load_encoder(path)
     return encoder.to(device), digest
+
+
+def encoder_file(config: TrainConfig) -> Path:
+    """Where the encoder of a configuration is, or will be."""
+    if not config.encoder.file:
+        return config.output / "encoder.safetensors"
+    given = config.encoder.file
+    return shipped("encoder.safetensors") if given == "shipped" else Path(given)
 
 
 def pool_profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
@@ -186,24 +196,28 @@ def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
     x = np.stack([stack(data, index) for index in chosen])
     found = slice_statistics(encoder, x, mask[chosen].astype(np.float32) / np.float32(255))
     rows = np.searchsorted(scan.positions, known)
-    return Profile(known, scan.histograms[rows], found.embeddings, found.landmarks, scan.scale)
+    return Profile(
+        known, scan.histograms[rows], found.embeddings, found.landmarks, found.tissues, scan.scale
+    )
 
 
-def write_targets(
-    config: TrainConfig,
-    pool: Pool,
-    profiles: dict[str, Profile],
-    encoder_hash: str,
-    record: dict[str, Any],
-) -> None:
-    """One target file for every vendor in the pool, over all its people and scanners."""
+def site_targets(
+    pool: Pool, profiles: Mapping[str, Profile], encoder_hash: str, record: Mapping[str, Any]
+) -> list[Target]:
+    """One target for every site in the pool, over all its people."""
     groups: dict[str, dict[str, list[Profile]]] = defaultdict(lambda: defaultdict(list))
     for scan in pool.scans:
-        if scan.vendor not in {"random", ""}:
-            groups[scan.vendor][scan.modality].append(profiles[scan.file])
+        groups[scan.vendor][scan.modality].append(profiles[scan.file])
+    targets = []
     for vendor, modalities in groups.items():
         merged = {modality: merge(each) for modality, each in modalities.items()}
         counts = {f"{modality}_scans": len(each) for modality, each in modalities.items()}
-        target = Target(vendor, encoder_hash, merged, {**record, **counts})
-        name = f"target-{vendor.lower().replace(' ', '-')}.safetensors"
-        write_atomic(config.output / name, pack_target(target))
+        targets.append(Target(vendor, encoder_hash, merged, {**record, **counts}))
+    return targets
+
+
+def write_targets(folder: Path, targets: Iterable[Target]) -> None:
+    """One file for every target."""
+    for target in targets:
+        name = f"target-{target.name.lower().replace(' ', '-')}.safetensors"
+        write_atomic(folder / name, pack_target(target))

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import torch
 from attrs import frozen
 
 from bids_ihf.targets.gridding import network_units
-from bids_ihf.targets.profile import Profile, merge, position_of
+from bids_ihf.targets.profile import merge, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from bids_ihf.targets.profile import Profile
     from bids_ihf.training.pool import Pool, Scan
 
 MIN_AREA = 400
@@ -63,12 +65,11 @@ def slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
     inside = (profile.positions >= first) & (profile.positions < first + rng.integers(4, 10))
     if not inside.any():
         return profile
-    return Profile(
-        profile.positions[inside],
-        profile.histograms[inside],
-        profile.embeddings[inside],
-        profile.landmarks,
-        profile.scale,
+    return attrs.evolve(
+        profile,
+        positions=profile.positions[inside],
+        histograms=profile.histograms[inside],
+        embeddings=profile.embeddings[inside],
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
+from attrs import frozen
 from scipy import ndimage
 
 from bids_ihf.errors import BadData
@@ -61,7 +62,7 @@ def scanners(
         number = (person * STRIDE + visit) % total
         seed = config.seed * 1000 + 100 + number
         found[f"random{number}"] = ("random", random_scanner(modality, seed))
-    return {site: (vendor, corrected(scanner)) for site, (vendor, scanner) in found.items()}
+    return found
 
 
 def corrected(scanner: Scanner) -> Scanner:
@@ -193,14 +194,28 @@ def simulate_pool(config: TrainConfig) -> Pool:
     return write_index(folder, scans, record)
 
 
-def _scan_person(config: TrainConfig, path: Path, person: str, number: int) -> list[Scan]:
-    """Every other person has lesions, so that these do not pass for tissue or artefact."""
+@frozen(eq=False)
+class Person:
+    """One of those who are scanned; masks reach a little less or further from one to another."""
+
+    anatomy: Anatomy
+    brain: NDArray[np.bool_]
+    to_template: NDArray[np.float64]
+    path: Path
+    seed: int
+
+    def prepared(self, image: NDArray[np.float32]) -> Prepared:
+        """A scan of the person as :func:`bids_ihf.spatial.prepare.prepare` would return it."""
+        return as_prepared(image, self.brain, self.anatomy.affine, self.to_template, self.path)
+
+
+def load_person(config: TrainConfig, path: Path, number: int) -> Person:
+    """A person from a label map; every other one has lesions, so that these do not pass for
+    tissue or artefact."""
     import torch
 
     from bids_ihf.simulation.anatomy import from_labels
     from bids_ihf.simulation.lesions import with_lesions
-    from bids_ihf.simulation.scanner import scan
-    from bids_ihf.targets.gridding import to_network_grid
 
     torch.set_num_threads(1)
     seed = config.seed * 100 + number
@@ -208,42 +223,43 @@ def _scan_person(config: TrainConfig, path: Path, person: str, number: int) -> l
     if number % 2:
         anatomy, _ = with_lesions(anatomy, seed)
     brain = brain_mask(anatomy, reach=1 + seed % 3)
-    matrix = to_template(anatomy, seed)
+    return Person(anatomy, brain, to_template(anatomy, seed), path, seed)
+
+
+def _scan_person(config: TrainConfig, path: Path, name: str, number: int) -> list[Scan]:
+    from bids_ihf.simulation.scanner import scan
+    from bids_ihf.targets.gridding import to_network_grid
+
+    person = load_person(config, path, number)
     scans = []
     for modality in config.data.modalities:
         chosen = scanners(config, modality, number)
         for visit, (site, (vendor, scanner)) in enumerate(chosen.items()):
-            image = calibrated(scan(anatomy, scanner, seed * 1000 + visit), anatomy, scanner)
-            on_grid = to_network_grid(as_prepared(image, brain, anatomy.affine, matrix, path))
+            image = scan(person.anatomy, corrected(scanner), person.seed * 1000 + visit)
+            image = calibrated(image, person.anatomy, scanner)
             scans.append(
                 add_scan(
                     config.data.pool,
-                    on_grid,
-                    person=person,
+                    to_network_grid(person.prepared(image)),
+                    person=name,
                     site=site,
                     vendor=vendor,
                     modality=modality,
                     appearance=appearance(scanner),
                 )
             )
-    _save_tissue(config, anatomy, brain, matrix, person, path)
+    _save_tissue(config, person, name)
     return scans
 
 
-def _save_tissue(
-    config: TrainConfig,
-    anatomy: Anatomy,
-    brain: NDArray[np.bool_],
-    matrix: NDArray[np.float64],
-    person: str,
-    path: Path,
-) -> None:
+def _save_tissue(config: TrainConfig, person: Person, name: str) -> None:
     """Grey (deep grey with it), white and CSF shares on the network's grid."""
     from bids_ihf.targets.gridding import to_network_grid
 
     shares = []
     for group in (("grey", "deep_grey"), ("white",), ("csf",)):
-        share = anatomy.fractions[[TISSUE_INDEX[name] for name in group]].sum(dim=0).numpy()
-        on_grid = to_network_grid(as_prepared(share, brain, anatomy.affine, matrix, path))
+        tissues = [TISSUE_INDEX[tissue] for tissue in group]
+        share = person.anatomy.fractions[tissues].sum(dim=0).numpy()
+        on_grid = to_network_grid(person.prepared(share))
         shares.append(fit_box((np.clip(on_grid.data, 0, 1) * 255).astype(np.uint8), 0))
-    np.save(config.data.pool / f"{person}_tissue.npy", np.stack(shares))
+    np.save(config.data.pool / f"{name}_tissue.npy", np.stack(shares))

@@ -68,10 +68,12 @@ def robust_scale(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> Scale:
     return Scale(low, high)
 
 
-def histogram(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Counts (LEVELS,) of intensities in network units; what lies outside RANGE counts at its
-    end."""
-    counts, _ = np.histogram(np.clip(values, *RANGE), bins=LEVELS, range=RANGE)
+def histogram(
+    values: NDArray[np.float32], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Counts (LEVELS,) of intensities in network units, or sums of their weights; what lies
+    outside RANGE counts at its end."""
+    counts, _ = np.histogram(np.clip(values, *RANGE), bins=LEVELS, range=RANGE, weights=weights)
     return counts.astype(np.float64)
 
 
@@ -141,3 +143,11 @@ def landmark_curve(
     if known.sum() < 2 or (np.diff(x) < APART).any() or (np.diff(y) < APART).any():
         return None
     return IntensityCurve(x, y)
+
+
+def mean_curve(one: IntensityCurve, other: IntensityCurve) -> IntensityCurve:
+    """The curve half-way between two."""
+    knots = np.union1d(one.source, other.source)
+    x = knots[np.concatenate([[True], np.diff(knots) > 1e-4])].astype(np.float32)
+    mean = (one(x).astype(np.float64) + other(x)) / 2
+    return IntensityCurve(x.astype(np.float64), np.maximum.accumulate(mean))

@@ -93,7 +93,7 @@ def test_contrast_moves_to_the_target_and_into_its_units() -> None:
 def test_an_identity_network_leaves_its_own_target_alone() -> None:
     model = tiny_model(identity=True)
     source = head()
-    done = harmonize(source, profile_of(to_network_grid(source), model), model)
+    done = harmonize(source, profile_of(to_network_grid(source), model.encoder), model)
     assert np.abs(done.change).max() < 0.02 * source.volume.data.max()
     assert done.distance_before == pytest.approx(0, abs=1e-2)
 

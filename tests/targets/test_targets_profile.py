@@ -11,7 +11,7 @@ import pytest
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.targets.profile import BIN, Profile, centre_of, merge, position_of
 from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
-from bids_ihf.volume.intensity import Scale, histogram
+from bids_ihf.volume.intensity import LEVELS, Scale, histogram, matching_curve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,20 @@ def profile(first: int, count: int, level: float = 0.0, high: float = 100.0) -> 
     embeddings = np.arange(count, dtype=np.float32)[:, None] + np.array([0.0, 10.0], np.float32)
     landmarks = np.array([0.1, 0.6, -0.5])
     return Profile(
-        np.arange(first, first + count), np.stack(rows), embeddings, landmarks, Scale(0.0, high)
+        np.arange(first, first + count), np.stack(rows), embeddings,
+        landmarks, tissues(landmarks), Scale(0.0, high),
+    )  # fmt: skip
+
+
+def tissues(levels: np.ndarray, counts: tuple[int, ...] = (500, 400, 100)) -> np.ndarray:
+    """Histograms of tissues with these mean levels and sizes."""
+    rng = np.random.default_rng(0)
+    values = [rng.normal(m, 0.05, 100_000) for m in levels]
+    return np.stack(
+        [
+            histogram(v.astype(np.float32)) * (count / len(v))
+            for v, count in zip(values, counts, strict=True)
+        ]
     )
 
 
@@ -54,21 +67,33 @@ def test_a_slab_is_matched_to_the_same_part_of_the_target() -> None:
     assert np.abs(whole.quantile_curve_from(elsewhere)(x) - x).max() > 0.05
 
 
-def test_tissue_landmarks_make_the_curve_whatever_the_share_of_each_tissue() -> None:
-    here, there = profile(0, 5), profile(0, 5, level=0.4)
-    other = attrs.evolve(there, landmarks=np.array([0.2, 0.7, -0.3]))
+@pytest.mark.parametrize("counts", [(500, 400, 100), (300, 300, 400)])
+def test_tissues_make_the_curve_whatever_the_share_of_each(counts: tuple[int, ...]) -> None:
+    there = np.array([0.2, 0.7, -0.3])
+    here = attrs.evolve(profile(0, 5), tissues=tissues(np.array([0.1, 0.6, -0.5]), counts))
+    other = attrs.evolve(profile(0, 5, level=0.4), landmarks=there, tissues=tissues(there))
     x = np.array([-1.0, -0.5, 0.1, 0.6], np.float32)
-    np.testing.assert_allclose(other.curve_from(here)(x), [-1.0, -0.3, 0.2, 0.7], atol=1e-6)
+    np.testing.assert_allclose(other.curve_from(here)(x), [-1.0, -0.3, 0.2, 0.7], atol=0.02)
+    # Quantiles of the whole brain hold only where the shares are those of the target.
+    plain = matching_curve(here.tissues.sum(axis=0), other.tissues.sum(axis=0))
+    wrong = np.abs(plain(x) - [-1.0, -0.3, 0.2, 0.7]).max()
+    assert wrong < 0.02 if counts[2] == 100 else wrong > 0.1
 
 
 @pytest.mark.parametrize(
-    "landmarks",
-    [[np.nan, 0.6, np.nan], [0.6, 0.1, -0.5], [np.nan] * 3],
-    ids=["one known", "another order", "none known"],
+    "landmarks", [[np.nan, 0.6, np.nan], [0.6, 0.1, -0.5]], ids=["one known", "another order"]
 )
-def test_without_usable_landmarks_quantiles_make_the_curve(landmarks: list[float]) -> None:
+def test_without_usable_landmarks_the_tissues_alone_make_the_curve(landmarks: list[float]) -> None:
+    there = np.array([0.2, 0.7, -0.3])
     here = profile(0, 5)
-    other = attrs.evolve(profile(0, 5, level=0.3), landmarks=np.array(landmarks))
+    other = attrs.evolve(here, landmarks=np.array(landmarks), tissues=tissues(there))
+    x = np.array([-0.5, 0.1, 0.6], np.float32)
+    np.testing.assert_allclose(other.curve_from(here)(x), [-0.3, 0.2, 0.7], atol=0.02)
+
+
+def test_without_tissues_quantiles_of_the_brain_make_the_curve() -> None:
+    here = profile(0, 5)
+    other = attrs.evolve(profile(0, 5, level=0.3), tissues=np.zeros((3, LEVELS)))
     x = np.linspace(-0.5, 0.7, 20).astype(np.float32)
     np.testing.assert_array_equal(other.curve_from(here)(x), other.quantile_curve_from(here)(x))
 
@@ -88,6 +113,7 @@ def test_merging_weighs_people_alike_and_takes_medians() -> None:
     assert merged.embeddings[0, 0] == pytest.approx(1.0)
     assert merged.histograms.sum() == pytest.approx(3.0)
     np.testing.assert_allclose(merged.landmarks, [0.1, 0.6, -0.5])
+    assert merged.tissues.sum() == pytest.approx(3.0)
 
 
 def target() -> Target:
@@ -103,6 +129,7 @@ def test_target_survives_the_disk(tmp_path: Path) -> None:
     original = target().profile("T2w")
     np.testing.assert_array_equal(read.profile("T2w").positions, original.positions)
     np.testing.assert_array_equal(read.profile("T2w").landmarks, original.landmarks)
+    np.testing.assert_allclose(read.profile("T2w").tissues, original.tissues, rtol=1e-6)
     np.testing.assert_allclose(read.profile("T2w").embeddings, original.embeddings, rtol=1e-3)
     assert pack_target(target()) == path.read_bytes()
     assert len(read.hash) == 64

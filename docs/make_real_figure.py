@@ -1,0 +1,89 @@
+"""Draw real scans beside what the shipped weights make of them for each vendor.
+
+Usage: python docs/make_real_figure.py FIGURE.png IMAGE.nii.gz [IMAGE.nii.gz ...]
+
+One row for each image: the original, the three harmonized ones, and the three changes, each
+divided by what a gain alone would change.  All go through the steps of a participant run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bids_ihf.harmonize.structural import harmonize
+from bids_ihf.model.checkpoint import load_model
+from bids_ihf.spatial.prepare import deterministic, prepare
+from bids_ihf.spatial.template import load_template
+from bids_ihf.targets.build import load_target
+from bids_ihf.targets.target import VENDORS
+from bids_ihf.volume.grid import Grid, resample
+
+if TYPE_CHECKING:
+    from bids_ihf.model.checkpoint import Harmonizer
+    from bids_ihf.spatial.prepare import Prepared
+
+HEIGHTS = (18.0, -14.0)
+"""Axial template coordinates of the slices, mm: ventricles, and cerebellum with temporal lobes."""
+
+BOX = (slice(8, 189), slice(16, 222))
+
+
+def axial(data: np.ndarray, prepared: Prepared, height: float) -> np.ndarray:
+    """One axial slice of an array on a scan's grid, in template space."""
+    template = load_template().grid
+    affine = template.affine.copy()
+    affine[2, 3] = height
+    flat = Grid((template.shape[0], template.shape[1], 1), affine)
+    plane = resample(
+        data, prepared.grid, flat, target_to_source=np.linalg.inv(prepared.to_template)
+    )
+    return plane[BOX][:, :, 0]
+
+
+def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, float]]:
+    """Name, picture and grey scale of every panel of an image's row."""
+    modality = path.name.split(".")[0].rsplit("_", 1)[-1]
+    prepared = prepare(path, modality=modality)
+    original = prepared.volume.data
+    shown = [("original", original / np.percentile(original[prepared.mask], 99.8), 0.0, 1.0)]
+    changes = []
+    for vendor in VENDORS:
+        profile = load_target(vendor, model).profile(modality)
+        image = harmonize(prepared, profile, model).image
+        unit = image / np.percentile(image[prepared.mask], 99.8)
+        shown.append((vendor, unit, 0.0, 1.0))
+        changes.append((f"change, {vendor}", unit - shown[0][1], -0.4, 0.4))
+    return [
+        (name, np.vstack([axial(data, prepared, z) for z in HEIGHTS]), low, high)
+        for name, data, low, high in shown + changes
+    ]
+
+
+def draw(figure_path: Path, paths: list[Path]) -> None:
+    """One row for each image."""
+    deterministic(1)
+    model = load_model()
+    figure = Figure(figsize=(14, 1.16 * len(paths)), facecolor="black")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(paths), 7, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0})
+    for number, path in enumerate(paths):
+        for panel, (name, plane, low, high) in zip(axes[number], panels(path, model), strict=True):
+            colours = "gray" if low == 0 else "RdBu_r"
+            panel.imshow(plane.T, origin="lower", cmap=colours, vmin=low, vmax=high)
+            panel.axis("off")
+            if number == 0:
+                panel.set_title(name, color="white", fontsize=9)
+        axes[number, 0].text(2, 4, path.name.split(".")[0], color="white", fontsize=6, va="bottom")
+        sys.stderr.write(f"{path.name}\n")
+    figure.subplots_adjust(left=0.002, right=0.998, top=1 - 0.25 / (1.16 * len(paths)), bottom=0)
+    figure.savefig(figure_path, dpi=90, facecolor="black")
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
