@@ -1,0 +1,106 @@
+"""Simulate two sites to try training on: ``python two_sites.py FOLDER``.
+
+``FOLDER/bids`` holds six people, three scanned at one site only and three at the other, as in most
+studies.  ``FOLDER/travelling`` holds a seventh, who was scanned at both and whom training is not
+to see: the difference of the two scans is what harmonization should take away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from attrs import evolve
+
+from bids_ihf.simulation.anatomy import Anatomy, demo_anatomy, from_labels
+from bids_ihf.simulation.metadata import sidecar
+from bids_ihf.simulation.protocol import Protocol
+from bids_ihf.simulation.scanner import Scanner, scan
+from bids_ihf.simulation.tissues import TISSUE_INDEX
+
+# Neither is like a scanner of Siemens, GE or Philips.  The names only label them.
+SITES = {
+    "Hitachi": Scanner(
+        Protocol("Hitachi", 1.5, "SPGR", echo_time=0.004, repetition_time=0.020, flip_angle=25),
+        psf=(1.5, 1.5, 1.5),
+        acquired=(0.9, 0.8, 0.9),
+        noise=0.025,
+        fat=0.35,
+        units=2600.0,
+    ),
+    "Canon": Scanner(
+        Protocol(
+            "Canon", 3.0, "MPRAGE",
+            echo_time=0.0025, repetition_time=2.2, flip_angle=10, inversion_time=0.85,
+            echo_spacing=0.0065, echoes=160, centre=0.3,
+        ),
+        psf=(0.7, 0.7, 0.7),
+        noise=0.035,
+        fat=0.7,
+        gamma=0.9,
+        units=420.0,
+    ),
+}  # fmt: skip
+PEOPLE = {"a": "Hitachi", "b": "Hitachi", "c": "Hitachi", "d": "Canon", "e": "Canon", "f": "Canon"}
+TRAVELLER = "t"
+
+
+def person(label: str, zoom: float, labels: list[Path]) -> Anatomy:
+    """The anatomy of a person: from the label map of that place in the list, or made up."""
+    number = "abcdeft".index(label)
+    if labels:
+        return from_labels(labels[number], seed=number)
+    shape = tuple(round(mm / zoom / 8) * 8 for mm in (192, 240, 224))
+    affine = np.diag([zoom, zoom, zoom, 1.0])
+    affine[:3, 3] = -zoom * (np.array(shape) - 1) / 2 + [0, -18, -8]
+    return demo_anatomy(100 + number, shape=(shape[0], shape[1], shape[2]), affine=affine)
+
+
+def write_scan(folder: Path, stem: str, anatomy: Anatomy, site: str, seed: int) -> None:
+    """One scan and its sidecar; coil fields differ from visit to visit, units do not."""
+    scanner = evolve(SITES[site], field_seed=seed, receive_bias=0.05, receive_edge=0.05)
+    folder.mkdir(parents=True)
+    data = scan(anatomy, scanner, seed)
+    white = anatomy.fractions[TISSUE_INDEX["white"]].numpy() > 0.95
+    data *= scanner.units / np.median(data[white & anatomy.brain.numpy()])
+    image = nib.Nifti1Image(data.clip(0, 32767).astype(np.int16), anatomy.affine)
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, folder / f"{stem}_T1w.nii.gz")
+    (folder / f"{stem}_T1w.json").write_text(json.dumps(sidecar(scanner.protocol), indent=2))
+
+
+def write_root(folder: Path, people: list[str]) -> None:
+    """What a BIDS dataset needs beside its people."""
+    folder.mkdir(parents=True)
+    about = {"Name": "Simulated sites", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    (folder / "dataset_description.json").write_text(json.dumps(about, indent=2))
+    (folder / "README.md").write_text("Simulated scans of simulated people; nobody was scanned.\n")
+    rows = "".join(f"sub-{label}\n" for label in people)
+    (folder / "participants.tsv").write_text("participant_id\n" + rows)
+
+
+def main() -> None:
+    """Write both datasets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="new folder")
+    parser.add_argument("--zoom", type=float, default=1.0, metavar="MM", help="voxel size")
+    parser.add_argument("--labels", type=Path, nargs=7, default=[], metavar="DSEG", help="heads")
+    given = parser.parse_args()
+    bids, travelling = given.folder / "bids", given.folder / "travelling"
+    write_root(bids, list(PEOPLE))
+    for seed, (label, site) in enumerate(PEOPLE.items()):
+        anatomy = person(label, given.zoom, given.labels)
+        write_scan(bids / f"sub-{label}/anat", f"sub-{label}", anatomy, site, seed)
+    write_root(travelling, [TRAVELLER])
+    anatomy = person(TRAVELLER, given.zoom, given.labels)
+    for seed, site in enumerate(SITES, start=len(PEOPLE)):
+        session = f"ses-{site.lower()}"
+        folder = travelling / f"sub-{TRAVELLER}/{session}/anat"
+        write_scan(folder, f"sub-{TRAVELLER}_{session}", anatomy, site, seed)
+
+
+if __name__ == "__main__":
+    main()
