@@ -26,7 +26,7 @@ from bids_ihf.model.checkpoint import (
 )
 from bids_ihf.targets.landmarks import slice_statistics
 from bids_ihf.targets.profile import Profile, merge, position_of
-from bids_ihf.targets.target import Target, pack_target
+from bids_ihf.targets.target import VENDORS, Target, pack_target, read_target
 from bids_ihf.training.config import TrainConfig, read_config
 from bids_ihf.training.encoder import train_encoder
 from bids_ihf.training.loop import train_network
@@ -93,7 +93,7 @@ def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
     profiles = pool_profiles(pool, encoder)
     if config.data.kind == "bids":
         write_targets(config.output, site_targets(pool, profiles, encoder_hash, record))
-    elif config.data.vendor_scanners:
+    elif config.data.vendor_scanners and not vendors_done(config.output, encoder_hash):
         file = encoder_file(config)
         write_targets(config.output, vendor_targets(config, file, record))
     sampler = Sampler(
@@ -214,6 +214,12 @@ def site_targets(
         counts = {f"{modality}_scans": len(each) for modality, each in modalities.items()}
         targets.append(Target(vendor, encoder_hash, merged, {**record, **counts}))
     return targets
+
+
+def vendors_done(folder: Path, encoder_hash: str) -> bool:
+    """Whether a folder has the vendors' targets for this encoder already."""
+    paths = [folder / f"target-{vendor.lower()}.safetensors" for vendor in VENDORS]
+    return all(path.exists() and read_target(path).encoder == encoder_hash for path in paths)
 
 
 def write_targets(folder: Path, targets: Iterable[Target]) -> None:
