@@ -49,7 +49,8 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
     again = config_path.with_name("again.toml")
     again.write_text(config_path.read_text().replace('output = "run"', 'output = "again"'))
     (again.parent / "again").mkdir()
-    shutil.copy(trained / "encoder.safetensors", again.parent / "again")
+    for path in (trained / "encoder.safetensors", *trained.glob("target-*.safetensors")):
+        shutil.copy(path, again.parent / "again")
     calls = 0
     real = loop.batch_losses
 
