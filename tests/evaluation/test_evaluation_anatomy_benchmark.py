@@ -93,7 +93,7 @@ def test_a_phantom_keeps_its_anatomy(rows: list[Row]) -> None:
     for row in rows:
         for tissue in ("grey", "white"):
             assert row[f"dice_{tissue}_after"] > row[f"dice_{tissue}_before"] - 0.15
-        assert row["edge_shift_median"] < 0.2
+        assert row["edge_shift_median"] < 0.25  # a quarter of a voxel
         assert row["edge_shift_lost"] < 0.05
         assert 0.5 < row["lesion_kept"] < 2
         assert np.isfinite(row["lesion_kept_target"])
