@@ -21,6 +21,7 @@ from safetensors.torch import save
 from bids_ihf.errors import BadData
 from bids_ihf.model.encoder import Encoder
 from bids_ihf.model.network import Architecture, IHFNetwork
+from bids_ihf.model.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 ENCODER_FORMAT = "ihf-harmony encoder 1"
 NETWORK_FORMAT = "ihf-harmony network 1"
+SEGMENTER_FORMAT = "ihf-harmony segmenter 1"
 HEADER = "ihf-harmony"
 REMEDY = "reinstall the package or name another file"
 
@@ -117,6 +119,21 @@ def pack_network(
         "training": record,
     }
     return pack({key: value.half() for key, value in network.state_dict().items()}, header)
+
+
+def pack_segmenter(segmenter: Segmenter, record: Mapping[str, Any]) -> bytes:
+    """A network that finds brain and tissues, in half precision, with its training record."""
+    header = {"format": SEGMENTER_FORMAT, "widths": segmenter.widths, "training": record}
+    return pack({key: value.half() for key, value in segmenter.state_dict().items()}, header)
+
+
+def load_segmenter(path: Path | None = None) -> Segmenter:
+    """The network in ``path`` (the shipped one by default) that finds brain and tissues."""
+    path = path or shipped("brain.safetensors")
+    tensors, header = unpack(path, SEGMENTER_FORMAT)
+    segmenter = Segmenter(tuple(header["widths"]))
+    _fill(segmenter, tensors, path)
+    return segmenter
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

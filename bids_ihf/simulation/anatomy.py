@@ -69,7 +69,7 @@ def from_labels(path: Path, *, seed: int) -> Anatomy:
     import torch
 
     image = nib.as_closest_canonical(nib.load(path))
-    labels = _one_head(np.asanyarray(image.dataobj).astype(np.int16))
+    labels = one_head(np.asanyarray(image.dataobj).astype(np.int16))
     zooms = np.asarray(image.header.get_zooms()[:3], dtype=np.float64)
     box = _head_box(labels, zooms)
     labels = np.ascontiguousarray(labels[box])
@@ -88,7 +88,7 @@ def _standard(texture: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
     return (texture - inside.mean()) / inside.std()
 
 
-def _one_head(labels: NDArray[np.int16]) -> NDArray[np.int16]:
+def one_head(labels: NDArray[np.int16]) -> NDArray[np.int16]:
     """Clear the specks that label maps have beside the head; searched at half resolution."""
     from scipy.ndimage import binary_dilation, label
 

@@ -69,14 +69,30 @@ class NetworkConfig:
 
 
 @frozen
+class BrainConfig:
+    """The network that finds brain and tissues, trained on painted heads; ``box`` is the side of
+    what it is shown, voxels of 2 mm."""
+
+    widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=tuple)
+    box: int = 96
+    steps: int = 8000
+    learning_rate: float = 1e-3
+    save_every: int = 500
+
+
+@frozen
 class TrainConfig:
-    """One training run; ``bfloat16`` convolves in that precision, sums stay in single."""
+    """One training run; ``bfloat16`` convolves in that precision, sums stay in single.
+
+    With ``brain`` the network that finds the brain is trained, and nothing else.
+    """
 
     name: str
     output: Path = field(converter=Path)
     data: DataConfig
     encoder: EncoderConfig = field(factory=EncoderConfig)
     network: NetworkConfig = field(factory=NetworkConfig)
+    brain: BrainConfig | None = None
     seed: int = 0
     threads: int = 2
     bfloat16: bool = False
@@ -112,6 +128,7 @@ def read_config(path: Path) -> TrainConfig:
         ("data", DataConfig),
         ("encoder", EncoderConfig),
         ("network", NetworkConfig),
+        ("brain", BrainConfig),
     ):
         if title in values:
             values[title] = _section(kind, values[title], path, title)

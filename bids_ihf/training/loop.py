@@ -21,7 +21,7 @@ from bids_ihf.model.network import Architecture, IHFNetwork
 from bids_ihf.training.losses import anatomy_loss, artefact_loss, split_embedding, supervised_loss
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from bids_ihf.model.encoder import Encoder
     from bids_ihf.training.config import NetworkConfig, TrainConfig
@@ -133,7 +133,7 @@ def _start_from(network: IHFNetwork, start: str) -> None:
     network.load_state_dict(tensors)
 
 
-def save_state(path: Path, network: IHFNetwork, optimizer: torch.optim.Adam, step: int) -> None:
+def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Adam, step: int) -> None:
     """Weights and optimizer moments as safetensors, written atomically."""
     tensors = {f"network.{key}": value.contiguous() for key, value in network.state_dict().items()}
     for number, values in optimizer.state_dict()["state"].items():
@@ -142,7 +142,7 @@ def save_state(path: Path, network: IHFNetwork, optimizer: torch.optim.Adam, ste
     write_atomic(path, save(tensors, {"step": json.dumps(step)}))
 
 
-def load_state(path: Path, network: IHFNetwork, optimizer: torch.optim.Adam) -> int:
+def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Adam) -> int:
     """Bring network and optimizer to a saved state; returns the steps done."""
     moments: dict[int, dict[str, Tensor]] = {}
     weights = {}

@@ -22,6 +22,7 @@ from bids_ihf.model.checkpoint import (
     load_encoder,
     pack_encoder,
     pack_network,
+    pack_segmenter,
     shipped,
 )
 from bids_ihf.targets.landmarks import slice_statistics
@@ -31,7 +32,8 @@ from bids_ihf.training.config import TrainConfig, read_config
 from bids_ihf.training.encoder import train_encoder
 from bids_ihf.training.loop import train_network
 from bids_ihf.training.sampling import Sampler, stack, usable_slices
-from bids_ihf.training.simulated import simulate_pool
+from bids_ihf.training.segmenter import train_segmenter
+from bids_ihf.training.simulated import label_maps, simulate_pool
 from bids_ihf.training.vendors import vendor_targets
 
 if TYPE_CHECKING:
@@ -87,8 +89,11 @@ def logging_to(path: Path) -> Iterator[None]:
 
 
 def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
+    if config.brain is not None:
+        return _train_brain(config, config_path, where)
     pool = make_pool(config)
-    record = training_record(config, config_path, pool)
+    people = sorted({scan.person for scan in pool.scans})
+    record = training_record(config, config_path, people, scans=len(pool.scans))
     encoder, encoder_hash = obtain_encoder(config, pool, where, record)
     profiles = pool_profiles(pool, encoder)
     if config.data.kind == "bids":
@@ -104,6 +109,16 @@ def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
     data = pack_network(network.cpu(), encoder_hash, config.name, record)
     write_atomic(config.output / "network.safetensors", data)
     LOGGER.info("Weights and targets are in %s", config.output)
+    return config.output
+
+
+def _train_brain(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
+    segmenter = train_segmenter(config, where)
+    people = [path.name.split("_")[0] for path in label_maps(config)]
+    data = pack_segmenter(segmenter.cpu(), training_record(config, config_path, people))
+    path = config.output / "brain.safetensors"
+    write_atomic(path, data)
+    LOGGER.info("Weights are in %s", path)
     return config.output
 
 
@@ -131,14 +146,15 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
-def training_record(config: TrainConfig, config_path: Path, pool: Pool) -> dict[str, Any]:
+def training_record(
+    config: TrainConfig, config_path: Path, people: list[str], **counts: int
+) -> dict[str, Any]:
     """What a file of weights says of its origin: configuration, data, seed, version, commit."""
-    people = sorted({scan.person for scan in pool.scans})
     return {
         "config": config_path.name,
         "settings": json.loads(json.dumps(attrs.asdict(config), default=_file_name)),
         "people": people,
-        "scans": len(pool.scans),
+        **counts,
         "version": __version__,
         "commit": _commit(),
         "torch": torch.__version__,

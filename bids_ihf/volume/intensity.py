@@ -50,6 +50,13 @@ class Scale:
         return ((data + 1.0) * ((self.high - self.low) / 2.0) + self.low).astype(np.float32)
 
 
+def unit_range(data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """0 to 1: what is above the 99.5th percentile of the signal, or below zero, is cut off."""
+    lit = data[data > 0]
+    top = np.percentile(lit, 99.5) if lit.size else 1.0
+    return np.clip(data / np.float32(top), 0, 1)
+
+
 def robust_scale(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> Scale:
     """Scale of a scan from the voxels of its brain.
 
