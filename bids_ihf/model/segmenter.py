@@ -23,15 +23,15 @@ CLASSES = ("outside", "grey", "white", "csf")
 ZOOM = 2.0
 """Voxel size (mm) of its input and output."""
 
-GROUPS = 8
 FINISH = 8
+"""Channels of the only layers at full resolution."""
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
-        nn.GroupNorm(GROUPS, outputs),
-        nn.ReLU(inplace=True),
+        nn.InstanceNorm3d(outputs, affine=True),
+        nn.LeakyReLU(0.01, inplace=True),
     )
 
 

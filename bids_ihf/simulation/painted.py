@@ -95,11 +95,14 @@ def brain_region(brain: NDArray[np.bool_], hard: NDArray[np.bool_]) -> NDArray[n
     return np.asarray(ndimage.binary_fill_holes(morphology.largest(region)))
 
 
-def paint(head: Head, side: int, seed: list[int]) -> Painted:
-    """The head in a box of ``side`` voxels of 2 mm; all that is random comes from ``seed``."""
+def paint(head: Head, side: int, seed: list[int], *, free: float = 0.5) -> Painted:
+    """The head in a box of ``side`` voxels of 2 mm; all that is random comes from ``seed``.
+
+    ``free`` is the chance of a contrast that is no protocol's.
+    """
     rng = np.random.default_rng(seed)
     noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    levels = row_levels(head.table, rng)
+    levels = row_levels(head.table, rng, free)
     painted = torch.from_numpy(levels)[head.index.long()]
     places, turn = pose(head, side, rng, noise)
     count = int(rng.choice((1, len(CORNERS))))
@@ -114,9 +117,11 @@ def paint(head: Head, side: int, seed: list[int]) -> Painted:
     return Painted(torch.from_numpy(_spread(image.numpy(), rng)), truth)
 
 
-def row_levels(table: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def row_levels(
+    table: NDArray[np.float32], rng: np.random.Generator, free: float
+) -> NDArray[np.float32]:
     """Intensity of every mixture: of a T1w or T2w protocol, or anything at all."""
-    if rng.random() < 0.5:
+    if rng.random() >= free:
         protocol = random_protocol("T1w" if rng.random() < 0.5 else "T2w", rng)
         signals = np.array([float(signal(protocol, each)) for each in TISSUES])
         signals[TISSUE_INDEX["fat"]] *= rng.uniform(0.1, 1.0)

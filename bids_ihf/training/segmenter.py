@@ -24,6 +24,10 @@ LOGGER = logging.getLogger(__name__)
 
 LOG_EVERY = 25
 
+FREE = 0.5
+"""Chance of a contrast that is no protocol's, reached half-way: with it from the start, tissue is
+not learnt for thousands of steps."""
+
 
 class PaintedHeads(Dataset[tuple["Tensor", "Tensor"]]):
     """Image (1, S, S, S) and truth (4, S, S, S) of every step from ``first`` on; a step's depend
@@ -41,7 +45,8 @@ class PaintedHeads(Dataset[tuple["Tensor", "Tensor"]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         step = self.first + index
         head = self.heads[step * 7 % len(self.heads)]  # every head once in a round
-        painted = paint(head, self.side, [self.seed, 3, step])
+        free = FREE * min(1.0, 2 * step / self.steps)
+        painted = paint(head, self.side, [self.seed, 3, step], free=free)
         return painted.image[None], painted.truth
 
 
@@ -66,7 +71,8 @@ def train_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
     torch.manual_seed(config.seed)
     if settings is None:
         raise UsageError("The configuration has no [brain]; add it.")
-    network = Segmenter(settings.widths).to(device, memory_format=torch.channels_last_3d)
+    network = Segmenter(settings.widths).to(device)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     if settings.box % network.multiple:
         raise UsageError(f"[brain] box must be a multiple of {network.multiple}; correct it.")
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)

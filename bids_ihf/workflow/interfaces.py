@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_ihf.workflow import steps
+from bids_ihf.workflow.log import join_run
 
 
 class PrepareInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
@@ -43,6 +44,7 @@ class Prepare(SimpleInterface):  # type: ignore[misc]
     output_spec = PrepareOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
+        join_run()
         given = self.inputs
         output = Path(runtime.cwd) / "prepared.npz"
         steps.prepare_scan(
@@ -84,6 +86,7 @@ class Harmonize(SimpleInterface):  # type: ignore[misc]
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:
+        join_run()
         given = self.inputs
         sidecar = steps.harmonize_scan(
             given.task, Path(given.prepared), given.settings, threads=given.threads

@@ -98,6 +98,10 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
         path=str(prepared.volume.path),
         bias=prepared.bias,
         mask=prepared.mask,
+        shares=prepared.segmentation.shares,
+        seen=prepared.segmentation.seen,
+        shares_affine=prepared.segmentation.grid.affine,
+        stripped=prepared.stripped,
         to_template=prepared.to_template,
         similarity=similarity,
         stages=list(prepared.seconds),
@@ -108,15 +112,20 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
 def load_prepared(path: Path) -> Prepared:
     """What :func:`save_prepared` kept, with the voxels read again from the scan."""
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.spatial.segment import Segmentation
+    from bids_ihf.volume.grid import Grid
     from bids_ihf.volume.nifti import read_volume
 
     with np.load(path) as kept:
+        shares, seen = kept["shares"], kept["seen"]
         similarity = float(kept["similarity"])
         seconds = zip(kept["stages"].tolist(), kept["seconds"].tolist(), strict=True)
         return Prepared(
             volume=read_volume(Path(str(kept["path"]))),
             bias=kept["bias"],
             mask=kept["mask"],
+            segmentation=Segmentation(shares, seen, Grid(seen.shape, kept["shares_affine"])),
+            stripped=bool(kept["stripped"]),
             to_template=kept["to_template"],
             similarity=None if np.isnan(similarity) else similarity,
             seconds=dict(seconds),
