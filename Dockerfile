@@ -53,7 +53,7 @@ RUN pip install --no-deps . && pip uninstall --yes setuptools pip
 COPY tests/containers/smoke.py constraints.txt /opt/ihf-harmony/share/
 # TemplateFlow, which nireports imports, wants a folder of its own; here it gets an empty stub.
 ENV TEMPLATEFLOW_HOME=/opt/ihf-harmony/share/templateflow TEMPLATEFLOW_AUTOUPDATE=0
-RUN python -W ignore -c "import templateflow" && chmod -R a+rX,go-w /opt/ihf-harmony
+RUN python -W ignore -c "import templateflow" && chmod -R a+rX,go-w /opt/ihf-harmony/share
 
 
 FROM python

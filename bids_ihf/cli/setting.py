@@ -49,7 +49,7 @@ def find_all(config: RunConfig, subjects: Sequence[str]) -> list[Image]:
             modalities=tuple(asked),
             filters=filters,
             database_dir=config.bids_database_dir,
-            derivatives=config.derivatives,
+            derivatives=() if config.brain_mask == "network" else config.derivatives,
         )
     ]
     if not any(image.suffix in config.modalities for image in images):
@@ -103,10 +103,19 @@ def make_settings(config: RunConfig) -> Settings:
     BadData
         The target cannot be used.
     """
+    from bids_ihf.model.checkpoint import segmenter_hash
+
     model = model_on("cpu")
     fix_threads(config.omp_nthreads or config.n_procs, config.random_seed)
     target, spec = _target(config, model)
-    goal = Goal(target.name, target.hash, model.name, model.hash, tuple(target.modalities))
+    goal = Goal(
+        target.name,
+        target.hash,
+        model.name,
+        model.hash,
+        segmenter_hash(),
+        tuple(target.modalities),
+    )
     return Settings(
         bids_dir=config.bids_dir,
         out_dir=config.out_dir,
@@ -151,6 +160,7 @@ def describe(config: RunConfig, settings: Settings) -> str:
         target_hash=goal.target_hash,
         model=goal.model_name,
         model_hash=goal.model_hash,
+        brain_hash=goal.brain_hash,
         device=settings.device,
     )
 

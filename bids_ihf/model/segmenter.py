@@ -1,8 +1,8 @@
 """The network that finds the brain and its tissues in a head of any contrast: a small 3D U-Net.
 
 Ronneberger et al. 2015 in three dimensions (Cicek et al. 2016), for training on images painted
-from label maps (Billot et al. 2023, SynthSeg).  Space to depth at the entrance and back at the
-exit lets all but a thin finish run at half resolution.
+from label maps (Billot et al. 2023, SynthSeg).  Space to depth at the entrance lets all but
+a finish of few channels run at half resolution.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ CLASSES = ("outside", "grey", "white", "csf")
 ZOOM = 2.0
 """Voxel size (mm) of its input and output."""
 
-FINISH = 8
-"""Channels of the only layers at full resolution."""
+CONTEXT, FINISH = 12, 16
+"""Channels that tell the layers at full resolution what lies around, and channels of these."""
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -53,11 +53,11 @@ class Segmenter(nn.Module):
         for deep, shallow in pairwise(reversed(self.widths)):
             self.narrow.append(nn.Conv3d(deep, shallow, 1))
             self.up.append(_block(2 * shallow, shallow))
-        self.scores = nn.Conv3d(first, 8 * len(CLASSES), 1)
+        self.context = nn.Conv3d(first, CONTEXT, 1)
         self.finish = nn.Sequential(
-            nn.Conv3d(1 + len(CLASSES), FINISH, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv3d(FINISH, len(CLASSES), 3, padding=1),
+            _block(1 + CONTEXT, FINISH),
+            _block(FINISH, FINISH),
+            nn.Conv3d(FINISH, len(CLASSES), 1),
         )
 
     @property
@@ -76,9 +76,9 @@ class Segmenter(nn.Module):
         for narrow, up in zip(self.narrow, self.up, strict=True):
             x = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
             x = up(torch.cat([x, kept.pop()], dim=1))
-        rough = _to_space(self.scores(x))
-        finished: Tensor = rough + self.finish(torch.cat([image, rough], dim=1))
-        return finished
+        around = F.interpolate(self.context(x), scale_factor=2.0, mode="nearest")
+        scores: Tensor = self.finish(torch.cat([image, around], dim=1))
+        return scores
 
 
 def _to_depth(image: Tensor) -> Tensor:
@@ -86,10 +86,3 @@ def _to_depth(image: Tensor) -> Tensor:
     b, _, x, y, z = image.shape
     blocks = image.reshape(b, x // 2, 2, y // 2, 2, z // 2, 2)
     return blocks.permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
-
-
-def _to_space(scores: Tensor) -> Tensor:
-    """(B, 8 C, X, Y, Z) to (B, C, 2 X, 2 Y, 2 Z)."""
-    b, channels, x, y, z = scores.shape
-    blocks = scores.reshape(b, channels // 8, 2, 2, 2, x, y, z)
-    return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, channels // 8, 2 * x, 2 * y, 2 * z)

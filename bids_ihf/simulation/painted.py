@@ -95,7 +95,7 @@ def brain_region(brain: NDArray[np.bool_], hard: NDArray[np.bool_]) -> NDArray[n
     return np.asarray(ndimage.binary_fill_holes(morphology.largest(region)))
 
 
-def paint(head: Head, side: int, seed: list[int], *, free: float = 0.5) -> Painted:
+def paint(head: Head, side: int, seed: list[int], *, free: float = 0.25) -> Painted:
     """The head in a box of ``side`` voxels of 2 mm; all that is random comes from ``seed``.
 
     ``free`` is the chance of a contrast that is no protocol's.
@@ -150,7 +150,7 @@ def pose(
     turn = turn @ np.diag(np.exp(rng.uniform(-0.22, 0.22) + rng.normal(0, 0.05, 3)))
     if rng.random() < 0.5:
         turn = turn @ np.diag([-1.0, 1.0, 1.0])
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         turn = turn @ (np.eye(3)[rng.permutation(3)] * rng.choice((-1.0, 1.0), 3))
     shift = rng.normal(0, 35.0 if rng.random() < 0.3 else 8.0, 3)
     steps = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
@@ -220,7 +220,7 @@ def cut(
     elif choice < 0.55:
         air = _sampled((head.index == 0).float()[None], places, np.zeros(3))[0] > 0.5
         image = torch.where(air, 0.0, image)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         axis = int(rng.integers(3))
         seen = _field_of_view(outside, axis, rng)
         image = torch.where(seen, image, 0.0)

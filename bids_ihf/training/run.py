@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import json
 import logging
 import subprocess
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +102,7 @@ def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
     people = sorted({scan.person for scan in pool.scans})
     record = training_record(config, config_path, people, scans=len(pool.scans))
     encoder, encoder_hash = obtain_encoder(config, pool, where, record)
-    profiles = pool_profiles(pool, encoder)
+    profiles = pool_profiles(pool, encoder, config.threads)
     write_targets(config.output, site_targets(pool, profiles, encoder_hash, record))
     sampler = Sampler(
         pool, profiles,
@@ -197,8 +201,17 @@ def encoder_file(config: TrainConfig) -> Path:
     return shipped("encoder.safetensors") if given == "shipped" else Path(given)
 
 
-def pool_profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
-    """The profile of every scan, by file."""
+def pool_profiles(pool: Pool, encoder: Encoder, threads: int) -> dict[str, Profile]:
+    """The profile of every scan, by file, in as many processes."""
+    if threads == 1:
+        return _profiles(pool, encoder)
+    parts = [attrs.evolve(pool, scans=pool.scans[k::threads]) for k in range(threads)]
+    with ProcessPoolExecutor(threads, mp_context=get_context("spawn")) as workers:
+        done = workers.map(_profiles, parts, repeat(copy.deepcopy(encoder).cpu()))
+        return {file: profile for part in done for file, profile in part.items()}
+
+
+def _profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
     return {scan.file: _profile(pool, scan, encoder) for scan in pool.scans}
 
 

@@ -24,9 +24,12 @@ LOGGER = logging.getLogger(__name__)
 
 LOG_EVERY = 25
 
-FREE = 0.5
+FREE = 0.25
 """Chance of a contrast that is no protocol's, reached half-way: with it from the start, tissue is
 not learnt for thousands of steps."""
+
+OUTSIDE = 0.2
+"""Weight of what lies outside the brain, that there be tissue to learn from."""
 
 
 class PaintedHeads(Dataset[tuple["Tensor", "Tensor"]]):
@@ -51,8 +54,10 @@ class PaintedHeads(Dataset[tuple["Tensor", "Tensor"]]):
 
 
 def segmentation_loss(scores: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy to the shares (B, 4, X, Y, Z) and one minus their soft Dice."""
-    entropy = -(truth * F.log_softmax(scores, dim=1)).sum(dim=1).mean()
+    """Cross-entropy to the shares (B, 4, X, Y, Z), and one minus their soft Dice."""
+    weight = OUTSIDE + (1 - OUTSIDE) * (1 - truth[:, 0])
+    entropy = -(truth * F.log_softmax(scores, dim=1)).sum(dim=1)
+    entropy = (entropy * weight).sum() / weight.sum()
     share = scores.softmax(dim=1)
     both = (share * truth).sum(dim=(0, 2, 3, 4))
     sizes = (share.square() + truth.square()).sum(dim=(0, 2, 3, 4))

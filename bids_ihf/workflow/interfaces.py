@@ -25,6 +25,7 @@ class PrepareInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
     modality = traits.Enum("T1w", "T2w", mandatory=True, desc="suffix of the scan")
     preprocessed = traits.Bool(False, usedefault=True, desc="stripped, corrected, aligned already")
     mask = File(desc="brain mask to use instead of making one")
+    mask_needed = traits.Bool(False, usedefault=True, desc="make no mask where none is given")
     anchor = File(desc="prepared T1w scan of the same session")
     seed = traits.Int(0, usedefault=True, desc="seed of the registration")
     version = traits.Str(mandatory=True, desc="version of this package")
@@ -53,6 +54,7 @@ class Prepare(SimpleInterface):  # type: ignore[misc]
             modality=given.modality,
             preprocessed=given.preprocessed,
             mask=Path(given.mask) if isdefined(given.mask) else None,
+            mask_needed=given.mask_needed,
             anchor=Path(given.anchor) if isdefined(given.anchor) else None,
             seed=given.seed,
             threads=given.threads,

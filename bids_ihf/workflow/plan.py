@@ -30,6 +30,7 @@ class Goal:
     target_hash: str
     model_name: str
     model_hash: str
+    brain_hash: str
     modalities: tuple[str, ...]
 
     def covers(self, suffix: str) -> bool:
@@ -105,7 +106,11 @@ def _task(image: Image, config: RunConfig, goal: Goal, anchor: Image | None) -> 
         "bytes": _size(image.path),
     }
     identity = configuration_hash(
-        config, target_hash=goal.target_hash, model_hash=goal.model_hash, image=facts
+        config,
+        target_hash=goal.target_hash,
+        model_hash=goal.model_hash,
+        brain_hash=goal.brain_hash,
+        image=facts,
     )
     task = Task(image, HARMONIZE, names, identity, anchor)
     return evolve(task, action=DONE) if task.finished else task

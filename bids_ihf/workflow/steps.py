@@ -13,7 +13,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.config import Normalization
-from bids_ihf.errors import TryAgain
+from bids_ihf.errors import BadData, TryAgain
 from bids_ihf.workflow.log import about
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def prepare_scan(
     modality: str,
     preprocessed: bool,
     mask: Path | None,
+    mask_needed: bool,
     anchor: Path | None,
     seed: int,
     threads: int,
@@ -68,13 +69,18 @@ def prepare_scan(
     Raises
     ------
     BadData
-        The scan or its mask cannot be used.
+        The scan or its mask cannot be used, or its mask is missing.
     """
     fix_threads(threads, seed)
     from bids_ihf.spatial.prepare import prepare
 
     with about(_subject(image)):
         LOGGER.info("%s: preparing", image.name)
+        if mask_needed and mask is None:
+            raise BadData(
+                f"{image}: no brain mask of it is in --derivatives; add one, or use "
+                "--brain-mask auto."
+            )
         prepared = prepare(
             image,
             modality=modality,

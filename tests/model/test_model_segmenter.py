@@ -10,17 +10,17 @@ import torch
 from bids_ihf.errors import BadData
 from bids_ihf.model.checkpoint import load_segmenter, pack_encoder, pack_segmenter, shipped
 from bids_ihf.model.encoder import Encoder
-from bids_ihf.model.segmenter import CLASSES, Segmenter, _to_depth, _to_space
+from bids_ihf.model.segmenter import CLASSES, Segmenter, _to_depth
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_depth_and_space_undo_each_other() -> None:
+def test_neighbours_become_channels_of_one_place() -> None:
     image = torch.rand(2, 1, 4, 6, 8)
-    assert torch.equal(_to_space(_to_depth(image)), image)
-    # Neighbours become channels of one place.
-    assert _to_depth(image)[0, :, 0, 0, 0].tolist() == image[0, 0, :2, :2, :2].flatten().tolist()
+    deep = _to_depth(image)
+    assert deep.shape == (2, 8, 2, 3, 4)
+    assert deep[1, :, 1, 2, 3].tolist() == image[1, 0, 2:4, 4:6, 6:8].flatten().tolist()
 
 
 def test_scores_for_every_voxel() -> None:

@@ -56,7 +56,8 @@ def test_an_image_and_its_truth(head: Head) -> None:
         found = paint(head, SIDE, [seed])
         assert found.image.shape == (SIDE, SIDE, SIDE)
         assert found.truth.shape == (4, SIDE, SIDE, SIDE)
-        assert 0 <= found.image.min() and found.image.max() <= 1
+        assert 0 <= found.image.min()
+        assert found.image.max() <= 1
         assert torch.isfinite(found.image).all()
         torch.testing.assert_close(found.truth.sum(dim=0), torch.ones(SIDE, SIDE, SIDE))
         seen.append(1 - float(found.truth[0].mean()))

@@ -19,7 +19,7 @@ from bids_ihf.workflow.plan import Goal, Task, plan
 from bids_ihf.workflow.steps import Settings
 from tests.datasets import write_dataset
 
-GOAL = Goal("GE", "t-hash", "ihf", "m-hash", ("T1w", "T2w"))
+GOAL = Goal("GE", "t-hash", "ihf", "m-hash", "b-hash", ("T1w", "T2w"))
 
 
 @pytest.fixture
