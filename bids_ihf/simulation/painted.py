@@ -112,7 +112,8 @@ def paint(head: Head, side: int, seed: list[int], *, free: float = 0.25) -> Pain
     grey, white, region = torch.as_tensor(shares)
     truth = torch.stack([1 - region, grey, white, (region - grey - white).clamp(min=0)])
     image = with_lesions(torch.as_tensor(image), white, rng, noise)
-    image = measured(image, rng, noise)
+    inside = image[region > 0.5]
+    image = measured(image, float(inside.mean()) if len(inside) else 1.0, rng, noise)
     image, truth = cut(image, truth, places, head, rng)
     return Painted(torch.from_numpy(_spread(image.numpy(), rng)), truth)
 
@@ -145,7 +146,7 @@ def pose(
     Rotated by up to 45 degrees and at times by right angles or mirrored, as wrong headers do;
     larger or smaller, bent by a few mm, off the centre.
     """
-    reach = 45.0 if rng.random() < 0.4 else 15.0
+    reach = 45.0 if rng.random() < 0.3 else 15.0
     turn = Rotation.from_euler("xyz", rng.uniform(-reach, reach, 3), degrees=True).as_matrix()
     turn = turn @ np.diag(np.exp(rng.uniform(-0.22, 0.22) + rng.normal(0, 0.05, 3)))
     if rng.random() < 0.5:
@@ -183,22 +184,25 @@ def with_lesions(
     return image + share * (float(rng.uniform(0, 1)) * image.max() - image)
 
 
-def measured(image: Tensor, rng: np.random.Generator, noise: torch.Generator) -> Tensor:
-    """Texture, coil fields, blur, thick slices and noise."""
-    shape, top = image.shape, float(image.max())
-    image = image * (1 + rng.uniform(0, 0.1) * torch.randn(shape, generator=noise))
-    knots = torch.randn(1, 1, 4, 4, 4, generator=noise) * rng.uniform(0, 0.4)
+def measured(
+    image: Tensor, typical: float, rng: np.random.Generator, noise: torch.Generator
+) -> Tensor:
+    """Texture, coil fields, blur, thick slices, and noise relative to the brain's ``typical``
+    intensity."""
+    shape = image.shape
+    image = image * (1 + rng.uniform(0, 0.08) * torch.randn(shape, generator=noise))
+    knots = torch.randn(1, 1, 4, 4, 4, generator=noise) * rng.uniform(0, 0.3)
     field = F.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]
     image = image * field.exp()
-    if rng.random() < 0.5:
-        sigma = rng.uniform(0, 1.0)
-        image = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), sigma))
     if rng.random() < 0.4:
-        axis, thick = int(rng.integers(3)), rng.uniform(1.0, 4.0)
+        sigma = rng.uniform(0, 0.7)
+        image = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), sigma))
+    if rng.random() < 0.25:
+        axis, thick = int(rng.integers(3)), rng.uniform(1.0, 3.0)
         sizes = [round(n / thick) if k == axis else n for k, n in enumerate(shape)]
         slices = F.interpolate(image[None, None], sizes, mode="area")
         image = F.interpolate(slices, shape, mode="trilinear")[0, 0]
-    level = top * float(np.exp(rng.uniform(np.log(0.003), np.log(0.10))))
+    level = typical * float(np.exp(rng.uniform(np.log(0.01), np.log(0.12))))
     real, imaginary = torch.randn(2, *shape, generator=noise) * level
     return torch.hypot(image + real, imaginary)
 
