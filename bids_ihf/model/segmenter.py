@@ -53,10 +53,13 @@ class Segmenter(nn.Module):
         for deep, shallow in pairwise(reversed(self.widths)):
             self.narrow.append(nn.Conv3d(deep, shallow, 1))
             self.up.append(_block(2 * shallow, shallow))
+        self.rough = nn.Conv3d(first, 8 * len(CLASSES), 1)
         self.context = nn.Conv3d(first, CONTEXT, 1)
         self.finish = nn.Sequential(
-            _block(1 + CONTEXT, FINISH),
-            _block(FINISH, FINISH),
+            nn.Conv3d(1 + CONTEXT, FINISH, 3, padding=1),
+            nn.LeakyReLU(0.01, inplace=True),
+            nn.Conv3d(FINISH, FINISH, 3, padding=1),
+            nn.LeakyReLU(0.01, inplace=True),
             nn.Conv3d(FINISH, len(CLASSES), 1),
         )
 
@@ -77,8 +80,8 @@ class Segmenter(nn.Module):
             x = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
             x = up(torch.cat([x, kept.pop()], dim=1))
         around = F.interpolate(self.context(x), scale_factor=2.0, mode="nearest")
-        scores: Tensor = self.finish(torch.cat([image, around], dim=1))
-        return scores
+        finished: Tensor = self.finish(torch.cat([image, around], dim=1))
+        return _to_space(self.rough(x)) + finished
 
 
 def _to_depth(image: Tensor) -> Tensor:
@@ -86,3 +89,10 @@ def _to_depth(image: Tensor) -> Tensor:
     b, _, x, y, z = image.shape
     blocks = image.reshape(b, x // 2, 2, y // 2, 2, z // 2, 2)
     return blocks.permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
+
+
+def _to_space(scores: Tensor) -> Tensor:
+    """(B, 8 C, X, Y, Z) to (B, C, 2 X, 2 Y, 2 Z)."""
+    b, channels, x, y, z = scores.shape
+    blocks = scores.reshape(b, channels // 8, 2, 2, 2, x, y, z)
+    return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, channels // 8, 2 * x, 2 * y, 2 * z)

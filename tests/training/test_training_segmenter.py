@@ -45,7 +45,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
     folder = train(configured(labels.parent, "brain"), device="cpu")
     calls = 0
 
-    def stops_at_the_fourth(*arguments: torch.Tensor) -> torch.Tensor:
+    def stops_at_the_fourth(*arguments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal calls
         calls += 1
         if calls == 4:
@@ -75,6 +75,6 @@ def test_a_box_that_cannot_be_halved_is_refused(labels: Path) -> None:
 def test_the_loss_falls_towards_the_truth() -> None:
     truth = torch.zeros(1, 4, 4, 4, 4)
     truth[:, 1, :2], truth[:, 0, 2:] = 1, 1
-    losses = [float(segmentation_loss(truth * gain, truth)) for gain in (0, 2, 10, 50)]
+    losses = [float(segmentation_loss(truth * gain, truth)[0]) for gain in (0, 2, 10, 50)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.01 < losses[0]
