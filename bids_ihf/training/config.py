@@ -75,7 +75,7 @@ class BrainConfig:
 
     widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=tuple)
     box: int = 80
-    steps: int = 4500
+    steps: int = 7000
     learning_rate: float = 1e-3
     save_every: int = 500
 
