@@ -75,7 +75,7 @@ class BrainConfig:
 
     widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=tuple)
     box: int = 80
-    steps: int = 7000
+    steps: int = 5500
     learning_rate: float = 1e-3
     save_every: int = 500
 
