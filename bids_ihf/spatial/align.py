@@ -25,7 +25,7 @@ from bids_ihf.spatial.itk import (
     to_ants,
     write_affine,
 )
-from bids_ihf.spatial.search import AFFINE, RIGID, Pair, best_starts, refine
+from bids_ihf.spatial.search import AFFINE, RIGID, SIZED, Pair, best_starts, refine
 from bids_ihf.spatial.segment import antialias
 from bids_ihf.spatial.template import load_template
 from bids_ihf.volume.grid import Grid, canonical_grid, inverse, resample
@@ -41,12 +41,12 @@ LOGGER = logging.getLogger(__name__)
 
 Kind = Literal["rigid", "affine"]
 
-PALETTE = (0.0, 0.5, 1.0, -0.5)
+PALETTE = (0.0, 0.5, 1.0, 0.0)
 """Values of outside, grey matter, white matter and fluid in a picture.
 
-With fluid far from what is outside, a brain laid over another the wrong way round correlates with
-it by 0.45 to 0.6, one laid right by 0.7 to 0.85; with fluid between outside and grey matter both
-lie closer together."""
+With fluid as dark as what is outside, a brain laid over another the wrong way round correlates
+with it by 0.6 to 0.7, one laid right by 0.8 to 0.9, wide sulci or not; with fluid lighter or
+darker both lie closer together."""
 
 ROUGH, COARSE, FINE = 8.0, 4.0, 2.0
 """Voxel sizes (mm) of the trial of starts, the search and the finish."""
@@ -54,7 +54,7 @@ ROUGH, COARSE, FINE = 8.0, 4.0, 2.0
 SURROUND = 6.0
 """Reach (mm) beyond the brain that takes part, so that outlines count."""
 
-GOOD = 0.68
+GOOD = 0.80
 """Likeness from which on the way that the header suggests is trusted."""
 
 WORSE = 0.98
@@ -62,6 +62,9 @@ WORSE = 0.98
 
 TILTS = (-30.0, 0.0, 30.0)
 """Rotations (degrees) about each axis that are tried."""
+
+SIZES = (0.75, 1.35)
+"""Bounds of the scale that two brains' volumes suggest."""
 
 SHIFTS = (-40.0, 40.0)
 """Shifts (mm) along each axis that are tried, for scans of a part of the brain."""
@@ -138,7 +141,7 @@ def align(moving: Picture, fixed: Picture, *, kind: Kind = "rigid") -> Alignment
     """
     if not (moving.brain.any() and fixed.brain.any()):
         raise ValueError("a picture shows no brain")
-    start = _search(moving, fixed)
+    start = _search(moving, fixed, kind)
     count = RIGID if kind == "rigid" else AFFINE
     pair = _pair(moving.at(COARSE), fixed.at(COARSE))
     start = refine(pair.thinned(3), start, count, tolerance=0.3)
@@ -198,25 +201,34 @@ def _middle(of: Picture) -> NDArray[np.float64]:
     return np.asarray(of.grid.affine[:3, :3] @ middle + of.grid.affine[:3, 3])
 
 
-def _search(moving: Picture, fixed: Picture) -> NDArray[np.float64]:
-    """Best rigid map at the coarse grids."""
+def _search(moving: Picture, fixed: Picture, kind: Kind) -> NDArray[np.float64]:
+    """Best map at the coarse grids, rigid or with scales."""
     rough = _pair(moving.at(ROUGH), fixed.at(ROUGH))
     coarse = _pair(moving.at(COARSE), fixed.at(COARSE)).thinned(5)
     ends = _middle(moving), rough.centre
+    count = RIGID if kind == "rigid" else SIZED
+    sizes = [1.0] if kind == "rigid" else [1.0, _size(moving, fixed)]
     # Scans of one session share their world: no map at all is worth a look.
-    starts = [np.eye(4), *(_start(turn, *ends) for turn in _tilts())]
-    found = _best(coarse, best_starts(rough, starts, 2))
+    tilts = [size * turn for size in sizes for turn in _tilts()]
+    starts = [np.eye(4), *(_start(turn, *ends) for turn in tilts)]
+    found = _best(coarse, best_starts(rough, starts, 2), count)
     if coarse.likeness(found) > GOOD:
         return found
-    turns = [tilt @ right for right in _right_angles() for tilt in _tilts()]
+    turns = [tilt @ right for right in _right_angles() for tilt in tilts]
     shifts = [np.zeros(3), *(np.eye(3)[k] * by for k, by in product(range(3), SHIFTS))]
     starts = [_start(turn, ends[0], ends[1] + shift) for turn in turns for shift in shifts]
-    return _best(coarse, [found, *best_starts(rough, starts, KEPT)])
+    return _best(coarse, [found, *best_starts(rough, starts, KEPT)], count)
 
 
-def _best(pair: Pair, starts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    ends = [refine(pair, start, RIGID, tolerance=0.5) for start in starts]
+def _best(pair: Pair, starts: list[NDArray[np.float64]], count: int) -> NDArray[np.float64]:
+    ends = [refine(pair, start, count, tolerance=0.5) for start in starts]
     return max(ends, key=pair.likeness)
+
+
+def _size(moving: Picture, fixed: Picture) -> float:
+    """The scale that would give both brains one volume."""
+    volumes = [each.brain.sum() * each.grid.zooms.prod() for each in (moving, fixed)]
+    return float(np.clip(np.cbrt(volumes[1] / volumes[0]), *SIZES))
 
 
 def _start(

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 STIFFNESS = 2e-5
 """Cost of a squared percent of scale or shear: keeps an affine map near to human heads."""
 
-RIGID, AFFINE = 6, 12
+RIGID, SIZED, AFFINE = 6, 9, 12
+"""Parameters of a rigid map, one with scales, and one with shears besides."""
 
 
 @frozen(eq=False)
