@@ -33,7 +33,7 @@ LOGGER = logging.getLogger(__name__)
 FITS = 0.6
 """Likeness from which on a scan is held to fit another of its session."""
 
-FAILED, DOUBTFUL = 0.70, 0.76
+FAILED, DOUBTFUL = 0.70, 0.78
 """Likeness to the template below which an alignment is refused, and below which it is not believed
 without a look; see docs/brain.md for what simulated heads give."""
 
