@@ -47,8 +47,8 @@ def write_all(
     clear(task)
     extra = provenance(task, harmonized, settings, device)
     _write_change(task, prepared, harmonized, extra)
-    _write_mask(task, prepared)
-    _write_transform(task, prepared)
+    write_mask(task, prepared)
+    write_transform(task, prepared)
     if TEMPLATE in settings.output_spaces:
         _write_template_image(task, prepared, harmonized, settings, extra)
     _write_figures(task, prepared, harmonized, settings)
@@ -89,7 +89,8 @@ def provenance(
     }
 
 
-def _stripped(prepared: Prepared) -> bool:
+def shows_brain_alone(prepared: Prepared) -> bool:
+    """Whether the scan shows the brain alone."""
     from bids_ihf.spatial.mask import is_stripped
 
     return bool(is_stripped(prepared.volume.data))
@@ -106,7 +107,7 @@ def _write_harmonized(
     sidecar = derivative_sidecar(
         task.image,
         description=HARMONIZED.format(settings.goal.name),
-        skull_stripped=_stripped(prepared),
+        skull_stripped=shows_brain_alone(prepared),
         extra=extra,
     )
     write_json(task.sidecar, sidecar)
@@ -118,12 +119,13 @@ def _write_change(
     path = task.outputs.change
     write_atomic(path, encode_nifti(harmonized.change, prepared.volume))
     sidecar = derivative_sidecar(
-        task.image, description=CHANGE, skull_stripped=_stripped(prepared), extra=extra
+        task.image, description=CHANGE, skull_stripped=shows_brain_alone(prepared), extra=extra
     )
     write_json(sidecar_path(path), sidecar)
 
 
-def _write_mask(task: Task, prepared: Prepared) -> None:
+def write_mask(task: Task, prepared: Prepared) -> None:
+    """The brain mask and its sidecar."""
     path = task.outputs.mask
     mask = prepared.mask.astype(np.uint8)
     write_atomic(path, encode_nifti(mask, prepared.volume, dtype=np.uint8))
@@ -131,7 +133,8 @@ def _write_mask(task: Task, prepared: Prepared) -> None:
     write_json(sidecar_path(path), mask_sidecar(task.image, description=MASK, extra=extra))
 
 
-def _write_transform(task: Task, prepared: Prepared) -> None:
+def write_transform(task: Task, prepared: Prepared) -> None:
+    """The rigid transform to the template."""
     from bids_ihf.spatial.align import to_itk_mat
 
     write_atomic(task.outputs.transform, to_itk_mat(prepared.to_template))
@@ -162,7 +165,7 @@ def _write_template_image(
     sidecar = derivative_sidecar(
         task.image,
         description=IN_TEMPLATE.format(settings.normalization),
-        skull_stripped=_stripped(prepared),
+        skull_stripped=shows_brain_alone(prepared),
         extra={**extra, "Resolution": "1 mm isotropic"},
         same_grid=False,
     )

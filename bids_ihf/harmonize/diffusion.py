@@ -1,0 +1,178 @@
+"""Harmonize a diffusion series: one set of numbers per shell, the same for all its directions.
+
+What differs between scanners is undone in the order in which it came about.  The source's noise
+floor is taken off the expected signal, the attenuation of a shell is brought to the target's by
+one exponent (as if the b-value had been another), b 0 by one gain curve, and the target's floor is
+put on again.  The expected signal comes from the harmonics of the shell; each volume is multiplied
+by the ratio of the expected signals after and before, so it stays non-negative, keeps its noise,
+and where only gains differ all directions have one ratio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from bids_ihf.targets.diffusion import above_floor, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.harmonize.shellfit import ShellFit
+    from bids_ihf.targets.diffusion import DiffusionProfile
+    from bids_ihf.volume.shells import GradientTable
+
+    Array = NDArray[np.float32]
+
+EXPONENTS = (0.75, 1.35)
+"""Bounds of the exponent on attenuation: more is no difference between working scanners."""
+
+ANISOTROPIES = (0.8, 1.25)
+"""Bounds of the factor on the directions' deviations."""
+
+RATIOS = (0.25, 4.0)
+"""Bounds of what a volume is multiplied by, beside the gain."""
+
+
+@frozen
+class ShellChange:
+    """What is done to one shell: its ``b`` (s/mm2) and that of the target's shell; exponent of the
+    attenuation; factor on the deviation of its logarithm from direction to direction."""
+
+    b: float
+    target_b: float
+    exponent: float
+    anisotropy: float
+
+
+@frozen(eq=False)
+class Plan:
+    """What is done to a series: noise floors and levels at b 0 of both sides, in their units, and
+    the weighted shells."""
+
+    source_floor: float
+    target_floor: float
+    source_levels: NDArray[np.float64]
+    target_levels: NDArray[np.float64]
+    shells: tuple[ShellChange, ...]
+
+    @property
+    def gain(self) -> float:
+        """Target units for one unit of the source, in fibrous tissue."""
+        return float(self.target_levels[0] / self.source_levels[0])
+
+
+def make_plan(
+    source: DiffusionProfile, target: DiffusionProfile, *, anisotropy: bool = False
+) -> Plan:
+    """Compare two profiles; ``anisotropy`` lets the directions' deviations be scaled too."""
+    known = np.isfinite(source.levels) & np.isfinite(target.levels)
+    known[0] = True
+    ours, theirs = np.asarray(source.levels)[known], np.asarray(target.levels)[known]
+    changes = []
+    for shell in source.shells:
+        wanted = target.at(shell.b)
+        ratios = [wanted.fibrous / shell.fibrous, wanted.other / shell.other]
+        exponent = float(np.exp(np.mean(np.log([r for r in ratios if np.isfinite(r)]))))
+        factor = wanted.anisotropy / shell.anisotropy / exponent if anisotropy else 1.0
+        changes.append(
+            ShellChange(
+                shell.b,
+                target.nearest(shell.b).b,
+                float(np.clip(exponent, *EXPONENTS)),
+                float(np.clip(factor, *ANISOTROPIES)) if np.isfinite(factor) else 1.0,
+            )
+        )
+    return Plan(source.floor, target.floor, ours, theirs, tuple(changes))
+
+
+def gain_curve(levels: Array, plan: Plan) -> Array:
+    """Gain at signals of any shape: that of the nearest levels, linear between them.
+
+    One gain for all where the levels of both sides are in another order.
+    """
+    order = np.argsort(plan.source_levels)
+    x, y = plan.source_levels[order], plan.target_levels[order]
+    if (np.diff(x) <= 0).any() or (np.diff(y) <= 0).any():
+        return np.full_like(levels, plan.gain)
+    return np.interp(levels, x, y / x).astype(np.float32)
+
+
+@frozen(eq=False)
+class Changer:
+    """Ratios by which volumes are multiplied, at the V voxels of the fits.
+
+    ``bias`` (V,) is the receive field, which is divided out.
+    """
+
+    fits: tuple[ShellFit, ...]
+    plan: Plan
+    bias: Array
+
+    def ratio(self, shell: int, direction: NDArray[np.float64]) -> Array:
+        """Ratio (V,) for a volume of a shell (0 is b 0) along a direction."""
+        b0 = self.fits[0].mean
+        source = above_floor(b0, self.plan.source_floor) / self.bias
+        gain = gain_curve(source, self.plan)
+        wanted = source * gain
+        if shell == 0:
+            return self._limited(self._onto_floor(wanted), b0, gain)
+        fit, change = self.fits[shell], self.plan.shells[shell - 1]
+        expected = fit.along(direction)
+        free, mean = (above_floor(s, self.plan.source_floor) for s in (expected, fit.mean))
+        base = np.maximum(source * self.bias, 1e-6)
+        log_mean = np.log(np.maximum(mean, 1e-6) / base)
+        deviation = np.log(np.maximum(free, 1e-6) / np.maximum(mean, 1e-6))
+        log_ratio = change.exponent * (np.minimum(log_mean, 0) + change.anisotropy * deviation)
+        log_ratio += np.maximum(log_mean, 0)
+        return self._limited(self._onto_floor(wanted * np.exp(log_ratio)), expected, gain)
+
+    def _onto_floor(self, signal: Array) -> Array:
+        return np.hypot(signal, np.float32(self.plan.target_floor))
+
+    def _limited(self, wanted: Array, measured: Array, gain: Array) -> Array:
+        low, high = (np.float32(bound) * gain / self.bias for bound in RATIOS)
+        return np.clip(wanted / np.maximum(measured, 1e-6), low, high).astype(np.float32)
+
+
+def change_volumes(
+    volumes: Iterator[Array],
+    gradients: GradientTable,
+    changer: Changer,
+    where: NDArray[np.bool_],
+    weight: Array,
+    air_gain: float,
+) -> Iterator[tuple[Array, Array]]:
+    """Each volume (X, Y, Z) before and after.
+
+    ``where`` marks the voxels of the fits, ``weight`` (X, Y, Z) is 1 in the head and falls to 0
+    in the air, which is multiplied by ``air_gain`` alone.
+    """
+    shell_of = {
+        int(volume): number
+        for number, fit in enumerate(changer.fits)
+        for volume in fit.shell.volumes
+    }
+    for number, volume in enumerate(volumes):
+        ratio = np.full(volume.shape, air_gain, dtype=np.float32)
+        found = changer.ratio(shell_of[number], gradients.bvecs[number])
+        share = weight[where]
+        ratio[where] = share * found + (1 - share) * np.float32(air_gain)
+        yield volume, volume * ratio
+
+
+def plan_for(
+    fits: Sequence[ShellFit], brain: NDArray[np.bool_], bias: Array, target: DiffusionProfile
+) -> Plan:
+    """Measure a series and compare it with the target.
+
+    Raises
+    ------
+    ValueError
+        The series shows too little tissue.
+    """
+    return make_plan(measure(fits, brain, bias), target)
