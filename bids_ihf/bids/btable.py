@@ -62,7 +62,7 @@ def _read(image: Path, path: Path | None, kind: str) -> NDArray[np.float64]:
 def _check_lengths(
     image: Path, values: NDArray[np.float64], vectors: NDArray[np.float64], volumes: int
 ) -> None:
-    if vectors.shape[0] != 3 and vectors.shape[1] == 3:
+    if vectors.shape == (volumes, 3) and volumes != 3:
         raise BadData(
             f"{image}: its .bvec file has {vectors.shape[0]} rows of 3 numbers where BIDS has 3 "
             "rows; turn it round."

@@ -120,7 +120,7 @@ class Changer:
         gain = gain_curve(source, self.plan)
         wanted = source * gain
         if shell == 0:
-            return self._limited(self._onto_floor(wanted), b0, gain)
+            return self._limited(self._onto_floor(wanted, b0), b0, gain)
         fit, change = self.fits[shell], self.plan.shells[shell - 1]
         expected = fit.along(direction)
         free, mean = (above_floor(s, self.plan.source_floor) for s in (expected, fit.mean))
@@ -129,10 +129,18 @@ class Changer:
         deviation = np.log(np.maximum(free, 1e-6) / np.maximum(mean, 1e-6))
         log_ratio = change.exponent * (np.minimum(log_mean, 0) + change.anisotropy * deviation)
         log_ratio += np.maximum(log_mean, 0)
-        return self._limited(self._onto_floor(wanted * np.exp(log_ratio)), expected, gain)
+        signal = self._onto_floor(wanted * np.exp(log_ratio), expected)
+        return self._limited(signal, expected, gain)
 
-    def _onto_floor(self, signal: Array) -> Array:
-        return np.hypot(signal, np.float32(self.plan.target_floor))
+    def _onto_floor(self, signal: Array, measured: Array) -> Array:
+        """Signal on the target's floor; where ``measured`` lay below its own floor, as far below
+        the target's."""
+        floor = np.float32(self.plan.target_floor)
+        own = self.plan.source_floor
+        if own > 0:
+            taken = np.square(measured) - np.square(above_floor(measured, own))
+            return np.sqrt(np.square(signal) + np.maximum(taken, 0) * np.square(floor / own))
+        return np.hypot(signal, floor)
 
     def _limited(self, wanted: Array, measured: Array, gain: Array) -> Array:
         low, high = (np.float32(bound) * gain / self.bias for bound in RATIOS)

@@ -111,7 +111,7 @@ def vendor_epi(vendor: str, seed: int) -> EpiScanner:
         typical,
         field_seed=int(rng.integers(2**31)),
         b_scale=around(typical.b_scale, 0.005),
-        psf=tuple(width * side for side in typical.psf),
+        psf=(width * typical.psf[0], width * typical.psf[1], width * typical.psf[2]),
         noise=around(typical.noise, 0.08),
         receive_bias=around(typical.receive_bias, 0.15),
         receive_edge=around(typical.receive_edge, 0.15),

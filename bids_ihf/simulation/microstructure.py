@@ -197,7 +197,7 @@ def hindered(ndi: Array, second: Array) -> tuple[Array, Array]:
     aligned = (1 + 2 * second) / 3  # mean squared cosine
     along = PARALLEL * (1 - ndi * (1 - aligned))
     across = PARALLEL * (1 - ndi * (1 + aligned) / 2)
-    return across, along
+    return across.astype(np.float32), along.astype(np.float32)
 
 
 @frozen(eq=False)

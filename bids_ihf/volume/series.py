@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
@@ -23,13 +23,17 @@ BROKEN = (OSError, EOFError, ValueError, zlib.error)
 
 @frozen(eq=False)
 class Series:
-    """A 4D image on disk: (X, Y, Z) of each of ``count`` volumes, its affine and header."""
+    """A 4D image on disk: (X, Y, Z) of each of ``count`` volumes, its affine and header; where
+    the voxels begin in the uncompressed file, and what makes intensities of them."""
 
     path: Path
     shape: tuple[int, int, int]
     count: int
     affine: NDArray[np.float64]
     header: Any
+    offset: int
+    slope: float
+    intercept: float
 
     def volumes(self) -> Iterator[NDArray[np.float32]]:
         """Each volume in turn, float32, slope and intercept applied; one pass over the file.
@@ -39,23 +43,20 @@ class Series:
         BadData
             The file ends early or is damaged.
         """
-        header = self.header
-        kind = header.get_data_dtype().newbyteorder(header.endianness)
-        slope, inter = header.get_slope_inter()
+        kind = self.header.get_data_dtype().newbyteorder(self.header.endianness)
+        scaled = (self.slope, self.intercept) != (1, 0)
         size = int(np.prod(self.shape)) * kind.itemsize
         with _opened(self.path) as stream:
             try:
-                stream.seek(int(header["vox_offset"]))
+                stream.seek(self.offset)
                 for number in range(self.count):
                     block = _read_all(stream, size)
                     if len(block) < size:
                         raise EOFError(f"ends in volume {number + 1} of {self.count}")
                     data = np.frombuffer(block, kind).reshape(self.shape, order="F")
-                    # Otherwise as nibabel: no slope is a slope of 1.
-                    volume = data.astype(np.float32)
-                    if slope is not None and (slope, inter) != (1, 0):
-                        volume = (data * np.float64(slope) + np.float64(inter)).astype(np.float32)
-                    yield np.ascontiguousarray(volume)
+                    if scaled:
+                        data = data * np.float64(self.slope) + np.float64(self.intercept)
+                    yield np.ascontiguousarray(data, dtype=np.float32)
             except BROKEN as error:
                 raise BadData(
                     f"{self.path}: its voxels cannot be read ({error or type(error).__name__}), "
@@ -86,7 +87,12 @@ def open_series(path: Path) -> Series:
         raise BadData(f"{path}: has {len(shape)} dimensions and not four; split it by the fifth.")
     check_affine(image, path)
     affine = np.asarray(image.affine, dtype=np.float64)
-    return Series(path, (shape[0], shape[1], shape[2]), count, affine, image.header.copy())
+    # nibabel takes these out of the header when it loads it.
+    stored = image.dataobj
+    return Series(
+        path, (shape[0], shape[1], shape[2]), count, affine, image.header.copy(),
+        int(stored.offset), float(stored.slope), float(stored.inter),
+    )  # fmt: skip
 
 
 @contextmanager
@@ -100,8 +106,9 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield raw
             return
         raw.seek(0)
-        with igzip.GzipFile(fileobj=raw, mode="rb") as stream:
-            yield cast("IO[bytes]", stream)
+        unzip: Any = igzip.open
+        with unzip(raw, "rb") as stream:
+            yield stream
 
 
 def _read_all(stream: IO[bytes], size: int) -> bytes:
