@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.targets.diffusion import above_floor, measure
+from bids_ihf.targets.diffusion import above_floor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from bids_ihf.harmonize.shellfit import ShellFit
-    from bids_ihf.targets.diffusion import DiffusionProfile
+    from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile
     from bids_ihf.volume.shells import GradientTable
 
     Array = NDArray[np.float32]
@@ -62,32 +62,42 @@ class Plan:
 
     @property
     def gain(self) -> float:
-        """Target units for one unit of the source, in fibrous tissue."""
+        """Target units for one unit of the source, in tissue."""
         return float(self.target_levels[0] / self.source_levels[0])
 
 
 def make_plan(
-    source: DiffusionProfile, target: DiffusionProfile, *, anisotropy: bool = False
+    source: DiffusionProfile, target: DiffusionProfile, known: DiffusionProfile | None = None
 ) -> Plan:
-    """Compare two profiles; ``anisotropy`` lets the directions' deviations be scaled too."""
-    known = np.isfinite(source.levels) & np.isfinite(target.levels)
-    known[0] = True
-    ours, theirs = np.asarray(source.levels)[known], np.asarray(target.levels)[known]
-    changes = []
-    for shell in source.shells:
-        wanted = target.at(shell.b)
-        ratios = [wanted.fibrous / shell.fibrous, wanted.other / shell.other]
-        exponent = float(np.exp(np.mean(np.log([r for r in ratios if np.isfinite(r)]))))
-        factor = wanted.anisotropy / shell.anisotropy / exponent if anisotropy else 1.0
-        changes.append(
-            ShellChange(
-                shell.b,
-                target.nearest(shell.b).b,
-                float(np.clip(exponent, *EXPONENTS)),
-                float(np.clip(factor, *ANISOTROPIES)) if np.isfinite(factor) else 1.0,
-            )
-        )
+    """Compare the profile of a series with the target's.
+
+    ``known`` is the profile of the source's scanner, from other people's series, where there is
+    one.  Then shells are changed as that scanner and the target differ, so that what is a
+    person's own stays, and the directions' deviations are scaled too: anisotropy differs more
+    between people than between scanners, so a single series cannot tell by how much.
+    """
+    seen = np.isfinite(source.levels) & np.isfinite(target.levels)
+    seen[0] = True
+    ours, theirs = np.asarray(source.levels)[seen], np.asarray(target.levels)[seen]
+    changes = [_change(shell, target, known) for shell in source.shells]
     return Plan(source.floor, target.floor, ours, theirs, tuple(changes))
+
+
+def _change(
+    shell: ShellProfile, target: DiffusionProfile, known: DiffusionProfile | None
+) -> ShellChange:
+    wanted, own = target.at(shell.b), shell if known is None else known.at(shell.b)
+    ratios = np.array([wanted.fibrous / own.fibrous, wanted.other / own.other])
+    exponent = float(np.exp(np.nanmean(np.log(ratios))))
+    factor = wanted.anisotropy / own.anisotropy / exponent
+    if known is None or not np.isfinite(factor):
+        factor = 1.0
+    return ShellChange(
+        shell.b,
+        target.nearest(shell.b).b,
+        float(np.clip(exponent, *EXPONENTS)),
+        float(np.clip(factor, *ANISOTROPIES)),
+    )
 
 
 def gain_curve(levels: Array, plan: Plan) -> Array:
@@ -171,16 +181,3 @@ def change_volumes(
         share = weight[where]
         ratio[where] = share * found + (1 - share) * np.float32(air_gain)
         yield volume, volume * ratio
-
-
-def plan_for(
-    fits: Sequence[ShellFit], brain: NDArray[np.bool_], bias: Array, target: DiffusionProfile
-) -> Plan:
-    """Measure a series and compare it with the target.
-
-    Raises
-    ------
-    ValueError
-        The series shows too little tissue.
-    """
-    return make_plan(measure(fits, brain, bias), target)

@@ -59,10 +59,10 @@ class ShellProfile:
 
 @frozen(eq=False)
 class DiffusionProfile:
-    """Signal at b 0 of fibrous tissue, other tissue and fluid (NaN where too little is seen), mean
-    magnitude of noise alone, in the scanner's units; then the weighted shells by b."""
+    """Signal at b 0 of tissue and of fluid (NaN where too little is seen), mean magnitude of noise
+    alone, in the scanner's units; then the weighted shells by b."""
 
-    levels: tuple[float, float, float]
+    levels: tuple[float, float]
     floor: float
     shells: tuple[ShellProfile, ...]
 
@@ -167,9 +167,9 @@ def measure(fits: Sequence[ShellFit], brain: Mask, bias: Array) -> DiffusionProf
     tissues = find_tissues(fits, brain)
     floor = noise_floor(fits, tissues)
     b0 = above_floor(fits[0].mean, floor) / bias
-    levels = tuple(_median(b0, where) for where in (tissues.fibrous, tissues.other, tissues.fluid))
+    levels = _median(b0, tissues.fibrous | tissues.other), _median(b0, tissues.fluid)
     shells = [_shell_profile(fit, fits[0].mean, floor, tissues) for fit in fits[1:]]
-    return DiffusionProfile((levels[0], levels[1], levels[2]), floor, tuple(shells))
+    return DiffusionProfile(levels, floor, tuple(shells))
 
 
 def _shell_profile(fit: ShellFit, b0: Array, floor: float, tissues: Tissues) -> ShellProfile:
@@ -205,9 +205,9 @@ def merge(profiles: Sequence[DiffusionProfile]) -> DiffusionProfile:
         ShellProfile(*(_middle([getattr(one, name) for one in group]) for name in FIELDS))
         for group in zip(*(profile.shells for profile in profiles), strict=True)
     ]
-    first, second, third = (_middle(column.tolist()) for column in levels.T)
+    tissue, fluid = (_middle(column.tolist()) for column in levels.T)
     floor = _middle([profile.floor for profile in profiles])
-    return DiffusionProfile((first, second, third), floor, tuple(shells))
+    return DiffusionProfile((tissue, fluid), floor, tuple(shells))
 
 
 FIELDS = ("b", "fibrous", "other", "anisotropy")

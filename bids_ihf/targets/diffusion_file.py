@@ -46,12 +46,12 @@ def unpack_profile(content: Mapping[str, Any]) -> DiffusionProfile:
         A part is missing or of another kind.
     """
     try:
-        first, second, third = (_number(level) for level in content["levels"])
+        tissue, fluid = (_number(level) for level in content["levels"])
         shells = tuple(
             ShellProfile(**{name: _number(value) for name, value in shell.items()})
             for shell in content["shells"]
         )
-        profile = DiffusionProfile((first, second, third), _number(content["floor"]), shells)
+        profile = DiffusionProfile((tissue, fluid), _number(content["floor"]), shells)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadData(
             "The target's diffusion profile is damaged; build the target again."

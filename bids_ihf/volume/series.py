@@ -88,7 +88,7 @@ def open_series(path: Path) -> Series:
     check_affine(image, path)
     affine = np.asarray(image.affine, dtype=np.float64)
     # nibabel takes these out of the header when it loads it.
-    stored = image.dataobj
+    stored: Any = image.dataobj
     return Series(
         path, (shape[0], shape[1], shape[2]), count, affine, image.header.copy(),
         int(stored.offset), float(stored.slope), float(stored.inter),

@@ -145,7 +145,7 @@ def test_anisotropy_leaves_the_mean_alone() -> None:
     weaker = evolve(
         target, shells=tuple(evolve(s, anisotropy=0.9 * s.anisotropy) for s in target.shells)
     )
-    result = harmonized(volumes, weaker, anisotropy=True)
+    result = harmonized(volumes, weaker, known=target)
     (along, mean), (old_along, old_mean) = tensor_maps(result), tensor_maps(np.stack(volumes))
     white = head()[2] > 1.1e-3
     fibres = old_along[white] - old_mean[white] > 0.3e-3
@@ -174,9 +174,19 @@ def test_three_directions_share_one_ratio() -> None:
     assert not np.allclose(ratio, 1, rtol=0.01)
 
 
+def test_what_is_a_persons_own_stays_where_the_scanner_is_known() -> None:
+    target, volumes = profile(series()), series(b_scale=1.05)
+    plan = make_plan(profile(volumes), target, known=target)
+    assert [shell.exponent for shell in plan.shells] == pytest.approx([1, 1])
+    alone = make_plan(profile(volumes), target)
+    assert all(shell.exponent < 0.97 for shell in alone.shells)
+    assert all(shell.anisotropy == 1 for shell in alone.shells)
+
+
 def test_gain_follows_the_levels() -> None:
     plan = make_plan(profile(series()), profile(series(gain=2.0)))
     assert np.allclose(gain_curve(np.array([1.0, 600, 5000], np.float32), plan), 2.0, rtol=0.02)
+    assert len(plan.source_levels) == 2
     swapped = evolve(plan, target_levels=plan.target_levels[::-1])
     assert np.ptp(gain_curve(np.array([1.0, 600, 5000], np.float32), swapped)) == 0
 

@@ -13,7 +13,7 @@ from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile, merge
 from bids_ihf.targets.target import VENDORS, Target, builtin_path, read_target
 
 PROFILE = DiffusionProfile(
-    (400.0, 500.0, math.nan),
+    (400.0, math.nan),
     12.0,
     (
         ShellProfile(1000.0, 0.7e-3, 0.8e-3, 1.2e-4),
@@ -26,8 +26,8 @@ def test_stored_profile_reads_back() -> None:
     found = diffusion_file.unpack_profile(diffusion_file.pack_profile(PROFILE))
     assert found.shells[0] == PROFILE.shells[0]
     assert math.isnan(found.shells[1].anisotropy)
-    assert found.levels[:2] == PROFILE.levels[:2]
-    assert math.isnan(found.levels[2])
+    assert found.levels[0] == 400
+    assert math.isnan(found.levels[1])
 
 
 def test_between_shells_and_beyond() -> None:
@@ -39,10 +39,10 @@ def test_between_shells_and_beyond() -> None:
 
 
 def test_merge_takes_medians_of_what_is_known() -> None:
-    others = [evolve(PROFILE, floor=value, levels=(400.0, 500.0, value)) for value in (10, 20, 90)]
+    others = [evolve(PROFILE, floor=value, levels=(400.0, value)) for value in (10, 20, 90)]
     merged = merge([PROFILE, *others])
     assert merged.floor == 16
-    assert merged.levels[2] == 20
+    assert merged.levels[1] == 20
     assert merged.shells[0] == PROFILE.shells[0]
     with pytest.raises(ValueError, match="different numbers of shells"):
         merge([PROFILE, evolve(PROFILE, shells=PROFILE.shells[:1])])
@@ -54,7 +54,7 @@ def test_vendors_know_three_shells(vendor: str) -> None:
     profile = diffusion_file.profile_of_target(target)
     assert [shell.b for shell in profile.shells] == pytest.approx([1000, 2000, 3000], abs=5)
     assert all(0.3e-3 < shell.fibrous < 1.0e-3 for shell in profile.shells)
-    assert profile.levels[0] < profile.levels[2]
+    assert profile.levels[0] < profile.levels[1]
     assert len(diffusion_file.diffusion_hash_of(target)) == 64
 
 
