@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 PEOPLE = ("head-13", "head-14", "head-15", "head-16")
-REFERENCES = tuple(f"head-{number:02d}" for number in range(1, 12))
-"""Whose series the vendors' profiles were made from; the other methods know them too."""
+REFERENCES = ("head-01", "head-04", "head-07", "head-10")
+"""Whose series the other methods know, by other scanners of the same vendors; the product's
+profiles come from these people too, and seven more."""
 
 SHOWN = ("GE", "Philips")
 """The pair that the figure shows: the one that differs most."""

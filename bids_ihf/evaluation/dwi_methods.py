@@ -70,13 +70,14 @@ def pool(samples: Sequence[Sample], profile: DiffusionProfile) -> Knowledge:
 
 def results(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> dict[str, Scan]:
     """The series by every method that changes it, and by none."""
+    ours, with_known = shell_model(scan, person, target.profile, source.profile)
     volumes = {
         NONE: scan.volumes,
         "histogram matching": histogram_matched(scan, person, target),
         "linear scaling": linearly_scaled(scan, person, target),
         "RISH": rish(scan, person, source, target),
-        OURS: shell_model(scan, person, target.profile, None),
-        KNOWN: shell_model(scan, person, target.profile, source.profile),
+        OURS: ours,
+        KNOWN: with_known,
     }
     return {name: evolve(scan, volumes=values) for name, values in volumes.items()}
 
@@ -111,18 +112,24 @@ def rish(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> 
 
 
 def shell_model(
-    scan: Scan, person: Traveler, target: DiffusionProfile, known: DiffusionProfile | None
-) -> Array:
-    """The product's own way, with the true mask and without a bias correction."""
+    scan: Scan, person: Traveler, target: DiffusionProfile, scanner: DiffusionProfile
+) -> tuple[Array, Array]:
+    """The product's own way, with the true mask and without a bias correction: by the series
+    alone, and with the profile of the source's scanner."""
     from bids_ihf.harmonize.diffusion import Changer, change_volumes, make_plan
     from bids_ihf.targets.diffusion import measure
 
     where = person.brain
     fits = scan.fits(where)
     ones = np.ones(int(where.sum()), dtype=np.float32)
-    plan = make_plan(measure(fits, person.inside[where], ones), target, known)
-    pairs = change_volumes(
-        iter(scan.volumes), scan.gradients, Changer(fits, plan, ones), where,
-        where.astype(np.float32), plan.gain,
-    )  # fmt: skip
-    return np.stack([image for _, image in pairs])
+    weight = where.astype(np.float32)
+    own = measure(fits, person.inside[where], ones)
+    out = []
+    for known in (None, scanner):
+        plan = make_plan(own, target, known)
+        changer = Changer(fits, plan, ones)
+        pairs = change_volumes(
+            iter(scan.volumes), scan.gradients, changer, where, weight, plan.gain
+        )
+        out.append(np.stack([image for _, image in pairs]))
+    return out[0], out[1]

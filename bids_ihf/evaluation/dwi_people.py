@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FACTOR = 3
 """Voxels of the label map along each side of a diffusion voxel."""
 
-SLAB_MM = 48.0
+SLAB_MM = 36.0
 """Height of the slab about the brain's centre; whole heads would take four times as long."""
 
 SHELLS: dict[float, int] = {0: 4, 1000: 24, 2000: 24, 3000: 24}

@@ -44,7 +44,7 @@ def coefficients(scan: Scan, shell: Shell, mask: Mask) -> Array:
     ratio = scan.volumes[shell.volumes][:, mask] / b0
     sphere = Sphere(xyz=scan.gradients.bvecs[shell.volumes])
     found = sf_to_sh(
-        ratio.T, sphere, sh_order_max=ORDER, basis_type="descoteaux07", legacy=True, smooth=SMOOTH
+        ratio.T, sphere, sh_order_max=ORDER, basis_type="descoteaux07", legacy=False, smooth=SMOOTH
     )
     return np.asarray(found.T, dtype=np.float32)
 
@@ -128,5 +128,5 @@ def _along(found: Array, direction: NDArray[np.float64]) -> Array:
     from dipy.reconst.shm import real_sh_descoteaux
 
     _, theta, phi = cart2sphere(*direction)
-    row = real_sh_descoteaux(ORDER, np.atleast_1d(theta), np.atleast_1d(phi), legacy=True)[0][0]
+    row = real_sh_descoteaux(ORDER, np.atleast_1d(theta), np.atleast_1d(phi), legacy=False)[0][0]
     return np.asarray(row.astype(np.float32) @ found)

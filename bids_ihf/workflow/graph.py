@@ -71,9 +71,14 @@ def _subject_graph(
         prepared[task.image.path] = node
         graph.connect(node, "prepared", _harmonize(task, config, settings, threads), "prepared")
     for name in graph.list_node_names():
-        # nipype reads the folder for crash files from the node that crashed.
         graph.get_node(name).config = {
-            "execution": {"crashdump_dir": str(config.log_dir(subject)), "crashfile_format": "txt"}
+            "execution": {
+                # nipype reads the folder for crash files from the node that crashed.
+                "crashdump_dir": str(config.log_dir(subject)),
+                "crashfile_format": "txt",
+                # The mean b 0 of a series lies beside what was prepared of it.
+                "remove_unnecessary_outputs": "false",
+            }
         }
     return graph
 
