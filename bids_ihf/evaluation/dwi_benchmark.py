@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 PEOPLE = ("head-13", "head-14", "head-15", "head-16")
-REFERENCES = ("head-01", "head-04", "head-07", "head-10")
-"""Whose series the other methods know, by other scanners of the same vendors; the product's
-profiles come from these people too, and seven more."""
+REFERENCES = ("head-01", "head-03", "head-05", "head-07", "head-09", "head-11")
+"""Whose series the vendors' profiles come from; the other methods know the same ones."""
 
 SHOWN = ("GE", "Philips")
 """The pair that the figure shows: the one that differs most."""
@@ -115,18 +114,21 @@ def _path(plan: DwiPlan, name: str) -> Path:
 
 
 def knowledge(plan: DwiPlan) -> dict[str, Knowledge]:
-    """What the methods know of each vendor's scanner: from people and scanners of other seeds."""
-    from bids_ihf.targets.diffusion_file import builtin, unpack_profile
-
+    """What the methods know of each vendor's scanner, from the reference people's series."""
     samples: dict[str, list[Sample]] = {vendor: [] for vendor in VENDORS}
-    seed = seed_of(plan.seed, "reference")
     for name in plan.references:
-        person = load_traveler(_path(plan, name), name, plan.seed)
-        for vendor, scan in scan_traveler(person, seed, again=False).items():
-            samples[vendor].append(sample(scan, person))
+        for vendor, one in reference_samples(plan, name).items():
+            samples[vendor].append(one)
         LOGGER.info("%s: reference scanned", name)
-    profiles = {vendor: unpack_profile(content) for vendor, content in builtin().items()}
-    return {vendor: pool(samples[vendor], profiles[vendor]) for vendor in VENDORS}
+    return {vendor: pool(found) for vendor, found in samples.items()}
+
+
+def reference_samples(plan: DwiPlan, name: str) -> dict[str, Sample]:
+    """What is kept of a person's series by each vendor; scanners of other seeds than those of the
+    people who are measured."""
+    person = load_traveler(_path(plan, name), name, plan.seed)
+    scans = scan_traveler(person, seed_of(plan.seed, "reference"), again=False)
+    return {vendor: sample(scan, person) for vendor, scan in scans.items()}
 
 
 def measure_person(

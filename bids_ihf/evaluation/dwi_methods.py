@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.evaluation.dwi_people import Scan, Traveler
     from bids_ihf.evaluation.dwi_rish import Features
+    from bids_ihf.harmonize.shellfit import ShellFit
     from bids_ihf.targets.diffusion import DiffusionProfile
 
     Array = NDArray[np.float32]
@@ -51,6 +52,7 @@ class Sample:
 
     signals: tuple[Array, ...]
     features: Features
+    profile: DiffusionProfile
 
 
 def sample(scan: Scan, person: Traveler) -> Sample:
@@ -59,13 +61,29 @@ def sample(scan: Scan, person: Traveler) -> Sample:
     signals = tuple(
         scan.volumes[shell.volumes][:, inside][:, ::STRIDE].ravel() for shell in scan.shells
     )
-    return Sample(signals, dwi_rish.features(scan, person))
+    return Sample(signals, dwi_rish.features(scan, person), profile_of(scan, person))
 
 
-def pool(samples: Sequence[Sample], profile: DiffusionProfile) -> Knowledge:
+def profile_of(scan: Scan, person: Traveler) -> DiffusionProfile:
+    """The product's profile of a series, with the true mask and without a bias correction."""
+    return measure_fits(scan.fits(person.brain), person)
+
+
+def measure_fits(fits: Sequence[ShellFit], person: Traveler) -> DiffusionProfile:
+    """The profile of fits in the brain."""
+    from bids_ihf.targets.diffusion import measure
+
+    ones = np.ones(int(person.brain.sum()), dtype=np.float32)
+    return measure(fits, person.inside[person.brain], ones)
+
+
+def pool(samples: Sequence[Sample]) -> Knowledge:
     """All reference people's series by one scanner."""
+    from bids_ihf.targets.diffusion import merge
+
     signals = [np.concatenate(parts) for parts in zip(*(s.signals for s in samples), strict=True)]
-    return Knowledge(tuple(signals), dwi_rish.total([s.features for s in samples]), profile)
+    features = dwi_rish.total([s.features for s in samples])
+    return Knowledge(tuple(signals), features, merge([s.profile for s in samples]))
 
 
 def results(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> dict[str, Scan]:
@@ -117,13 +135,12 @@ def shell_model(
     """The product's own way, with the true mask and without a bias correction: by the series
     alone, and with the profile of the source's scanner."""
     from bids_ihf.harmonize.diffusion import Changer, change_volumes, make_plan
-    from bids_ihf.targets.diffusion import measure
 
     where = person.brain
     fits = scan.fits(where)
     ones = np.ones(int(where.sum()), dtype=np.float32)
     weight = where.astype(np.float32)
-    own = measure(fits, person.inside[where], ones)
+    own = measure_fits(fits, person)
     out = []
     for known in (None, scanner):
         plan = make_plan(own, target, known)

@@ -38,6 +38,9 @@ FREE_FROM = 1800.0
 DARKEST = 25.0
 """Percentile of fluid's voxels at which the floor is read: others hold some tissue."""
 
+CLEAR = 3.0
+"""Least signal of tissue at b 0, over the noise floor."""
+
 FEWEST = 50
 """Voxels that a number needs."""
 
@@ -162,10 +165,12 @@ def measure(fits: Sequence[ShellFit], brain: Mask, bias: Array) -> DiffusionProf
     Raises
     ------
     ValueError
-        There is too little tissue.
+        There is too little tissue, or it drowns in noise.
     """
     tissues = find_tissues(fits, brain)
     floor = noise_floor(fits, tissues)
+    if _median(fits[0].mean, tissues.fibrous) < CLEAR * floor:
+        raise ValueError("the brain hardly stands out of the noise")
     b0 = above_floor(fits[0].mean, floor) / bias
     levels = _median(b0, tissues.fibrous | tissues.other), _median(b0, tissues.fluid)
     shells = [_shell_profile(fit, fits[0].mean, floor, tissues) for fit in fits[1:]]

@@ -95,6 +95,17 @@ def open_series(path: Path) -> Series:
     )  # fmt: skip
 
 
+def is_series(path: Path) -> bool:
+    """Whether a NIfTI image has more than one volume.
+
+    Raises
+    ------
+    BadData
+        The file is missing or no NIfTI.
+    """
+    return int(np.prod(open_image(path).shape[3:])) > 1
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The uncompressed bytes of a file."""

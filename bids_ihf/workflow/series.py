@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bids_ihf.bids.btable import read_table
 from bids_ihf.errors import BadData
-from bids_ihf.harmonize.diffusion import Changer, change_volumes, make_plan
+from bids_ihf.harmonize.diffusion import EXPONENTS, Changer, change_volumes, make_plan
 from bids_ihf.harmonize.shellfit import ShellSums, fit_shells
 from bids_ihf.targets.diffusion import measure
 from bids_ihf.volume.nifti import Volume, encode_nifti
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.harmonize.diffusion import Plan
     from bids_ihf.harmonize.shellfit import ShellFit
     from bids_ihf.spatial.prepare import Prepared
     from bids_ihf.targets.diffusion import DiffusionProfile
@@ -135,6 +136,7 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     except ValueError as error:
         raise BadData(f"{task.image.path}: {error}; check the series and its mask.") from error
     changer = Changer(fits, make_plan(source, target), bias)
+    _doubt(task.name, changer.plan)
     after = ShellSums(gradients, shells, where)
     change_rms, worst, highest = 0.0, 0.0, 0.0
     with writing(task, series) as outputs:
@@ -160,6 +162,17 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     )
     write_rest(task, prepared, result, settings)
     LOGGER.info("%s: written", task.name)
+
+
+def _doubt(name: str, plan: Plan) -> None:
+    """Warn of a shell that differs from the target's by more than scanners do."""
+    for shell in plan.shells:
+        if shell.exponent in EXPONENTS:
+            LOGGER.warning(
+                "%s: at b %.0f its attenuation is so far from the target's that only a part of "
+                "the difference is undone (exponent %g); look at it.",
+                name, shell.b, shell.exponent,
+            )  # fmt: skip
 
 
 def _target(settings: Settings) -> DiffusionProfile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,8 @@ def provenance(task: Task, result: Result, settings: Settings) -> dict[str, Any]
         "HarmonizationTarget": goal.name,
         "HarmonizationTargetHash": goal.diffusion_hash,
         "HarmonizationModel": DIFFUSION_MODEL,
-        "HarmonizationModelHash": None,
+        # There are no weights: the name says it all.
+        "HarmonizationModelHash": hashlib.sha256(DIFFUSION_MODEL.encode()).hexdigest(),
         "HarmonizationShells": [
             {
                 "BValue": shell.b,

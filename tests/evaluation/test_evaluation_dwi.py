@@ -30,7 +30,6 @@ from bids_ihf.simulation.anatomy import Anatomy
 from bids_ihf.simulation.epi import EpiScanner, session
 from bids_ihf.simulation.gradients import table
 from bids_ihf.simulation.tissues import TISSUE_INDEX, TISSUES
-from bids_ihf.targets.diffusion import measure, merge
 from bids_ihf.targets.target import VENDORS
 
 if TYPE_CHECKING:
@@ -94,16 +93,10 @@ def known() -> dict[str, Knowledge]:
     """What two other people's scans tell of each scanner."""
     people = [traveler(seed) for seed in (1, 2)]
     taken = [scans(person, 20 + person.seed) for person in people]
-    out = {}
-    for vendor in VENDORS:
-        pairs = list(zip(taken, people, strict=True))
-        ones = [np.ones(int(p.brain.sum()), np.float32) for p in people]
-        profiles = [
-            measure(each[vendor].fits(p.brain), p.inside[p.brain], one)
-            for (each, p), one in zip(pairs, ones, strict=True)
-        ]
-        out[vendor] = pool([sample(each[vendor], p) for each, p in pairs], merge(profiles))
-    return out
+    return {
+        vendor: pool([sample(t[vendor], p) for t, p in zip(taken, people, strict=True)])
+        for vendor in VENDORS
+    }
 
 
 def error(found: Maps, truth: Maps, person: Traveler, name: str) -> float:

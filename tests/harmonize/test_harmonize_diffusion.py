@@ -197,6 +197,12 @@ def test_too_little_brain() -> None:
         measure(fits, np.zeros(WHERE.size, dtype=bool), ONES)
 
 
+def test_tissue_that_drowns_in_noise() -> None:
+    volumes = series(gain=0.01, floor=30, noise=3)
+    with pytest.raises(ValueError, match=r"noise|too little"):
+        profile(volumes)
+
+
 def test_memory_does_not_grow_with_directions() -> None:
     sizes = []
     for count in (20, 60):

@@ -200,3 +200,18 @@ def test_axes_do_not_matter(root: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_air_keeps_its_numbers_where_units_are_alike() -> None:
     assert air_gain(1.5) == 1.0
     assert air_gain(30.0) == 30.0
+
+
+def test_restore(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bids_ihf.harmonize.restore import restore
+
+    outputs = run(root, tmp_path / "out", monkeypatch).outputs
+    restore(outputs.harmonized, None, tmp_path / "original.nii.gz")
+    source, found = (
+        nibabel.load(path).get_fdata()
+        for path in (root / f"{STEM}.nii.gz", tmp_path / "original.nii.gz")
+    )
+    assert np.abs(found - source).max() <= 1e-5 * source.max()
+    save(tmp_path / "short.nii.gz", source[..., :5])
+    with pytest.raises(BadData, match="not on the grid"):
+        restore(outputs.harmonized, tmp_path / "short.nii.gz", tmp_path / "x.nii.gz")
