@@ -46,12 +46,12 @@ class Maps:
         return {name: values for name, values in maps.items() if values is not None}
 
 
-def tensor_maps(scan: Scan, mask: Mask) -> Maps:
-    """FA, MD and principal direction by a weighted fit of the low shells (dipy)."""
+def tensor_maps(scan: Scan, mask: Mask, up_to: float = TENSOR_UP_TO) -> Maps:
+    """FA, MD and principal direction by a weighted fit (dipy) of the shells up to a b-value."""
     from dipy.core.gradients import gradient_table
     from dipy.reconst.dti import TensorModel
 
-    low = scan.gradients.bvals <= TENSOR_UP_TO
+    low = scan.gradients.bvals <= up_to
     gradients = gradient_table(scan.gradients.bvals[low], bvecs=scan.gradients.bvecs[low])
     signal = np.maximum(np.moveaxis(scan.volumes[low][:, mask], 0, -1), 1e-3)
     fit = TensorModel(gradients, fit_method="WLS").fit(signal)
