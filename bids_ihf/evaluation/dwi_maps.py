@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TENSOR_UP_TO = 1200.0
 """Largest b-value (s/mm2) that the tensor is fitted to: it is no model of what lies above."""
 
+DIRECTIONS = 500
+"""Orientations that NODDI's kernels are turned to."""
+
 MD_UNIT = 1e-3
 """mm2/s in which mean diffusivity is told."""
 
@@ -89,12 +92,15 @@ class Noddi:
         with _quiet():
             import amico
 
+            amico.set_verbose(0)
+            if not self._made:  # kept in ~/.dipy, a quarter of a second
+                amico.lut.precompute_rotation_matrices(12, DIRECTIONS)
             self._write(scan, mask, amico)
             work: Any = amico.Evaluation(str(self._folder), "s")
             work.set_config("nthreads", 1)
             work.load_data("dwi.nii", "scheme", mask_filename="mask.nii", b0_thr=0)
             work.set_model("NODDI")
-            work.generate_kernels(regenerate=not self._made, ndirs=500)
+            work.generate_kernels(regenerate=not self._made, ndirs=DIRECTIONS)
             work.load_kernels()
             work.fit()
         self._made = True

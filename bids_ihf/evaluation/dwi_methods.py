@@ -134,7 +134,7 @@ def shell_model(
 ) -> tuple[Array, Array]:
     """The product's own way, with the true mask and without a bias correction: by the series
     alone, and with the profile of the source's scanner."""
-    from bids_ihf.harmonize.diffusion import Changer, change_volumes, make_plan
+    from bids_ihf.harmonize.diffusion import change_volumes, make_changer, make_plan
 
     where = person.brain
     fits = scan.fits(where)
@@ -144,7 +144,7 @@ def shell_model(
     out = []
     for known in (None, scanner):
         plan = make_plan(own, target, known)
-        changer = Changer(fits, plan, ones)
+        changer = make_changer(fits, plan, ones)
         pairs = change_volumes(
             iter(scan.volumes), scan.gradients, changer, where, weight, plan.gain
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bids_ihf.targets.diffusion import above_floor
 
@@ -33,6 +33,9 @@ EXPONENTS = (0.75, 1.35)
 
 ANISOTROPIES = (0.8, 1.25)
 """Bounds of the factor on the directions' deviations."""
+
+DEVIATION = 0.3
+"""Share of a direction's deviation from the mean (logarithms) by which it may change."""
 
 RATIOS = (0.25, 4.0)
 """Bounds of what a volume is multiplied by, beside the gain."""
@@ -116,31 +119,57 @@ def gain_curve(levels: Array, plan: Plan) -> Array:
 class Changer:
     """Ratios by which volumes are multiplied, at the V voxels of the fits.
 
-    ``bias`` (V,) is the receive field, which is divided out.
+    ``bias`` (V,) is the receive field, which is divided out.  ``means`` are the ratios (V,) for
+    the mean image of each shell, b 0 first; see :func:`make_changer`.
     """
 
     fits: tuple[ShellFit, ...]
     plan: Plan
     bias: Array
+    means: tuple[Array, ...] = ()
 
     def ratio(self, shell: int, direction: NDArray[np.float64]) -> Array:
-        """Ratio (V,) for a volume of a shell (0 is b 0) along a direction."""
-        b0 = self.fits[0].mean
-        source = above_floor(b0, self.plan.source_floor) / self.bias
-        gain = gain_curve(source, self.plan)
-        wanted = source * gain
-        if shell == 0:
-            return self._limited(self._onto_floor(wanted, b0), b0, gain)
-        fit, change = self.fits[shell], self.plan.shells[shell - 1]
+        """Ratio (V,) for a volume of a shell (0 is b 0) along a direction.
+
+        A direction's ratio may leave that of the mean by at most DEVIATION of what the direction
+        itself deviates: at the noise floor a deviation is noise, which must not grow.
+        """
+        common = self.means[shell]
+        fit = self.fits[shell]
+        if fit.order == 0:
+            return common
         expected = fit.along(direction)
-        free, mean = (above_floor(s, self.plan.source_floor) for s in (expected, fit.mean))
+        own = np.log(self.wanted(shell, expected) / np.maximum(expected, 1e-6) / common)
+        reach = np.float32(DEVIATION) * np.abs(np.log(expected / np.maximum(fit.mean, 1e-6)))
+        return np.asarray(common * np.exp(np.clip(own, -reach, reach)))
+
+    def mean_ratio(self, shell: int) -> Array:
+        """Ratio (V,) for the mean image of a shell, no more than RATIOS from the gain."""
+        mean = np.maximum(self.fits[shell].mean, 1e-6)
+        _, gain = self._unweighted()
+        low, high = (np.float32(bound) * gain / self.bias for bound in RATIOS)
+        return np.clip(self.wanted(shell, mean) / mean, low, high).astype(np.float32)
+
+    def wanted(self, shell: int, expected: Array) -> Array:
+        """What a shell's expected signal (V,) becomes."""
+        source, gain = self._unweighted()
+        if shell == 0:
+            return self._onto_floor(source * gain, expected)
+        change = self.plan.shells[shell - 1]
         base = np.maximum(source * self.bias, 1e-6)
-        log_mean = np.log(np.maximum(mean, 1e-6) / base)
-        deviation = np.log(np.maximum(free, 1e-6) / np.maximum(mean, 1e-6))
+        free, mean = (
+            np.maximum(above_floor(signal, self.plan.source_floor), 1e-6)
+            for signal in (expected, self.fits[shell].mean)
+        )
+        log_mean, deviation = np.log(mean / base), np.log(free / mean)
         log_ratio = change.exponent * (np.minimum(log_mean, 0) + change.anisotropy * deviation)
         log_ratio += np.maximum(log_mean, 0)
-        signal = self._onto_floor(wanted * np.exp(log_ratio), expected)
-        return self._limited(signal, expected, gain)
+        return self._onto_floor(source * gain * np.exp(log_ratio), expected)
+
+    def _unweighted(self) -> tuple[Array, Array]:
+        """Signal (V,) at b 0 without floor and bias, and the gain there."""
+        source = above_floor(self.fits[0].mean, self.plan.source_floor) / self.bias
+        return source, gain_curve(source, self.plan)
 
     def _onto_floor(self, signal: Array, measured: Array) -> Array:
         """Signal on the target's floor; where ``measured`` lay below its own floor, as far below
@@ -152,9 +181,11 @@ class Changer:
             return np.sqrt(np.square(signal) + np.maximum(taken, 0) * np.square(floor / own))
         return np.hypot(signal, floor)
 
-    def _limited(self, wanted: Array, measured: Array, gain: Array) -> Array:
-        low, high = (np.float32(bound) * gain / self.bias for bound in RATIOS)
-        return np.clip(wanted / np.maximum(measured, 1e-6), low, high).astype(np.float32)
+
+def make_changer(fits: tuple[ShellFit, ...], plan: Plan, bias: Array) -> Changer:
+    """The changer of a series, the ratios of its shells' means computed."""
+    changer = Changer(fits, plan, bias)
+    return evolve(changer, means=tuple(changer.mean_ratio(k) for k in range(len(fits))))
 
 
 def change_volumes(

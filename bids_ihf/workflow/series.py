@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bids_ihf.bids.btable import read_table
 from bids_ihf.errors import BadData
-from bids_ihf.harmonize.diffusion import EXPONENTS, Changer, change_volumes, make_plan
+from bids_ihf.harmonize.diffusion import EXPONENTS, change_volumes, make_changer, make_plan
 from bids_ihf.harmonize.shellfit import ShellSums, fit_shells
 from bids_ihf.targets.diffusion import measure
 from bids_ihf.volume.nifti import Volume, encode_nifti
@@ -135,7 +135,7 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
         source = measure(fits, brain, bias)
     except ValueError as error:
         raise BadData(f"{task.image.path}: {error}; check the series and its mask.") from error
-    changer = Changer(fits, make_plan(source, target), bias)
+    changer = make_changer(fits, make_plan(source, target), bias)
     _doubt(task.name, changer.plan)
     after = ShellSums(gradients, shells, where)
     change_rms, worst, highest = 0.0, 0.0, 0.0

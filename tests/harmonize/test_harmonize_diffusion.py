@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from bids_ihf.harmonize.diffusion import Changer, change_volumes, gain_curve, make_plan
+from bids_ihf.harmonize.diffusion import change_volumes, gain_curve, make_changer, make_plan
 from bids_ihf.harmonize.shellfit import ShellFit, fit_shells
 from bids_ihf.simulation.gradients import table
 from bids_ihf.targets.diffusion import DiffusionProfile, measure
@@ -63,7 +63,7 @@ def harmonized(
 ) -> np.ndarray:
     fits = fitted(volumes, scheme)
     plan = make_plan(measure(fits, WHERE.ravel(), ONES), target, **how)
-    changer = Changer(fits, plan, ONES)
+    changer = make_changer(fits, plan, ONES)
     weight = np.ones(WHERE.shape, dtype=np.float32)
     pairs = change_volumes(iter(volumes), scheme, changer, WHERE, weight, 1.0)
     return np.stack([image for _, image in pairs])
@@ -195,6 +195,15 @@ def test_too_little_brain() -> None:
     fits = fitted(series())
     with pytest.raises(ValueError, match="too little"):
         measure(fits, np.zeros(WHERE.size, dtype=bool), ONES)
+
+
+def test_noise_at_the_floor_does_not_become_anisotropy() -> None:
+    volumes = series(floor=60, noise=12)
+    result = harmonized(volumes, profile(series(b_scale=0.85, floor=10)))
+    fluid = head()[1] > 2e-3
+    high = find_shells(SCHEME.bvals)[2].volumes
+    spread = [np.log(np.stack(v)[high][:, fluid]).std(axis=0).mean() for v in (volumes, result)]
+    assert spread[1] < 1.35 * spread[0]
 
 
 def test_tissue_that_drowns_in_noise() -> None:
