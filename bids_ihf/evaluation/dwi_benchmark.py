@@ -12,7 +12,7 @@ from attrs import frozen
 from bids_ihf.evaluation.dwi_maps import noddi, tensor_maps
 from bids_ihf.evaluation.dwi_methods import NONE, REPEAT, Sample, pool, results, sample
 from bids_ihf.evaluation.dwi_people import AGAIN, load_traveler, scan_traveler
-from bids_ihf.evaluation.dwi_scores import score
+from bids_ihf.evaluation.dwi_scores import score, thinned
 from bids_ihf.evaluation.people import seed_of
 from bids_ihf.targets.target import VENDORS
 
@@ -142,7 +142,7 @@ def measure_person(
 
     def maps(scan: Scan) -> Maps:
         found = tensor_maps(scan, person.neural)
-        return fitter.add_to(found, scan, person.white) if fitter else found
+        return fitter.add_to(found, scan, thinned(person.white)) if fitter else found
 
     own = {name: maps(scan) for name, scan in scans.items()}
     for source, target in permutations(VENDORS, 2):

@@ -25,7 +25,7 @@ ABOUT = {
     "method": DESCRIPTIONS,
     "map": (
         "FA, MD (1e-3 mm2/s), NDI, ODI: means of regions of 12 mm, in nervous tissue (FA, MD) or "
-        f"white matter (NDI, ODI); with '{VOXELS}': single voxels; '{DIRECTION}': angle between "
+        f"white matter of every third slice (NDI, ODI); with '{VOXELS}': single voxels; '{DIRECTION}': angle between "
         "principal directions in white matter, degrees"
     ),
     "mae": "Mean absolute difference to the map of the same person's series by the target",
