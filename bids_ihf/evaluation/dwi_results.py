@@ -25,8 +25,8 @@ ABOUT = {
     "method": DESCRIPTIONS,
     "map": (
         "FA, MD (1e-3 mm2/s), NDI, ODI: means of regions of 12 mm, in nervous tissue (FA, MD) or "
-        f"white matter of every third slice (NDI, ODI); with '{VOXELS}': single voxels; '{DIRECTION}': angle between "
-        "principal directions in white matter, degrees"
+        f"white matter of every third slice (NDI, ODI); with '{VOXELS}': single voxels; "
+        f"'{DIRECTION}': angle between principal directions in white matter, degrees"
     ),
     "mae": "Mean absolute difference to the map of the same person's series by the target",
     "bias": "Mean difference; for 'all' the mean size of the pairs' biases",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,13 @@ from attrs import evolve
 pytest.importorskip("dipy")
 
 from bids_ihf.evaluation import dwi_benchmark, dwi_rish
-from bids_ihf.evaluation.dwi_benchmark import DwiRow, aggregate, measure_person
+from bids_ihf.evaluation.dwi_benchmark import (
+    DwiOutcome,
+    DwiPlan,
+    DwiRow,
+    aggregate,
+    measure_person,
+)
 from bids_ihf.evaluation.dwi_maps import Maps, tensor_maps
 from bids_ihf.evaluation.dwi_methods import (
     DESCRIPTIONS,
@@ -25,6 +32,7 @@ from bids_ihf.evaluation.dwi_methods import (
     sample,
 )
 from bids_ihf.evaluation.dwi_people import AGAIN, Scan, Traveler
+from bids_ihf.evaluation.dwi_results import short_text, write_dwi_results
 from bids_ihf.evaluation.dwi_scores import DIRECTION, VOXELS, region_means, regions, score
 from bids_ihf.simulation.anatomy import Anatomy
 from bids_ihf.simulation.epi import EpiScanner, session
@@ -34,6 +42,7 @@ from bids_ihf.targets.target import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SIDE, ZOOM = 22, 6.0
 SHELLS: dict[float, int] = {0: 2, 1000: 20}
@@ -177,3 +186,40 @@ def test_regions_are_cubes_that_hold_enough() -> None:
     assert len(kept) == 1
     values = np.where(mask, 3.0, 100.0).astype(np.float32)
     assert region_means(values, labels, kept).tolist() == [3.0]
+
+
+def test_noddi_finds_what_was_put_in(person: Traveler) -> None:
+    pytest.importorskip("amico")
+    from bids_ihf.evaluation.dwi_maps import noddi
+    from bids_ihf.simulation.microstructure import truth
+
+    lying = session(person.anatomy, evolve(PLAIN, noise=0.005), person.seed)
+    gradients = table({0: 2, 1000: 20, 2000: 20}, 5)
+    scan = Scan(np.stack(list(lying.volumes(gradients, 1))), gradients)
+    few = np.zeros_like(person.white)
+    few[SIDE // 2 + 3 : SIDE // 2 + 6, 8:14, 8:14] = True
+    few &= person.white
+    with noddi() as fitter:
+        assert fitter is not None
+        maps = fitter.add_to(tensor_maps(scan, few), scan, few)
+    known = truth(person.anatomy, lying.micro)
+    assert maps.ndi is not None
+    assert maps.odi is not None
+    assert abs(np.median(maps.ndi[few] - known.ndi[few])) < 0.1
+    assert abs(np.median(maps.odi[few] - known.odi[few])) < 0.1
+
+
+def test_files_of_a_run(
+    person: Traveler, own: dict[str, Scan], known: dict[str, Knowledge], tmp_path: Path
+) -> None:
+    looks: list[dwi_benchmark.DwiLook] = []
+    rows = tuple(measure_person(person, own, known, None, looks))
+    plan = DwiPlan(tmp_path, ("p3",), ("p1", "p2"))
+    table = write_dwi_results(tmp_path, plan, DwiOutcome(rows, looks[0]))
+    lines = (tmp_path / "dwi.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == ["source", "target", "method", "map", "mae", "bias"]
+    assert len(lines) == len(table) + 1
+    assert {line.split("\t")[0] for line in lines[1:]} == {*VENDORS, "all"}
+    assert json.loads((tmp_path / "dwi.json").read_text())["People"] == ["p3"]
+    assert (tmp_path / "fig-dwi.png").read_bytes()[1:4] == b"PNG"
+    assert "shell model" in short_text(table)
