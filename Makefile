@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test check clean
+.PHONY: demo test check clean test-boutiques test-containers test-slurm
 
 demo: $(VENV)/.runtime
 	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids
@@ -23,6 +23,20 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What needs more than this package, and minutes: not part of `make test`.  DOCKER (or podman),
+# APPTAINER and BOSH name programs that are not on the PATH, ZOOM the voxel size of the demo in mm,
+# OPTIONS more options of its run; IMAGE_SIF names a SIF that `make test-slurm` also runs.
+SLOW := $(BIN)/python -m pytest --timeout 14400 --capture no
+
+test-boutiques: $(VENV)/.test
+	$(SLOW) tests/containers/check_boutiques.py
+
+test-containers: $(VENV)/.test
+	$(SLOW) tests/containers/check_image.py
+
+test-slurm: $(VENV)/.test
+	$(SLOW) tests/containers/check_slurm.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info

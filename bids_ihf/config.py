@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Normalization = Literal["rigid", "affine", "syn"]
+BrainMask = Literal["auto", "network", "derivatives"]
 
 NOT_FROM_FILE = frozenset({"bids_dir", "out_dir", "analysis_level", "run_uuid", "verbose"})
 """Settings that an earlier run wrote down but a new one has to be given."""
@@ -45,6 +46,7 @@ class RunConfig:
     bids_filter_file: Path | None = None
     bids_database_dir: Path | None = None
     derivatives: tuple[Path, ...] = ()
+    brain_mask: BrainMask = "auto"
     skip_bids_validation: bool = False
     output_spaces: tuple[str, ...] = ()
     normalization: Normalization = "rigid"
@@ -118,6 +120,7 @@ def configuration_hash(
     *,
     target_hash: str,
     model_hash: str,
+    brain_hash: str,
     image: Mapping[str, str | int | None],
 ) -> str:
     """SHA-256 over all that changes the numbers of one output, and nothing else.
@@ -129,6 +132,7 @@ def configuration_hash(
         "version": __version__,
         "target": target_hash,
         "model": model_hash,
+        "brain": brain_hash,
         "preprocessed": config.preprocessed,
         "output_spaces": sorted(config.output_spaces),
         "normalization": config.normalization if config.output_spaces else None,

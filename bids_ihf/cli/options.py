@@ -98,6 +98,13 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
         help="derivatives whose brain masks are used (fMRIPrep, FreeSurfer or SynthStrip names)",
     )
     add(
+        *("--brain-mask", "--brain_mask"),
+        choices=("auto", "network", "derivatives"),
+        default="auto",
+        help="auto: the mask in --derivatives, else of a stripped image its signal, else the "
+        "network's; network: never one of --derivatives; derivatives: no other",
+    )
+    add(
         *("--skip-bids-validation", "--skip_bids_validation"),
         action="store_true",
         help="do not check the selected participants with the BIDS validator",

@@ -50,7 +50,7 @@ def find_all(config: RunConfig, subjects: Sequence[str]) -> list[Image]:
             modalities=tuple(asked),
             filters=filters,
             database_dir=config.bids_database_dir,
-            derivatives=config.derivatives,
+            derivatives=() if config.brain_mask == "network" else config.derivatives,
         )
     ]
     if not any(image.suffix in config.modalities for image in images):
@@ -104,6 +104,7 @@ def make_settings(config: RunConfig) -> Settings:
     BadData
         The target cannot be used.
     """
+    from bids_ihf.model.checkpoint import segmenter_hash
     from bids_ihf.targets.diffusion_file import diffusion_hash_of
 
     model = model_on("cpu")
@@ -114,6 +115,7 @@ def make_settings(config: RunConfig) -> Settings:
         target.hash,
         model.name,
         model.hash,
+        segmenter_hash(),
         tuple(target.modalities),
         diffusion_hash_of(target),
     )
@@ -161,6 +163,7 @@ def describe(config: RunConfig, settings: Settings) -> str:
         target_hash=goal.target_hash,
         model=goal.model_name,
         model_hash=goal.model_hash,
+        brain_hash=goal.brain_hash,
         device=settings.device,
     )
 

@@ -15,10 +15,10 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.evaluation.anatomy import measure, own_change
-from bids_ihf.evaluation.anatomy_truth import known_truth, on_grid_of
+from bids_ihf.evaluation.anatomy_truth import known_truth
 from bids_ihf.evaluation.edges import edge_shift
 from bids_ihf.evaluation.lesions import lesion_kept
-from bids_ihf.evaluation.people import load_body, seed_of, vendor_scanners
+from bids_ihf.evaluation.people import load_body, scan_once, seed_of, vendor_scanners
 from bids_ihf.evaluation.tissues import GREY, WHITE
 from bids_ihf.targets.target import VENDORS
 
@@ -109,17 +109,12 @@ def visit_all(
     body: Body, person: str, modality: Modality, seed: int, truth: Truth, model: Harmonizer
 ) -> dict[str, Visit]:
     """A scan and a repeat by every vendor's scanner."""
-    from bids_ihf.simulation.scanner import scan
     from bids_ihf.targets.gridding import profile_of
-    from bids_ihf.training.simulated import calibrated, corrected
 
     found = {}
     for vendor, scanner in vendor_scanners(person, modality, seed).items():
         noise = seed_of(seed, person, modality, vendor, "anatomy")
-        images = (scan(body.anatomy, corrected(scanner), noise + number) for number in (0, 1))
-        grid, again = (
-            on_grid_of(body, calibrated(image, body.anatomy, scanner)) for image in images
-        )
+        grid, again = (scan_once(body, scanner, noise + number) for number in (0, 1))
         first, repeat = (each.data[..., truth.slices] for each in (grid, again))
         edges = edge_shift(first, repeat, truth.mask, in_plane=True)
         found[vendor] = Visit(grid, profile_of(again, model.encoder), first, repeat, edges)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_ihf.evaluation.benchmark_table import to_tsv
+from bids_ihf.evaluation.benchmark_table import describe, to_tsv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,14 +114,5 @@ def anatomy_files(
         ("readout", readout, READOUT_COLUMNS),
     ):
         found[f"{name}.tsv"] = to_tsv(table, columns)
-        found[f"{name}.json"] = _dictionary(columns, about)
+        found[f"{name}.json"] = describe(columns, DESCRIPTIONS, about)
     return found
-
-
-def _dictionary(columns: Sequence[str], about: Mapping[str, Any]) -> bytes:
-    content: dict[str, Any] = {}
-    for name in columns:
-        text, units = DESCRIPTIONS[name]
-        content[name] = {"Description": text} | ({"Units": units} if units else {})
-    content["Benchmark"] = dict(about)
-    return (json.dumps(content, indent=2) + "\n").encode()

@@ -65,7 +65,9 @@ def _prepared(body: Body, data: NDArray[Any]) -> Prepared:
     from bids_ihf.training.simulated import as_prepared
 
     plain = data.astype(np.float32)
-    return as_prepared(plain, body.brain, body.anatomy.affine, body.to_template, body.path)
+    return as_prepared(
+        plain, body.brain, body.segmentation, body.to_template, body.path, body.anatomy.affine
+    )
 
 
 def on_grid_of(body: Body, data: NDArray[np.float32]) -> OnGrid:

@@ -150,6 +150,20 @@ def dictionary(columns: Sequence[str], about: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
+def describe(
+    columns: Sequence[str],
+    descriptions: Mapping[str, tuple[str, str | None]],
+    about: Mapping[str, Any],
+) -> bytes:
+    """JSON that explains columns by a text and units for each, and the run under ``Benchmark``."""
+    content: dict[str, Any] = {}
+    for name in columns:
+        text, units = descriptions[name]
+        content[name] = {"Description": text} | ({"Units": units} if units else {})
+    content["Benchmark"] = dict(about)
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
 def _text(value: Any) -> str:
     from bids_ihf.bids.scans import plain_text
 

@@ -150,11 +150,9 @@ def _mask(pair: Pair, harmonized: Volume, target: Volume) -> NDArray[np.bool_]:
 
 
 def _brain(volume: Volume) -> NDArray[np.bool_]:
-    from bids_ihf.spatial.mask import brain_mask, is_stripped
+    from bids_ihf.spatial.mask import find_brain
 
-    if is_stripped(volume.data):
-        return volume.data != 0
-    return brain_mask(volume.data, volume.affine)
+    return find_brain(volume.data, volume.affine).mask
 
 
 def _read(path: Path) -> Volume:

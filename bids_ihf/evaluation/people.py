@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bids_ihf.simulation.anatomy import Anatomy
     from bids_ihf.simulation.protocol import Modality
     from bids_ihf.simulation.scanner import Scanner
+    from bids_ihf.spatial.segment import Segmentation
     from bids_ihf.targets.gridding import OnGrid
 
 FIRST_SEED = 900_000
@@ -39,11 +40,12 @@ REACH = 2
 
 @frozen(eq=False)
 class Body:
-    """A person to scan, and what is known of them: mask (X, Y, Z) and rigid way to the
+    """A person to scan, and what is known of them: mask (X, Y, Z), tissues and rigid way to the
     template."""
 
     anatomy: Anatomy
     brain: NDArray[np.bool_]
+    segmentation: Segmentation
     to_template: NDArray[np.float64]
     path: Path
 
@@ -70,12 +72,14 @@ def seed_of(seed: int, *words: str) -> int:
 def load_body(path: Path, person: str, seed: int) -> Body:
     """The person of a label map."""
     from bids_ihf.simulation.anatomy import from_labels
-    from bids_ihf.training.simulated import brain_mask, crop, to_template
+    from bids_ihf.spatial.align import align_to_template
+    from bids_ihf.training.simulated import brain_mask, crop, true_segmentation
 
     own = seed_of(seed, person)
     anatomy = crop(from_labels(path, seed=own))
     brain = one_piece(brain_mask(anatomy, REACH))
-    return Body(anatomy, brain, to_template(anatomy, own), path)
+    segmentation = true_segmentation(anatomy, brain)
+    return Body(anatomy, brain, segmentation, align_to_template(segmentation).matrix, path)
 
 
 def one_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -120,13 +124,14 @@ def traveling_scans(body: Body, person: str, modality: Modality, seed: int) -> d
 
 
 def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> OnGrid:
-    """One scan, corrected for bias, on the network's grid by one interpolation.
+    """One scan, corrected for bias, its tissues found, on the network's grid by one interpolation.
 
     White matter is at the scanner's ``units`` after the correction, so that a vendor's scans
     share one gain; that of a single session is arbitrary, and would drown what methods differ in.
     """
     from bids_ihf.simulation.scanner import scan
     from bids_ihf.spatial.bias import bias_field
+    from bids_ihf.spatial.segment import segment
     from bids_ihf.targets.gridding import to_network_grid
     from bids_ihf.training.simulated import as_prepared, calibrated
 
@@ -134,7 +139,10 @@ def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> OnGrid:
     image = scan(body.anatomy, scanner, noise_seed)
     image /= bias_field(image, affine, body.brain)
     image = calibrated(image, body.anatomy, scanner)
-    return to_network_grid(as_prepared(image, body.brain, affine, body.to_template, body.path))
+    found = segment(image, affine)
+    return to_network_grid(
+        as_prepared(image, body.brain, found, body.to_template, body.path, affine)
+    )
 
 
 def measured_slices(on_grid: OnGrid) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.evaluation.people import load_body, seed_of
+from bids_ihf.evaluation.people import load_body, scan_once, seed_of
 from bids_ihf.evaluation.readout import scanner_and_person_readout, variance_shares
 from bids_ihf.targets.target import VENDORS
 
@@ -41,12 +41,11 @@ class Embedded:
 def same_scanners(modality: Modality, seed: int) -> dict[str, Scanner]:
     """One scanner of each vendor and OTHERS, which all people visit."""
     from bids_ihf.simulation.scanner import random_scanner, vendor_scanner
-    from bids_ihf.training.simulated import corrected
 
     own = seed_of(seed, "read-out")
     found = {vendor: vendor_scanner(vendor, modality, own) for vendor in VENDORS}
     found |= {f"other {k + 1}": random_scanner(modality, own + k) for k in range(OTHERS)}
-    return {name: corrected(scanner) for name, scanner in found.items()}
+    return found
 
 
 def embed_person(
@@ -68,19 +67,15 @@ def embed_person(
     body
         The person, where already loaded.
     """
-    from bids_ihf.simulation.scanner import scan
-    from bids_ihf.targets.gridding import profile_of, to_network_grid
-    from bids_ihf.training.simulated import as_prepared
+    from bids_ihf.targets.gridding import profile_of
 
     person = path.name.split("_")[0]
     body = body or load_body(path, person, seed)
     found = []
     for modality in modalities:
         for name, scanner in same_scanners(modality, seed).items():
-            image = scan(body.anatomy, scanner, seed_of(seed, person, modality, name, "read-out"))
-            affine = body.anatomy.affine
-            prepared = as_prepared(image, body.brain, affine, body.to_template, path)
-            profile = profile_of(to_network_grid(prepared), model.encoder)
+            noise = seed_of(seed, person, modality, name, "read-out")
+            profile = profile_of(scan_once(body, scanner, noise), model.encoder)
             found.append(Embedded(person, name, modality, profile.embeddings))
     return found
 

@@ -206,11 +206,11 @@ def feather(mask: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32
 def head_weight(prepared: Prepared) -> NDArray[np.float32]:
     """1 in the head, 0 in the air, smooth between; exact zeros (stripped, defaced) always get
     0."""
-    from bids_ihf.spatial.mask import head_mask, is_stripped
+    from bids_ihf.spatial.mask import head_mask
 
     original = prepared.volume.data
     signal = (original != 0).astype(np.float32)
-    if is_stripped(original):
+    if prepared.stripped:
         return signal
     head = head_mask(original, prepared.volume.affine) | prepared.mask
     grown = ndimage.binary_dilation(head, iterations=2)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ENCODER_FORMAT = "ihf-harmony encoder 1"
 NETWORK_FORMAT = "ihf-harmony network 1"
 SEGMENTER_FORMAT = "ihf-harmony segmenter 1"
+SEGMENTER = "brain.safetensors"
 HEADER = "ihf-harmony"
 REMEDY = "reinstall the package or name another file"
 
@@ -100,7 +101,6 @@ def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
     header = {
         "format": ENCODER_FORMAT,
         "width": encoder.width,
-        "names_tissue": encoder.names_tissue,
         "training": record,
     }
     return pack(tensors, header)
@@ -127,9 +127,14 @@ def pack_segmenter(segmenter: Segmenter, record: Mapping[str, Any]) -> bytes:
     return pack({key: value.half() for key, value in segmenter.state_dict().items()}, header)
 
 
+def segmenter_hash() -> str:
+    """sha256 of the shipped network that finds brain and tissues."""
+    return str(unpack(shipped(SEGMENTER), SEGMENTER_FORMAT)[1]["sha256"])
+
+
 def load_segmenter(path: Path | None = None) -> Segmenter:
     """The network in ``path`` (the shipped one by default) that finds brain and tissues."""
-    path = path or shipped("brain.safetensors")
+    path = path or shipped(SEGMENTER)
     tensors, header = unpack(path, SEGMENTER_FORMAT)
     segmenter = Segmenter(tuple(header["widths"]))
     _fill(segmenter, tensors, path)
@@ -151,7 +156,7 @@ def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
     """The encoder in ``path`` (the shipped one by default) and its hash."""
     path = path or shipped("encoder.safetensors")
     tensors, header = unpack(path, ENCODER_FORMAT)
-    encoder = Encoder(int(header["width"]), names_tissue=bool(header["names_tissue"]))
+    encoder = Encoder(int(header["width"]))
     _fill(encoder, tensors, path)
     return encoder, str(header["sha256"])
 

@@ -1,8 +1,8 @@
 """The network that finds the brain and its tissues in a head of any contrast: a small 3D U-Net.
 
 Ronneberger et al. 2015 in three dimensions (Cicek et al. 2016), for training on images painted
-from label maps (Billot et al. 2023, SynthSeg).  Space to depth at the entrance and back at the
-exit lets all but a thin finish run at half resolution.
+from label maps (Billot et al. 2023, SynthSeg).  Space to depth at the entrance lets all but
+a finish of few channels run at half resolution.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ CLASSES = ("outside", "grey", "white", "csf")
 ZOOM = 2.0
 """Voxel size (mm) of its input and output."""
 
-GROUPS = 8
-FINISH = 8
+CONTEXT, FINISH = 12, 16
+"""Channels that tell the layers at full resolution what lies around, and channels of these."""
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
-        nn.GroupNorm(GROUPS, outputs),
-        nn.ReLU(inplace=True),
+        nn.InstanceNorm3d(outputs, affine=True),
+        nn.LeakyReLU(0.01, inplace=True),
     )
 
 
@@ -53,11 +53,14 @@ class Segmenter(nn.Module):
         for deep, shallow in pairwise(reversed(self.widths)):
             self.narrow.append(nn.Conv3d(deep, shallow, 1))
             self.up.append(_block(2 * shallow, shallow))
-        self.scores = nn.Conv3d(first, 8 * len(CLASSES), 1)
+        self.rough = nn.Conv3d(first, 8 * len(CLASSES), 1)
+        self.context = nn.Conv3d(first, CONTEXT, 1)
         self.finish = nn.Sequential(
-            nn.Conv3d(1 + len(CLASSES), FINISH, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv3d(FINISH, len(CLASSES), 3, padding=1),
+            nn.Conv3d(1 + CONTEXT, FINISH, 3, padding=1),
+            nn.LeakyReLU(0.01, inplace=True),
+            nn.Conv3d(FINISH, FINISH, 3, padding=1),
+            nn.LeakyReLU(0.01, inplace=True),
+            nn.Conv3d(FINISH, len(CLASSES), 1),
         )
 
     @property
@@ -76,9 +79,9 @@ class Segmenter(nn.Module):
         for narrow, up in zip(self.narrow, self.up, strict=True):
             x = F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
             x = up(torch.cat([x, kept.pop()], dim=1))
-        rough = _to_space(self.scores(x))
-        finished: Tensor = rough + self.finish(torch.cat([image, rough], dim=1))
-        return finished
+        around = F.interpolate(self.context(x), scale_factor=2.0, mode="nearest")
+        finished: Tensor = self.finish(torch.cat([image, around], dim=1))
+        return _to_space(self.rough(x)) + finished
 
 
 def _to_depth(image: Tensor) -> Tensor:

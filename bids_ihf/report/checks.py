@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bids_ihf.spatial.prepare import DOUBTFUL
+
 if TYPE_CHECKING:
     from bids_ihf.report.images import Finished
 
@@ -11,8 +13,6 @@ ROUND_TRIP = 1e-4
 """Encoding and decoding in single precision stays well below this."""
 BRAIN_ML = (700.0, 2100.0)
 """Brain volumes that are usual from childhood on, CSF round the brain included."""
-SIMILARITY = 0.35
-"""Alignments below this are often wrong."""
 
 
 def concerns(image: Finished) -> list[str]:
@@ -30,7 +30,7 @@ def concerns(image: Finished) -> list[str]:
     if volume is not None and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         found.append(f"A brain mask of {volume:.0f} ml is unusual for a whole brain.")
     similarity = image.number("alignment_similarity")
-    if similarity is not None and similarity < SIMILARITY:
+    if similarity is not None and similarity < DOUBTFUL:
         found.append(f"The alignment to the template may be wrong (similarity {similarity:.2f}).")
     if image.text("source_vendor", "SourceVendor") in {"unknown", "n/a"}:
         found.append("The maker of the scanner is not known.")

@@ -22,6 +22,11 @@ REFERENCES = {
         "Fan W, Chen J, Liu Z (2023). Hierarchy flow for high-fidelity image-to-image "
         "translation. arXiv:2308.06909."
     ),
+    "SynthSeg": (
+        "Billot B, Greve DN, Puonti O, Thielscher A, Van Leemput K, Fischl B, Dalca AV, Iglesias "
+        "JE (2023). SynthSeg: Segmentation of brain MRI scans of any contrast and resolution "
+        "without retraining. Medical Image Analysis 86:102789."
+    ),
     "N4": (
         "Tustison NJ, Avants BB, Cook PA, Zheng Y, Egan A, Yushkevich PA, Gee JC (2010). N4ITK: "
         "improved N3 bias correction. IEEE Transactions on Medical Imaging 29(6):1310-1320. "
@@ -69,20 +74,22 @@ _PREPROCESSED = (
     "template beforehand; their voxels that are not zero were taken as the brain. "
 )
 _SPATIAL = (
-    "Intensity non-uniformity was estimated by N4 [N4] as distributed with ANTs [ANTs], a brain "
-    "mask was found, and the head was aligned rigidly to the template MNI152NLin2009aSym "
-    "[Fonov2009; Fonov2011]; T2w images were aligned to the T1w image of their session where "
-    "there was one. "
+    "The brain and its tissues were found by a convolutional network trained on heads painted "
+    "in random contrasts after SynthSeg [SynthSeg]; by its tissues the brain was aligned rigidly "
+    "to the template MNI152NLin2009aSym [Fonov2009; Fonov2011] with ANTs [ANTs], T2w images to "
+    "the T1w image of their session where there was one. Intensity non-uniformity was estimated "
+    "by N4 [N4]. "
 )
 _EITHER = (
-    "Unless the images had been preprocessed beforehand, intensity non-uniformity was estimated "
-    "by N4 [N4] as distributed with ANTs [ANTs], a brain mask was found, and the head was "
-    "aligned rigidly to the template MNI152NLin2009aSym [Fonov2009; Fonov2011]. "
+    "Unless the images had been preprocessed beforehand, the brain and its tissues were found by "
+    "a convolutional network trained on heads painted in random contrasts after SynthSeg "
+    "[SynthSeg], the brain was aligned rigidly to the template MNI152NLin2009aSym [Fonov2009; "
+    "Fonov2011] with ANTs [ANTs], and intensity non-uniformity was estimated by N4 [N4]. "
 )
 _NETWORK = (
-    "The histogram of the brain was matched to the target's at each axial position, and an "
-    "invertible hierarchy flow network after IHF-Harmony [IHF], which builds on Hierarchy Flow "
-    "[HierarchyFlow], changed the contrast of what was matched, slice by slice with both "
+    "Grey matter, white matter and fluid were brought to the target's intensities by one curve, "
+    "and an invertible hierarchy flow network after IHF-Harmony [IHF], which builds on Hierarchy "
+    "Flow [HierarchyFlow], changed the contrast of what was matched, slice by slice with both "
     "neighbours, conditioned on the target's statistics. Only the change that the network made "
     "was resampled; the original voxels were not, so every harmonized image has the grid of its "
     "source."

@@ -95,11 +95,14 @@ def brain_region(brain: NDArray[np.bool_], hard: NDArray[np.bool_]) -> NDArray[n
     return np.asarray(ndimage.binary_fill_holes(morphology.largest(region)))
 
 
-def paint(head: Head, side: int, seed: list[int]) -> Painted:
-    """The head in a box of ``side`` voxels of 2 mm; all that is random comes from ``seed``."""
+def paint(head: Head, side: int, seed: list[int], *, free: float = 0.25) -> Painted:
+    """The head in a box of ``side`` voxels of 2 mm; all that is random comes from ``seed``.
+
+    ``free`` is the chance of a contrast that is no protocol's.
+    """
     rng = np.random.default_rng(seed)
     noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    levels = row_levels(head.table, rng)
+    levels = row_levels(head.table, rng, free)
     painted = torch.from_numpy(levels)[head.index.long()]
     places, turn = pose(head, side, rng, noise)
     count = int(rng.choice((1, len(CORNERS))))
@@ -109,14 +112,17 @@ def paint(head: Head, side: int, seed: list[int]) -> Painted:
     grey, white, region = torch.as_tensor(shares)
     truth = torch.stack([1 - region, grey, white, (region - grey - white).clamp(min=0)])
     image = with_lesions(torch.as_tensor(image), white, rng, noise)
-    image = measured(image, rng, noise)
+    inside = image[region > 0.5]
+    image = measured(image, float(inside.mean()) if len(inside) else 1.0, rng, noise)
     image, truth = cut(image, truth, places, head, rng)
     return Painted(torch.from_numpy(_spread(image.numpy(), rng)), truth)
 
 
-def row_levels(table: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def row_levels(
+    table: NDArray[np.float32], rng: np.random.Generator, free: float
+) -> NDArray[np.float32]:
     """Intensity of every mixture: of a T1w or T2w protocol, or anything at all."""
-    if rng.random() < 0.5:
+    if rng.random() >= free:
         protocol = random_protocol("T1w" if rng.random() < 0.5 else "T2w", rng)
         signals = np.array([float(signal(protocol, each)) for each in TISSUES])
         signals[TISSUE_INDEX["fat"]] *= rng.uniform(0.1, 1.0)
@@ -140,12 +146,12 @@ def pose(
     Rotated by up to 45 degrees and at times by right angles or mirrored, as wrong headers do;
     larger or smaller, bent by a few mm, off the centre.
     """
-    reach = 45.0 if rng.random() < 0.4 else 15.0
+    reach = 45.0 if rng.random() < 0.3 else 15.0
     turn = Rotation.from_euler("xyz", rng.uniform(-reach, reach, 3), degrees=True).as_matrix()
     turn = turn @ np.diag(np.exp(rng.uniform(-0.22, 0.22) + rng.normal(0, 0.05, 3)))
     if rng.random() < 0.5:
         turn = turn @ np.diag([-1.0, 1.0, 1.0])
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         turn = turn @ (np.eye(3)[rng.permutation(3)] * rng.choice((-1.0, 1.0), 3))
     shift = rng.normal(0, 35.0 if rng.random() < 0.3 else 8.0, 3)
     steps = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
@@ -178,22 +184,25 @@ def with_lesions(
     return image + share * (float(rng.uniform(0, 1)) * image.max() - image)
 
 
-def measured(image: Tensor, rng: np.random.Generator, noise: torch.Generator) -> Tensor:
-    """Texture, coil fields, blur, thick slices and noise."""
-    shape, top = image.shape, float(image.max())
-    image = image * (1 + rng.uniform(0, 0.1) * torch.randn(shape, generator=noise))
-    knots = torch.randn(1, 1, 4, 4, 4, generator=noise) * rng.uniform(0, 0.4)
+def measured(
+    image: Tensor, typical: float, rng: np.random.Generator, noise: torch.Generator
+) -> Tensor:
+    """Texture, coil fields, blur, thick slices, and noise relative to the brain's ``typical``
+    intensity."""
+    shape = image.shape
+    image = image * (1 + rng.uniform(0, 0.08) * torch.randn(shape, generator=noise))
+    knots = torch.randn(1, 1, 4, 4, 4, generator=noise) * rng.uniform(0, 0.3)
     field = F.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]
     image = image * field.exp()
-    if rng.random() < 0.5:
-        sigma = rng.uniform(0, 1.0)
-        image = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), sigma))
     if rng.random() < 0.4:
-        axis, thick = int(rng.integers(3)), rng.uniform(1.0, 4.0)
+        sigma = rng.uniform(0, 0.7)
+        image = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), sigma))
+    if rng.random() < 0.25:
+        axis, thick = int(rng.integers(3)), rng.uniform(1.0, 3.0)
         sizes = [round(n / thick) if k == axis else n for k, n in enumerate(shape)]
         slices = F.interpolate(image[None, None], sizes, mode="area")
         image = F.interpolate(slices, shape, mode="trilinear")[0, 0]
-    level = top * float(np.exp(rng.uniform(np.log(0.003), np.log(0.10))))
+    level = typical * float(np.exp(rng.uniform(np.log(0.01), np.log(0.12))))
     real, imaginary = torch.randn(2, *shape, generator=noise) * level
     return torch.hypot(image + real, imaginary)
 
@@ -215,7 +224,7 @@ def cut(
     elif choice < 0.55:
         air = _sampled((head.index == 0).float()[None], places, np.zeros(3))[0] > 0.5
         image = torch.where(air, 0.0, image)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         axis = int(rng.integers(3))
         seen = _field_of_view(outside, axis, rng)
         image = torch.where(seen, image, 0.0)

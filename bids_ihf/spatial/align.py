@@ -1,4 +1,8 @@
-"""Rigid and affine alignment of brains: a search from many starts, finished by ANTs."""
+"""Rigid and affine alignment of brains by their tissues: a search from many starts, then ANTs.
+
+Two scans of any contrast are turned into pictures of one contrast, their tissues, so that plain
+correlation says how well they lie on each other, and means the same everywhere.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
+from scipy.spatial.transform import Rotation
 
 from bids_ihf.spatial import morphology
 from bids_ihf.spatial.itk import (
@@ -20,109 +25,141 @@ from bids_ihf.spatial.itk import (
     to_ants,
     write_affine,
 )
-from bids_ihf.spatial.mask import antialias
-from bids_ihf.spatial.search import AFFINE, RIGID, best_starts, refine, sample, to_matrix
+from bids_ihf.spatial.search import AFFINE, RIGID, Pair, best_starts, refine
+from bids_ihf.spatial.segment import antialias
 from bids_ihf.spatial.template import load_template
 from bids_ihf.volume.grid import Grid, canonical_grid, inverse, resample
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from bids_ihf.spatial.search import Pair
+    from bids_ihf.spatial.segment import Segmentation
 
 LOGGER = logging.getLogger(__name__)
 
 Kind = Literal["rigid", "affine"]
 
-COARSE, FINE = 4.0, 2.0
-"""Voxel sizes (mm) of the search and of the finish."""
+PALETTE = (0.0, 0.5, 1.0, -0.5)
+"""Values of outside, grey matter, white matter and fluid in a picture.
+
+With fluid far from what is outside, a brain laid over another the wrong way round correlates with
+it by 0.45 to 0.6, one laid right by 0.7 to 0.85; with fluid between outside and grey matter both
+lie closer together."""
+
+ROUGH, COARSE, FINE = 8.0, 4.0, 2.0
+"""Voxel sizes (mm) of the trial of starts, the search and the finish."""
 
 SURROUND = 6.0
-"""Reach (mm) beyond the fixed brain that takes part, so that outlines count."""
+"""Reach (mm) beyond the brain that takes part, so that outlines count."""
 
-GOOD = 0.45
-"""Correlation ratio from which on the first start is trusted."""
+GOOD = 0.68
+"""Likeness from which on the way that the header suggests is trusted."""
 
-WORSE = 0.9
-"""Share of the search's correlation ratio below which ANTs is held to have gone astray."""
+WORSE = 0.98
+"""Share of the search's likeness below which ANTs is held to have gone astray."""
 
-PITCH, ROLL, YAW = (-30.0, 0.0, 30.0), (-20.0, 0.0, 20.0), (-30.0, 0.0, 30.0)
-"""Rotations (degrees) that are tried where it is not."""
+TILTS = (-30.0, 0.0, 30.0)
+"""Rotations (degrees) about each axis that are tried."""
+
+SHIFTS = (-40.0, 40.0)
+"""Shifts (mm) along each axis that are tried, for scans of a part of the brain."""
+
+KEPT = 4
+"""Starts that are followed."""
 
 
 @frozen(eq=False)
 class Alignment:
     """``matrix`` (4, 4) leads from moving world to fixed world, RAS mm.
 
-    ``similarity``, 0 to 1, is the correlation ratio in the fixed brain and round it.
+    ``similarity``, 0 to 1, is the likeness of the two pictures in the moving brain and round it.
     """
 
     matrix: NDArray[np.float64]
     similarity: float
 
+    @property
+    def turn(self) -> float:
+        """Rotation, degrees."""
+        rotation = rigid_part(self.matrix, np.zeros(3))[:3, :3]
+        return float(np.degrees(Rotation.from_matrix(rotation).magnitude()))
+
 
 @frozen(eq=False)
-class Masked:
-    """A brain, 0 outside its mask, with its grid."""
+class Picture:
+    """Tissues as one image on an isotropic grid, where the brain is in it, and the voxels (X, Y,
+    Z) that were scanned."""
 
     data: NDArray[np.float32]
+    brain: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
     grid: Grid
-    mask: NDArray[np.bool_]
+
+    def at(self, zoom: float) -> Picture:
+        """The picture in coarser voxels."""
+        if zoom <= float(self.grid.zooms[0]):
+            return self
+        grid = canonical_grid(self.data.shape, self.grid.affine, zoom=zoom)
+        data = resample(antialias(self.data, self.grid, zoom), self.grid, grid)
+        brain, seen = (
+            resample(mask.astype(np.float32), self.grid, grid) > 0.5
+            for mask in (self.brain, self.seen)
+        )
+        return Picture(data, brain, seen, grid)
 
 
-def align(
-    moving: NDArray[np.float32],
-    moving_affine: NDArray[np.float64],
-    moving_mask: NDArray[np.bool_],
-    fixed: NDArray[np.float32],
-    fixed_affine: NDArray[np.float64],
-    fixed_mask: NDArray[np.bool_],
-    *,
-    kind: Kind = "rigid",
-) -> Alignment:
-    """Align two brains (X, Y, Z each, of any contrast) by what lies inside their masks.
+def picture(segmentation: Segmentation) -> Picture:
+    """The picture of a scan's tissues."""
+    data = np.tensordot(np.array(PALETTE, dtype=np.float32), segmentation.shares, axes=1)
+    return Picture(data, segmentation.brain > 0.5, segmentation.seen, segmentation.grid)
 
-    A search by the correlation ratio at 4 mm, from the centres of mass and, where that finds
-    little, from rotated starts; then ANTs with mutual information at 2 mm, unless that goes
-    astray.  The comparison goes SURROUND mm beyond the fixed mask.
+
+def template_picture() -> Picture:
+    """The template's tissues, 2 mm."""
+    template = load_template()
+    data = np.tensordot(np.array(PALETTE[1:], dtype=np.float32), template.tissues, axes=1)
+    everything = np.ones(data.shape, dtype=bool)
+    return Picture(data, template.mask, everything, template.grid).at(FINE)
+
+
+def align(moving: Picture, fixed: Picture, *, kind: Kind = "rigid") -> Alignment:
+    """Align two brains by their tissues.
+
+    First from where the headers and the middles of the brains lay them; where that finds little,
+    from every orientation.  Then ANTs at 2 mm, unless that goes astray.  Of the fixed brain only
+    the part has to match that the moving scan shows.
 
     Raises
     ------
     ValueError
-        A mask is empty.
+        A picture shows no brain.
     """
-    if not (moving_mask.any() and fixed_mask.any()):
-        raise ValueError("a mask is empty")
-    ends = []
-    for zoom in (COARSE, FINE):
-        still = _masked(fixed, fixed_affine, fixed_mask, zoom)
-        going = _masked(moving, moving_affine, moving_mask, zoom)
-        ends.append((still, going, _pair(still, going)))
-    start = _search(ends[0][2], *ends[0][:2], RIGID if kind == "rigid" else AFFINE)
-    still, going, pair = ends[1]
-    found = refine(_thinned(pair), start, tolerance=0.1)
-    matrix = to_matrix(found, pair.centre)
-    finished = _finish(still, going, matrix, kind)
-    best = finished if pair.ratio(finished) > WORSE * pair.ratio(matrix) else matrix
-    return Alignment(inverse(best), pair.ratio(best))
+    if not (moving.brain.any() and fixed.brain.any()):
+        raise ValueError("a picture shows no brain")
+    start = _search(moving, fixed)
+    count = RIGID if kind == "rigid" else AFFINE
+    pair = _pair(moving.at(COARSE), fixed.at(COARSE))
+    start = refine(pair.thinned(3), start, count, tolerance=0.3)
+    finished = _finish(moving, fixed, start, kind)
+    fine = _pair(moving, fixed)
+    best = finished if fine.likeness(finished) > WORSE * fine.likeness(start) else start
+    return Alignment(best, fine.likeness(best))
 
 
-def align_to_template(
-    data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_]
-) -> Alignment:
+def align_to_template(segmentation: Segmentation) -> Alignment:
     """Rigid way of a brain to the template: the rigid part of the affine one.
 
     A brain smaller or larger than the template's fits it in many rigid ways equally badly; scaled,
     it fits in one.  ``similarity`` is that of the affine alignment.
     """
-    template = load_template()
-    found = align(
-        data, affine, mask,
-        template.image, template.grid.affine, template.mask, kind="affine",
-    )  # fmt: skip
-    middle = np.argwhere(mask).mean(axis=0)
-    centre = affine[:3, :3] @ middle + affine[:3, 3]
-    return Alignment(rigid_part(found.matrix, centre), found.similarity)
+    found = align(picture(segmentation), template_picture(), kind="affine")
+    middle = np.argwhere(segmentation.brain > 0.5).mean(axis=0)
+    affine = segmentation.grid.affine
+    return Alignment(
+        rigid_part(found.matrix, affine[:3, :3] @ middle + affine[:3, 3]), found.similarity
+    )
 
 
 def rigid_part(matrix: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,63 +180,82 @@ def to_itk_mat(matrix: NDArray[np.float64]) -> bytes:
     return encode_affine(inverse(matrix))
 
 
-def _masked(
-    data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_], zoom: float
-) -> Masked:
-    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    grid = canonical_grid(data.shape, affine, zoom=zoom)
-    brain = antialias(np.where(mask, data, np.float32(0)), native, zoom)
-    share = resample(antialias(mask.astype(np.float32), native, zoom), native, grid)
-    return Masked(resample(brain, native, grid), grid, share > 0.5)
+def _pair(moving: Picture, fixed: Picture) -> Pair:
+    """Points of the moving brain and near it, wherever it was scanned."""
+    near = _near(moving)
+    points = np.argwhere(near) @ moving.grid.affine[:3, :3].T + moving.grid.affine[:3, 3]
+    return Pair(points, moving.data[near], fixed.data, fixed.grid, _middle(fixed))
 
 
-def _pair(fixed: Masked, moving: Masked) -> Pair:
-    near = morphology.dilate(fixed.mask, SURROUND, float(fixed.grid.zooms[0]))
-    return sample(fixed.data, fixed.grid, near, moving.data, moving.grid)
+def _near(moving: Picture) -> NDArray[np.bool_]:
+    zoom = float(moving.grid.zooms[0])
+    return morphology.dilate(moving.brain, SURROUND, zoom) & moving.seen
 
 
-def _thinned(pair: Pair, step: int = 5) -> Pair:
-    """Every ``step``-th point: enough for a smooth cost."""
-    return evolve(pair, points=pair.points[::step], classes=pair.classes[::step])
+def _middle(of: Picture) -> NDArray[np.float64]:
+    """Middle of the brain in the world, mm."""
+    middle = np.argwhere(of.brain).mean(axis=0)
+    return np.asarray(of.grid.affine[:3, :3] @ middle + of.grid.affine[:3, 3])
 
 
-def _search(pair: Pair, fixed: Masked, moving: Masked, count: int) -> NDArray[np.float64]:
-    """Parameters of the best alignment at the coarse grid."""
-    start = np.zeros(RIGID)
-    start[3:] = _centre(moving) - _centre(fixed)
-    loose = _thinned(pair, 3)
-    # Scans of one session share their world: no shift at all is worth a look.
-    starts = best_starts(loose, [start, np.zeros(RIGID)], 1)
-    found = refine(loose, starts[0], tolerance=0.5)
-    if -loose.cost(found) < GOOD:
-        turned = [start + np.array([*angles, 0, 0, 0]) for angles in product(PITCH, ROLL, YAW)]
-        others = [refine(loose, s, tolerance=0.5) for s in best_starts(loose, turned, 4)]
-        found = min([found, *others], key=loose.cost)
-    if count == AFFINE:
-        found = refine(loose, np.concatenate([found, np.zeros(AFFINE - RIGID)]), tolerance=0.5)
-    return found
+def _search(moving: Picture, fixed: Picture) -> NDArray[np.float64]:
+    """Best rigid map at the coarse grids."""
+    rough = _pair(moving.at(ROUGH), fixed.at(ROUGH))
+    coarse = _pair(moving.at(COARSE), fixed.at(COARSE)).thinned(5)
+    ends = _middle(moving), rough.centre
+    # Scans of one session share their world: no map at all is worth a look.
+    starts = [np.eye(4), *(_start(turn, *ends) for turn in _tilts())]
+    found = _best(coarse, best_starts(rough, starts, 2))
+    if coarse.likeness(found) > GOOD:
+        return found
+    turns = [tilt @ right for right in _right_angles() for tilt in _tilts()]
+    shifts = [np.zeros(3), *(np.eye(3)[k] * by for k, by in product(range(3), SHIFTS))]
+    starts = [_start(turn, ends[0], ends[1] + shift) for turn in turns for shift in shifts]
+    return _best(coarse, [found, *best_starts(rough, starts, KEPT)])
 
 
-def _centre(brain: Masked) -> NDArray[np.float64]:
-    """Middle of the mask in the world, mm."""
-    middle = np.argwhere(brain.mask).mean(axis=0)
-    return np.asarray(brain.grid.affine[:3, :3] @ middle + brain.grid.affine[:3, 3])
+def _best(pair: Pair, starts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    ends = [refine(pair, start, RIGID, tolerance=0.5) for start in starts]
+    return max(ends, key=pair.likeness)
+
+
+def _start(
+    turn: NDArray[np.float64], from_: NDArray[np.float64], to: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The map that turns about one point and brings it to another."""
+    out = np.eye(4)
+    out[:3, :3] = turn
+    out[:3, 3] = to - turn @ from_
+    return out
+
+
+def _tilts() -> list[NDArray[np.float64]]:
+    angles = list(product(TILTS, repeat=3))
+    return list(Rotation.from_euler("xyz", angles, degrees=True).as_matrix())
+
+
+def _right_angles() -> Iterator[NDArray[np.float64]]:
+    """The 24 ways that axes can be exchanged without a mirror."""
+    yield from Rotation.create_group("O").as_matrix()
 
 
 def _finish(
-    fixed: Masked, moving: Masked, start: NDArray[np.float64], kind: Kind
+    moving: Picture, fixed: Picture, start: NDArray[np.float64], kind: Kind
 ) -> NDArray[np.float64]:
-    """ANTs' own alignment (fixed to moving world) by mutual information, from ``start``."""
-    near = morphology.dilate(fixed.mask, SURROUND, float(fixed.grid.zooms[0]))
-    still, going = (to_ants(b.data, b.grid.affine) for b in (fixed, moving))
-    mask = to_ants(near, fixed.grid.affine)
+    """ANTs' own alignment by correlation, from ``start``.
+
+    To ANTs the scan is the fixed image, since the part of the brain that it shows is to be
+    compared.
+    """
+    still, going = (to_ants(each.data, each.grid.affine) for each in (moving, fixed))
+    mask = to_ants(_near(moving), moving.grid.affine)
     with tempfile.TemporaryDirectory(prefix="ihf-align-") as folder:
         initial, prefix = Path(folder) / "initial.mat", Path(folder) / "out"
         write_affine(initial, start)
         arguments = [
             "--initial-moving-transform", str(initial),
-            "--metric", f"MI[{pointer(still)},{pointer(going)},1,32,Regular,0.2]",
-            "--transform", f"{kind.capitalize()}[0.05]",
+            "--metric", f"GC[{pointer(still)},{pointer(going)},1,0,Regular,0.2]",
+            "--transform", f"{kind.capitalize()}[0.1]",
             "--convergence", "[40x20,1e-6,8]",
             "--shrink-factors", "2x1",
             "--smoothing-sigmas", "1x0",

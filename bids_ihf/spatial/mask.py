@@ -1,28 +1,30 @@
-"""Brain and head masks of T1w and T2w scans, whole heads and stripped ones."""
+"""Brain and head masks of scans, whole heads and stripped ones."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import frozen
 from scipy import ndimage
 
 from bids_ihf.spatial import morphology
-from bids_ihf.spatial.extract import extract_brain
+from bids_ihf.spatial.segment import antialias, segment
 from bids_ihf.volume.grid import Grid, canonical_grid, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_ihf.spatial.segment import Segmentation
+
 EMPTY = 1e-3
 """Share of the 99.9th percentile up to which a voxel counts as empty: spline ringing, rounding."""
 
-MOSTLY_EMPTY = 0.3
-"""A stripped scan is empty in at least this share of its voxels."""
+AROUND = 10.0
+"""Distance (mm) from the brain beyond which a stripped scan is empty."""
 
-DARK, FEW_DARK = 0.1, 0.09
-"""Darker than DARK of the brightest tissue are skull and air; a stripped scan holds FEW_DARK at
-most."""
+LEFT_OVER = 0.02
+"""Share of the brain's volume that a stripped scan may hold besides."""
 
 FAINT = 0.3
 """Share of Otsu's threshold above which a voxel is head and not air."""
@@ -31,7 +33,32 @@ SPECK = 0.02
 """Share of the largest component up to which another is noise in the air."""
 
 ZOOM = 2.0
-"""Voxel size (mm) of the grid that masks are found on."""
+"""Voxel size (mm) of the grid that heads are found on."""
+
+
+@frozen(eq=False)
+class Brain:
+    """Where the brain of a scan is: mask (X, Y, Z), its tissues, and whether the scan shows
+    nothing else."""
+
+    mask: NDArray[np.bool_]
+    segmentation: Segmentation
+    stripped: bool
+
+
+def find_brain(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Brain:
+    """Find the brain in a scan (X, Y, Z) of any contrast.
+
+    A stripped scan's mask is its signal, filled, since it was somebody's choice.  The mask is
+    empty where no brain is found.
+    """
+    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    segmentation = segment(data, affine)
+    mask = segmentation.brain_on(native)
+    stripped = is_stripped(data, affine, mask)
+    if stripped:
+        mask = np.asarray(ndimage.binary_fill_holes(morphology.largest(signal(data))))
+    return Brain(mask, segmentation, stripped)
 
 
 def signal(data: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -40,43 +67,24 @@ def signal(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     return out
 
 
-def is_stripped(data: NDArray[np.float32]) -> bool:
-    """Whether a scan (X, Y, Z) shows a brain alone: empty around it and hardly dark within.
-
-    Heads with an emptied background are told apart by their skull, sinuses and air cells.
-    """
+def is_stripped(
+    data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_]
+) -> bool:
+    """Whether a scan (X, Y, Z) shows nothing but the brain of a mask, and what is near it."""
     steps = tuple(slice(None, None, 2 if size > 60 else 1) for size in data.shape)
-    thinned = data[steps]
-    filled = signal(thinned)
-    if filled.mean() > 1 - MOSTLY_EMPTY or not filled.any():
+    zooms = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * [side.step or 1 for side in steps]
+    filled, brain = signal(data)[steps], mask[steps]
+    if not brain.any():
         return False
-    # Filled first: an emptied skull may part the scalp from the brain.
-    filled = morphology.largest(ndimage.binary_fill_holes(filled))
-    bright = np.percentile(thinned[filled], 90)
-    inner = ndimage.binary_erosion(filled, iterations=2)
-    return bool(inner.any() and np.mean(thinned[inner] < DARK * bright) < FEW_DARK)
-
-
-def brain_mask(data: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Brain mask (X, Y, Z) of a T1w or T2w scan on its own grid.
-
-    A stripped scan gives its signal, filled; any other is searched for the template's brain, and
-    the mask laid over it is fitted to the scan's own edges.  Empty where no brain is found.
-    """
-    if is_stripped(data):
-        filled: NDArray[np.bool_] = ndimage.binary_fill_holes(morphology.largest(signal(data)))
-        return filled
-    native, grid, coarse = _coarse(data, affine)
-    found = extract_brain(coarse, grid, _head(coarse))
-    return resample(found, grid, native) > 0.5
+    away = ndimage.distance_transform_edt(~brain, sampling=zooms) > AROUND
+    return bool((filled & away).sum() < LEFT_OVER * brain.sum())
 
 
 def head_mask(data: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
     """All that is not air (X, Y, Z): brain, skull and scalp, cavities filled."""
-    if is_stripped(data):
-        filled: NDArray[np.bool_] = ndimage.binary_fill_holes(signal(data))
-        return filled
-    native, grid, coarse = _coarse(data, affine)
+    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    grid = canonical_grid(data.shape, affine, zoom=ZOOM)
+    coarse = resample(antialias(data, native, ZOOM), native, grid)
     lit = coarse[coarse > 0]
     bright = np.clip(coarse, 0, np.percentile(lit, 98)) if lit.size else coarse
     # Lower than what finds the brain, and with thin parts kept: scalp is dark in some T2w scans.
@@ -84,22 +92,6 @@ def head_mask(data: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray
     mask = morphology.largest(morphology.close(mask, 12.0, ZOOM))
     solid = ndimage.binary_fill_holes(mask).astype(np.float32)
     return resample(solid, grid, native) > 0.5
-
-
-def _coarse(
-    data: NDArray[np.float32], affine: NDArray[np.float64]
-) -> tuple[Grid, Grid, NDArray[np.float32]]:
-    """Native grid, a RAS grid of ZOOM mm over it, and the smoothed scan on that."""
-    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    grid = canonical_grid(data.shape, affine, zoom=ZOOM)
-    return native, grid, resample(antialias(data, native, ZOOM), native, grid)
-
-
-def antialias(data: NDArray[np.float32], grid: Grid, zoom: float) -> NDArray[np.float32]:
-    """Smooth as much as sampling at ``zoom`` mm needs; coarser axes are left alone."""
-    sigma = 0.5 * np.maximum(zoom / grid.zooms - 1, 0)
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(data, sigma)
-    return smooth
 
 
 def _head(coarse: NDArray[np.float32]) -> NDArray[np.bool_]:

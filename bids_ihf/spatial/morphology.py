@@ -50,12 +50,3 @@ def without_specks(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
     sizes[0] = 0
     kept: NDArray[np.bool_] = (sizes > share * sizes.max())[labels]
     return kept
-
-
-def connected(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The components of ``mask`` that hold a seed."""
-    labels, count = ndimage.label(mask)
-    kept = np.zeros(count + 1, dtype=bool)
-    kept[np.unique(labels[seeds])] = True
-    kept[0] = False
-    return kept[labels]

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bids_ihf.spatial import morphology
-from bids_ihf.spatial.align import SURROUND, align
+from bids_ihf.spatial.align import SURROUND, align, picture, template_picture
 from bids_ihf.spatial.itk import load_ants, pointer, run_registration, to_ants, write_affine
-from bids_ihf.spatial.mask import antialias
+from bids_ihf.spatial.segment import antialias
 from bids_ihf.spatial.template import load_template
 from bids_ihf.volume.grid import Grid, canonical_grid, inverse, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.spatial.align import Alignment
+    from bids_ihf.spatial.prepare import Prepared
 
 Normalization = Literal["rigid", "affine", "syn"]
 
@@ -30,31 +30,23 @@ ITERATIONS = "40x20x10"
 
 
 def template_image(
-    data: NDArray[np.float32],
-    affine: NDArray[np.float64],
-    mask: NDArray[np.bool_],
-    alignment: Alignment,
-    kind: Normalization,
+    data: NDArray[np.float32], prepared: Prepared, kind: Normalization
 ) -> NDArray[np.float32]:
-    """A scan (X, Y, Z) on the template's grid, by one cubic interpolation.
+    """``data`` (X, Y, Z) of a prepared scan on the template's grid, by one cubic interpolation.
 
-    ``rigid`` goes by ``alignment`` as it is, ``affine`` finds scales and shears besides, ``syn`` a
-    diffeomorphism on top (Avants et al. 2008), with mutual information.  Cubic overshoot is cut
-    at the range of the scan.
+    ``rigid`` goes by the scan's way to the template, ``affine`` finds scales and shears besides,
+    ``syn`` a diffeomorphism on top (Avants et al. 2008), with mutual information.  Cubic overshoot
+    is cut at the range of the scan.
     """
     template = load_template()
-    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    back = inverse(alignment.matrix)
+    back = inverse(prepared.to_template)
     if kind != "rigid":
-        found = align(
-            data, affine, mask,
-            template.image, template.grid.affine, template.mask, kind="affine",
-        )  # fmt: skip
+        found = align(picture(prepared.segmentation), template_picture(), kind="affine")
         back = inverse(found.matrix)
     if kind == "syn":
-        out = _warped(data, native, mask, back)
+        out = _warped(data, prepared.grid, prepared.mask, back)
     else:
-        out = resample(data, native, template.grid, target_to_source=back, order=3)
+        out = resample(data, prepared.grid, template.grid, target_to_source=back, order=3)
     return np.clip(out, min(float(data.min()), 0.0), data.max())
 
 

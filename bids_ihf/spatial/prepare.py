@@ -12,10 +12,11 @@ import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.spatial.align import Alignment, align, align_to_template
+from bids_ihf.spatial.align import Alignment, align, align_to_template, picture
 from bids_ihf.spatial.bias import bias_field
 from bids_ihf.spatial.itk import DEFAULT_SEED
-from bids_ihf.spatial.mask import brain_mask, is_stripped
+from bids_ihf.spatial.mask import Brain, find_brain, is_stripped
+from bids_ihf.spatial.segment import segment
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.nifti import Volume, read_volume
 
@@ -25,10 +26,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.spatial.segment import Segmentation
+
 LOGGER = logging.getLogger(__name__)
 
-DOUBTFUL = 0.3
-"""Similarity below which an alignment is not believed without a look."""
+FITS = 0.6
+"""Likeness from which on a scan is held to fit another of its session."""
+
+FAILED, DOUBTFUL = 0.55, 0.68
+"""Likeness to the template below which an alignment is refused, and below which it is not believed
+without a look; see docs/brain.md for what simulated heads give."""
+
+TURNED = 60.0
+"""Rotation (degrees) from which on the header is held to be wrong."""
 
 
 @frozen(eq=False)
@@ -37,12 +47,15 @@ class Prepared:
 
     ``bias`` is multiplicative, ones where it was not looked for.  ``to_template`` (4, 4) is rigid
     and leads from the scan's world to the template's, RAS mm.  ``similarity``, 0 to 1, is None
-    where nothing was aligned.  ``seconds`` are spent by stage.
+    where nothing was aligned.  ``stripped`` scans show nothing but the brain.  ``seconds`` are
+    spent by stage.
     """
 
     volume: Volume
     bias: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    segmentation: Segmentation
+    stripped: bool
     to_template: NDArray[np.float64]
     similarity: float | None
     seconds: dict[str, float] = field(factory=dict)
@@ -87,32 +100,29 @@ def prepare(
     Raises
     ------
     BadData
-        The scan or its mask cannot be used, or no brain is found.
+        The scan or its mask cannot be used, no brain is found, or it does not fit the template.
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "read"):
         volume = read_volume(path)
     if preprocessed:
-        ones = np.ones_like(volume.data)
-        return Prepared(volume, ones, volume.data != 0, np.eye(4), None, seconds)
-    follows = anchor is not None and modality != "T1w"
-    found = mask = None
-    if anchor is not None and follows and mask_path is None and not is_stripped(volume.data):
-        with _timed(seconds, "align"):
-            found, mask = _follow(volume, anchor)
-    if mask is None:
         with _timed(seconds, "mask"):
-            mask = _find_mask(volume, mask_path)
+            segmentation = segment(volume.data, volume.affine)
+        ones = np.ones_like(volume.data)
+        mask = volume.data != 0
+        return Prepared(volume, ones, mask, segmentation, True, np.eye(4), None, seconds)
+    with _timed(seconds, "mask"):
+        brain = _find_brain(volume, mask_path)
+    with _timed(seconds, "align"):
+        way, mask = _way(
+            volume, brain, anchor if modality != "T1w" else None, own=mask_path is not None
+        )
     with _timed(seconds, "bias"):
         bias = bias_field(volume.data, volume.affine, mask)
-    if found is None:
-        with _timed(seconds, "align"):
-            found = _align(volume, bias, mask, anchor if follows else None)
-    if found.similarity < DOUBTFUL:
-        LOGGER.warning(
-            "%s: its alignment is doubtful (similarity %.2f); look at it.", path, found.similarity
-        )
-    return Prepared(volume, bias, mask, found.matrix, found.similarity, seconds)
+    return Prepared(
+        volume, bias, mask, brain.segmentation, brain.stripped, way.matrix, way.similarity,
+        seconds,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -127,51 +137,14 @@ def _grid(volume: Volume) -> Grid:
     return Grid((shape[0], shape[1], shape[2]), volume.affine)
 
 
-def _follow(
-    volume: Volume, anchor: Prepared
-) -> tuple[Alignment, NDArray[np.bool_]] | tuple[None, None]:
-    """Way to the template and brain mask of a T2w by its session's T1w; none if it does not fit.
-
-    A T1w shows the brain's edge best, and one mask for both keeps them comparable.  Where the
-    headers lay the T1w's mask is where the search begins.
-    """
-    grid, brain = _grid(volume), anchor.mask.astype(np.float32)
-    guess = resample(brain, anchor.grid, grid) > 0.5
-    if not guess.any():
-        return None, None
-    found = align(
-        volume.data, volume.affine, guess, anchor.corrected, anchor.volume.affine, anchor.mask
-    )
-    if found.similarity < DOUBTFUL:
-        return None, None
-    mask = resample(brain, anchor.grid, grid, target_to_source=found.matrix) > 0.5
-    return Alignment(anchor.to_template @ found.matrix, found.similarity), mask
-
-
-def _align(
-    volume: Volume, bias: NDArray[np.float32], mask: NDArray[np.bool_], anchor: Prepared | None
-) -> Alignment:
-    """Rigid way to the template, over the anchor where the scan fits it."""
-    moving = (volume.data / bias, volume.affine, mask)
-    if anchor is not None:
-        found = align(*moving, anchor.corrected, anchor.volume.affine, anchor.mask)
-        if found.similarity >= DOUBTFUL:
-            return Alignment(anchor.to_template @ found.matrix, found.similarity)
-        LOGGER.warning(
-            "%s: does not fit %s (similarity %.2f); aligned to the template by itself.",
-            volume.path, anchor.volume.path.name, found.similarity,
-        )  # fmt: skip
-    return align_to_template(*moving)
-
-
-def _find_mask(volume: Volume, mask_path: Path | None) -> NDArray[np.bool_]:
+def _find_brain(volume: Volume, mask_path: Path | None) -> Brain:
+    brain = find_brain(volume.data, volume.affine)
     if mask_path is not None:
         mask = _read_mask(mask_path, volume)
-    else:
-        mask = brain_mask(volume.data, volume.affine)
-    if not mask.any():
+        brain = Brain(mask, brain.segmentation, is_stripped(volume.data, volume.affine, mask))
+    if not brain.mask.any():
         raise BadData(f"{volume.path}: no brain is found in it; give a mask by --derivatives.")
-    return mask
+    return brain
 
 
 def _read_mask(path: Path, volume: Volume) -> NDArray[np.bool_]:
@@ -182,3 +155,60 @@ def _read_mask(path: Path, volume: Volume) -> NDArray[np.bool_]:
     if not mask.any():
         raise BadData(f"{path}: lies outside of {volume.path.name}; give the mask of this scan.")
     return mask
+
+
+def _follow(volume: Volume, brain: Brain, anchor: Prepared) -> Alignment | None:
+    """The way of a scan to the T1w scan of its session; none where it does not fit that."""
+    if not brain.segmentation.brain.any():
+        return None
+    found = align(picture(brain.segmentation), picture(anchor.segmentation))
+    if found.similarity >= FITS:
+        return found
+    LOGGER.warning(
+        "%s: does not fit %s (similarity %.2f); aligned to the template by itself.",
+        volume.path, anchor.volume.path.name, found.similarity,
+    )  # fmt: skip
+    return None
+
+
+def _way(
+    volume: Volume, brain: Brain, anchor: Prepared | None, *, own: bool
+) -> tuple[Alignment, NDArray[np.bool_]]:
+    """Rigid way to the template, over the anchor where the scan fits it, and the mask to use.
+
+    A T1w shows the brain's edge best, and one mask for both keeps them comparable; the scan's
+    ``own`` mask is kept where it was given.
+    """
+    found = None if anchor is None else _follow(volume, brain, anchor)
+    if anchor is None or found is None:
+        return _to_template(volume, brain), brain.mask
+    way = Alignment(anchor.to_template @ found.matrix, found.similarity)
+    if own or brain.stripped:
+        return way, brain.mask
+    soft = anchor.mask.astype(np.float32)
+    mask = resample(soft, anchor.grid, _grid(volume), target_to_source=found.matrix) > 0.5
+    return way, mask
+
+
+def _to_template(volume: Volume, brain: Brain) -> Alignment:
+    """Rigid way to the template."""
+    if not brain.segmentation.brain.any():
+        raise BadData(f"{volume.path}: no brain is seen in it; check the image.")
+    found = align_to_template(brain.segmentation)
+    if found.similarity < FAILED:
+        raise BadData(
+            f"{volume.path}: its brain does not fit the template (similarity "
+            f"{found.similarity:.2f}, at least {FAILED} is needed); check image and header, or "
+            "bring it to the template yourself and use --preprocessed."
+        )
+    if found.similarity < DOUBTFUL:
+        LOGGER.warning(
+            "%s: its alignment is doubtful (similarity %.2f); look at it.",
+            volume.path, found.similarity,
+        )  # fmt: skip
+    if found.turn > TURNED:
+        LOGGER.warning(
+            "%s: its brain is turned by %.0f degrees against its header; correct the header, "
+            "left and right may be exchanged too.", volume.path, found.turn,
+        )  # fmt: skip
+    return found

@@ -74,8 +74,8 @@ class BrainConfig:
     what it is shown, voxels of 2 mm."""
 
     widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=tuple)
-    box: int = 96
-    steps: int = 8000
+    box: int = 80
+    steps: int = 5500
     learning_rate: float = 1e-3
     save_every: int = 500
 

@@ -86,7 +86,10 @@ def train_network(
     """
     torch.manual_seed(config.seed)
     settings = config.network
+    # Channels last: convolutions of this width are a quarter faster so.
     network = IHFNetwork(architecture(settings, encoder)).to(device)
+    for module in (network, encoder):
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.start:
         _start_from(network, settings.start)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
@@ -120,7 +123,7 @@ def rate(step: int, steps: int) -> float:
 def _to(batch: Batch, device: torch.device) -> Batch:
     return attrs.evolve(
         batch,
-        source=batch.source.to(device),
+        source=batch.source.to(device, memory_format=torch.channels_last),
         truth=None if batch.truth is None else batch.truth.to(device),
         mask=batch.mask.to(device),
         target=batch.target.to(device),

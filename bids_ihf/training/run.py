@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import json
 import logging
 import subprocess
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +29,22 @@ from bids_ihf.model.checkpoint import (
     pack_segmenter,
     shipped,
 )
+from bids_ihf.spatial.segment import segment
 from bids_ihf.targets.landmarks import slice_statistics
 from bids_ihf.targets.profile import Profile, merge, position_of
-from bids_ihf.targets.target import VENDORS, Target, pack_target, read_target
+from bids_ihf.targets.target import Target, pack_target
 from bids_ihf.training.config import TrainConfig, read_config
 from bids_ihf.training.encoder import train_encoder
 from bids_ihf.training.loop import train_network
 from bids_ihf.training.sampling import Sampler, stack, usable_slices
 from bids_ihf.training.segmenter import train_segmenter
-from bids_ihf.training.simulated import label_maps, simulate_pool
-from bids_ihf.training.vendors import vendor_targets
+from bids_ihf.training.simulated import RANDOM, label_maps, simulate_pool
+from bids_ihf.volume.grid import Grid, resample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from bids_ihf.model.encoder import Encoder
     from bids_ihf.training.pool import Pool, Scan
@@ -95,12 +102,8 @@ def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
     people = sorted({scan.person for scan in pool.scans})
     record = training_record(config, config_path, people, scans=len(pool.scans))
     encoder, encoder_hash = obtain_encoder(config, pool, where, record)
-    profiles = pool_profiles(pool, encoder)
-    if config.data.kind == "bids":
-        write_targets(config.output, site_targets(pool, profiles, encoder_hash, record))
-    elif config.data.vendor_scanners and not vendors_done(config.output, encoder_hash):
-        file = encoder_file(config)
-        write_targets(config.output, vendor_targets(config, file, record))
+    profiles = pool_profiles(pool, encoder, config.threads)
+    write_targets(config.output, site_targets(pool, profiles, encoder_hash, record))
     sampler = Sampler(
         pool, profiles,
         batch=config.network.batch, seed=config.seed, paired=config.data.kind == "simulated",
@@ -198,8 +201,17 @@ def encoder_file(config: TrainConfig) -> Path:
     return shipped("encoder.safetensors") if given == "shipped" else Path(given)
 
 
-def pool_profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
-    """The profile of every scan, by file."""
+def pool_profiles(pool: Pool, encoder: Encoder, threads: int) -> dict[str, Profile]:
+    """The profile of every scan, by file, in as many processes."""
+    if threads == 1:
+        return _profiles(pool, encoder)
+    parts = [attrs.evolve(pool, scans=pool.scans[k::threads]) for k in range(threads)]
+    with ProcessPoolExecutor(threads, mp_context=get_context("spawn")) as workers:
+        done = workers.map(_profiles, parts, repeat(copy.deepcopy(encoder).cpu()))
+        return {file: profile for part in done for file, profile in part.items()}
+
+
+def _profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
     return {scan.file: _profile(pool, scan, encoder) for scan in pool.scans}
 
 
@@ -210,19 +222,32 @@ def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
     known = np.unique(at)
     chosen = [int(usable[at == p][np.count_nonzero(at == p) // 2]) for p in known]
     x = np.stack([stack(data, index) for index in chosen])
-    found = slice_statistics(encoder, x, mask[chosen].astype(np.float32) / np.float32(255))
+    inside = mask[chosen].astype(np.float32) / np.float32(255)
+    found = slice_statistics(encoder, x, inside, tissues_of(data)[chosen])
     rows = np.searchsorted(scan.positions, known)
     return Profile(
         known, scan.histograms[rows], found.embeddings, found.landmarks, found.tissues, scan.scale
     )
 
 
+def tissues_of(data: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Tissue shares (Z, 3, X, Y) of a scan in the pool (Z, X, Y), 1 mm, as they are seen in it."""
+    volume = np.moveaxis(np.asarray(data, dtype=np.float32), 0, 2) + 1
+    x, y, z = volume.shape
+    grid = Grid((x, y, z), np.eye(4))
+    found = segment(volume, grid.affine)
+    shares = [resample(share, found.grid, grid) for share in found.shares[1:]]
+    return np.ascontiguousarray(np.moveaxis(np.stack(shares), 3, 0))
+
+
 def site_targets(
     pool: Pool, profiles: Mapping[str, Profile], encoder_hash: str, record: Mapping[str, Any]
 ) -> list[Target]:
-    """One target for every site in the pool, over all its people."""
+    """One target for every vendor in the pool, over all its people; none of random scanners."""
     groups: dict[str, dict[str, list[Profile]]] = defaultdict(lambda: defaultdict(list))
     for scan in pool.scans:
+        if scan.vendor == RANDOM:
+            continue
         groups[scan.vendor][scan.modality].append(profiles[scan.file])
     targets = []
     for vendor, modalities in groups.items():
@@ -230,12 +255,6 @@ def site_targets(
         counts = {f"{modality}_scans": len(each) for modality, each in modalities.items()}
         targets.append(Target(vendor, encoder_hash, merged, {**record, **counts}))
     return targets
-
-
-def vendors_done(folder: Path, encoder_hash: str) -> bool:
-    """Whether a folder has the vendors' targets for this encoder already."""
-    paths = [folder / f"target-{vendor.lower()}.safetensors" for vendor in VENDORS]
-    return all(path.exists() and read_target(path).encoder == encoder_hash for path in paths)
 
 
 def write_targets(folder: Path, targets: Iterable[Target]) -> None:

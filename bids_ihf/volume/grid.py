@@ -28,6 +28,14 @@ class Grid:
         return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
 
 
+def part_of(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+    """The grid of a part of another's voxels."""
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+    x, y, z = (side.stop - side.start for side in box)
+    return Grid((x, y, z), affine)
+
+
 def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The way back of a map of points (4, 4)."""
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)

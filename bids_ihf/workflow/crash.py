@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _NODE = re.compile(r"^Node: (?:[^\n]*\.)?([\w-]+)$", re.MULTILINE)
 _EXPECTED = re.compile(r"^\s*bids_ihf\.errors\.(\w+): (.+)$", re.MULTILINE)
 UNEXPECTED = "unexpected error: {}; please report it with the crash file"
+# What nipype writes of a cluster's job that left no result, and below the traceback of any job.
+_NO_RESULT = "results file does not exist"
+_REMARK = "When creating this crashfile"
+JOB_ENDED = (
+    "the job of this step ended without a result, most likely for want of memory or time; "
+    "ask for more in the plugin's sbatch_args and run again."
+)
 
 
 @frozen
@@ -34,7 +41,9 @@ def explain(traceback: str) -> tuple[str, int]:
         name, sentence = expected[-1]
         kind = getattr(errors, name, errors.HarmonyError)
         return sentence.strip(), int(kind.exit_code)
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    if _NO_RESULT in traceback:
+        return JOB_ENDED, errors.TryAgain.exit_code
+    lines = [line.strip() for line in traceback.partition(_REMARK)[0].splitlines() if line.strip()]
     return UNEXPECTED.format(lines[-1] if lines else "no traceback"), errors.HarmonyError.exit_code
 
 

@@ -89,13 +89,6 @@ def provenance(
     }
 
 
-def shows_brain_alone(prepared: Prepared) -> bool:
-    """Whether the scan shows the brain alone."""
-    from bids_ihf.spatial.mask import is_stripped
-
-    return bool(is_stripped(prepared.volume.data))
-
-
 def _write_harmonized(
     task: Task,
     prepared: Prepared,
@@ -107,7 +100,7 @@ def _write_harmonized(
     sidecar = derivative_sidecar(
         task.image,
         description=HARMONIZED.format(settings.goal.name),
-        skull_stripped=shows_brain_alone(prepared),
+        skull_stripped=prepared.stripped,
         extra=extra,
     )
     write_json(task.sidecar, sidecar)
@@ -119,7 +112,7 @@ def _write_change(
     path = task.outputs.change
     write_atomic(path, encode_nifti(harmonized.change, prepared.volume))
     sidecar = derivative_sidecar(
-        task.image, description=CHANGE, skull_stripped=shows_brain_alone(prepared), extra=extra
+        task.image, description=CHANGE, skull_stripped=prepared.stripped, extra=extra
     )
     write_json(sidecar_path(path), sidecar)
 
@@ -147,25 +140,17 @@ def _write_template_image(
     settings: Settings,
     extra: dict[str, Any],
 ) -> None:
-    from bids_ihf.spatial.align import Alignment
     from bids_ihf.spatial.normalize import template_image
     from bids_ihf.spatial.template import load_template
 
-    similarity = np.nan if prepared.similarity is None else prepared.similarity
-    data = template_image(
-        harmonized.image,
-        prepared.volume.affine,
-        prepared.mask,
-        Alignment(prepared.to_template, similarity),
-        settings.normalization,
-    )
+    data = template_image(harmonized.image, prepared, settings.normalization)
     path = task.outputs.template
     affine = load_template().grid.affine
     write_atomic(path, encode_nifti(data, template_volume(data, affine, path)))
     sidecar = derivative_sidecar(
         task.image,
         description=IN_TEMPLATE.format(settings.normalization),
-        skull_stripped=shows_brain_alone(prepared),
+        skull_stripped=prepared.stripped,
         extra={**extra, "Resolution": "1 mm isotropic"},
         same_grid=False,
     )

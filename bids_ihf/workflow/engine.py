@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bids_ihf.errors import UsageError
-from bids_ihf.workflow.log import quiet_nipype
+from bids_ihf.workflow.log import lead_jobs, quiet_nipype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +19,11 @@ LOGGER = logging.getLogger(__name__)
 
 
 def prepare_environment(work_dir: Path) -> None:
-    """Keep nipype from asking a server for newer versions and from needing a home folder."""
+    """Keep nipype from asking a server for newer versions, from needing a home and a user name."""
     os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")
     os.environ.setdefault("NIPYPE_CONFIG_DIR", str(work_dir / "nipype"))
+    # nipype's plugin for Slurm names jobs by it; containers and cron do not set it.
+    os.environ.setdefault("LOGNAME", "ihf-harmony")
 
 
 def read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
@@ -60,7 +62,8 @@ def execute(
     workflow.config["execution"] = {
         "create_report": "false",
         "crashfile_format": "txt",
-        "poll_sleep_duration": "0.2",
+        # A batch system is asked about every job at every poll, which its controller feels.
+        "poll_sleep_duration": "0.2" if config.use_plugin is None else "2",
         "stop_on_first_crash": str(config.stop_on_first_crash).lower(),
         "check_version": "false",
     }
@@ -84,7 +87,13 @@ def _runner(
     """Arguments for ``Workflow.run``: the user's plugin, a process pool, or one by one."""
     if config.use_plugin is not None:
         name, given = read_plugin(config.use_plugin)
-        return {"plugin": name, "plugin_args": {**given, "status_callback": callback}}
+        given |= {"status_callback": callback}
+        lead_jobs(config)
+        if name == "SLURM":
+            from bids_ihf.workflow.plugin import SlurmPlugin
+
+            return {"plugin": SlurmPlugin(plugin_args=given)}
+        return {"plugin": name, "plugin_args": given}
     if config.n_procs == 1:
         return {"plugin": "Linear", "plugin_args": {"status_callback": callback}}
     from bids_ihf.workflow.plugin import PoolPlugin

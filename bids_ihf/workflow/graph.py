@@ -89,6 +89,7 @@ def _prepare(image: Image, config: RunConfig, threads: int) -> Any:
             image=str(image.path),
             modality=image.suffix,
             preprocessed=config.preprocessed,
+            mask_needed=config.brain_mask == "derivatives",
             seed=config.random_seed,
             version=__version__,
             threads=threads,

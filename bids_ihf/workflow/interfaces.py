@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_ihf.workflow import steps
+from bids_ihf.workflow.log import join_run
 
 
 class PrepareInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
@@ -24,6 +25,7 @@ class PrepareInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
     modality = traits.Enum("T1w", "T2w", "dwi", mandatory=True, desc="suffix of the scan")
     preprocessed = traits.Bool(False, usedefault=True, desc="stripped, corrected, aligned already")
     mask = File(desc="brain mask to use instead of making one")
+    mask_needed = traits.Bool(False, usedefault=True, desc="make no mask where none is given")
     anchor = File(desc="prepared T1w scan of the same session")
     bval = File(desc="b-values of a diffusion series")
     bvec = File(desc="directions of a diffusion series")
@@ -45,6 +47,7 @@ class Prepare(SimpleInterface):  # type: ignore[misc]
     output_spec = PrepareOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
+        join_run()
         given = self.inputs
         output = Path(runtime.cwd) / "prepared.npz"
         steps.prepare_scan(
@@ -53,6 +56,7 @@ class Prepare(SimpleInterface):  # type: ignore[misc]
             modality=given.modality,
             preprocessed=given.preprocessed,
             mask=_path(given.mask),
+            mask_needed=given.mask_needed,
             anchor=_path(given.anchor),
             tables=(_path(given.bval), _path(given.bvec)),
             seed=given.seed,
@@ -91,6 +95,7 @@ class Harmonize(SimpleInterface):  # type: ignore[misc]
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:
+        join_run()
         given = self.inputs
         sidecar = steps.harmonize_scan(
             given.task, Path(given.prepared), given.settings, threads=given.threads

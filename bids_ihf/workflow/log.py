@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bids_ihf.config import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bids_ihf.config import RunConfig
-
 NOTICE = 25
 """Between INFO and WARNING: what a user who asked for nothing still wants to read."""
 LOG_NAME = "ihf_harmony.log"
+RUN = "IHF_HARMONY_RUN"
+"""Environment variable by which the jobs of a batch system know the run they belong to."""
 _SUBJECT: ContextVar[str | None] = ContextVar("subject", default=None)
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -97,3 +102,21 @@ def start_worker(config: RunConfig) -> None:
     start_logging(config.verbose)
     log_to_subjects(config, ())
     quiet_nipype(config.verbose)
+
+
+def lead_jobs(config: RunConfig) -> None:
+    """Tell the jobs that a batch system will start where this run logs."""
+    known = {"out_dir": str(config.out_dir), "run": config.run_uuid, "verbose": config.verbose}
+    os.environ[RUN] = json.dumps(known)
+
+
+def join_run() -> None:
+    """In such a job, the same logging as in the run; elsewhere nothing."""
+    told = os.environ.get(RUN)
+    if not told or logging.getLogger("bids_ihf").handlers:
+        return
+    known = json.loads(told)
+    out_dir = Path(known["out_dir"])
+    start_worker(
+        RunConfig(Path(), out_dir, run_uuid=known["run"], verbose=known["verbose"]),
+    )

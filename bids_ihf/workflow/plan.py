@@ -33,6 +33,7 @@ class Goal:
     target_hash: str
     model_name: str
     model_hash: str
+    brain_hash: str
     modalities: tuple[str, ...]
     diffusion_hash: str = ""
     """Of the target's diffusion profile; empty where it has none."""
@@ -115,7 +116,11 @@ def _task(image: Image, config: RunConfig, goal: Goal, anchor: Image | None) -> 
         facts |= {"bval": _digest(image.bval), "bvec": _digest(image.bvec)}
         target_hash, model_hash = goal.diffusion_hash, DIFFUSION_MODEL
     identity = configuration_hash(
-        config, target_hash=target_hash, model_hash=model_hash, image=facts
+        config,
+        target_hash=target_hash,
+        model_hash=model_hash,
+        brain_hash=goal.brain_hash,
+        image=facts,
     )
     task = Task(image, HARMONIZE, names, identity, anchor)
     return evolve(task, action=DONE) if task.finished else task

@@ -1,4 +1,4 @@
-"""nipype's process pool, made safe: fresh workers, and a killed one fails only its images."""
+"""nipype's plugins, made safe: what is killed, a worker or a job, fails only its images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecut
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nipype.pipeline.plugins import SLURMPlugin
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from bids_ihf.workflow.log import start_worker
@@ -77,3 +78,16 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
     def stop(self) -> None:
         """Let running nodes finish, start no other."""
         self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+class SlurmPlugin(SLURMPlugin):  # type: ignore[misc]
+    """Slurm, where a job that was killed does not end the run.
+
+    nipype reckons with the lines of a traceback, but has one string for a job that left no
+    result, and trips over it.
+    """
+
+    def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
+        if result is not None and isinstance(result["traceback"], str):
+            result = {**result, "traceback": result["traceback"].splitlines(keepends=True)}
+        return str(super()._report_crash(node, result))

@@ -18,7 +18,6 @@ from bids_ihf.workflow.derivatives import (
     CHANGE,
     HARMONIZED,
     clear,
-    shows_brain_alone,
     write_mask,
     write_transform,
 )
@@ -101,7 +100,7 @@ def write_rest(task: Task, prepared: Prepared, result: Result, settings: Setting
     write_transform(task, prepared)
     _write_figures(task, prepared, result, settings)
     update_scans_table(settings.out_dir, task.image, _measures(task, prepared, result, settings))
-    stripped = shows_brain_alone(prepared)
+    stripped = prepared.stripped
     for path, text in (
         (task.outputs.change, CHANGE),
         (task.outputs.harmonized, HARMONIZED.format(settings.goal.name)),

@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.config import Normalization
-from bids_ihf.errors import TryAgain
+from bids_ihf.errors import BadData, TryAgain
 from bids_ihf.workflow.log import about
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def prepare_scan(
     modality: str,
     preprocessed: bool,
     mask: Path | None,
+    mask_needed: bool,
     anchor: Path | None,
     seed: int,
     threads: int,
@@ -73,7 +74,7 @@ def prepare_scan(
     Raises
     ------
     BadData
-        The scan or its mask cannot be used.
+        The scan or its mask cannot be used, or its mask is missing.
     """
     fix_threads(threads, seed)
     from bids_ihf.spatial.prepare import prepare
@@ -81,6 +82,11 @@ def prepare_scan(
 
     with about(_subject(image)):
         LOGGER.info("%s: preparing", image.name)
+        if mask_needed and mask is None:
+            raise BadData(
+                f"{image}: no brain mask of it is in --derivatives; add one, or use "
+                "--brain-mask auto."
+            )
         with (
             standing_in(image, tables, output) if modality == "dwi" else nullcontext(image) as scan
         ):
@@ -107,6 +113,10 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
         path=str(prepared.volume.path),
         bias=prepared.bias,
         mask=prepared.mask,
+        shares=prepared.segmentation.shares,
+        seen=prepared.segmentation.seen,
+        shares_affine=prepared.segmentation.grid.affine,
+        stripped=prepared.stripped,
         to_template=prepared.to_template,
         similarity=similarity,
         stages=list(prepared.seconds),
@@ -117,15 +127,20 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
 def load_prepared(path: Path) -> Prepared:
     """What :func:`save_prepared` kept, with the voxels read again from the scan."""
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.spatial.segment import Segmentation
+    from bids_ihf.volume.grid import Grid
     from bids_ihf.volume.nifti import read_volume
 
     with np.load(path) as kept:
+        shares, seen = kept["shares"], kept["seen"]
         similarity = float(kept["similarity"])
         seconds = zip(kept["stages"].tolist(), kept["seconds"].tolist(), strict=True)
         return Prepared(
             volume=read_volume(Path(str(kept["path"]))),
             bias=kept["bias"],
             mask=kept["mask"],
+            segmentation=Segmentation(shares, seen, Grid(seen.shape, kept["shares_affine"])),
+            stripped=bool(kept["stripped"]),
             to_template=kept["to_template"],
             similarity=None if np.isnan(similarity) else similarity,
             seconds=dict(seconds),

@@ -22,7 +22,7 @@ from tests.datasets import write_dataset
 if TYPE_CHECKING:
     from bids_ihf.config import RunConfig
 
-GOAL = Goal("Siemens", "target-hash", "ihf", "model-hash", ("T1w", "T2w"))
+GOAL = Goal("Siemens", "target-hash", "ihf", "model-hash", "brain-hash", ("T1w", "T2w"))
 
 
 @pytest.fixture

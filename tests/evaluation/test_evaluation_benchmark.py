@@ -43,6 +43,8 @@ from bids_ihf.evaluation.plan import Plan, Weights, check, hashes_of
 from bids_ihf.evaluation.references import Reference, make_reference
 from bids_ihf.evaluation.scores import scores
 from bids_ihf.targets.target import VENDORS
+from bids_ihf.training.simulated import true_segmentation
+from tests.evaluation.conftest import nothing_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +79,18 @@ def phantom(zoom: float, scale: float = 1.0) -> Anatomy:
 
 def body(zoom: float, scale: float = 1.0) -> Body:
     anatomy = phantom(zoom, scale)
-    return Body(anatomy, anatomy.brain.numpy(), np.eye(4), Path("phantom.nii.gz"))
+    brain = anatomy.brain.numpy()
+    known = true_segmentation(anatomy, brain)
+    return Body(anatomy, brain, known, np.eye(4), Path("phantom.nii.gz"))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def no_tissues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that finds tissues knows brains, not phantoms."""
+    monkeypatch.setattr("bids_ihf.spatial.segment.segment", nothing_seen)
+
+
+@pytest.fixture(autouse=True)
 def no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     """N4 takes seconds a scan."""
     monkeypatch.setattr("bids_ihf.spatial.bias.bias_field", lambda data, *_: np.ones_like(data))
@@ -230,7 +240,9 @@ def test_networks_give_what_the_product_gives() -> None:
 
     one = body(1.0)  # on the network's grid: nothing is interpolated
     image = scan(one.anatomy, vendor_scanners("a", "T1w", 1)["GE"], 1)
-    prepared = as_prepared(image, one.brain, one.anatomy.affine, np.eye(4), one.path)
+    prepared = as_prepared(
+        image, one.brain, one.segmentation, np.eye(4), one.path, one.anatomy.affine
+    )
     model = load_model()
     profile = load_target("Siemens", model).profile("T1w")
     on_grid = to_network_grid(prepared)

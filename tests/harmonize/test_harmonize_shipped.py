@@ -17,6 +17,7 @@ from bids_ihf.model.network import round_trip_error
 from bids_ihf.simulation.anatomy import Anatomy, demo_anatomy
 from bids_ihf.simulation.scanner import scan, vendor_scanner
 from bids_ihf.spatial.bias import bias_field
+from bids_ihf.spatial.segment import segment
 from bids_ihf.targets.gridding import to_network_grid
 from bids_ihf.targets.target import VENDORS, builtin_path, read_target
 from bids_ihf.training.simulated import as_prepared, brain_mask, crop
@@ -55,7 +56,8 @@ def scans(person: Anatomy) -> dict[tuple[str, str], OnGrid]:
         image = scan(person, vendor_scanner(vendor, modality, SEED), SEED)
         image /= bias_field(image, person.affine, brain)
         path = Path(f"sub-01_{modality}.nii.gz")
-        prepared = as_prepared(image, brain, person.affine, np.eye(4), path)
+        found = segment(image, person.affine)
+        prepared = as_prepared(image, brain, found, np.eye(4), path, person.affine)
         found[vendor, modality] = to_network_grid(prepared)
     return found
 

@@ -17,9 +17,11 @@ from bids_ihf.model.checkpoint import Harmonizer
 from bids_ihf.model.encoder import Encoder
 from bids_ihf.model.network import Architecture, IHFNetwork
 from bids_ihf.spatial.prepare import Prepared
+from bids_ihf.spatial.segment import Segmentation
 from bids_ihf.targets.build import build_target
 from bids_ihf.targets.gridding import brain_grid, profile_of, to_network_grid
 from bids_ihf.targets.profile import Profile
+from bids_ihf.volume.grid import Grid
 from bids_ihf.volume.nifti import Volume
 
 
@@ -63,7 +65,17 @@ def head(
     affine = np.diag([2.0, 2.0, 2.0, 1.0]) if affine is None else affine
     header = nib.Nifti1Image(data, affine).header
     volume = Volume(data, affine, header, Path("sub-01_T1w.nii.gz"))
-    return Prepared(volume, np.ones_like(data), mask, np.eye(4), None, {})
+    return Prepared(
+        volume, np.ones_like(data), mask, segmentation(tissue, mask, affine),
+        stripped=stripped, to_template=np.eye(4), similarity=None,
+    )  # fmt: skip
+
+
+def segmentation(tissue: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> Segmentation:
+    """What is there, as a perfect segmentation."""
+    shares = np.stack([~mask, *((tissue == level) & mask for level in (0.6, 0.9, 0.3))])
+    x, y, z = mask.shape
+    return Segmentation(shares.astype(np.float32), np.ones_like(mask), Grid((x, y, z), affine))
 
 
 def target_of(prepared: Prepared, model: Harmonizer) -> Profile:

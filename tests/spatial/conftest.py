@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from bids_ihf.spatial.segment import Segmentation
 from bids_ihf.spatial.template import load_template
 from bids_ihf.volume.grid import Grid, canonical_grid, resample
 
@@ -46,19 +47,35 @@ def small_brain() -> tuple[np.ndarray, Grid, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def whole_head() -> tuple[np.ndarray, Grid, np.ndarray]:
-    """A brain in dark skull and bright scalp, 3 mm, with some noise of the air: T1w-like."""
-    brain, grid, mask = small_brain()
-    pad = [(14, 14), (14, 14), (10, 12)]
-    affine = grid.affine.copy()
-    affine[:3, 3] -= affine[:3, :3] @ [p[0] for p in pad]
-    data, inside = np.pad(brain, pad), np.pad(mask, pad)
-    smooth = ndimage.gaussian_filter(np.pad(mask, pad).astype(float), 3) > 0.3
-    distance = ndimage.distance_transform_edt(~(smooth | inside)) * 3
-    data[(distance > 0) & (distance <= 2)] = 150
-    data[(distance > 8) & (distance <= 15)] = 700
-    data += np.abs(np.random.default_rng(0).normal(0, 15, data.shape))
-    shape = (data.shape[0], data.shape[1], data.shape[2])
-    return data.astype(np.float32), Grid(shape, affine), inside
+    """A simulated person's T1w scan, 2 mm: image, grid, brain."""
+    from bids_ihf.simulation.anatomy import demo_anatomy
+    from bids_ihf.simulation.scanner import scan, vendor_scanner
+
+    shape = (96, 120, 112)
+    affine = np.diag([2.0, 2, 2, 1])
+    affine[:3, 3] = (-95.5, -133.5, -117.5)
+    person = demo_anatomy(5, shape=shape, affine=affine)
+    data = scan(person, vendor_scanner("Siemens", "T1w", 5), 5)
+    return data, Grid(shape, affine), person.brain.numpy()
+
+
+@lru_cache(maxsize=1)
+def small_segmentation() -> Segmentation:
+    """The template's tissues at 3 mm, as a perfect segmentation of it."""
+    template = load_template()
+    grid = canonical_grid(template.image.shape, template.grid.affine, zoom=3.0)
+    shares = [
+        resample(ndimage.gaussian_filter(tissue, 0.8), template.grid, grid)
+        for tissue in template.tissues
+    ]
+    outside = 1 - np.sum(shares, axis=0)
+    return Segmentation(np.stack([outside, *shares]), np.ones(grid.shape, bool), grid)
+
+
+def moved_segmentation(move: np.ndarray) -> Segmentation:
+    """The template's tissues elsewhere in the world."""
+    still = small_segmentation()
+    return Segmentation(still.shares, still.seen, Grid(still.grid.shape, move @ still.grid.affine))
 
 
 def save(path: Path, data: np.ndarray, affine: np.ndarray) -> Path:

@@ -3,71 +3,100 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_ihf.spatial.align import Alignment, align, align_to_template, rigid_part
+from bids_ihf.spatial.align import Alignment, align, align_to_template, picture, rigid_part
 from bids_ihf.spatial.normalize import template_image
-from bids_ihf.spatial.search import AFFINE, correlation_ratio, to_matrix
+from bids_ihf.spatial.prepare import Prepared
+from bids_ihf.spatial.search import AFFINE, Pair, to_matrix
+from bids_ihf.spatial.segment import Segmentation
 from bids_ihf.spatial.template import load_template
-from bids_ihf.volume.grid import inverse
-from tests.spatial.conftest import gap, pose, small_brain
+from bids_ihf.volume.grid import Grid, inverse
+from bids_ihf.volume.nifti import Volume
+from tests.spatial.conftest import gap, moved_segmentation, pose, small_brain, small_segmentation
 
 REPEAT = """
 import hashlib, numpy as np
-from bids_ihf.spatial.align import align
+from bids_ihf.spatial.align import align, picture
 from bids_ihf.spatial.bias import bias_field
-from tests.spatial.conftest import pose, small_brain
+from tests.spatial.conftest import moved_segmentation, pose, small_brain, small_segmentation
 brain, grid, mask = small_brain()
-moved = pose((9, -5, 7), (5, -8, 12)) @ grid.affine
-found = align(brain, moved, mask, brain, grid.affine, mask)
+moved = moved_segmentation(pose((9, -5, 7), (5, -8, 12)))
+found = align(picture(moved), picture(small_segmentation()))
 field = bias_field(brain, grid.affine, mask, shrink=8)
 print(hashlib.sha256(found.matrix.tobytes() + field.tobytes()).hexdigest())
 """
 
 
 @pytest.mark.parametrize(
-    "moved", [pose((9, -5, 7), (5, -8, 12)), pose((-32, 14, 30), (20, 20, -25))]
+    "moved",
+    [
+        pose((9, -5, 7), (5, -8, 12)),
+        pose((-32, 14, 30), (20, 20, -25)),
+        pose((0, 0, 90), (0, 0, 0)),
+        pose((20, 170, -100), (80, -60, 40)),
+    ],
 )
 def test_known_rigid_move_is_found(moved: np.ndarray) -> None:
-    brain, grid, mask = small_brain()
-    found = align(brain, moved @ grid.affine, mask, brain, grid.affine, mask)
+    found = align(picture(moved_segmentation(moved)), picture(small_segmentation()))
     assert gap(found.matrix @ moved, np.eye(4)) < 1.0
     assert np.allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-5)
     assert np.linalg.det(found.matrix[:3, :3]) > 0
-    assert 0.8 < found.similarity <= 1
+    assert 0.95 < found.similarity <= 1
+    assert found.turn == pytest.approx(Alignment(inverse(moved), 1.0).turn, abs=1.0)
 
 
-def test_other_contrast() -> None:
-    brain, grid, mask = small_brain()
-    other = np.where(mask, 900 - brain, 0).astype(np.float32)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_part_of_the_brain_finds_its_place(axis: int) -> None:
+    whole = small_segmentation()
+    part = [slice(None)] * 3
+    middle = int(np.argwhere(whole.brain > 0.5)[:, axis].mean())
+    part[axis] = slice(middle - 4, middle + 14)
+    start = [0, 0, 0]
+    start[axis] = middle - 4
+    affine = whole.grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ start
     moved = pose((9, -5, 7), (5, -8, 12))
-    found = align(other, moved @ grid.affine, mask, brain, grid.affine, mask)
-    assert gap(found.matrix @ moved, np.eye(4)) < 1.5
+    cut = Segmentation(
+        whole.shares[(slice(None), *part)],
+        whole.seen[tuple(part)],
+        Grid(whole.seen[tuple(part)].shape, moved @ affine),
+    )
+    found = align(picture(cut), picture(whole))
+    assert gap(found.matrix @ moved, np.eye(4)) < 2.5
 
 
 def test_known_affine_map_is_found() -> None:
-    brain, grid, mask = small_brain()
     moved = pose((4, -5, 3), (5, -8, 12)) @ np.diag([0.93, 1.06, 0.97, 1.0])
-    found = align(brain, moved @ grid.affine, mask, brain, grid.affine, mask, kind="affine")
+    still = picture(small_segmentation())
+    found = align(picture(moved_segmentation(moved)), still, kind="affine")
     assert gap(found.matrix @ moved, np.eye(4)) < 2.0
 
 
 def test_small_head_goes_rigidly_to_the_middle_of_the_template() -> None:
-    brain, grid, mask = small_brain()
     small = pose((9, -5, 7), (5, -8, 12))
     shrunk = small @ np.diag([0.85, 0.85, 0.85, 1.0])
-    found = align_to_template(brain, shrunk @ grid.affine, mask)
+    found = align_to_template(moved_segmentation(shrunk))
     assert np.allclose(found.matrix[:3, :3] @ small[:3, :3], np.eye(3), atol=0.02)
-    middle = grid.affine @ [*np.argwhere(mask).mean(axis=0), 1]
-    assert np.linalg.norm((found.matrix @ shrunk @ middle - middle)[:3]) < 1.5
+    segmentation = small_segmentation()
+    voxel = np.argwhere(segmentation.brain > 0.5).mean(axis=0)
+    middle = segmentation.grid.affine @ [*voxel, 1]
+    assert np.linalg.norm((found.matrix @ shrunk @ middle - middle)[:3]) < 2.0
 
 
-def test_empty_mask_is_refused() -> None:
-    brain, grid, mask = small_brain()
-    with pytest.raises(ValueError, match="empty"):
-        align(brain, grid.affine, ~mask & mask, brain, grid.affine, mask)
+def test_no_brain_is_refused() -> None:
+    still = small_segmentation()
+    empty = Segmentation(
+        np.stack([np.ones_like(still.brain), *np.zeros_like(still.shares[1:])]),
+        still.seen,
+        still.grid,
+    )
+    with pytest.raises(ValueError, match="no brain"):
+        align(picture(empty), picture(still))
 
 
 def test_two_processes_give_the_same_bytes() -> None:
@@ -79,14 +108,15 @@ def test_two_processes_give_the_same_bytes() -> None:
     assert len(runs[0].stdout.strip()) == hashlib.sha256().digest_size * 2
 
 
-def test_correlation_ratio_of_known_cases() -> None:
-    classes = np.repeat([0, 1, 2], 100)
-    assert correlation_ratio(np.array([5.0, -1, 3])[classes], classes) == pytest.approx(1)
-    noise = np.random.default_rng(0).normal(size=300)
-    assert correlation_ratio(noise, classes) < 0.05
-    assert correlation_ratio(np.ones(300), classes) == 0
-    mixed = np.array([0.0, 2.0])[np.repeat([0, 1], 150)] + np.tile([-1.0, 1.0], 150)
-    assert correlation_ratio(mixed, np.repeat([0, 1], 150)) == pytest.approx(0.5)
+def test_likeness_of_known_cases() -> None:
+    still = small_segmentation()
+    shown = picture(still)
+    inside = shown.brain
+    points = np.argwhere(inside) @ still.grid.affine[:3, :3].T + still.grid.affine[:3, 3]
+    pair = Pair(points, shown.data[inside], shown.data, shown.grid, np.zeros(3))
+    assert pair.likeness(np.eye(4)) == pytest.approx(1.0, abs=1e-5)
+    assert pair.likeness(pose((0, 0, 0), (500, 0, 0))) == 0
+    assert pair.likeness(pose((0, 0, 0), (30, 0, 0))) < 0.5
 
 
 def test_parameters_turn_about_the_centre() -> None:
@@ -112,9 +142,16 @@ def test_template_image_by_the_alignment() -> None:
     brain, grid, mask = small_brain()
     moved = pose((9, -5, 7), (5, -8, 12))
     template = load_template()
-    out = template_image(brain, moved @ grid.affine, mask, Alignment(inverse(moved), 1.0), "rigid")
-    assert out.shape == template.image.shape
-    assert out.dtype == np.float32
-    assert np.corrcoef(out[template.mask], template.image[template.mask])[0, 1] > 0.9
-    assert out.min() >= brain.min()
-    assert out.max() <= brain.max()
+    header = nib.Nifti1Image(brain, moved @ grid.affine).header
+    prepared = Prepared(
+        Volume(brain, moved @ grid.affine, header, Path("T1w.nii.gz")),
+        np.ones_like(brain), mask, moved_segmentation(moved),
+        stripped=True, to_template=inverse(moved), similarity=1.0,
+    )  # fmt: skip
+    for kind in ("rigid", "affine"):
+        out = template_image(brain, prepared, kind)
+        assert out.shape == template.image.shape
+        assert out.dtype == np.float32
+        assert np.corrcoef(out[template.mask], template.image[template.mask])[0, 1] > 0.9
+        assert out.min() >= brain.min()
+        assert out.max() <= brain.max()

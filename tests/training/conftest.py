@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_ihf.spatial.align import Alignment
+
 CONFIG = """
 name = "tiny"
 output = "run"
@@ -69,6 +71,7 @@ def config_path(labels: Path) -> Path:
 def no_registration() -> object:
     """Label maps of the tests lie straight; aligning them would only take time."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("bids_ihf.training.simulated.to_template", lambda *_: np.eye(4))
+    straight = Alignment(np.eye(4), 1.0)
+    patch.setattr("bids_ihf.spatial.align.align_to_template", lambda _: straight)
     yield
     patch.undo()

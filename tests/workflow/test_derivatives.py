@@ -19,7 +19,7 @@ from bids_ihf.workflow.plan import Goal, Task, plan
 from bids_ihf.workflow.steps import Settings
 from tests.datasets import write_dataset
 
-GOAL = Goal("GE", "t-hash", "ihf", "m-hash", ("T1w", "T2w"))
+GOAL = Goal("GE", "t-hash", "ihf", "m-hash", "b-hash", ("T1w", "T2w"))
 
 
 @pytest.fixture
@@ -52,7 +52,12 @@ def results(task: Task) -> tuple[Any, Any]:
     mask = np.zeros(volume.data.shape, dtype=bool)
     mask[2:6, 2:6, 2:6] = True
     prepared = SimpleNamespace(
-        volume=volume, mask=mask, to_template=np.eye(4), similarity=0.9, seconds={"mask": 1.5}
+        volume=volume,
+        mask=mask,
+        stripped=False,
+        to_template=np.eye(4),
+        similarity=0.9,
+        seconds={"mask": 1.5},
     )
     harmonized = SimpleNamespace(
         image=volume.data + 2,

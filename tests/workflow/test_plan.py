@@ -14,7 +14,7 @@ from bids_ihf.config import RunConfig
 from bids_ihf.workflow.plan import DONE, HARMONIZE, Goal, Task, plan
 from tests.datasets import SCANS, write_dataset
 
-GOAL = Goal("GE", "t", "ihf", "m", ("T1w", "T2w"))
+GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w", "T2w"))
 
 
 @pytest.fixture

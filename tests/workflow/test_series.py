@@ -22,7 +22,7 @@ from bids_ihf.workflow import series
 from bids_ihf.workflow.plan import Goal, Task, plan
 from bids_ihf.workflow.series import air_gain, standing_in
 
-GOAL = Goal("GE", "t", "ihf", "m", ("T1w",), "d-hash")
+GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
 SCHEME = table({0: 2, 1000: 12}, 4)
 SIDE = 16
 TARGET = DiffusionProfile((900.0, 2500.0), 30.0, (ShellProfile(1000.0, 0.66e-3, 0.8e-3, 1e-4),))
@@ -138,8 +138,17 @@ def prepared_of(root: Path) -> Any:
 
     volume = read_volume(stand_in(root))
     mask = volume.data > 200
-    bias = np.ones_like(volume.data)
-    return Prepared(volume, bias, mask, np.eye(4), 0.9, {"mask": 1.0})
+    nothing: Any = None  # tissue shares: the shells tell tissue by their own attenuation
+    return Prepared(
+        volume=volume,
+        bias=np.ones_like(volume.data),
+        mask=mask,
+        segmentation=nothing,
+        stripped=False,
+        to_template=np.eye(4),
+        similarity=0.9,
+        seconds={"mask": 1.0},
+    )
 
 
 def run(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Task:

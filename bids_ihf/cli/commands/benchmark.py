@@ -11,6 +11,8 @@ from bids_ihf.cli.values import modality, positive
 from bids_ihf.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bids_ihf.evaluation.plan import Plan, Weights
     from bids_ihf.evaluation.table import Row
 
@@ -47,6 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=positive, default=2, metavar="N", help="processes (default: 2)")
     add("--seed", type=int, default=1, metavar="S", help="seed (default: 1)")
     add("--anatomy", action="store_true", help="also tell whether anatomy is kept")
+    add("--brain", action="store_true", help="measure brain masks and alignment, nothing else")
+    add(
+        "--poses",
+        type=positive,
+        default=500,
+        metavar="N",
+        help="with --brain: heads in random poses (default: 500)",
+    )
     add("--quick", action="store_true", help="only the first person and modality")
 
 
@@ -77,6 +87,8 @@ def run(given: argparse.Namespace) -> int:
     # Progress is INFO; whoever waits for minutes wants to see it without asking.
     start_logging(given.verbose + 1)
     plan = plan_of(given)
+    if given.brain:
+        return run_brain(plan, given.output, given.poses)
     table = write_results(given.output, plan, run_benchmark(plan))
     sys.stdout.write(short_table(table))
     return 0
@@ -109,6 +121,20 @@ def require_dipy() -> None:
 
     if find_spec("dipy") is None:
         raise UsageError("The diffusion benchmark needs dipy: pip install 'ihf-harmony[dwi]'.")
+
+
+def run_brain(plan: Plan, output: Path, poses: int) -> int:
+    """Measure brain masks and alignment, and show the rows by condition."""
+    from bids_ihf.evaluation.brain_benchmark import write_brain_results
+    from bids_ihf.evaluation.plan import check
+
+    check(plan)
+    table = write_brain_results(
+        output, plan.labels, plan.people, poses=poses, seed=plan.seed, jobs=plan.jobs
+    )
+    head = ("condition", "method", "scans", "dice", "dice_least", "hd95_mm", "mask_s", "align_s")
+    sys.stdout.write(aligned(table, head))
+    return 0
 
 
 def plan_of(given: argparse.Namespace) -> Plan:
@@ -155,11 +181,15 @@ def short_table(table: list[Row]) -> str:
     from bids_ihf.evaluation.benchmark_table import ALL
 
     head = ("modality", "source", "method", "rmse", "psnr", "ms_ssim", "rmse_own", "ms_ssim_own")
+    return aligned([row for row in table if row["target"] == ALL], head)
+
+
+def aligned(rows: list[Row], head: Sequence[str]) -> str:
+    """Chosen columns as aligned text."""
     lines = [list(head)]
     lines += [
         [row[name] if isinstance(row[name], str) else f"{row[name]:.4g}" for name in head]
-        for row in table
-        if row["target"] == ALL
+        for row in rows
     ]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = (
