@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from bids_ihf.errors import CannotCreate
 
@@ -24,7 +25,22 @@ def write_atomic(path: Path, data: bytes) -> None:
     CannotCreate
         The disk is full, or the place is not writable; nothing partial is left.
     """
-    with _refusing(path), _temporary(path, data) as temporary:
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose content becomes the file, in one step, if the block ends without an error.
+
+    Raises
+    ------
+    CannotCreate
+        The disk is full, or the place is not writable; nothing partial is left.
+    """
+    with _refusing(path), _temporary(path) as (temporary, stream):
+        yield stream
+        _settle(stream)
         os.replace(temporary, path)
 
 
@@ -44,7 +60,9 @@ def write_once(path: Path, data: bytes) -> bool:
     with _refusing(path):
         if os.path.lexists(path):
             return False
-        with _temporary(path, data) as temporary:
+        with _temporary(path) as (temporary, stream):
+            stream.write(data)
+            _settle(stream)
             return _link(temporary, path)
 
 
@@ -73,8 +91,8 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[Path]:
-    """Give a complete file in the folder of `path`, gone afterwards unless it was renamed."""
+def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Give a new file in the folder of `path`, gone afterwards unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Short, so that a long name does not get too long; hidden, so that validators pass it over.
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -82,14 +100,16 @@ def _temporary(path: Path, data: bytes) -> Iterator[Path]:
         # Mode 0666 here and not mkstemp's 0600: the umask then decides who may read the output.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            # Quotas and full network disks show only here; a rename must not come before the data.
-            os.fsync(handle)
-        yield temporary
+            yield temporary, stream
     finally:
         with suppress(FileNotFoundError, NotADirectoryError):
             temporary.unlink()
+
+
+def _settle(stream: IO[bytes]) -> None:
+    """Quotas and full network disks show only here; a rename must not come before the data."""
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _link(temporary: Path, path: Path) -> bool:

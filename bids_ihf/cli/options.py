@@ -75,7 +75,7 @@ def _add_filters(group: argparse._ArgumentGroup) -> None:
         type=values.modality,
         default=["T1w", "T2w", "dwi"],
         metavar="SUFFIX",
-        help="T1w, T2w, dwi (found and reported, not yet processed); default: all",
+        help="T1w, T2w, dwi; default: all",
     )
     add(
         *("--bids-filter-file", "--bids_filter_file"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bids_ihf.config import to_toml
 from bids_ihf.errors import NothingSelected
 from bids_ihf.workflow.log import NOTICE
-from bids_ihf.workflow.plan import Goal
+from bids_ihf.workflow.plan import LEANING, Goal
 from bids_ihf.workflow.steps import Settings, fix_threads, model_on
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ IMAGE_ENDINGS = (".nii", ".nii.gz")
 
 
 def find_all(config: RunConfig, subjects: Sequence[str]) -> list[Image]:
-    """Images of all subjects; with T2w also T1w, which T2w images lean on.
+    """Images of all subjects; with T2w and diffusion also T1w, which these lean on.
 
     Raises
     ------
@@ -37,7 +37,8 @@ def find_all(config: RunConfig, subjects: Sequence[str]) -> list[Image]:
     from bids_ihf.bids.discover import find_images
     from bids_ihf.bids.filters import read_filters
 
-    asked = dict.fromkeys([*config.modalities, *(["T1w"] if "T2w" in config.modalities else [])])
+    leaning = any(suffix in LEANING for suffix in config.modalities)
+    asked = dict.fromkeys([*config.modalities, *(["T1w"] if leaning else [])])
     filters = read_filters(config.bids_filter_file) if config.bids_filter_file else None
     images = [
         image
@@ -104,6 +105,7 @@ def make_settings(config: RunConfig) -> Settings:
         The target cannot be used.
     """
     from bids_ihf.model.checkpoint import segmenter_hash
+    from bids_ihf.targets.diffusion_file import diffusion_hash_of
 
     model = model_on("cpu")
     fix_threads(config.omp_nthreads or config.n_procs, config.random_seed)
@@ -115,6 +117,7 @@ def make_settings(config: RunConfig) -> Settings:
         model.hash,
         segmenter_hash(),
         tuple(target.modalities),
+        diffusion_hash_of(target),
     )
     return Settings(
         bids_dir=config.bids_dir,

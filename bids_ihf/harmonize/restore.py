@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.bids.write import write_atomic
+from bids_ihf.bids.write import replacing, write_atomic
 from bids_ihf.errors import BadData
 from bids_ihf.volume.nifti import encode_nifti, read_volume
+from bids_ihf.volume.series import SeriesWriter, is_series, open_series
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,9 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
         The output exists or cannot be written.
     """
     change = change or change_path(harmonized)
+    if is_series(harmonized):
+        _restore_series(harmonized, change, output)
+        return
     image, difference = read_volume(harmonized), read_volume(change, allow_constant=True)
     if image.data.shape != difference.data.shape or not np.allclose(
         image.affine, difference.affine
@@ -53,3 +57,18 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
             f"{change}: not on the grid of {harmonized}; name the change map that belongs to it."
         )
     write_atomic(output, encode_nifti(image.data - difference.data, image))
+
+
+def _restore_series(harmonized: Path, change: Path, output: Path) -> None:
+    """The same for a diffusion series, volume by volume."""
+    image, difference = open_series(harmonized), open_series(change)
+    same = image.shape == difference.shape and image.count == difference.count
+    if not same or not np.allclose(image.affine, difference.affine):
+        raise BadData(
+            f"{change}: not on the grid of {harmonized}; name the change map that belongs to it."
+        )
+    with replacing(output) as stream:
+        writer = SeriesWriter(stream, image)
+        for one, other in zip(image.volumes(), difference.volumes(), strict=True):
+            writer.add(one - other)
+        writer.close()

@@ -52,6 +52,10 @@ REFERENCES = {
         "Nipype: a flexible, lightweight and extensible neuroimaging data processing framework in "
         "Python. Frontiers in Neuroinformatics 5:13. doi:10.3389/fninf.2011.00013."
     ),
+    "Noise": (
+        "Gudbjartsson H, Patz S (1995). The Rician distribution of noisy MRI data. Magnetic "
+        "Resonance in Medicine 34(6):910-914. doi:10.1002/mrm.1910340618."
+    ),
     "BIDS": (
         "Gorgolewski KJ, Auer T, Calhoun VD, et al. (2016). The brain imaging data structure, a "
         "format for organizing and describing outputs of neuroimaging experiments. Scientific "
@@ -92,6 +96,15 @@ _NETWORK = (
 )
 
 
+_DIFFUSION = (
+    "Diffusion series were harmonized shell by shell, with the same few numbers for all "
+    "directions: the noise floor was taken off the signal expected from spherical harmonics "
+    "[Noise], the attenuation of tissue was brought to the target's by one exponent per shell, "
+    "the volumes without weighting by one gain curve, and every volume was multiplied by the "
+    "ratio of the expected signals after and before. b-tables were left as they were."
+)
+
+
 def paragraphs(targets: Sequence[str] = (), options: Mapping[str, Any] | None = None) -> list[str]:
     """Return the text, with the keys of `REFERENCES` in square brackets.
 
@@ -112,7 +125,14 @@ def paragraphs(targets: Sequence[str] = (), options: Mapping[str, Any] | None = 
     spatial = _EITHER
     if options and "preprocessed" in options:
         spatial = _PREPROCESSED if options["preprocessed"] else _SPATIAL
-    return [opening + spatial + _NETWORK + _standard_space(options or {}), _software()]
+    anatomical = opening + spatial + _NETWORK + _standard_space(options or {})
+    return [anatomical, *_diffusion(options), _software()]
+
+
+def _diffusion(options: Mapping[str, Any] | None) -> list[str]:
+    """The paragraph on diffusion, left out where the options say that there was none."""
+    modalities = (options or {}).get("modalities")
+    return [_DIFFUSION] if modalities is None or "dwi" in modalities else []
 
 
 def _standard_space(options: Mapping[str, Any]) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from .demo_series import DemoSeries
+
 logger = logging.getLogger(__name__)
 
 _Voxel = TypeVar("_Voxel", bound=np.generic)
@@ -144,7 +146,7 @@ def thicken(anatomy: Anatomy, factor: int) -> Anatomy:
 def write_demo_dataset(
     out_dir: Path, *, subjects: int = 2, seed: int = 0, zoom: float = 1.0
 ) -> list[Path]:
-    """Write a raw BIDS dataset: each person once on each vendor's scanner, T1w and T2w.
+    """Write a raw BIDS dataset: each person once on each vendor's scanner, T1w, T2w and DWI.
 
     Returns the images' paths.  Existing files of the same names are replaced; the same arguments
     give the same files.
@@ -163,33 +165,75 @@ def write_demo_dataset(
 def _write_session(
     out_dir: Path, subject: int, vendor: str, *, seed: int, zoom: float
 ) -> list[Path]:
-    """Both images of a session, of one anatomy that is freed on return."""
+    """All images of a session, of one anatomy that is freed on return."""
     anatomy = session_anatomy(subject, vendor, seed=seed, zoom=zoom)
     written = []
     for modality in MODALITIES:
         image, _ = demo_session(subject, vendor, modality, seed=seed, zoom=zoom, anatomy=anatomy)
         written.append(_write(out_dir, subject, vendor, modality, image))
         logger.info("simulated %s", written[-1].name)
+    written.append(_write_series(out_dir, subject, vendor, anatomy, seed))
+    logger.info("simulated %s", written[-1].name)
     return written
 
 
+def session_series(subject: int, vendor: str, anatomy: Anatomy, seed: int) -> DemoSeries:
+    """Simulate the diffusion series of a session, whose anatomy is given."""
+    from .demo_series import demo_series
+
+    moved = _rigid(np.random.default_rng([seed, subject, 3, *vendor.encode()]), 0.8, 0.6)
+    return demo_series(
+        vendor,
+        anatomy,
+        _person(subject, seed),
+        pose=_pose(subject, vendor, seed),
+        key=int(np.random.default_rng([seed, subject]).integers(2**31)),
+        moved=moved,
+    )
+
+
+def _write_series(out_dir: Path, subject: int, vendor: str, anatomy: Anatomy, seed: int) -> Path:
+    from .gradients import to_text
+
+    series = session_series(subject, vendor, anatomy, seed)
+    path = _path(out_dir, subject, vendor, "dwi", "dwi")
+    _write_image(path, series.data, series.affine, series.metadata)
+    stem = path.name.removesuffix(".nii.gz")
+    for extension, content in zip((".bval", ".bvec"), to_text(series.gradients), strict=True):
+        path.with_name(stem + extension).write_bytes(content)
+    return path
+
+
 def _write(out_dir: Path, subject: int, vendor: str, modality: Modality, image: DemoImage) -> Path:
+    path = _path(out_dir, subject, vendor, "anat", modality)
+    _write_image(path, image.data, image.affine, image.metadata)
+    return path
+
+
+def _path(out_dir: Path, subject: int, vendor: str, datatype: str, suffix: str) -> Path:
+    session = f"ses-{vendor.lower()}"
+    folder = out_dir / f"sub-{subject:02d}" / session / datatype
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"sub-{subject:02d}_{session}_{suffix}.nii.gz"
+
+
+def _write_image(
+    path: Path, data: NDArray[np.int16], affine: NDArray[np.float64], metadata: Sidecar
+) -> None:
+    """Write an image or series and its JSON file; without a time stamp the same seed gives the
+    same file."""
     import nibabel as nib
     from isal import igzip
 
-    session = f"ses-{vendor.lower()}"
-    folder = out_dir / f"sub-{subject:02d}" / session / "anat"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"sub-{subject:02d}_{session}_{modality}.nii.gz"
-    nifti = nib.Nifti1Image(image.data, image.affine)
+    nifti = nib.Nifti1Image(data, affine)
     nifti.header.set_xyzt_units("mm", "sec")
-    nifti.set_sform(image.affine, code="scanner")
-    nifti.set_qform(image.affine, code="scanner")
-    # Without a time stamp the same seed gives the same file.
+    nifti.set_sform(affine, code="scanner")
+    nifti.set_qform(affine, code="scanner")
+    if data.ndim == 4:
+        nifti.header["pixdim"][4] = metadata["RepetitionTime"]
     path.write_bytes(igzip.compress(nifti.to_bytes(), 1, mtime=0))
-    text = json.dumps(image.metadata, indent=2) + "\n"
+    text = json.dumps(metadata, indent=2) + "\n"
     path.with_name(path.name.replace(".nii.gz", ".json")).write_text(text, encoding="utf-8")
-    return path
 
 
 def _store(

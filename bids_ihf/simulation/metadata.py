@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .epi import EpiScanner
     from .protocol import Protocol
 
 Sidecar = dict[str, str | float]
@@ -49,3 +50,26 @@ def sidecar(protocol: Protocol, *, slice_thickness: float = 1.0) -> Sidecar:
     if protocol.inversion_time is not None:
         fields["InversionTime"] = protocol.inversion_time
     return fields
+
+
+def epi_sidecar(scanner: EpiScanner, slice_thickness: float) -> Sidecar:
+    """Return BIDS fields of a diffusion series, phase-encoded along the second axis."""
+    maker, model = _MANUFACTURERS.get(scanner.vendor, (scanner.vendor, "Simulated"))
+    return {
+        "Modality": "MR",
+        "Manufacturer": maker,
+        "ManufacturersModelName": model,
+        "MagneticFieldStrength": scanner.field_strength,
+        "MRAcquisitionType": "2D",
+        "ScanningSequence": "EP",
+        "SequenceVariant": "SK",
+        "PulseSequenceType": "EPI",
+        "EchoTime": scanner.echo_time,
+        "RepetitionTime": scanner.repetition_time,
+        "FlipAngle": 90,
+        "SliceThickness": slice_thickness,
+        "PhaseEncodingDirection": "j",
+        "TotalReadoutTime": 0.05,
+        "BodyPart": "BRAIN",
+        "InstitutionName": "Simulated",
+    }

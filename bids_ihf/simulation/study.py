@@ -9,7 +9,8 @@ from bids_ihf import __version__
 _README = """# Simulated traveling subjects
 
 {subjects} simulated people, each scanned once on a simulated Siemens, GE and Philips scanner
-(sessions `ses-siemens`, `ses-ge`, `ses-philips`), a T1w and a T2w image each, {zoom:g} mm.
+(sessions `ses-siemens`, `ses-ge`, `ses-philips`), a T1w and a T2w image each, {zoom:g} mm, and a
+small diffusion series (two b 0 volumes; 12 directions at b 1000 and at b 2000, or 15 at b 1000).
 Nobody was scanned. What differs between the sessions of a person is the scanner and the position
 of the head, so the dataset shows what harmonization should take away.
 
@@ -19,6 +20,9 @@ of the head, so the dataset shows what harmonization should take away.
   echoes (T2w), with the three vendors' public protocols of the ABCD study, coil sensitivities,
   transmit field, blur, zero-filling, noise, and the range of numbers of each vendor. The Philips
   T2w images have slices twice as thick; the axes of the stored arrays differ between vendors.
+- Diffusion: the NODDI model along smooth fields of fibres, through spin-echo EPI whose b-values
+  act some per cent off the nominal ones, with each vendor's echo time, blur, noise floor and a
+  little distortion.
 
 Written by ihf-harmony {version}. The ICBM 152 atlas is copyright 1993-2009 Louis Collins,
 McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University.

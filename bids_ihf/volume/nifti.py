@@ -45,7 +45,7 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
         or complex numbers, NaN or infinite voxels or a singular affine; or is, unless allowed, of
         one value.
     """
-    image = _open(path)
+    image = open_image(path)
     _check_header(image, path)
     try:
         data = np.asarray(image.dataobj, dtype=np.float32)
@@ -59,7 +59,14 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
     return Volume(data, np.asarray(image.affine, dtype=np.float64), image.header.copy(), path)
 
 
-def _open(path: Path) -> nib.Nifti1Image:
+def open_image(path: Path) -> nib.Nifti1Image:
+    """Open a NIfTI file; its voxels stay on disk.
+
+    Raises
+    ------
+    BadData
+        The file is missing, not fetched, or no NIfTI image.
+    """
     if path.is_symlink() and not path.exists():
         raise BadData(f"{path}: a link to a file that is not here (not fetched?); fetch it first.")
     if not path.is_file():
@@ -85,6 +92,11 @@ def _check_header(image: nib.Nifti1Image, path: Path) -> None:
             f"{path}: has {int(np.prod(shape[3:]))} volumes where one is expected; split or "
             "average them first."
         )
+    check_affine(image, path)
+
+
+def check_affine(image: nib.Nifti1Image, path: Path) -> None:
+    """Raise BadData where voxels are no plain numbers or have no place; warn without codes."""
     kind = image.get_data_dtype()
     if kind.names is not None or kind.kind not in "iuf":
         raise BadData(
@@ -119,20 +131,21 @@ def encode_nifti(data: NDArray[Any], like: Volume, *, dtype: DTypeLike = np.floa
 
     header = like.header.copy()
     out = np.asarray(data, dtype=dtype)
+    block = header_block(header, out.shape, out.dtype)
+    voxels = out.astype(out.dtype.newbyteorder(header.endianness), copy=False)
+    return igzip.compress(block + voxels.tobytes(order="F"), compresslevel=LEVEL, mtime=0)
+
+
+def header_block(header: Any, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bytes:
+    """The bytes before the voxels of a single-file image of a shape; ``header`` is changed."""
     zooms = header["pixdim"].copy()
-    header.set_data_dtype(out.dtype)
-    header.set_data_shape(out.shape)
+    header.set_data_dtype(np.dtype(dtype))
+    header.set_data_shape(shape)
     header["pixdim"] = zooms  # set_data_shape resets those of axes that were dropped
     header["cal_min"] = header["cal_max"] = 0  # display range of the source's intensities
-    return igzip.compress(_bytes(out, header), compresslevel=LEVEL, mtime=0)
-
-
-def _bytes(data: NDArray[Any], header: Any) -> bytes:
-    """An uncompressed single-file image, header and voxels written as they stand."""
     header["magic"] = b"n+2" if header["sizeof_hdr"] == 540 else b"n+1"
     start = int(np.ceil((header.template_dtype.itemsize + 4) / 16) * 16)
     header["vox_offset"] = start
     header.set_slope_inter(1, 0)
-    block = header.binaryblock
-    voxels = data.astype(data.dtype.newbyteorder(header.endianness), copy=False)
-    return block + b"\0" * (start - len(block)) + voxels.tobytes(order="F")
+    block: bytes = header.binaryblock
+    return block + b"\0" * (start - len(block))

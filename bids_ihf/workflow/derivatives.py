@@ -47,8 +47,8 @@ def write_all(
     clear(task)
     extra = provenance(task, harmonized, settings, device)
     _write_change(task, prepared, harmonized, extra)
-    _write_mask(task, prepared)
-    _write_transform(task, prepared)
+    write_mask(task, prepared)
+    write_transform(task, prepared)
     if TEMPLATE in settings.output_spaces:
         _write_template_image(task, prepared, harmonized, settings, extra)
     _write_figures(task, prepared, harmonized, settings)
@@ -117,7 +117,8 @@ def _write_change(
     write_json(sidecar_path(path), sidecar)
 
 
-def _write_mask(task: Task, prepared: Prepared) -> None:
+def write_mask(task: Task, prepared: Prepared) -> None:
+    """The brain mask and its sidecar."""
     path = task.outputs.mask
     mask = prepared.mask.astype(np.uint8)
     write_atomic(path, encode_nifti(mask, prepared.volume, dtype=np.uint8))
@@ -125,7 +126,8 @@ def _write_mask(task: Task, prepared: Prepared) -> None:
     write_json(sidecar_path(path), mask_sidecar(task.image, description=MASK, extra=extra))
 
 
-def _write_transform(task: Task, prepared: Prepared) -> None:
+def write_transform(task: Task, prepared: Prepared) -> None:
+    """The rigid transform to the template."""
     from bids_ihf.spatial.align import to_itk_mat
 
     write_atomic(task.outputs.transform, to_itk_mat(prepared.to_template))

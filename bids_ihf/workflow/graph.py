@@ -8,7 +8,13 @@ from nipype.pipeline import engine
 
 from bids_ihf import __version__
 from bids_ihf.workflow.interfaces import Harmonize, Prepare
-from bids_ihf.workflow.participant import HARMONIZE_MEMORY, PREPARE_MEMORY, WORKFLOW, node_name
+from bids_ihf.workflow.participant import (
+    DIFFUSION_MEMORY,
+    HARMONIZE_MEMORY,
+    PREPARE_MEMORY,
+    WORKFLOW,
+    node_name,
+)
 from bids_ihf.workflow.steps import memory_gb
 
 if TYPE_CHECKING:
@@ -35,7 +41,8 @@ def build_graph(
     *,
     anchored: bool = True,
 ) -> Any:
-    """A workflow with one sub-workflow for each subject; ``anchored`` lets T2w lean on T1w."""
+    """A workflow with one sub-workflow for each subject; ``anchored`` lets T2w and
+    diffusion lean on T1w."""
     threads = threads_per_image(config, len(tasks))
     whole = engine.Workflow(WORKFLOW, base_dir=str(config.work_dir))
     for subject in dict.fromkeys(task.image.subject for task in tasks):
@@ -64,9 +71,14 @@ def _subject_graph(
         prepared[task.image.path] = node
         graph.connect(node, "prepared", _harmonize(task, config, settings, threads), "prepared")
     for name in graph.list_node_names():
-        # nipype reads the folder for crash files from the node that crashed.
         graph.get_node(name).config = {
-            "execution": {"crashdump_dir": str(config.log_dir(subject)), "crashfile_format": "txt"}
+            "execution": {
+                # nipype reads the folder for crash files from the node that crashed.
+                "crashdump_dir": str(config.log_dir(subject)),
+                "crashfile_format": "txt",
+                # The mean b 0 of a series lies beside what was prepared of it.
+                "remove_unnecessary_outputs": "false",
+            }
         }
     return graph
 
@@ -86,8 +98,10 @@ def _prepare(image: Image, config: RunConfig, threads: int) -> Any:
         n_procs=threads,
         mem_gb=memory_gb(image.path, **PREPARE_MEMORY),
     )
-    if image.mask is not None:
-        node.inputs.mask = str(image.mask)
+    for name in ("mask", "bval", "bvec"):
+        path = getattr(image, name)
+        if path is not None:
+            setattr(node.inputs, name, str(path))
     return node
 
 
@@ -101,5 +115,8 @@ def _harmonize(task: Task, config: RunConfig, settings: Settings, threads: int) 
         ),
         name=node_name("harmonize", task.image.path),
         n_procs=threads,
-        mem_gb=memory_gb(task.image.path, **HARMONIZE_MEMORY),
+        mem_gb=memory_gb(
+            task.image.path,
+            **(DIFFUSION_MEMORY if task.image.suffix == "dwi" else HARMONIZE_MEMORY),
+        ),
     )

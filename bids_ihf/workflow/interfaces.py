@@ -21,12 +21,14 @@ from bids_ihf.workflow.log import join_run
 class PrepareInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
     """What the preparation depends on."""
 
-    image = File(mandatory=True, desc="T1w or T2w scan")
-    modality = traits.Enum("T1w", "T2w", mandatory=True, desc="suffix of the scan")
+    image = File(mandatory=True, desc="T1w or T2w scan, or diffusion series")
+    modality = traits.Enum("T1w", "T2w", "dwi", mandatory=True, desc="suffix of the scan")
     preprocessed = traits.Bool(False, usedefault=True, desc="stripped, corrected, aligned already")
     mask = File(desc="brain mask to use instead of making one")
     mask_needed = traits.Bool(False, usedefault=True, desc="make no mask where none is given")
     anchor = File(desc="prepared T1w scan of the same session")
+    bval = File(desc="b-values of a diffusion series")
+    bvec = File(desc="directions of a diffusion series")
     seed = traits.Int(0, usedefault=True, desc="seed of the registration")
     version = traits.Str(mandatory=True, desc="version of this package")
     threads = traits.Int(1, usedefault=True, nohash=True, desc="threads to use")
@@ -53,14 +55,19 @@ class Prepare(SimpleInterface):  # type: ignore[misc]
             output,
             modality=given.modality,
             preprocessed=given.preprocessed,
-            mask=Path(given.mask) if isdefined(given.mask) else None,
+            mask=_path(given.mask),
             mask_needed=given.mask_needed,
-            anchor=Path(given.anchor) if isdefined(given.anchor) else None,
+            anchor=_path(given.anchor),
+            tables=(_path(given.bval), _path(given.bvec)),
             seed=given.seed,
             threads=given.threads,
         )
         self._results["prepared"] = str(output)
         return runtime
+
+
+def _path(value: Any) -> Path | None:
+    return Path(value) if isdefined(value) else None
 
 
 class HarmonizeInputs(BaseInterfaceInputSpec):  # type: ignore[misc]

@@ -1,4 +1,5 @@
-"""The participant graph: for each image prepare, then harmonize; a T2w image leans on its T1w."""
+"""The participant graph: for each image prepare, then harmonize; a T2w image or a diffusion series
+leans on its session's T1w."""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ WORKFLOW = "ihf_harmony_wf"
 BATCH = 16
 """Fewest subjects in one graph; bounds the intermediate files that lie on disk at once."""
 PREPARE_MEMORY = {"bytes_per_voxel": 60.0, "base": 0.8}
+DIFFUSION_MEMORY = {"bytes_per_voxel": 600.0, "base": 0.8}
+"""For four shells; it does not grow with the number of volumes."""
 HARMONIZE_MEMORY = {"bytes_per_voxel": 60.0, "base": 1.0}
 
 
@@ -103,7 +106,7 @@ def _run_batch(
     settings: Settings,
     on_done: Callable[[Task, str], None],
 ) -> Outcome:
-    """One graph; then once more, alone, the T2w images whose T1w could not be prepared."""
+    """One graph; then once more, alone, the images whose T1w could not be prepared."""
     reason = _run_graph(batch, config, settings, on_done, anchored=True)
     known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
     orphans = [

@@ -16,10 +16,13 @@ from bids_ihf.config import RunConfig, configuration_hash
 
 HARMONIZE = "harmonize"
 DONE = "skip: done"
-DWI = "skip: dwi not yet processed"
 NO_PROFILE = "skip: the target has no {}"
 ANY = "any"
-"""Modality of a target that serves all."""
+"""Modality of a target that serves all but diffusion."""
+DIFFUSION_MODEL = "diffusion shells 1"
+"""What harmonizes diffusion series: numbers per shell and no network."""
+LEANING = ("T2w", "dwi")
+"""Suffixes of the images that are aligned to the T1w image of their session."""
 
 
 @frozen
@@ -32,9 +35,13 @@ class Goal:
     model_hash: str
     brain_hash: str
     modalities: tuple[str, ...]
+    diffusion_hash: str = ""
+    """Of the target's diffusion profile; empty where it has none."""
 
     def covers(self, suffix: str) -> bool:
         """Whether images of this suffix can be harmonized."""
+        if suffix == "dwi":
+            return bool(self.diffusion_hash)
         return suffix in self.modalities or ANY in self.modalities
 
 
@@ -70,7 +77,8 @@ def plan(images: Sequence[Image], config: RunConfig, goal: Goal) -> list[Task]:
     tasks = []
     for image in images:
         if image.suffix in config.modalities:
-            anchor = anchors.get((image.subject, image.session)) if image.suffix == "T2w" else None
+            leans = image.suffix in LEANING
+            anchor = anchors.get((image.subject, image.session)) if leans else None
             tasks.append(_task(_with_vendor(image, config), config, goal, anchor))
     return tasks
 
@@ -94,8 +102,6 @@ def _with_vendor(image: Image, config: RunConfig) -> Image:
 
 def _task(image: Image, config: RunConfig, goal: Goal, anchor: Image | None) -> Task:
     names = outputs(config.out_dir, image)
-    if image.suffix == "dwi":
-        return Task(image, DWI, names)
     if not goal.covers(image.suffix):
         return Task(image, NO_PROFILE.format(image.suffix), names)
     facts = {
@@ -105,10 +111,14 @@ def _task(image: Image, config: RunConfig, goal: Goal, anchor: Image | None) -> 
         "anchor_mask": _digest(anchor.mask) if anchor else None,
         "bytes": _size(image.path),
     }
+    target_hash, model_hash = goal.target_hash, goal.model_hash
+    if image.suffix == "dwi":
+        facts |= {"bval": _digest(image.bval), "bvec": _digest(image.bvec)}
+        target_hash, model_hash = goal.diffusion_hash, DIFFUSION_MODEL
     identity = configuration_hash(
         config,
-        target_hash=goal.target_hash,
-        model_hash=goal.model_hash,
+        target_hash=target_hash,
+        model_hash=model_hash,
         brain_hash=goal.brain_hash,
         image=facts,
     )

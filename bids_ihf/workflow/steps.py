@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,12 @@ def prepare_scan(
     anchor: Path | None,
     seed: int,
     threads: int,
+    tables: tuple[Path | None, Path | None] = (None, None),
 ) -> None:
     """Write bias field, brain mask and transform to the template of a scan to ``output`` (.npz).
+
+    Of a diffusion series the mean volume without weighting is prepared and kept beside
+    ``output``; ``tables`` are its .bval and .bvec.
 
     Raises
     ------
@@ -73,6 +78,7 @@ def prepare_scan(
     """
     fix_threads(threads, seed)
     from bids_ihf.spatial.prepare import prepare
+    from bids_ihf.workflow.series import standing_in
 
     with about(_subject(image)):
         LOGGER.info("%s: preparing", image.name)
@@ -81,13 +87,16 @@ def prepare_scan(
                 f"{image}: no brain mask of it is in --derivatives; add one, or use "
                 "--brain-mask auto."
             )
-        prepared = prepare(
-            image,
-            modality=modality,
-            preprocessed=preprocessed,
-            mask_path=mask,
-            anchor=load_prepared(anchor) if anchor else None,
-        )
+        with (
+            standing_in(image, tables, output) if modality == "dwi" else nullcontext(image) as scan
+        ):
+            prepared = prepare(
+                scan,
+                modality=modality,
+                preprocessed=preprocessed,
+                mask_path=mask,
+                anchor=load_prepared(anchor) if anchor else None,
+            )
         save_prepared(prepared, output)
 
 
@@ -171,6 +180,11 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
     with about(task.image.subject):
         LOGGER.info("%s: harmonizing to %s", task.name, settings.goal.name)
         prepared = load_prepared(prepared_file)
+        if task.image.suffix == "dwi":
+            from bids_ihf.workflow.series import harmonize_series
+
+            harmonize_series(task, prepared, settings)
+            return task.sidecar
         start = time.perf_counter()
         harmonized, device = _on_device(task, prepared, settings)
         prepared.seconds["harmonize"] = time.perf_counter() - start

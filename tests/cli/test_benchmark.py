@@ -75,3 +75,22 @@ def test_plan(tmp_path: Path) -> None:
         (SHIPPED, tmp_path / "network.safetensors"), ("bare", network),
     ]  # fmt: skip
     assert own.targets["GE"] == str(tmp_path / "target-ge.safetensors")
+
+
+def test_diffusion_goes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("labels", "-o", "out", "--modality", "T1w", "dwi") == 2
+    assert "--modalities dwi goes alone" in capsys.readouterr().err
+
+
+def test_diffusion_needs_dipy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert call("labels", "-o", "out", "--modality", "dwi") == 2
+    assert "ihf-harmony[dwi]" in capsys.readouterr().err
+
+
+def test_diffusion_without_label_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("dipy")
+    assert call(str(tmp_path), "-o", str(tmp_path / "out"), "--modality", "dwi") == 65
+    assert "NAME_dseg.nii.gz" in capsys.readouterr().err

@@ -45,7 +45,7 @@ class TestDryRun:
         assert {row[0].split("/")[0] for row in rows} == {"sub-01", "sub-02"}
         assert [row[1] for row in rows] == [*2 * ["Siemens"], *2 * ["GE"], "unknown", "Philips"]
         assert {row[2] for row in rows} == {"Siemens"}
-        assert [row[3] for row in rows] == [*5 * ["harmonize"], "skip: dwi not yet processed"]
+        assert [row[3] for row in rows] == [*5 * ["harmonize"], "skip: the target has no dwi"]
 
     def test_writes_nothing(self, dataset: Path, fake_steps: FakeSteps) -> None:
         call(dataset, "--dry-run")
@@ -75,7 +75,7 @@ class TestRun:
         out = dataset.parent / "out"
         description = json.loads((out / "dataset_description.json").read_text())
         assert description["DatasetType"] == "derivative"
-        assert "dwi not yet processed" in log_of(dataset, "02")
+        assert "the target has no dwi" in log_of(dataset, "02")
         assert "--source-vendor" in log_of(dataset, "02")
         assert "5 harmonized, 0 already done, 0 failed, 1 not processed" in log_of(dataset, "01")
 

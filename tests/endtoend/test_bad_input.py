@@ -93,7 +93,8 @@ def test_one_bad_image_among_good_ones(app: App, bids: Path, tmp_path: Path) -> 
     root = tmp_path / "bids"
     shutil.copytree(bids, root)
     truncate(image_of(root))
-    done = app(root, tmp_path / "out", "--target", "GE", "--session-label", "ge", "--n-procs", "2")
+    words = ("--target", "GE", "--session-label", "ge", "--n-procs", "2", "-m", "T1w", "T2w")
+    done = app(root, tmp_path / "out", *words)
     assert done.code == 1, done.err
     assert "1 harmonized, 0 already done, 1 failed" in done.err
     assert (tmp_path / "out/sub-01/ses-ge/anat/sub-01_ses-ge_desc-harmonized_T2w.json").is_file()
@@ -151,3 +152,40 @@ def test_invalid_dataset(app: App, one: Path, tmp_path: Path) -> None:
     done = app(one, tmp_path / "out", "--target", "GE", options=["--n-procs", "1"])
     assert done.code == 16
     assert "--skip-bids-validation" in done.last
+
+
+@pytest.fixture
+def series(bids: Path, tmp_path: Path) -> Path:
+    """The diffusion series of two sessions, without the anatomical images."""
+    root = tmp_path / "series"
+    for session in ("ge", "siemens"):
+        shutil.copytree(bids / f"sub-01/ses-{session}/dwi", root / f"sub-01/ses-{session}/dwi")
+    for path in bids.iterdir():
+        if path.is_file():
+            shutil.copy(path, root / path.name)
+    for path in root.glob("**/*_dwi.nii.gz"):  # as if stripped and corrected before
+        image = nibabel.load(path)
+        data = np.asarray(image.dataobj)
+        b0 = data[..., 0]
+        nibabel.save(
+            nibabel.Nifti1Image(
+                data * (b0 > 0.3 * np.percentile(b0, 99))[..., None], image.affine
+            ),
+            path,
+        )
+    return root
+
+
+def test_a_series_without_directions_does_not_stop_another(
+    app: App, series: Path, tmp_path: Path
+) -> None:
+    (series / "sub-01/ses-ge/dwi/sub-01_ses-ge_dwi.bvec").unlink()
+    done = app(series, tmp_path / "out", "--target", "Philips", "-m", "dwi")
+    assert done.code == 1, done.err
+    assert "1 harmonized, 0 already done, 1 failed" in done.err
+    (error,) = [line for line in done.err.splitlines() if " ERROR sub-01_ses-ge_dwi: " in line]
+    assert "has no .bvec file" in error
+    assert "Traceback" not in done.err
+    folder = tmp_path / "out/sub-01/ses-siemens/dwi"
+    assert (folder / "sub-01_ses-siemens_desc-harmonized_dwi.json").is_file()
+    assert list((tmp_path / "out").glob("**/ses-ge/**/*.nii.gz")) == []

@@ -46,7 +46,7 @@ ENDS = (".nii.gz", ".json")
 
 def test_all_done(run: Run) -> None:
     assert run.done.code == 0, run.done.err
-    assert "2 harmonized, 0 already done, 0 failed, 0 not processed" in run.done.err
+    assert "3 harmonized, 0 already done, 0 failed, 0 not processed" in run.done.err
     assert "Device: cpu" in run.done.err
     assert "Traceback" not in run.done.err
     assert run.done.out == ""
@@ -114,6 +114,33 @@ def test_output_is_valid_bids(run: Run) -> None:
     assert done.returncode == 0
 
 
+def test_series(run: Run, bids: Path) -> None:
+    """The b-table is the source's to the byte, the grid to the bit, and shells are named."""
+    stem = "sub-01/ses-ge/dwi/sub-01_ses-ge"
+    source = nibabel.load(bids / f"{stem}_dwi.nii.gz")
+    for kind in ("harmonized", "change"):
+        image = nibabel.load(run.out / f"{stem}_desc-{kind}_dwi.nii.gz")
+        assert image.shape == source.shape
+        assert image.affine.tobytes() == source.affine.tobytes()
+        assert image.get_data_dtype() == np.float32
+        for table in ("bval", "bvec"):
+            copied = (run.out / f"{stem}_desc-{kind}_dwi.{table}").read_bytes()
+            assert copied == (bids / f"{stem}_dwi.{table}").read_bytes()
+    harmonized, change = (
+        nibabel.load(run.out / f"{stem}_desc-{kind}_dwi.nii.gz").get_fdata()
+        for kind in ("harmonized", "change")
+    )
+    assert harmonized.min() >= 0
+    original = source.get_fdata()
+    assert np.abs(harmonized - change - original).max() <= 1e-5 * original.max()
+    sidecar = json.loads((run.out / f"{stem}_desc-harmonized_dwi.json").read_text())
+    assert set(sidecar) >= OWN_KEYS
+    assert [shell["TargetBValue"] for shell in sidecar["HarmonizationShells"]] == [1000, 2000]
+    assert all(shell["AttenuationExponent"] > 1.01 for shell in sidecar["HarmonizationShells"])
+    assert (run.out / f"{stem}_desc-brain_mask.nii.gz").is_file()
+    assert "changing, 26 of 26 volumes" in run.done.err
+
+
 @pytest.mark.parametrize("suffix", ["T1w", "T2w"])
 def test_restore(run: Run, bids: Path, tmp_path: Path, suffix: str) -> None:
     harmonized = run.out / f"{STEM}_desc-harmonized_{suffix}.nii.gz"
@@ -129,14 +156,14 @@ def test_rerun_skips(run: Run, app: App, bids: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.out.glob("**/*.nii.gz")}
     done = app(bids, run.out, "--target", "Siemens", *SAME, options=PLAIN)
     assert done.code == 0, done.err
-    assert "0 harmonized, 2 already done" in done.err
+    assert "0 harmonized, 3 already done" in done.err
     assert {path: path.stat().st_mtime_ns for path in run.out.glob("**/*.nii.gz")} == before
 
 
 def test_dry_run_says_so(run: Run, app: App, bids: Path) -> None:
     done = app(bids, run.out, "--target", "Siemens", "--dry-run", *SAME, options=PLAIN)
     assert done.code == 0
-    assert [line.split("\t")[1:] for line in done.out.splitlines()] == 2 * [
+    assert [line.split("\t")[1:] for line in done.out.splitlines()] == 3 * [
         ["GE", "Siemens", "skip: done"]
     ]
 

@@ -36,7 +36,7 @@ def test_own_target(site: Path, app: App, bids: Path, tmp_path: Path) -> None:
     words = ("--target", site, "--session-label", "ge")
     done = app(bids, tmp_path / "out", *words)
     assert done.code == 0, done.err
-    assert "1 harmonized, 0 already done, 0 failed, 1 not processed" in done.err
+    assert "1 harmonized, 0 already done, 0 failed, 2 not processed" in done.err
     sidecar = tmp_path / "out" / f"{STEM.format('ge', 'desc-harmonized_T1w')}.json"
     assert json.loads(sidecar.read_text())["HarmonizationTarget"] == "My site"
 

@@ -32,9 +32,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_person_is_once_on_each_scanner(study: Path) -> None:
     found = sorted(path.relative_to(study).as_posix() for path in study.rglob("*.nii.gz"))
     assert found == sorted(
-        f"sub-01/ses-{vendor}/anat/sub-01_ses-{vendor}_{suffix}.nii.gz"
+        f"sub-01/ses-{vendor}/{folder}/sub-01_ses-{vendor}_{suffix}.nii.gz"
         for vendor in ("siemens", "ge", "philips")
-        for suffix in ("T1w", "T2w")
+        for folder, suffix in (("anat", "T1w"), ("anat", "T2w"), ("dwi", "dwi"))
     )
     assert (study / "participants.tsv").read_text().splitlines()[1].startswith("sub-01\t")
 
@@ -68,6 +68,21 @@ def test_storage_and_voxels_are_the_vendors(study: Path, vendor: str) -> None:
     assert max(t2w.header.get_zooms()) == pytest.approx(ZOOM * geometry.thick)
     metadata = json.loads((folder / f"sub-01_ses-{vendor.lower()}_T2w.json").read_text())
     assert metadata["SliceThickness"] == ZOOM * geometry.thick
+
+
+@pytest.mark.parametrize("vendor", ["siemens", "ge", "philips"])
+def test_series_have_tables_that_fit(study: Path, vendor: str) -> None:
+    import nibabel as nib
+
+    stem = study / f"sub-01/ses-{vendor}/dwi/sub-01_ses-{vendor}_dwi"
+    image = nib.load(f"{stem}.nii.gz")
+    bvals, bvecs = (np.loadtxt(f"{stem}.{kind}") for kind in ("bval", "bvec"))
+    assert image.shape[3] == len(bvals) == bvecs.shape[1]
+    assert np.allclose(np.linalg.norm(bvecs, axis=0), bvals > 0, atol=1e-5)
+    assert min(image.header.get_zooms()[:3]) >= 3
+    data = image.get_fdata()
+    inside = data[..., 0] > np.percentile(data[..., 0], 90)
+    assert data[inside][:, bvals == 1000].mean() < 0.8 * data[inside][:, 0].mean()
 
 
 def test_same_seed_same_files(study: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_interrupted_writing_leaves_nothing_that_looks_done(
     def fail(*_: object) -> None:
         raise OSError("killed")
 
-    monkeypatch.setattr(derivatives, "_write_mask", fail)
+    monkeypatch.setattr(derivatives, "write_mask", fail)
     with pytest.raises(OSError, match="killed"):
         derivatives.write_all(task, *results(task), settings, "cpu")
     assert not task.finished

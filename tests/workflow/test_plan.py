@@ -11,7 +11,7 @@ from bids_ihf.bids.image import Image
 from bids_ihf.bids.sidecar import write_json
 from bids_ihf.bids.write import write_atomic
 from bids_ihf.config import RunConfig
-from bids_ihf.workflow.plan import DONE, DWI, HARMONIZE, Goal, Task, plan
+from bids_ihf.workflow.plan import DONE, HARMONIZE, Goal, Task, plan
 from tests.datasets import SCANS, write_dataset
 
 GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w", "T2w"))
@@ -33,7 +33,9 @@ def actions(tasks: list[Task]) -> list[str]:
 
 
 def test_actions(images: list[Image], config: RunConfig) -> None:
-    assert actions(plan(images, config, GOAL)) == [*5 * [HARMONIZE], DWI]
+    assert actions(plan(images, config, GOAL)) == [*5 * [HARMONIZE], "skip: the target has no dwi"]
+    goal = evolve(GOAL, diffusion_hash="d")
+    assert actions(plan(images, config, goal)) == 6 * [HARMONIZE]
 
 
 def test_target_without_a_modality(images: list[Image], config: RunConfig) -> None:
@@ -117,3 +119,31 @@ def test_missing_file_is_planned_all_the_same(images: list[Image], config: RunCo
     tasks = plan(images, config, GOAL)
     assert tasks[0].action == HARMONIZE
     assert tasks[1].anchor is None
+
+
+def test_series_are_redone_for_another_table_or_profile(
+    images: list[Image], config: RunConfig
+) -> None:
+    series = images[-1]
+    image = evolve(
+        series,
+        bval=series.path.with_name("sub-02_dwi.bval"),
+        bvec=series.path.with_name("sub-02_dwi.bvec"),
+    )
+
+    def identity(goal: Goal) -> str:
+        return plan([image], config, goal)[0].hash
+
+    knows = evolve(GOAL, diffusion_hash="d")
+    first = identity(knows)
+    assert identity(evolve(knows, target_hash="u")) == first
+    assert identity(evolve(GOAL, diffusion_hash="e")) != first
+    assert image.bval is not None
+    image.bval.write_text("0 1005\n")
+    assert identity(knows) != first
+
+
+def test_series_lean_on_the_t1w_of_their_session(images: list[Image], config: RunConfig) -> None:
+    task = plan(images, config, evolve(GOAL, diffusion_hash="d"))[-1]
+    assert task.anchor is not None
+    assert task.anchor.path.name == "sub-02_T1w.nii.gz"

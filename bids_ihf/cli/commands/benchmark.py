@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf.cli.values import modality, positive
+from bids_ihf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--references",
         nargs="+",
         metavar="NAME",
-        help="whose scans the simple methods know (default: head-01 head-05 head-09)",
+        help="whose scans the simple methods know (default: head-01 head-05 head-09; with dwi "
+        "head-01 head-04 head-07 head-10)",
     )
-    add("--modalities", nargs="+", type=modality, metavar="MOD", help="default: T1w T2w")
+    add(
+        *("--modalities", "--modality"),
+        nargs="+",
+        type=modality,
+        metavar="MOD",
+        help="T1w T2w (default), or dwi alone",
+    )
     add("--model", type=Path, metavar="DIR", help="output of 'ihf train' to use, not the shipped")
     add(
         "--network",
@@ -63,7 +71,15 @@ def named_file(text: str) -> tuple[str, Path]:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Measure, write tables and figures, and show the rows over all vendor pairs."""
+    """Measure, write tables and figures, and show the rows over all vendor pairs.
+
+    Raises
+    ------
+    UsageError
+        Diffusion is asked for together with other modalities.
+    """
+    if "dwi" in (given.modalities or ()):
+        return run_diffusion(given)
     from bids_ihf.evaluation.benchmark import run_benchmark
     from bids_ihf.evaluation.results import write_results
     from bids_ihf.workflow.log import start_logging
@@ -76,6 +92,35 @@ def run(given: argparse.Namespace) -> int:
     table = write_results(given.output, plan, run_benchmark(plan))
     sys.stdout.write(short_table(table))
     return 0
+
+
+def run_diffusion(given: argparse.Namespace) -> int:
+    """The benchmark of diffusion series."""
+    if set(given.modalities) != {"dwi"}:
+        raise UsageError("--modalities dwi goes alone; run the others by themselves.")
+    require_dipy()
+    from bids_ihf.evaluation.dwi_benchmark import PEOPLE, REFERENCES, DwiPlan, run_dwi
+    from bids_ihf.evaluation.dwi_results import short_text, write_dwi_results
+    from bids_ihf.workflow.log import start_logging
+
+    start_logging(given.verbose + 1)
+    people = tuple(dict.fromkeys(given.people or PEOPLE))
+    plan = DwiPlan(
+        labels=given.labels,
+        people=people[:1] if given.quick else people,
+        references=tuple(dict.fromkeys(given.references or REFERENCES)),
+        seed=given.seed,
+    )
+    sys.stdout.write(short_text(write_dwi_results(given.output, plan, run_dwi(plan))))
+    return 0
+
+
+def require_dipy() -> None:
+    """Raise UsageError where dipy, which makes the maps, is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("dipy") is None:
+        raise UsageError("The diffusion benchmark needs dipy: pip install 'ihf-harmony[dwi]'.")
 
 
 def run_brain(plan: Plan, output: Path, poses: int) -> int:

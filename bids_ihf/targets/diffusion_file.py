@@ -1,0 +1,116 @@
+"""Diffusion profiles on disk: those of the vendors, and those in target files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from bids_ihf.errors import BadData
+from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bids_ihf.targets.target import Target
+
+FILE = "diffusion.json"
+KEY = "diffusion"
+"""Where a target's record holds its diffusion profile."""
+
+DIGITS = 6
+
+
+def pack_profile(profile: DiffusionProfile) -> dict[str, Any]:
+    """A profile as plain numbers, six digits each; what is not known is null."""
+    return {
+        "levels": [_plain(level) for level in profile.levels],
+        "floor": _plain(profile.floor),
+        "shells": [
+            {name: _plain(value) for name, value in attrs.asdict(shell).items()}
+            for shell in profile.shells
+        ],
+    }
+
+
+def unpack_profile(content: Mapping[str, Any]) -> DiffusionProfile:
+    """The profile that `pack_profile` wrote.
+
+    Raises
+    ------
+    BadData
+        A part is missing or of another kind.
+    """
+    try:
+        tissue, fluid = (_number(level) for level in content["levels"])
+        shells = tuple(
+            ShellProfile(**{name: _number(value) for name, value in shell.items()})
+            for shell in content["shells"]
+        )
+        profile = DiffusionProfile((tissue, fluid), _number(content["floor"]), shells)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadData(
+            "The target's diffusion profile is damaged; build the target again."
+        ) from error
+    if not shells or not math.isfinite(profile.levels[0]):
+        raise BadData("The target's diffusion profile has no shell; build the target again.")
+    return profile
+
+
+def content_of(target: Target) -> Mapping[str, Any] | None:
+    """What a target knows of diffusion: its own record, or the built-in vendor's of its name."""
+    own = target.record.get(KEY)
+    if own is not None:
+        return dict(own)
+    # A vendor's own file carries no record of its people; any other has one.
+    return builtin().get(target.name) if is_builtin(target) else None
+
+
+def is_builtin(target: Target) -> bool:
+    """Whether a target is the very file of the vendor whose name it bears."""
+    from bids_ihf.targets.target import VENDORS, builtin_path, read_target
+
+    return target.name in VENDORS and read_target(builtin_path(target.name)).hash == target.hash
+
+
+def builtin() -> dict[str, Any]:
+    """The vendors' profiles by name."""
+    text = (files("bids_ihf") / "data" / FILE).read_text(encoding="utf-8")
+    return dict(json.loads(text)["targets"])
+
+
+def diffusion_hash_of(target: Target) -> str:
+    """SHA-256 of a target's diffusion profile; empty where it has none."""
+    content = content_of(target)
+    if content is None:
+        return ""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def profile_of_target(target: Target) -> DiffusionProfile:
+    """The diffusion profile of a target.
+
+    Raises
+    ------
+    BadData
+        It has none, or a damaged one.
+    """
+    content = content_of(target)
+    if content is None:
+        raise BadData(
+            f"{target.name}: this target knows no diffusion; name a vendor, or a target built "
+            "from diffusion series."
+        )
+    return unpack_profile(content)
+
+
+def _plain(value: float) -> float | None:
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

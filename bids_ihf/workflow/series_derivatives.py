@@ -1,0 +1,184 @@
+"""Writing all that belongs to one harmonized diffusion series; its sidecar last."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from bids_ihf.bids.image import sidecar_path, table_paths
+from bids_ihf.bids.scans import update_scans_table
+from bids_ihf.bids.sidecar import derivative_sidecar, write_json
+from bids_ihf.bids.write import replacing, write_atomic
+from bids_ihf.volume.series import SeriesWriter
+from bids_ihf.workflow.derivatives import (
+    CHANGE,
+    HARMONIZED,
+    clear,
+    write_mask,
+    write_transform,
+)
+from bids_ihf.workflow.plan import DIFFUSION_MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.harmonize.diffusion import Plan
+    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.volume.series import Series
+    from bids_ihf.workflow.plan import Task
+    from bids_ihf.workflow.steps import Settings
+
+    Array = NDArray[np.float32]
+
+
+@frozen(eq=False)
+class Result:
+    """How a harmonization came about, beside the series itself.
+
+    before, after: (X, Y, Z) mean image of the lowest weighted shell.
+    distances: of tissue's attenuations to the target's, before and after.
+    """
+
+    plan: Plan
+    before: Array
+    after: Array
+    distances: tuple[float, float]
+    change_rms: float
+    round_trip_error: float
+
+
+@frozen(eq=False)
+class Outputs:
+    """The two series that are being written."""
+
+    harmonized: SeriesWriter
+    change: SeriesWriter
+
+    def add(self, image: Array, change: Array) -> None:
+        """The next volume of each."""
+        self.harmonized.add(image)
+        self.change.add(change)
+
+
+@contextmanager
+def writing(task: Task, series: Series) -> Iterator[Outputs]:
+    """Both series on disk, complete, once the block ends; what was there before is cleared.
+
+    Raises
+    ------
+    CannotCreate
+        An output cannot be written.
+    """
+    clear(task)
+    with ExitStack() as stack:
+        writers = [
+            SeriesWriter(stack.enter_context(replacing(path)), series)
+            for path in (task.outputs.harmonized, task.outputs.change)
+        ]
+        yield Outputs(*writers)
+        for writer in writers:
+            writer.close()
+
+
+def write_rest(task: Task, prepared: Prepared, result: Result, settings: Settings) -> None:
+    """Write b-tables, mask, transform, figures and table row, and the sidecars last.
+
+    Raises
+    ------
+    CannotCreate
+        An output cannot be written.
+    """
+    extra = provenance(task, result, settings)
+    write_tables(task)
+    write_mask(task, prepared)
+    write_transform(task, prepared)
+    _write_figures(task, prepared, result, settings)
+    update_scans_table(settings.out_dir, task.image, _measures(task, prepared, result, settings))
+    stripped = prepared.stripped
+    for path, text in (
+        (task.outputs.change, CHANGE),
+        (task.outputs.harmonized, HARMONIZED.format(settings.goal.name)),
+    ):
+        sidecar = derivative_sidecar(
+            task.image, description=text, skull_stripped=stripped, extra=extra
+        )
+        write_json(sidecar_path(path), sidecar)
+
+
+def write_tables(task: Task) -> None:
+    """The source's b-table beside both series, byte for byte."""
+    tables = task.image.bval, task.image.bvec
+    for image in (task.outputs.harmonized, task.outputs.change):
+        for path, source in zip(table_paths(image), tables, strict=True):
+            if source is not None:
+                write_atomic(path, source.read_bytes())
+
+
+def provenance(task: Task, result: Result, settings: Settings) -> dict[str, Any]:
+    """Sidecar fields of our own."""
+    goal, plan = settings.goal, result.plan
+    return {
+        "HarmonizationTarget": goal.name,
+        "HarmonizationTargetHash": goal.diffusion_hash,
+        "HarmonizationModel": DIFFUSION_MODEL,
+        # There are no weights: the name says it all.
+        "HarmonizationModelHash": hashlib.sha256(DIFFUSION_MODEL.encode()).hexdigest(),
+        "HarmonizationShells": [
+            {
+                "BValue": shell.b,
+                "TargetBValue": shell.target_b,
+                "AttenuationExponent": shell.exponent,
+                "AnisotropyFactor": shell.anisotropy,
+            }
+            for shell in plan.shells
+        ],
+        "SourceVendor": task.image.vendor,
+        "RoundTripMaxError": result.round_trip_error,
+        "Device": "cpu",
+        "IntensityScaling": {
+            "SourceLevels": plan.source_levels,
+            "TargetLevels": plan.target_levels,
+            "SourceNoiseFloor": plan.source_floor,
+            "TargetNoiseFloor": plan.target_floor,
+        },
+        "ConfigurationHash": task.hash,
+    }
+
+
+def _write_figures(task: Task, prepared: Prepared, result: Result, settings: Settings) -> None:
+    from bids_ihf.report.figures import write_reportlets
+
+    write_reportlets(
+        settings.out_dir / f"sub-{task.image.subject}" / "figures",
+        task.name.rsplit("_", 1)[0],
+        task.image.suffix,
+        before=result.before,
+        after=result.after,
+        change=result.after - result.before,
+        mask=prepared.mask,
+        affine=prepared.volume.affine,
+    )
+
+
+def _measures(
+    task: Task, prepared: Prepared, result: Result, settings: Settings
+) -> dict[str, float | str | None]:
+    """One row of the scans table."""
+    voxel = abs(float(np.linalg.det(prepared.volume.affine[:3, :3])))
+    return {
+        "harmonization_target": settings.goal.name,
+        "source_vendor": task.image.vendor,
+        "distance_before": result.distances[0],
+        "distance_after": result.distances[1],
+        "change_rms": result.change_rms,
+        "round_trip_max_error": result.round_trip_error,
+        "mask_volume_ml": float(np.count_nonzero(prepared.mask)) * voxel / 1000,
+        "alignment_similarity": prepared.similarity,
+        "seconds": sum(prepared.seconds.values()),
+    }
