@@ -44,7 +44,7 @@ class Pair:
         there = ndimage.map_coordinates(self.fixed, where, order=1)
         first, second = self.values - self.values.mean(), there - there.mean()
         spread = float(first @ first) * float(second @ second)
-        return float(first @ second) / np.sqrt(spread) if spread > 0 else 0.0
+        return min(1.0, float(first @ second) / float(np.sqrt(spread))) if spread > 0 else 0.0
 
     def cost(self, parameters: NDArray[np.float64], base: NDArray[np.float64]) -> float:
         """What the search makes small."""

@@ -107,7 +107,8 @@ def _shares(image: NDArray[np.float32]) -> NDArray[np.float32]:
     import torch
 
     network = _network()
-    pad = [(0, -n % network.multiple) for n in image.shape]
+    # The coarsest level needs more than one voxel to be normalized.
+    pad = [(0, max(2 * network.multiple - n, -n % network.multiple)) for n in image.shape]
     shown = torch.from_numpy(np.pad(unit_range(image), pad))[None, None]
     with torch.inference_mode():
         shown = shown.contiguous(memory_format=torch.channels_last_3d)

@@ -64,7 +64,7 @@ def test_head_mask_holds_the_scalp_and_no_air() -> None:
     assert found[brain].mean() > 0.99
     assert found[head > 0.5 * np.percentile(head[brain], 50)].mean() > 0.98
     near = morphology.dilate(found, 9.0, 2.0)
-    assert (head[~near] < 0.25 * np.percentile(head[brain], 50)).all()
+    assert (head[~near] < 0.35 * np.percentile(head[brain], 50)).all()
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (64, 64, 1), (3, 30, 30)])
