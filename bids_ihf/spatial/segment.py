@@ -26,6 +26,9 @@ ZOOM = 2.0
 MARGIN = 16.0
 """What is shown around the brain (mm) at the second look."""
 
+SMALLEST = 2e4
+"""Volume (cubic mm) under which what was found is no brain: a slice of 2 mm has more."""
+
 NEAR = 4.0
 """Farthest (mm) from the brain proper that a share of it is kept."""
 
@@ -73,7 +76,9 @@ def segment(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Segmentat
         first = _shares(coarse[whole[0]])
         box = _brain_box(first[0] < 0.5, whole[0], grid.shape)
         if box is not None:
-            shares[(slice(None), *box)] = _one_brain(_shares(coarse[box]))
+            found = _one_brain(_shares(coarse[box]))
+            if (found[0] < 0.5).sum() * ZOOM**3 > SMALLEST:
+                shares[(slice(None), *box)] = found
     return Segmentation(shares, _inside(native, grid), grid)
 
 
