@@ -56,8 +56,8 @@ def scans(person: Anatomy) -> dict[tuple[str, str], OnGrid]:
         image = scan(person, vendor_scanner(vendor, modality, SEED), SEED)
         image /= bias_field(image, person.affine, brain)
         path = Path(f"sub-01_{modality}.nii.gz")
-        found = segment(image, person.affine)
-        prepared = as_prepared(image, brain, found, np.eye(4), path, person.affine)
+        tissues = segment(image, person.affine)
+        prepared = as_prepared(image, brain, tissues, np.eye(4), path, person.affine)
         found[vendor, modality] = to_network_grid(prepared)
     return found
 
