@@ -46,8 +46,6 @@ def test_description(tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch)
     assert content["SourceDatasets"] == [{"DOI": "doi:10.1/abc"}]
     links = {"raw": (tmp_path / "raw%20data").as_uri().replace("%2520", "%20")}
     assert content["DatasetLinks"] == links
-        "raw": (tmp_path / "raw%20data").as_uri().replace("%2520", "%20")
-    }
     assert "Two scanners" in str(content["Name"])
     (generator,) = content["GeneratedBy"]
     assert (generator["Name"], generator["Version"]) == ("ihf-harmony", __version__)
