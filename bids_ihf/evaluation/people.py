@@ -124,14 +124,13 @@ def traveling_scans(body: Body, person: str, modality: Modality, seed: int) -> d
 
 
 def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> OnGrid:
-    """One scan, corrected for bias, its tissues found, on the network's grid by one interpolation.
+    """One scan, corrected for bias, on the network's grid by one interpolation.
 
     White matter is at the scanner's ``units`` after the correction, so that a vendor's scans
     share one gain; that of a single session is arbitrary, and would drown what methods differ in.
     """
     from bids_ihf.simulation.scanner import scan
     from bids_ihf.spatial.bias import bias_field
-    from bids_ihf.spatial.segment import segment
     from bids_ihf.targets.gridding import to_network_grid
     from bids_ihf.training.simulated import as_prepared, calibrated
 
@@ -139,9 +138,8 @@ def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> OnGrid:
     image = scan(body.anatomy, scanner, noise_seed)
     image /= bias_field(image, affine, body.brain)
     image = calibrated(image, body.anatomy, scanner)
-    found = segment(image, affine)
     return to_network_grid(
-        as_prepared(image, body.brain, found, body.to_template, body.path, affine)
+        as_prepared(image, body.brain, body.segmentation, body.to_template, body.path, affine)
     )
 
 

@@ -101,6 +101,7 @@ def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
     header = {
         "format": ENCODER_FORMAT,
         "width": encoder.width,
+        "names_tissue": encoder.names_tissue,
         "training": record,
     }
     return pack(tensors, header)
@@ -156,7 +157,7 @@ def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
     """The encoder in ``path`` (the shipped one by default) and its hash."""
     path = path or shipped("encoder.safetensors")
     tensors, header = unpack(path, ENCODER_FORMAT)
-    encoder = Encoder(int(header["width"]))
+    encoder = Encoder(int(header["width"]), names_tissue=bool(header["names_tissue"]))
     _fill(encoder, tensors, path)
     return encoder, str(header["sha256"])
 

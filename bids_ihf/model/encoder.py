@@ -1,5 +1,8 @@
 """The fixed encoder: VGG19 up to relu4_1, whose channel statistics describe a scanner (Eq. 1).
 
+A linear read-out of all four maps names the tissue of each 2 x 2 pixels, from which the landmarks
+of the intensity curve come.
+
 The layers are numbered as in torchvision's ``vgg19().features``, so that ImageNet weights load at
 the full width of 64.  The shipped encoder has the same layers at a smaller width and was trained
 on simulated MRI.
@@ -10,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bids_ihf.model.statistics import channel_statistics
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 
 LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, 4, "pool", 8)
 """VGG19 up to conv4_1: channels in units of the width, each a 3 x 3 convolution with ReLU."""
+
+TISSUES = ("grey", "white", "csf", "other")
+"""What the read-out tells apart; deep grey matter is grey."""
 
 TAPS = (1, 6, 11, 20)
 """Positions of relu1_1, relu2_1, relu3_1 and relu4_1 in ``features``."""
@@ -39,15 +46,18 @@ class Encoder(nn.Module):
     """VGG19-shaped features of 2.5D slices with intensities in [-1, 1].
 
     ``shift`` and ``scale`` (3 values each) bring the input to what the weights were trained on.
+    ``names_tissue`` says whether the tissue read-out was trained.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, *, names_tissue: bool = True) -> None:
         super().__init__()
         self.width = width
+        self.names_tissue = names_tissue
         self.features = nn.Sequential(*_layers(width))
+        self.tissue = nn.Conv2d(sum(self.channels), len(TISSUES), 1)
         self.register_buffer("shift", torch.zeros(3))
         self.register_buffer("scale", torch.ones(3))
 
@@ -78,6 +88,17 @@ class Encoder(nn.Module):
         """
         return join_statistics(self(x), mask)
 
+    def tissue_logits(self, maps: Sequence[Tensor]) -> Tensor:
+        """Tissue scores (B, 4, H/2, W/2) from the four feature maps, in the order of TISSUES."""
+        height, width = maps[1].shape[-2:]
+        columns = [F.adaptive_avg_pool2d(maps[0], (height, width)), maps[1]]
+        columns += [
+            F.interpolate(each, size=(height, width), mode="bilinear", align_corners=False)
+            for each in maps[2:]
+        ]
+        logits: Tensor = self.tissue(torch.cat(columns, dim=1))
+        return logits
+
 
 def join_statistics(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
     """Eq. (1) from feature maps (B, C_i, H_i, W_i): all means, then all deviations, (B, E)."""
@@ -90,7 +111,7 @@ def imagenet_encoder() -> Encoder:
     """The encoder with ImageNet weights of torchvision's VGG19, where they are on this machine."""
     from torchvision.models import VGG19_Weights, vgg19
 
-    encoder = Encoder(width=64)
+    encoder = Encoder(width=64, names_tissue=False)
     state = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features.state_dict()
     wanted = encoder.features.state_dict().keys()
     encoder.features.load_state_dict({key: state[key] for key in wanted})

@@ -31,14 +31,10 @@ MIN_AREA = 100
 
 @frozen(eq=False)
 class OnGrid:
-    """Bias-corrected intensities in own units and brain mask (0 to 1) on a 1 mm RAS grid.
-
-    ``tissues`` (3, X, Y, Z) are the shares of grey matter, white matter and fluid.
-    """
+    """Bias-corrected intensities in own units and brain mask (0 to 1) on a 1 mm RAS grid."""
 
     data: NDArray[np.float32]
     mask: NDArray[np.float32]
-    tissues: NDArray[np.float32]
     grid: Grid
     scale: Scale
 
@@ -85,13 +81,7 @@ def to_network_grid(prepared: Prepared) -> OnGrid:
     soft = prepared.mask.astype(np.float32)
     mask = resample(soft, native, grid, target_to_source=back, order=1)
     mask = np.clip(mask, 0, 1)
-    found = prepared.segmentation
-    tissues = [
-        resample(share, found.grid, grid, target_to_source=back, order=1)
-        for share in found.shares[1:]
-    ]
-    scale = robust_scale(data, mask > 0.5)
-    return OnGrid(data=data, mask=mask, tissues=np.stack(tissues), grid=grid, scale=scale)
+    return OnGrid(data=data, mask=mask, grid=grid, scale=robust_scale(data, mask > 0.5))
 
 
 def histograms_by_position(
@@ -120,11 +110,10 @@ def slices_by_position(on_grid: OnGrid) -> dict[int, int]:
 def statistics_on_grid(
     data: NDArray[np.float32], on_grid: OnGrid, encoder: Encoder
 ) -> SliceStatistics:
-    """What the slices at every position of ``data`` (network units) hold."""
+    """What the encoder says of the slices at every position of ``data`` (network units)."""
     chosen = list(slices_by_position(on_grid).values())
     mask = np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, chosen], 2, 0))
-    tissues = np.ascontiguousarray(np.moveaxis(on_grid.tissues[..., chosen], 3, 0))
-    return slice_statistics(encoder, slice_stack(data, chosen), mask, tissues)
+    return slice_statistics(encoder, slice_stack(data, chosen), mask)
 
 
 def profile_of(on_grid: OnGrid, encoder: Encoder) -> Profile:

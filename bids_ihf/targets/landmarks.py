@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from attrs import frozen
 
+from bids_ihf.model.encoder import TISSUES, join_statistics
 from bids_ihf.volume.intensity import LEVELS, histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from bids_ihf.model.encoder import Encoder
 
-TISSUES = ("grey", "white", "csf")
-"""The tissues that have a landmark; deep grey matter is grey."""
+COUNT = len(TISSUES) - 1
 
 WHOLLY = 0.9
 """Share of a pixel that must lie in the brain."""
@@ -35,19 +39,19 @@ SPREAD = (0.03, 0.3)
 """Bounds of a tissue's standard deviation, network units."""
 
 PUREST = 0.15
-"""Share of a tissue's pixels, the purest, that its landmark comes from."""
+"""Share of a tissue's pixels, those the encoder is surest of, that its landmark comes from."""
 
 ENOUGH = 60
 """Pixels (2 x 2 mm) a landmark needs."""
 
 SURE = 0.5
-"""Share that the tissue must have in most of these pixels."""
+"""What the encoder must give the tissue in most of these pixels."""
 
 
 @frozen(eq=False)
 class SliceStatistics:
-    """Of S slices: the encoder's embeddings (S, E), and of all of them together the landmarks (3,)
-    and the histograms (3, LEVELS) of the tissues."""
+    """What the encoder says of S slices: embeddings (S, E), and of all of them together the
+    landmarks (3,) and the histograms (3, LEVELS) of the tissues."""
 
     embeddings: NDArray[np.float32]
     landmarks: NDArray[np.float64]
@@ -56,8 +60,8 @@ class SliceStatistics:
 
 @frozen(eq=False)
 class Pixels:
-    """N pixels of 2 x 2 voxels that lie in the brain: their voxels (N, 4), and the shares (N, 3)
-    of TISSUES in them."""
+    """N pixels of 2 x 2 voxels that lie in the brain: their voxels (N, 4), and the shares (N, 4)
+    of TISSUES that the encoder sees in them."""
 
     voxels: NDArray[np.float64]
     shares: NDArray[np.float64]
@@ -69,22 +73,30 @@ class Pixels:
 
 
 def slice_statistics(
-    encoder: Encoder,
-    x: NDArray[np.float32],
-    mask: NDArray[np.float32],
-    tissues: NDArray[np.float32],
+    encoder: Encoder, x: NDArray[np.float32], mask: NDArray[np.float32]
 ) -> SliceStatistics:
-    """Embeddings and tissue landmarks of slices x (S, 3, H, W) with brain masks (S, H, W) and
-    tissue shares (S, 3, H, W).
+    """Embeddings and tissue landmarks of slices x (S, 3, H, W) with brain masks (S, H, W).
 
-    Landmarks and histograms are in the units of ``x``, in the order of TISSUES.  A landmark is NaN
-    for a tissue of which too little is seen.
+    Landmarks and histograms are in the units of ``x``, in the order of TISSUES, "other" left out.
+    A landmark is NaN for a tissue of which too little is seen; where the encoder was not trained
+    to name tissue all are, and the histograms are empty.
     """
-    embeddings = _embeddings(encoder, x, mask)
-    pixels = pixels_of(x[:, 1], mask, tissues)
-    if len(pixels.voxels) < ENOUGH:
-        empty = np.zeros((len(TISSUES), LEVELS))
-        return SliceStatistics(embeddings, np.full(len(TISSUES), np.nan), empty)
+    device = next(encoder.parameters()).device
+    rows, seen = [], []
+    with torch.inference_mode():
+        for start in range(0, len(x), CHUNK):
+            part = torch.from_numpy(x[start : start + CHUNK]).to(device)
+            inside = torch.from_numpy(mask[start : start + CHUNK, None]).to(device)
+            maps = encoder(part)
+            rows.append(join_statistics(maps, inside).cpu().numpy())
+            seen.append(_pixels(encoder, maps, part, inside))
+    embeddings = np.concatenate(rows)
+    pixels = Pixels(
+        np.concatenate([part.voxels for part in seen]),
+        np.concatenate([part.shares for part in seen]),
+    )
+    if not encoder.names_tissue or len(pixels.voxels) < ENOUGH:
+        return SliceStatistics(embeddings, np.full(COUNT, np.nan), np.zeros((COUNT, LEVELS)))
     posterior = tissue_posterior(pixels.level, pixels.shares)
     return SliceStatistics(
         embeddings,
@@ -93,35 +105,17 @@ def slice_statistics(
     )
 
 
-def _embeddings(
-    encoder: Encoder, x: NDArray[np.float32], mask: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    device = next(encoder.parameters()).device
-    rows = []
-    with torch.inference_mode():
-        for start in range(0, len(x), CHUNK):
-            part = torch.from_numpy(x[start : start + CHUNK]).to(device)
-            inside = torch.from_numpy(mask[start : start + CHUNK, None]).to(device)
-            rows.append(encoder.embed(part, inside).cpu().numpy())
-    return np.concatenate(rows)
-
-
-def pixels_of(
-    x: NDArray[np.float32], mask: NDArray[np.float32], tissues: NDArray[np.float32]
-) -> Pixels:
-    """The coarse pixels that lie in the brain, of slices (S, H, W) with masks and tissue shares
-    (S, 3, H, W)."""
-    voxels = _blocks(x)
-    inside = _blocks(mask).mean(axis=-1) > WHOLLY
-    shares = np.stack([_blocks(each).mean(axis=-1)[inside] for each in np.moveaxis(tissues, 1, 0)])
-    return Pixels(voxels[inside].astype(np.float64), shares.T.astype(np.float64))
-
-
-def _blocks(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(S, H, W) to (S, H / 2, W / 2, 4); an odd last row is left out."""
-    s, h, w = x.shape
-    even = x[:, : h - h % 2, : w - w % 2].reshape(s, h // 2, 2, w // 2, 2)
-    return even.transpose(0, 1, 3, 2, 4).reshape(s, h // 2, w // 2, 4)
+def _pixels(encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor) -> Pixels:
+    """The coarse pixels that lie in the brain."""
+    share = encoder.tissue_logits(maps).softmax(dim=1)
+    height, width = share.shape[-2:]
+    x = F.pad(x[:, 1], (0, 2 * width - x.shape[-1], 0, 2 * height - x.shape[-2]), value=-1.0)
+    inside = F.adaptive_avg_pool2d(mask[:, 0], (height, width)) > WHOLLY
+    blocks = x.reshape(-1, height, 2, width, 2).permute(0, 1, 3, 2, 4).flatten(3)
+    return Pixels(
+        blocks[inside].double().cpu().numpy(),
+        share.permute(0, 2, 3, 1)[inside].double().cpu().numpy(),
+    )
 
 
 def tissue_histograms(pixels: Pixels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -135,28 +129,27 @@ def landmarks(
 ) -> NDArray[np.float64]:
     """Typical intensity (3,) of each tissue: the median of its purest pixels.
 
-    ``level`` (N,), ``share`` (N, 3) and ``posterior`` (N, 3) are of the same pixels.
+    ``level`` (N,), ``share`` (N, 4) and ``posterior`` (N, 3) are of the same pixels.
     """
     chosen = posterior.argmax(axis=1)
-    return np.array([_purest(level, share[:, k], chosen == k) for k in range(len(TISSUES))])
+    return np.array([_purest(level, share[:, k], chosen == k) for k in range(COUNT)])
 
 
 def tissue_posterior(
     level: NDArray[np.float64], share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Probability (N, 3) of each tissue, from pixels' intensities (N,) and shares (N, 3).
+    """Probability (N, 3) of each tissue, from pixels' intensities (N,) and shares (N, 4).
 
     A mixture of one normal distribution a tissue is fitted with the shares as priors, as in
-    Ashburner & Friston 2005 (NeuroImage 26:839), so that mistaken pixels go where their intensity
-    belongs.
+    Ashburner & Friston 2005 (NeuroImage 26:839), so that pixels the encoder mistakes go where
+    their intensity belongs.
     """
-    prior = share + 1e-3
+    prior = share[:, :COUNT] + 1e-3
     mean = np.array([_weighted_median(level, column**4) for column in prior.T])
-    spread = np.full(len(TISSUES), 0.15)
-    other = np.clip(1 - share.sum(axis=1), 0, 1)
+    spread = np.full(COUNT, 0.15)
     for _ in range(STEPS):
         likelihood = prior * np.exp(-0.5 * ((level[:, None] - mean) / spread) ** 2) / spread
-        total = likelihood.sum(axis=1, keepdims=True) + 1e-3 * other[:, None] + 1e-9
+        total = likelihood.sum(axis=1, keepdims=True) + 1e-3 * share[:, COUNT:] + 1e-9
         posterior = likelihood / total
         weight = posterior.sum(axis=0) + 1e-6
         mean = (posterior * level[:, None]).sum(axis=0) / weight

@@ -17,8 +17,6 @@ from bids_ihf.model.statistics import fit_mask
 from bids_ihf.training.sampling import stack, usable_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from bids_ihf.training.config import TrainConfig
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 LOG_EVERY = 50
-
-TISSUES = 4
-"""What the encoder learns to tell apart: grey matter, white matter, CSF and the rest."""
 
 BEND = 0.5
 """Largest logarithm of the random power that bends contrast."""
@@ -42,13 +37,11 @@ OUTSIDE = 0.05
 
 
 class Readouts(nn.Module):
-    """The encoder with two linear read-outs: the tissue of each 2 x 2 pixels from all four maps,
-    and the scanner from Eq. (1)."""
+    """The encoder with its tissue read-out, and one of Eq. (1) that describes the scanner."""
 
     def __init__(self, encoder: Encoder, appearance: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.tissue = nn.Conv2d(sum(encoder.channels), TISSUES, 1)
         self.scanner = nn.Sequential(
             nn.LayerNorm(encoder.size), nn.Linear(encoder.size, appearance)
         )
@@ -56,18 +49,7 @@ class Readouts(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Slices and mask to tissue scores and the standardized scanner description."""
         maps = self.encoder(x)
-        return self.tissue_logits(maps), self.scanner(join_statistics(maps, mask))
-
-    def tissue_logits(self, maps: Sequence[Tensor]) -> Tensor:
-        """Tissue scores (B, 4, H/2, W/2) from the four feature maps."""
-        height, width = maps[1].shape[-2:]
-        columns = [F.adaptive_avg_pool2d(maps[0], (height, width)), maps[1]]
-        columns += [
-            F.interpolate(each, size=(height, width), mode="bilinear", align_corners=False)
-            for each in maps[2:]
-        ]
-        logits: Tensor = self.tissue(torch.cat(columns, dim=1))
-        return logits
+        return self.encoder.tissue_logits(maps), self.scanner(join_statistics(maps, mask))
 
 
 @frozen(eq=False)

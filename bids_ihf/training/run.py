@@ -29,7 +29,6 @@ from bids_ihf.model.checkpoint import (
     pack_segmenter,
     shipped,
 )
-from bids_ihf.spatial.segment import segment
 from bids_ihf.targets.landmarks import slice_statistics
 from bids_ihf.targets.profile import Profile, merge, position_of
 from bids_ihf.targets.target import Target, pack_target
@@ -39,12 +38,9 @@ from bids_ihf.training.loop import train_network
 from bids_ihf.training.sampling import Sampler, stack, usable_slices
 from bids_ihf.training.segmenter import train_segmenter
 from bids_ihf.training.simulated import RANDOM, label_maps, simulate_pool
-from bids_ihf.volume.grid import Grid, resample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from numpy.typing import NDArray
 
     from bids_ihf.model.encoder import Encoder
     from bids_ihf.training.pool import Pool, Scan
@@ -223,21 +219,11 @@ def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
     chosen = [int(usable[at == p][np.count_nonzero(at == p) // 2]) for p in known]
     x = np.stack([stack(data, index) for index in chosen])
     inside = mask[chosen].astype(np.float32) / np.float32(255)
-    found = slice_statistics(encoder, x, inside, tissues_of(data)[chosen])
+    found = slice_statistics(encoder, x, inside)
     rows = np.searchsorted(scan.positions, known)
     return Profile(
         known, scan.histograms[rows], found.embeddings, found.landmarks, found.tissues, scan.scale
     )
-
-
-def tissues_of(data: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Tissue shares (Z, 3, X, Y) of a scan in the pool (Z, X, Y), 1 mm, as they are seen in it."""
-    volume = np.moveaxis(np.asarray(data, dtype=np.float32), 0, 2) + 1
-    x, y, z = volume.shape
-    grid = Grid((x, y, z), np.eye(4))
-    found = segment(volume, grid.affine)
-    shares = [resample(share, found.grid, grid) for share in found.shares[1:]]
-    return np.ascontiguousarray(np.moveaxis(np.stack(shares), 3, 0))
 
 
 def site_targets(

@@ -70,7 +70,7 @@ def body() -> Body:
 @pytest.fixture(scope="module")
 def rows(model: Harmonizer, body: Body) -> list[Row]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bids_ihf.spatial.segment.segment", lambda *_: body.segmentation)
+        patch.setattr("bids_ihf.spatial.segment.segment", nothing_seen)
         patch.setattr("bids_ihf.spatial.bias.bias_field", lambda data, *_: np.ones_like(data))
         patch.setattr(anatomy_benchmark, "VENDORS", VENDORS)
         scanners = anatomy_benchmark.vendor_scanners

@@ -17,10 +17,9 @@ from bids_ihf.model.network import round_trip_error
 from bids_ihf.simulation.anatomy import Anatomy, demo_anatomy
 from bids_ihf.simulation.scanner import scan, vendor_scanner
 from bids_ihf.spatial.bias import bias_field
-from bids_ihf.spatial.segment import segment
 from bids_ihf.targets.gridding import to_network_grid
 from bids_ihf.targets.target import VENDORS, builtin_path, read_target
-from bids_ihf.training.simulated import as_prepared, brain_mask, crop
+from bids_ihf.training.simulated import as_prepared, brain_mask, crop, true_segmentation
 
 if TYPE_CHECKING:
     from bids_ihf.evaluation.people import Slices
@@ -56,8 +55,8 @@ def scans(person: Anatomy) -> dict[tuple[str, str], OnGrid]:
         image = scan(person, vendor_scanner(vendor, modality, SEED), SEED)
         image /= bias_field(image, person.affine, brain)
         path = Path(f"sub-01_{modality}.nii.gz")
-        tissues = segment(image, person.affine)
-        prepared = as_prepared(image, brain, tissues, np.eye(4), path, person.affine)
+        known = true_segmentation(person, brain)
+        prepared = as_prepared(image, brain, known, np.eye(4), path, person.affine)
         found[vendor, modality] = to_network_grid(prepared)
     return found
 
