@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 CLASSES = ("outside", "grey", "white", "csf")
 """What the network tells apart; the brain is all but the first, deep grey matter is grey."""
 
-ZOOM = 2.0
-"""Voxel size (mm) of its input and output."""
-
 CONTEXT, FINISH = 12, 16
 """Channels that tell the layers at full resolution what lies around, and channels of these."""
 

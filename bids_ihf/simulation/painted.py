@@ -16,6 +16,7 @@ from attrs import frozen
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from bids_ihf.spatial.segment import ZOOM
 from bids_ihf.volume.intensity import unit_range
 
 from .anatomy import one_head
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor
-
-ZOOM = 2.0
-"""Voxel size (mm) of what is painted."""
 
 FOLD_MM, RIM_MM = 6.0, 1.5
 """The brain's mask passes over folds of twice the first and keeps the second of fluid."""

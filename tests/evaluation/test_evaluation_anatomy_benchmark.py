@@ -29,7 +29,6 @@ from bids_ihf.simulation.anatomy import Anatomy
 from bids_ihf.simulation.fields import texture
 from bids_ihf.simulation.tissues import TISSUES
 from bids_ihf.training.simulated import brain_mask, true_segmentation
-from tests.evaluation.conftest import nothing_seen
 
 if TYPE_CHECKING:
     from bids_ihf.evaluation.table import Row
@@ -70,7 +69,6 @@ def body() -> Body:
 @pytest.fixture(scope="module")
 def rows(model: Harmonizer, body: Body) -> list[Row]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bids_ihf.spatial.segment.segment", nothing_seen)
         patch.setattr("bids_ihf.spatial.bias.bias_field", lambda data, *_: np.ones_like(data))
         patch.setattr(anatomy_benchmark, "VENDORS", VENDORS)
         scanners = anatomy_benchmark.vendor_scanners
@@ -129,7 +127,6 @@ def test_tables_hold_every_column_and_say_what_it_is(rows: list[Row]) -> None:
 def test_embeddings_of_all_scanners(
     model: Harmonizer, body: Body, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bids_ihf.spatial.segment.segment", nothing_seen)
     monkeypatch.setattr("bids_ihf.evaluation.readout_benchmark.OTHERS", 1)
     found = embed_person(PERSON, seed=5, model=model, modalities=("T2w",), body=body)
     assert [scan.scanner for scan in found] == ["Siemens", "GE", "Philips", "other 1"]

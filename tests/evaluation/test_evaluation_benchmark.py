@@ -44,7 +44,6 @@ from bids_ihf.evaluation.references import Reference, make_reference
 from bids_ihf.evaluation.scores import scores
 from bids_ihf.targets.target import VENDORS
 from bids_ihf.training.simulated import true_segmentation
-from tests.evaluation.conftest import nothing_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,12 +81,6 @@ def body(zoom: float, scale: float = 1.0) -> Body:
     brain = anatomy.brain.numpy()
     known = true_segmentation(anatomy, brain)
     return Body(anatomy, brain, known, np.eye(4), Path("phantom.nii.gz"))
-
-
-@pytest.fixture(autouse=True)
-def no_tissues(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network that finds tissues knows brains, not phantoms."""
-    monkeypatch.setattr("bids_ihf.spatial.segment.segment", nothing_seen)
 
 
 @pytest.fixture(autouse=True)
