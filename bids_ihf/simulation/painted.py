@@ -34,7 +34,7 @@ FOLD_MM, RIM_MM = 6.0, 1.5
 """The brain's mask passes over folds of twice the first and keeps the second of fluid."""
 
 CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.25 * ZOOM
-"""Where a voxel is sampled, mm from its middle: their mean is its share of each tissue."""
+"""Where a voxel is sampled, mm from its middle, for its mean signal."""
 
 
 @frozen(eq=False)
@@ -42,7 +42,8 @@ class Head:
     """A person's whole head at 1 mm, RAS.
 
     index: (X, Y, Z) uint8, row of ``table`` (R, K), a mixture of the K tissues.
-    shares: (3, X, Y, Z), grey matter, white matter, and the brain with its fluid.
+    shares: (3, X, Y, Z), grey matter, white matter, and the brain with its fluid, around each
+        voxel: the mean over the 2 mm that a voxel of the box will hold.
     centre: voxel of the brain's middle.
     """
 
@@ -79,9 +80,15 @@ def load_head(path: Path, seed: int) -> Head:
     return Head(
         torch.from_numpy(index.astype(np.uint8)),
         table,
-        torch.from_numpy(shares),
+        _mean_of_two(_mean_of_two(torch.from_numpy(shares), ahead=False), ahead=True),
         np.argwhere(region).mean(axis=0),
     )
+
+
+def _mean_of_two(volumes: Tensor, *, ahead: bool) -> Tensor:
+    """Mean of each 2 x 2 x 2 voxels of (C, X, Y, Z), with those behind or ahead."""
+    edges = (0, 1) if ahead else (1, 0)
+    return F.avg_pool3d(F.pad(volumes, edges * 3, mode="replicate"), 2, stride=1)
 
 
 def brain_region(brain: NDArray[np.bool_], hard: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -106,8 +113,7 @@ def paint(head: Head, side: int, seed: list[int], *, free: float = 0.25) -> Pain
     count = int(rng.choice((1, len(CORNERS))))
     offsets = CORNERS @ turn.T
     image = sum(_sampled(painted[None], places, by)[0] for by in offsets[:count]) / count
-    shares = sum(_sampled(head.shares, places, by) for by in offsets) / len(offsets)
-    grey, white, region = torch.as_tensor(shares)
+    grey, white, region = _sampled(head.shares, places, np.zeros(3))
     truth = torch.stack([1 - region, grey, white, (region - grey - white).clamp(min=0)])
     image = with_lesions(torch.as_tensor(image), white, rng, noise)
     inside = image[region > 0.5]

@@ -24,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 
 LOG_EVERY = 25
 
-FREE = 0.25
+FREE = 0.4
 """Chance of a contrast that is no protocol's, reached half-way: with it from the start, tissue is
 not learnt for thousands of steps."""
 
