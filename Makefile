@@ -16,8 +16,10 @@ demo: $(VENV)/.runtime
 	@echo "          $(DEMO)/out/group.html             all images at a glance"
 	@echo "          $(DEMO)/out/sub-01/ses-ge/anat/    harmonized images, change maps, masks, sidecars"
 
+# A file of tests stays in one process: what it has made is used again there.
 test: $(VENV)/.test check
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered \
+	    --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -39,6 +39,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("LOGNAME", "someone")
     monkeypatch.setenv(RUN, "")  # set by a run; put back when the test ends
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "submitted"))
     return tmp_path / "submitted"
@@ -78,7 +79,9 @@ def test_jobs_log_to_the_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.Mo
     image.write_bytes(b"no image")
     config = RunConfig(tmp_path, tmp_path / "out", use_plugin=PLUGIN)
     whole = engine.Workflow("wf", base_dir=str(tmp_path / "work"))
-    whole.add_nodes([engine.Node(Prepare(image=image, modality="T1w", version="0"), name="node")])
+    node = engine.Node(Prepare(image=image, modality="T1w", version="0"), name="node")
+    node.config = {"execution": {"crashdump_dir": str(tmp_path)}}
+    whole.add_nodes([node])
     assert execute(whole, config, 0, lambda node, status: None) is not None
     assert len(slurm.read_text().splitlines()) == 1
     assert f"INFO {image.name}: preparing" in (config.log_dir("01") / LOG_NAME).read_text()
