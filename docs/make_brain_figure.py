@@ -4,11 +4,13 @@ Usage: python docs/make_brain_figure.py FIGURE.png IMAGE.nii.gz [IMAGE.nii.gz ..
 
 For each image three planes through the middle of its brain: the scan with the mask's outline, and
 the shares of grey matter (red), white matter (green) and fluid (blue) on the network's 2 mm grid.
-Of a diffusion series the first volume is taken.  Prints volume, time and likeness to the template.
+Of a diffusion series the first volume is taken.  Prints volume, time and likeness to the template,
+and in the end the most memory that was used.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from pathlib import Path
@@ -90,6 +92,8 @@ def draw(figure_path: Path, paths: list[Path]) -> None:
         draw_image(list(axes[row, 6 * column : 6 * column + 6]), path)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.98, wspace=0.02, hspace=0.16)
     figure.savefig(figure_path, dpi=80, facecolor="black")
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    sys.stdout.write(f"at most {used:.2f} GiB of memory\n")
 
 
 if __name__ == "__main__":
