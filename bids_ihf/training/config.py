@@ -75,7 +75,7 @@ class BrainConfig:
 
     widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=tuple)
     box: int = 80
-    steps: int = 5500
+    steps: int = 8000
     learning_rate: float = 1e-3
     save_every: int = 500
 
