@@ -146,11 +146,16 @@ def _without_place(description: bytes) -> bytes:
     return json.dumps(content).encode()
 
 
-def assert_harmonized(bids: Path, out: Path, participants: Sequence[str]) -> None:
-    """Every image of these participants has its finished output."""
-    sources = [path for sub in participants for path in (bids / sub).rglob("*_T[12]w.nii.gz")]
-    assert sources
-    for source in sources:
+def images(bids: Path, folders: Sequence[str]) -> list[Path]:
+    """Every image in these folders of participants or sessions."""
+    found = [path for name in folders for path in (bids / name).rglob("*.nii.gz")]
+    assert found
+    return found
+
+
+def assert_harmonized(bids: Path, out: Path, folders: Sequence[str]) -> None:
+    """Every image of these participants or sessions has its finished output."""
+    for source in images(bids, folders):
         stem, suffix = source.name.removesuffix(".nii.gz").rsplit("_", 1)
         folder = out / source.parent.relative_to(bids)
         for ending in (".nii.gz", ".json"):
