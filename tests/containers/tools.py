@@ -24,7 +24,12 @@ ZOOM = os.environ.get("ZOOM", "1.0")
 """Voxel size (mm) of the demo dataset; coarse ones are quick."""
 OPTIONS = os.environ.get("OPTIONS", "").split()
 """More options of the runs, such as ``--session-label ge``."""
-SETTINGS = ("--target", "Siemens", "--n-procs", "1", "--device", "cpu", *OPTIONS)
+MODALITIES = os.environ.get("MODALITIES", "T1w T2w dwi").split()
+"""Kinds of image that are run; a table of the group is looked for with T1w."""
+SETTINGS = (
+    *("--target", "Siemens", "--n-procs", "1", "--device", "cpu"),
+    *("--modalities", *MODALITIES, *OPTIONS),
+)
 USER = f"{os.getuid() or 1000}:{os.getgid() or 1000}"
 """Who runs in the container: whoever tests, but never root."""
 
@@ -147,8 +152,13 @@ def _without_place(description: bytes) -> bytes:
 
 
 def images(bids: Path, folders: Sequence[str]) -> list[Path]:
-    """Every image in these folders of participants or sessions."""
-    found = [path for name in folders for path in (bids / name).rglob("*.nii.gz")]
+    """Every image that is run in these folders of participants or sessions."""
+    found = [
+        path
+        for name in folders
+        for kind in MODALITIES
+        for path in (bids / name).rglob(f"*_{kind}.nii.gz")
+    ]
     assert found
     return found
 
