@@ -22,8 +22,9 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 BIN = Path(sys.executable).parent
 MODALITIES = ("T1w", "T2w", "dwi")
@@ -34,13 +35,14 @@ PAUSE = 0.2
 
 @frozen
 class Cost:
-    """Wall and processor time (s), the most memory of all processes together and disk (GB)."""
+    """Wall and processor time (s); the most memory of all processes together, the most that the
+    work folder held, and the results (GB)."""
 
     seconds: float
     cpu_seconds: float
     memory_gb: float
-    output_gb: float
     work_gb: float
+    output_gb: float
 
 
 def adopt_orphans() -> None:
@@ -76,35 +78,56 @@ def memory_kb(pid: int) -> int:
     return 0
 
 
-def watch(pid: int, ended: threading.Event, sums: list[int]) -> None:
-    """Note the memory (kB) of a process and its descendants until it has ended."""
-    while not ended.wait(PAUSE):
-        sums.append(sum(memory_kb(one) for one in descendants(pid)))
-
-
 def size_gb(folder: Path) -> float:
     """What the files of a folder hold."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # gone since it was listed
+            total += path.stat().st_size if path.is_file() else 0
+    return total / 1e9
+
+
+@define
+class Watch:
+    """Notes the most memory and disk that a command takes, while it runs."""
+
+    pid: int
+    work: Path
+    memory_gb: float = 0.0
+    work_gb: float = 0.0
+    _ended: threading.Event = field(factory=threading.Event, init=False)
+    _thread: threading.Thread = field(init=False)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(PAUSE):
+            memory = sum(memory_kb(one) for one in descendants(self.pid)) / 1024**2
+            self.memory_gb = max(self.memory_gb, memory)
+            self.work_gb = max(self.work_gb, size_gb(self.work))
 
 
 def measure(*words: str | Path, out: Path, work: Path) -> Cost:
     """Run a command of the package to its end and until its workers have gone."""
     before, start = processor_seconds(), time.monotonic()
     process = subprocess.Popen([BIN / words[0], *words[1:]])  # noqa: S603 - our own
-    ended, sums = threading.Event(), [0]
-    watcher = threading.Thread(target=watch, args=(process.pid, ended, sums))
-    watcher.start()
-    code = process.wait()
-    seconds = time.monotonic() - start
-    ended.set()
-    watcher.join()
+    with Watch(process.pid, work) as seen:
+        code = process.wait()
+        seconds = time.monotonic() - start
     if code != 0:
         sys.exit(f"{words[0]} failed with code {code}; see above.")
     with suppress(ChildProcessError):
         while True:
             os.wait()
     cpu = processor_seconds() - before
-    return Cost(seconds, cpu, max(sums) / 1024**2, size_gb(out), size_gb(work))
+    return Cost(seconds, cpu, seen.memory_gb, seen.work_gb, size_gb(out))
 
 
 def images(out: Path) -> dict[str, int]:
@@ -117,19 +140,19 @@ def table(cost: Cost, out: Path, procs: int, device: str, study: int) -> str:
     """The measurement and what it means for a study."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in images(out).items() if count)
     sessions = len(list(out.glob("sub-*/ses-*"))) or 1
-    held = "GPU h" if device != "cpu" else f"h on {procs} processors"
+    held = "GPU h" if device != "cpu" else f"h on {procs} processors" if procs > 1 else "h"
     scale = study / sessions
     hours = (cost.seconds * scale / 3600, cost.cpu_seconds * scale / 3600)
     rows = (
         ("time", f"{cost.seconds:.0f} s", f"{hours[0]:,.0f} {held}"),
         ("processor", f"{cost.cpu_seconds:.0f} s", f"{hours[1]:,.0f} CPU h"),
         ("memory", f"{cost.memory_gb:.1f} GB", ""),
+        ("work folder, at most", f"{cost.work_gb * 1000:.0f} MB", ""),
         ("results", f"{cost.output_gb * 1000:.0f} MB", f"{cost.output_gb * scale / 1000:.1f} TB"),
-        ("work folder", f"{cost.work_gb * 1000:.0f} MB", ""),
     )
     options = f"`--n-procs {procs} --device {device}`"
     lines = (
-        f"{sessions} sessions ({kinds}), {options}, {platform.machine()}:",
+        f"Sessions: {sessions} ({kinds}); {options}, {platform.machine()}:",
         "",
         f"| what | the run | {study:,} sessions |",
         "|---|---|---|",
