@@ -127,7 +127,7 @@ def test_nipype_plugin(cluster: Cluster, bids: Path, tmp_path: Path) -> None:
     _mend(bids)
     plugin = tmp_path / "nipype.yml"
     asked = (EXAMPLES / "nipype.yml").read_text()
-    plugin.write_text(asked.replace("--cpus-per-task=2 --mem=6G", "--cpus-per-task=1 --mem=2G"))
+    plugin.write_text(asked.replace("--cpus-per-task=2 --mem=4G", "--cpus-per-task=1 --mem=2G"))
     assert "--mem=2G" in plugin.read_text()
     out, work = tmp_path / "out", tmp_path / "work"
     done = cluster.call(
