@@ -28,7 +28,8 @@ check: $(VENV)/.test
 
 # What needs more than this package, and minutes: not part of `make test`.  DOCKER (or podman),
 # APPTAINER and BOSH name programs that are not on the PATH, ZOOM the voxel size of the demo in mm,
-# OPTIONS more options of its run; IMAGE_SIF names a SIF that `make test-slurm` also runs.
+# MODALITIES which kinds of image are run, OPTIONS more options of the image's run; IMAGE_SIF names a
+# SIF that `make test-slurm` also runs, and `make test-containers` instead of building one.
 SLOW := $(BIN)/python -m pytest --timeout 14400 --capture no
 
 test-boutiques: $(VENV)/.test

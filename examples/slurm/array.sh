@@ -4,14 +4,14 @@
 #   export BIDS_DIR=/data/study OUT_DIR=/data/study-harmonized TARGET=Siemens
 #   ./participants.sh "$BIDS_DIR" "$OUT_DIR" "$TARGET" > participants.txt
 #   sbatch --array=1-$(wc -l < participants.txt)%100 array.sh                    # CPU
-#   sbatch --array=1-$(wc -l < participants.txt)%10 --gpus=1 array.sh            # GPU
+#   sbatch --array=1-$(wc -l < participants.txt)%10 --gpus=1 --mem=8G array.sh   # GPU
 #
 # IMAGE is an Apptainer image; without it the installed ihf-harmony runs.  CHUNK participants share
 # a task, for clusters that allow fewer array tasks than there are participants.
 #
 #SBATCH --job-name=ihf-harmony
 #SBATCH --cpus-per-task=1
-#SBATCH --mem=6G
+#SBATCH --mem=4G
 #SBATCH --time=01:00:00
 #SBATCH --output=ihf-harmony-%A_%a.log
 set -euo pipefail

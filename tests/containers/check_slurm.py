@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.containers.cluster import Cluster, one_node
-from tests.containers.tools import BIN, ROOT, assert_harmonized, call, demo, program
+from tests.containers.tools import (
+    BIN,
+    MODALITIES,
+    ROOT,
+    assert_harmonized,
+    call,
+    demo,
+    images,
+    program,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +33,9 @@ if TYPE_CHECKING:
 EXAMPLES = ROOT / "examples" / "slurm"
 PEOPLE = ["sub-01", "sub-02"]
 BROKEN = "sub-broken"
-SESSION = ("--session-label", "ge")
+CHOSEN = ("--session-label", "ge", "--modalities", *MODALITIES)
 """One session of each person keeps the tests short."""
-COMMON = {"TARGET": "Siemens", "OPTIONS": "--session-label ge", "OMP_NUM_THREADS": "1"}
+COMMON = {"TARGET": "Siemens", "OPTIONS": " ".join(CHOSEN), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +63,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def participants(cluster: Cluster, bids: Path, out: Path) -> list[str]:
     """What examples/slurm/participants.sh lists."""
     # Cut-off images are invalid BIDS as well; the list is made all the same.
-    skip = ("--skip-bids-validation", *SESSION)
+    skip = ("--skip-bids-validation", *CHOSEN)
     done = cluster.call(EXAMPLES / "participants.sh", bids, out, "Siemens", *skip)
     assert done.code == 0, done
     return done.out.split()
@@ -118,17 +127,18 @@ def test_nipype_plugin(cluster: Cluster, bids: Path, tmp_path: Path) -> None:
     _mend(bids)
     plugin = tmp_path / "nipype.yml"
     asked = (EXAMPLES / "nipype.yml").read_text()
-    plugin.write_text(asked.replace("--cpus-per-task=2 --mem=6G", "--cpus-per-task=1 --mem=2G"))
+    plugin.write_text(asked.replace("--cpus-per-task=2 --mem=4G", "--cpus-per-task=1 --mem=2G"))
     assert "--mem=2G" in plugin.read_text()
     out, work = tmp_path / "out", tmp_path / "work"
     done = cluster.call(
         *("env", "-u", "LOGNAME", "ihf-harmony", bids, out, "participant", "--target", "Siemens"),
-        *("--use-plugin", plugin, "-w", work, *SESSION, "--skip-bids-validation"),
+        *("--use-plugin", plugin, "-w", work, *CHOSEN, "--skip-bids-validation"),
         *("--participant-label", "01", "--n-procs", "1", "--device", "cpu"),
         OMP_NUM_THREADS="1",
     )
     assert done.code == 0, done
-    assert "2 harmonized, 0 already done, 0 failed" in done.err
+    count = len(images(bids, ["sub-01/ses-ge"]))
+    assert f"{count} harmonized, 0 already done, 0 failed" in done.err
     assert_harmonized(bids, out, ["sub-01/ses-ge"])
     assert_one_of_each(out)
 

@@ -67,7 +67,7 @@ def test_slurm_plugin_without_a_user_name(
     assert found["node2"].exit_code == TryAgain.exit_code
     submitted = slurm.read_text().splitlines()
     assert len(submitted) == 3
-    assert all("--mem=6G" in line and "-J node" in line for line in submitted)
+    assert all("--mem=4G" in line and "-J node" in line for line in submitted)
 
 
 def test_jobs_log_to_the_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

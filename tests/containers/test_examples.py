@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 FLAGS = {flag for action in build_parser()._actions for flag in action.option_strings}
 APPTAINER = {"--cleanenv", "--containall", "--env", "--no-home", "--nv"}
-SLURM = {"--array", "--dependency", "--gpus"}
+SLURM = {"--array", "--dependency", "--gpus", "--mem"}
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("slurm/*.sh")), ids=lambda path: path.name)

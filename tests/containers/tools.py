@@ -24,7 +24,12 @@ ZOOM = os.environ.get("ZOOM", "1.0")
 """Voxel size (mm) of the demo dataset; coarse ones are quick."""
 OPTIONS = os.environ.get("OPTIONS", "").split()
 """More options of the runs, such as ``--session-label ge``."""
-SETTINGS = ("--target", "Siemens", "--n-procs", "1", "--device", "cpu", *OPTIONS)
+MODALITIES = os.environ.get("MODALITIES", "T1w T2w dwi").split()
+"""Kinds of image that are run; a table of the group is looked for with T1w."""
+SETTINGS = (
+    *("--target", "Siemens", "--n-procs", "1", "--device", "cpu"),
+    *("--modalities", *MODALITIES, *OPTIONS),
+)
 USER = f"{os.getuid() or 1000}:{os.getgid() or 1000}"
 """Who runs in the container: whoever tests, but never root."""
 
@@ -146,11 +151,21 @@ def _without_place(description: bytes) -> bytes:
     return json.dumps(content).encode()
 
 
-def assert_harmonized(bids: Path, out: Path, participants: Sequence[str]) -> None:
-    """Every image of these participants has its finished output."""
-    sources = [path for sub in participants for path in (bids / sub).rglob("*_T[12]w.nii.gz")]
-    assert sources
-    for source in sources:
+def images(bids: Path, folders: Sequence[str]) -> list[Path]:
+    """Every image that is run in these folders of participants or sessions."""
+    found = [
+        path
+        for name in folders
+        for kind in MODALITIES
+        for path in (bids / name).rglob(f"*_{kind}.nii.gz")
+    ]
+    assert found
+    return found
+
+
+def assert_harmonized(bids: Path, out: Path, folders: Sequence[str]) -> None:
+    """Every image of these participants or sessions has its finished output."""
+    for source in images(bids, folders):
         stem, suffix = source.name.removesuffix(".nii.gz").rsplit("_", 1)
         folder = out / source.parent.relative_to(bids)
         for ending in (".nii.gz", ".json"):
