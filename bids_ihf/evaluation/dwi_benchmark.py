@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 PEOPLE = ("head-13", "head-14", "head-15", "head-16")
-REFERENCES = ("head-01", "head-03", "head-05", "head-07", "head-09", "head-11")
+REFERENCES = tuple(f"head-{number:02d}" for number in range(1, 12))
 """Whose series the vendors' profiles come from; the other methods know the same ones."""
 
 SHOWN = ("GE", "Philips")

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from bids_ihf.errors import BadData
-from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile
+from bids_ihf.targets.diffusion import DiffusionProfile, KnownScanner, ShellProfile, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bids_ihf.targets.target import Target
 
 FILE = "diffusion.json"
-KEY = "diffusion"
-"""Where a target's record holds its diffusion profile."""
+KEY, COUNT = "diffusion", "dwi_scans"
+"""Where a target's record holds its diffusion profile, and of how many series."""
 
 DIGITS = 6
 
@@ -59,6 +59,25 @@ def unpack_profile(content: Mapping[str, Any]) -> DiffusionProfile:
     if not shells or not math.isfinite(profile.levels[0]):
         raise BadData("The target's diffusion profile has no shell; build the target again.")
     return profile
+
+
+def record_of(profiles: Sequence[DiffusionProfile]) -> dict[str, Any]:
+    """What a target's record says of diffusion, from the profiles of one scanner's series.
+
+    Raises
+    ------
+    BadData
+        The series have different shells.
+    """
+    if not profiles:
+        return {}
+    try:
+        merged = merge(profiles)
+    except ValueError as error:
+        raise BadData(
+            f"The diffusion series are of different protocols ({error}); select those of one."
+        ) from error
+    return {KEY: pack_profile(merged), COUNT: len(profiles)}
 
 
 def content_of(target: Target) -> Mapping[str, Any] | None:
@@ -106,6 +125,26 @@ def profile_of_target(target: Target) -> DiffusionProfile:
             "from diffusion series."
         )
     return unpack_profile(content)
+
+
+def scanner_of_vendor(vendor: str) -> KnownScanner | None:
+    """What is known of a vendor's scanners; None of another vendor's."""
+    content = builtin().get(vendor)
+    return None if content is None else KnownScanner.of_vendor(unpack_profile(content))
+
+
+def scanner_of_target(target: Target) -> KnownScanner:
+    """The scanner whose series a target was built from.
+
+    Raises
+    ------
+    BadData
+        It was built from no diffusion series.
+    """
+    profile = profile_of_target(target)
+    if is_builtin(target):
+        return KnownScanner.of_vendor(profile)
+    return KnownScanner.of_people(profile, int(target.record.get(COUNT, 1)))
 
 
 def _plain(value: float) -> float | None:

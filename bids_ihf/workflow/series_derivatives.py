@@ -134,6 +134,7 @@ def provenance(task: Task, result: Result, settings: Settings) -> dict[str, Any]
                 "BValue": shell.b,
                 "TargetBValue": shell.target_b,
                 "AttenuationExponent": shell.exponent,
+                "MeasuredExponent": shell.measured,
                 "AnisotropyFactor": shell.anisotropy,
             }
             for shell in plan.shells

@@ -44,7 +44,7 @@ def test_merge_takes_medians_of_what_is_known() -> None:
     assert merged.floor == 16
     assert merged.levels[1] == 20
     assert merged.shells[0] == PROFILE.shells[0]
-    with pytest.raises(ValueError, match="different numbers of shells"):
+    with pytest.raises(ValueError, match="1000 2000 s/mm2, another at 1000$"):
         merge([PROFILE, evolve(PROFILE, shells=PROFILE.shells[:1])])
 
 
@@ -65,6 +65,27 @@ def test_other_targets_know_what_their_record_says() -> None:
         diffusion_file.profile_of_target(target)
     own = Target("Mine", "e", {}, {"diffusion": diffusion_file.pack_profile(PROFILE)})
     assert diffusion_file.profile_of_target(own).floor == 12
+
+
+def test_series_of_two_protocols_make_no_target() -> None:
+    assert diffusion_file.record_of([]) == {}
+    assert diffusion_file.record_of([PROFILE, PROFILE])["dwi_scans"] == 2
+    shells = tuple(evolve(shell, b=1.5 * shell.b) for shell in PROFILE.shells)
+    with pytest.raises(BadData, match="of different protocols"):
+        diffusion_file.record_of([PROFILE, evolve(PROFILE, shells=shells)])
+
+
+def test_scanner_that_a_series_comes_from() -> None:
+    """The more people behind a profile, the less a single series says of its scanner."""
+    for vendor in VENDORS:
+        known = diffusion_file.scanner_of_vendor(vendor)
+        assert known is not None
+        assert known.anisotropy < known.attenuation < 0.5
+    assert diffusion_file.scanner_of_vendor("Toshiba") is None
+    record = diffusion_file.record_of([PROFILE] * 4)
+    assert diffusion_file.scanner_of_target(Target("Mine", "e", {}, record)).attenuation == 0.2
+    builtin = read_target(builtin_path("GE"))
+    assert diffusion_file.scanner_of_target(builtin).attenuation > 0.4
 
 
 def test_damaged_profile() -> None:
