@@ -44,7 +44,7 @@ def test_merge_takes_medians_of_what_is_known() -> None:
     assert merged.floor == 16
     assert merged.levels[1] == 20
     assert merged.shells[0] == PROFILE.shells[0]
-    with pytest.raises(ValueError, match="1000 2000 s/mm2, another at 1000$"):
+    with pytest.raises(ValueError, match=r"1000 2000 s/mm2, another at 1000$"):
         merge([PROFILE, evolve(PROFILE, shells=PROFILE.shells[:1])])
 
 
