@@ -115,12 +115,17 @@ def _path(plan: DwiPlan, name: str) -> Path:
 
 def knowledge(plan: DwiPlan) -> dict[str, Knowledge]:
     """What the methods know of each vendor's scanner, from the reference people's series."""
+    return {vendor: pool(found) for vendor, found in all_samples(plan).items()}
+
+
+def all_samples(plan: DwiPlan) -> dict[str, list[Sample]]:
+    """What is kept of the reference people's series by each vendor."""
     samples: dict[str, list[Sample]] = {vendor: [] for vendor in VENDORS}
     for name in plan.references:
         for vendor, one in reference_samples(plan, name).items():
             samples[vendor].append(one)
         LOGGER.info("%s: reference scanned", name)
-    return {vendor: pool(found) for vendor, found in samples.items()}
+    return samples
 
 
 def reference_samples(plan: DwiPlan, name: str) -> dict[str, Sample]:

@@ -47,9 +47,9 @@ FEWEST = 50
 ALIKE = 0.1
 """Share by which the b-values of shells may differ that are merged."""
 
-PEOPLE, PEOPLE_ANISOTROPY = 0.022, 0.08
-"""Standard deviations between people of the logarithms of attenuation and anisotropy, of 11
-simulated people in the scanners of one vendor."""
+PEOPLE, PEOPLE_ANISOTROPY = 0.02, 0.08
+"""Standard deviations between people of the logarithms of attenuation and anisotropy, rounded from
+those of 11 simulated people in the scanners of one vendor."""
 
 SCANNERS = 0.02
 """The same between scanners of one vendor: no more than that of 35 scanners of three vendors

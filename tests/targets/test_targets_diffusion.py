@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 
-from bids_ihf.errors import BadData
+from bids_ihf.errors import BadData, UsageError
 from bids_ihf.targets import diffusion_file
+from bids_ihf.targets.build import reference_target
 from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile, merge
 from bids_ihf.targets.target import VENDORS, Target, builtin_path, read_target
 
@@ -75,12 +78,18 @@ def test_series_of_two_protocols_make_no_target() -> None:
         diffusion_file.record_of([PROFILE, evolve(PROFILE, shells=shells)])
 
 
+def test_a_series_is_no_target_by_itself() -> None:
+    nothing: Any = None  # it is refused before a network is needed
+    with pytest.raises(UsageError, match=r"sub-1_dwi\.nii\.gz: .*'ihf target build'"):
+        reference_target(Path("sub-1_dwi.nii.gz"), nothing)
+
+
 def test_scanner_that_a_series_comes_from() -> None:
     """The more people behind a profile, the less a single series says of its scanner."""
     for vendor in VENDORS:
         known = diffusion_file.scanner_of_vendor(vendor)
         assert known is not None
-        assert known.anisotropy < known.attenuation < 0.5
+        assert known.anisotropy < known.attenuation <= 0.5
     assert diffusion_file.scanner_of_vendor("Toshiba") is None
     record = diffusion_file.record_of([PROFILE] * 4)
     assert diffusion_file.scanner_of_target(Target("Mine", "e", {}, record)).attenuation == 0.2
