@@ -47,7 +47,7 @@ FEWEST = 50
 ALIKE = 0.1
 """Share by which the b-values of shells may differ that are merged."""
 
-PEOPLE, PEOPLE_ANISOTROPY = 0.02, 0.08
+PEOPLE, PEOPLE_ANISOTROPY = 0.025, 0.07
 """Standard deviations between people of the logarithms of attenuation and anisotropy, rounded from
 those of 11 simulated people in the scanners of one vendor."""
 
