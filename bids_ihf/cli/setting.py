@@ -137,7 +137,7 @@ def make_settings(config: RunConfig) -> Settings:
 
 
 def _source_hash(config: RunConfig, model: Harmonizer) -> str:
-    """Hash of what --source-profile tells of diffusion; empty without it.
+    """Hash of what is known of the sources' scanners: from --source-profile, else the vendors'.
 
     Raises
     ------
@@ -145,10 +145,14 @@ def _source_hash(config: RunConfig, model: Harmonizer) -> str:
         The file cannot be used, or was built from no diffusion series.
     """
     from bids_ihf.targets.build import load_target
-    from bids_ihf.targets.diffusion_file import diffusion_hash_of, scanner_of_target
+    from bids_ihf.targets.diffusion_file import (
+        builtin_hash,
+        diffusion_hash_of,
+        scanner_of_target,
+    )
 
     if config.source_profile is None:
-        return ""
+        return builtin_hash()
     source = load_target(str(config.source_profile), model)
     scanner_of_target(source)
     return diffusion_hash_of(source)

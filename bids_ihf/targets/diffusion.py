@@ -113,22 +113,24 @@ class KnownScanner:
     profile: DiffusionProfile
     attenuation: float = 0.0
     anisotropy: float = 0.0
+    name: str = ""
 
     @classmethod
-    def of_vendor(cls, profile: DiffusionProfile) -> KnownScanner:
+    def of_vendor(cls, profile: DiffusionProfile, name: str = "") -> KnownScanner:
         """A scanner of a vendor whose typical profile is known."""
         variance = SCANNERS**2
         return cls(
             profile,
             variance / (variance + PEOPLE**2),
             variance / (variance + PEOPLE_ANISOTROPY**2),
+            name,
         )
 
     @classmethod
-    def of_people(cls, profile: DiffusionProfile, people: int) -> KnownScanner:
+    def of_people(cls, profile: DiffusionProfile, people: int, name: str = "") -> KnownScanner:
         """The very scanner, known from so many people's series: the person is one more."""
         share = 1 / (people + 1)
-        return cls(profile, share, share)
+        return cls(profile, share, share, name)
 
 
 @frozen(eq=False)

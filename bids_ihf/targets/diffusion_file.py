@@ -105,8 +105,15 @@ def builtin() -> dict[str, Any]:
 def diffusion_hash_of(target: Target) -> str:
     """SHA-256 of a target's diffusion profile; empty where it has none."""
     content = content_of(target)
-    if content is None:
-        return ""
+    return "" if content is None else _hash(content)
+
+
+def builtin_hash() -> str:
+    """SHA-256 of all that is known of the vendors' scanners."""
+    return _hash(builtin())
+
+
+def _hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -130,7 +137,7 @@ def profile_of_target(target: Target) -> DiffusionProfile:
 def scanner_of_vendor(vendor: str) -> KnownScanner | None:
     """What is known of a vendor's scanners; None of another vendor's."""
     content = builtin().get(vendor)
-    return None if content is None else KnownScanner.of_vendor(unpack_profile(content))
+    return None if content is None else KnownScanner.of_vendor(unpack_profile(content), vendor)
 
 
 def scanner_of_target(target: Target) -> KnownScanner:
@@ -143,8 +150,8 @@ def scanner_of_target(target: Target) -> KnownScanner:
     """
     profile = profile_of_target(target)
     if is_builtin(target):
-        return KnownScanner.of_vendor(profile)
-    return KnownScanner.of_people(profile, int(target.record.get(COUNT, 1)))
+        return KnownScanner.of_vendor(profile, target.name)
+    return KnownScanner.of_people(profile, int(target.record.get(COUNT, 1)), target.name)
 
 
 def _plain(value: float) -> float | None:

@@ -38,7 +38,7 @@ class Goal:
     diffusion_hash: str = ""
     """Of the target's diffusion profile; empty where it has none."""
     source_hash: str = ""
-    """Of the diffusion profile of the source's scanner, where one was given."""
+    """Of what is known of the diffusion series' scanners."""
 
     def covers(self, suffix: str) -> bool:
         """Whether images of this suffix can be harmonized."""

@@ -168,7 +168,8 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     found = fit_series(task.image.path, (task.image.bval, task.image.bvec), prepared)
     series, where = found.series, found.where
     target = _target(settings)
-    plan = make_plan(found.profile, target, _scanner(task.image.vendor, settings))
+    scanner = _scanner(task.image.vendor, settings)
+    plan = make_plan(found.profile, target, scanner)
     changer = make_changer(found.fits, plan, found.bias)
     _doubt(task.name, plan)
     if settings.output_spaces:
@@ -194,6 +195,7 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     prepared.seconds["harmonize"] = time.perf_counter() - start
     result = Result(
         plan=plan,
+        scanner=scanner.name if scanner else None,
         before=_scattered(found.fits, where),
         after=_scattered(after.fits(), where),
         distances=(distance(found.profile, target), _distance_after(after, found.brain, target)),

@@ -63,7 +63,9 @@ def test_target_of_diffusion_series(app: App, series: Path, tmp_path: Path) -> N
     words = ("--target", site, "--source-profile", site, "--session-label", "ge")
     assert app(series, tmp_path / "out", *words).code == 0
     name = "sub-01/ses-ge/dwi/sub-01_ses-ge_desc-harmonized_dwi.json"
-    for shell in json.loads((tmp_path / "out" / name).read_text())["HarmonizationShells"]:
+    sidecar = json.loads((tmp_path / "out" / name).read_text())
+    assert sidecar["SourceProfile"] == "site"
+    for shell in sidecar["HarmonizationShells"]:
         for key in ("AttenuationExponent", "MeasuredExponent", "AnisotropyFactor"):
             assert shell[key] == pytest.approx(1, abs=1e-4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -178,6 +179,9 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "sub-1_from-dwi_to-MNI152NLin2009aSym_mode-image_xfm.mat",
         ]
     )  # fmt: skip
+    sidecar = json.loads(task.sidecar.read_text())
+    assert sidecar["SourceProfile"] is None  # no vendor is named
+    assert sidecar["HarmonizationShells"][0]["AnisotropyFactor"] == 1
     source, image, change = (
         np.stack(list(open_series(path).volumes()))
         for path in (task.image.path, task.outputs.harmonized, task.outputs.change)
