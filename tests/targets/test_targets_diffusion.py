@@ -94,7 +94,7 @@ def test_scanner_that_a_series_comes_from() -> None:
     record = diffusion_file.record_of([PROFILE] * 4)
     assert diffusion_file.scanner_of_target(Target("Mine", "e", {}, record)).attenuation == 0.2
     builtin = read_target(builtin_path("GE"))
-    assert diffusion_file.scanner_of_target(builtin).attenuation > 0.4
+    assert diffusion_file.scanner_of_target(builtin).attenuation > 0.3
 
 
 def test_damaged_profile() -> None:
