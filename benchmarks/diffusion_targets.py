@@ -48,6 +48,8 @@ def tell_spread(found: dict[str, list[DiffusionProfile]]) -> None:
             for profiles in found.values()
         ]
     )  # (vendors, people, shells, names)
+    # Anisotropy counts relative to attenuation, which exponents change along with it.
+    logs[..., 2] -= logs[..., :2].mean(axis=-1)
     own = logs - logs.mean(axis=1, keepdims=True)
     people = own.std(axis=1, ddof=1).mean(axis=(0, 1))
     left = (own - own.mean(axis=0)).std(axis=1, ddof=1).mean(axis=(0, 1))

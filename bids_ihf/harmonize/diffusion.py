@@ -101,9 +101,11 @@ def _change(
         typical = scanner.profile.at(shell.b)
         known = _log_ratio(wanted, typical)
         exponent = known + scanner.attenuation * (measured - known)
-        deviation = np.log(shell.anisotropy / typical.anisotropy)
-        factor = np.log(wanted.anisotropy / typical.anisotropy) - scanner.anisotropy * deviation
-        factor = float(np.nan_to_num(factor - exponent))
+        # Anisotropy over attenuation: an exponent changes both alike.
+        known_factor = np.log(wanted.anisotropy / typical.anisotropy) - known
+        own_factor = np.log(wanted.anisotropy / shell.anisotropy) - measured
+        factor = known_factor + scanner.anisotropy * (own_factor - known_factor)
+        factor = float(np.nan_to_num(factor))
     return ShellChange(
         shell.b,
         target.nearest(shell.b).b,

@@ -47,13 +47,15 @@ FEWEST = 50
 ALIKE = 0.1
 """Share by which the b-values of shells may differ that are merged."""
 
-PEOPLE, PEOPLE_ANISOTROPY = 0.025, 0.07
-"""Standard deviations between people of the logarithms of attenuation and anisotropy, rounded from
-those of 11 simulated people in the scanners of one vendor."""
+PEOPLE, PEOPLE_ANISOTROPY = 0.025, 0.065
+"""Standard deviations between people of the logarithms of attenuation, and of anisotropy over
+attenuation, rounded from those of 11 simulated people in the scanners of one vendor."""
 
-SCANNERS = 0.02
-"""The same between scanners of one vendor: no more than that of 35 scanners of three vendors
-(Malyarenko et al. 2013, J Magn Reson Imaging 37:1238); simulated ones differ less."""
+SCANNERS, SCANNERS_ANISOTROPY = 0.02, 0.01
+"""The same between scanners of one vendor: the diffusivity of ice water differed by less than 2 %
+between 35 scanners of three vendors (Malyarenko et al. 2013, J Magn Reson Imaging 37:1238); FA by
+1 % and more between two of one model, mostly by noise (Vollmar et al. 2010, NeuroImage 51:1384).
+Simulated ones differ less."""
 
 RICIAN = float(np.sqrt(np.pi / 2))
 """Mean magnitude of noise alone in one channel, over its standard deviation."""
@@ -106,8 +108,9 @@ class KnownScanner:
     """What other people's series tell of the scanner of a series.
 
     What a series deviates from ``profile`` is in part its scanner's and in part the person's.
-    ``attenuation`` and ``anisotropy`` are the scanner's share, 0 to 1: the expected one, if both
-    are normally distributed, that is the scanner's variance over the sum of the two.
+    ``attenuation`` and ``anisotropy`` (over attenuation) are the scanner's share, 0 to 1: the
+    expected one, if both are normally distributed, that is the scanner's variance over the sum of
+    the two.
     """
 
     profile: DiffusionProfile
@@ -118,13 +121,9 @@ class KnownScanner:
     @classmethod
     def of_vendor(cls, profile: DiffusionProfile, name: str = "") -> KnownScanner:
         """A scanner of a vendor whose typical profile is known."""
-        variance = SCANNERS**2
-        return cls(
-            profile,
-            variance / (variance + PEOPLE**2),
-            variance / (variance + PEOPLE_ANISOTROPY**2),
-            name,
-        )
+        attenuation = SCANNERS**2 / (SCANNERS**2 + PEOPLE**2)
+        anisotropy = SCANNERS_ANISOTROPY**2 / (SCANNERS_ANISOTROPY**2 + PEOPLE_ANISOTROPY**2)
+        return cls(profile, attenuation, anisotropy, name)
 
     @classmethod
     def of_people(cls, profile: DiffusionProfile, people: int, name: str = "") -> KnownScanner:

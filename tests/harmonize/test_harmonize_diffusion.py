@@ -196,6 +196,14 @@ def test_a_vendors_typical_scanner_and_the_series_share_the_exponent() -> None:
     assert KnownScanner.of_people(target, 9).anisotropy == pytest.approx(0.1)
 
 
+def test_a_fast_person_keeps_anisotropy() -> None:
+    """What the scanner's share of the attenuation changes leaves the ratio to it alone."""
+    target, own = profile(series()), profile(series(b_scale=1.05))
+    for shell in make_plan(own, target, KnownScanner.of_vendor(target)).shells:
+        assert shell.exponent < 0.99
+        assert shell.anisotropy == pytest.approx(1, abs=0.005)
+
+
 def test_a_shell_of_few_directions_has_no_factor() -> None:
     scheme = table({0: 1, 1000: 3}, 3)
     plan = make_plan(
