@@ -52,6 +52,7 @@ class RunConfig:
     normalization: Normalization = "rigid"
     preprocessed: bool = False
     source_vendor: str | None = None
+    source_profile: Path | None = None
     work_dir: Path = Path("work")
     n_procs: int = 1
     omp_nthreads: int | None = None

@@ -124,6 +124,13 @@ def _add_processing(group: argparse._ArgumentGroup) -> None:
         help="scanner vendor of images whose sidecar does not name one",
     )
     add(
+        *("--source-profile", "--source_profile"),
+        type=values.existing_file,
+        metavar="FILE",
+        help="target file built from other people's diffusion series of the source scanner: what "
+        "is a person's own is then told from what is the scanner's",
+    )
+    add(
         "--preprocessed",
         action="store_true",
         help="inputs are bias-corrected, skull-stripped and in template orientation",

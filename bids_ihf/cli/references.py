@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.diffusion import DiffusionProfile
 
 LOGGER = logging.getLogger(__name__)
 
 
 @frozen
 class Reference:
-    """A reference image; ``anchor`` is the T1w image of the same session, for a T2w image."""
+    """A reference image; ``anchor`` is the T1w image of the same session, for a T2w image or a
+    diffusion series; ``tables`` are the .bval and .bvec of the latter."""
 
     path: Path
     modality: str
     anchor: Path | None = None
+    tables: tuple[Path | None, Path | None] = (None, None)
 
 
 def collect(
@@ -49,17 +53,26 @@ def collect(
         if path.is_dir():
             found += _in_dataset(path, modality, labels, filter_file)
         elif path.name.endswith((".nii", ".nii.gz")):
-            from bids_ihf.targets.build import modality_of
-
-            found.append(Reference(path, modality or modality_of(path)))
+            found.append(_single(path, modality))
         else:
             raise UsageError(f"{path}: neither a NIfTI image nor a folder; check the name.")
     if not found:
         names = " ".join(map(str, references))
         raise NothingSelected(
-            f"{names}: no {modality or 'T1w or T2w'} image is left; select more."
+            f"{names}: no {modality or 'T1w, T2w or dwi'} image is left; select more."
         )
     return found
+
+
+def _single(path: Path, modality: str | None) -> Reference:
+    from bids_ihf.bids.image import table_paths
+    from bids_ihf.targets.build import modality_of
+
+    kind = modality or modality_of(path)
+    if kind != "dwi":
+        return Reference(path, kind)
+    bval, bvec = (table if table.is_file() else None for table in table_paths(path))
+    return Reference(path, kind, tables=(bval, bvec))
 
 
 def _in_dataset(
@@ -71,12 +84,13 @@ def _in_dataset(
     filters = read_filters(filter_file) if filter_file else None
     found = []
     for subject in select_subjects(folder, labels):
-        images = find_images(folder, subject, modalities=("T1w", "T2w"), filters=filters)
+        images = find_images(folder, subject, filters=filters)
         anchors = {image.session: image.path for image in images if image.suffix == "T1w"}
         for image in images:
-            anchor = anchors.get(image.session) if image.suffix == "T2w" else None
+            anchor = None if image.suffix == "T1w" else anchors.get(image.session)
             if modality in (None, image.suffix):
-                found.append(Reference(image.path, image.suffix, anchor))
+                tables = image.bval, image.bvec
+                found.append(Reference(image.path, image.suffix, anchor, tables))
     return found
 
 
@@ -84,22 +98,50 @@ def prepared_scans(
     references: Sequence[Reference], *, preprocessed: bool
 ) -> Iterator[tuple[str, Prepared]]:
     """Each reference prepared, one at a time, so that only one lies in memory."""
+    for reference in _shown(references):
+        yield reference.modality, _prepared(reference, reference.path, preprocessed)
+
+
+def diffusion_profiles(
+    references: Sequence[Reference], *, preprocessed: bool
+) -> list[DiffusionProfile]:
+    """The profile of each reference that is a diffusion series.
+
+    Raises
+    ------
+    BadData
+        A series or its b-table cannot be used.
+    """
+    from bids_ihf.workflow.series import fit_series, standing_in
+
+    found = []
+    with TemporaryDirectory(prefix="ihf-target-") as folder:
+        for reference in _shown(references):
+            path, tables = reference.path, reference.tables
+            with standing_in(path, tables, Path(folder) / "prepared") as mean:
+                prepared = _prepared(reference, mean, preprocessed)
+            found.append(fit_series(path, tables, prepared).profile)
+    return found
+
+
+def _shown(references: Sequence[Reference]) -> Iterator[Reference]:
     from tqdm import tqdm
 
+    for reference in tqdm(references, unit="image", disable=not sys.stderr.isatty()):
+        LOGGER.info("%s: preparing", reference.path)
+        yield reference
+
+
+def _prepared(reference: Reference, scan: Path, preprocessed: bool) -> Prepared:
+    """What the participant level would prepare; ``scan`` stands for the reference."""
     from bids_ihf.spatial.prepare import prepare
 
-    quiet = not sys.stderr.isatty()
-    for reference in tqdm(references, unit="image", disable=quiet):
-        LOGGER.info("%s: preparing", reference.path)
-        # Targets with both modalities need the T1w of a session twice; holding one is enough.
-        anchor = reference.anchor
-        base = (
-            prepare(anchor, modality="T1w", preprocessed=preprocessed)
-            if anchor and not preprocessed
-            else None
-        )
-        modality = "T1w" if reference.modality == "any" else reference.modality
-        prepared = prepare(
-            reference.path, modality=modality, preprocessed=preprocessed, anchor=base
-        )
-        yield reference.modality, prepared
+    # Targets with several modalities need the T1w of a session twice; holding one is enough.
+    anchor = reference.anchor
+    base = (
+        prepare(anchor, modality="T1w", preprocessed=preprocessed)
+        if anchor and not preprocessed
+        else None
+    )
+    modality = "T1w" if reference.modality == "any" else reference.modality
+    return prepare(scan, modality=modality, preprocessed=preprocessed, anchor=base)

@@ -118,6 +118,7 @@ def make_settings(config: RunConfig) -> Settings:
         segmenter_hash(),
         tuple(target.modalities),
         diffusion_hash_of(target),
+        _source_hash(config, model),
     )
     return Settings(
         bids_dir=config.bids_dir,
@@ -131,7 +132,30 @@ def make_settings(config: RunConfig) -> Settings:
         normalization=config.normalization,
         output_spaces=config.output_spaces,
         seed=config.random_seed,
+        source_profile=str(config.source_profile) if config.source_profile else None,
     )
+
+
+def _source_hash(config: RunConfig, model: Harmonizer) -> str:
+    """Hash of what is known of the sources' scanners: from --source-profile, else the vendors'.
+
+    Raises
+    ------
+    BadData
+        The file cannot be used, or was built from no diffusion series.
+    """
+    from bids_ihf.targets.build import load_target
+    from bids_ihf.targets.diffusion_file import (
+        builtin_hash,
+        diffusion_hash_of,
+        scanner_of_target,
+    )
+
+    if config.source_profile is None:
+        return builtin_hash()
+    source = load_target(str(config.source_profile), model)
+    scanner_of_target(source)
+    return diffusion_hash_of(source)
 
 
 def _target(config: RunConfig, model: Harmonizer) -> tuple[Target, str]:

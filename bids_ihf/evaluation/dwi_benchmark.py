@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 PEOPLE = ("head-13", "head-14", "head-15", "head-16")
-REFERENCES = ("head-01", "head-03", "head-05", "head-07", "head-09", "head-11")
+REFERENCES = tuple(f"head-{number:02d}" for number in range(1, 12))
 """Whose series the vendors' profiles come from; the other methods know the same ones."""
 
 SHOWN = ("GE", "Philips")
@@ -115,12 +115,17 @@ def _path(plan: DwiPlan, name: str) -> Path:
 
 def knowledge(plan: DwiPlan) -> dict[str, Knowledge]:
     """What the methods know of each vendor's scanner, from the reference people's series."""
+    return {vendor: pool(found) for vendor, found in all_samples(plan).items()}
+
+
+def all_samples(plan: DwiPlan) -> dict[str, list[Sample]]:
+    """What is kept of the reference people's series by each vendor."""
     samples: dict[str, list[Sample]] = {vendor: [] for vendor in VENDORS}
     for name in plan.references:
         for vendor, one in reference_samples(plan, name).items():
             samples[vendor].append(one)
         LOGGER.info("%s: reference scanned", name)
-    return {vendor: pool(found) for vendor, found in samples.items()}
+    return samples
 
 
 def reference_samples(plan: DwiPlan, name: str) -> dict[str, Sample]:

@@ -67,7 +67,7 @@ def _pictures(figure: Any, look: DwiLook) -> None:
         panels[2 * block + 1][0].axis("off")
         for column, method in enumerate(methods, start=1):
             values = look.found[method].named()[name]
-            title = f"{SHOWN[0]}, {method}" if method == NONE else method
+            title = f"{SHOWN[0]}, {method}" if method == NONE else method.replace(", ", ",\n")
             _show(panels[2 * block][column], values[..., middle], "gray", RANGES[name], title)
             limit = ERRORS[name]
             error = np.where(look.neural, values - truth, 0)[..., middle]

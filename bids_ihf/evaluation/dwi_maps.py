@@ -80,7 +80,8 @@ class Noddi:
     """AMICO's NODDI (Daducci et al. 2015, NeuroImage 105:32)."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._made = folder, False
+        self._folder = folder
+        self._works: dict[bytes, Any] = {}
 
     def add_to(self, maps: Maps, scan: Scan, mask: Mask) -> Maps:
         """The maps with NDI and ODI, fitted inside a mask."""
@@ -88,40 +89,52 @@ class Noddi:
         return evolve(maps, ndi=found["NDI"], odi=found["ODI"])
 
     def _fit(self, scan: Scan, mask: Mask) -> dict[str, Array]:
-        """AMICO reads files and writes to the terminal; here, only in its folder and nowhere."""
-        with _quiet():
-            import amico
+        """AMICO reads files and writes to the terminal; here, only in its folder and nowhere.
 
-            amico.set_verbose(0)
-            if not self._made:  # kept in ~/.dipy, a quarter of a second
-                amico.lut.precompute_rotation_matrices(12, DIRECTIONS)
-            self._write(scan, mask, amico)
-            work: Any = amico.Evaluation(str(self._folder), "s")
-            work.set_config("nthreads", 1)
+        Its kernels belong to one table, which it does not check, and take longer than a fit; so
+        each table has its own folder.
+        """
+        from bids_ihf.simulation.gradients import to_text
+
+        tables = to_text(scan.gradients)
+        key = b"".join(tables)
+        with _quiet():
+            work = self._works.get(key) or self._begin(tables, f"table-{len(self._works)}")
+            place = Path(work.get_config("DATA_path"))
+            _save(place / "dwi.nii", np.moveaxis(scan.volumes, 0, -1))
+            _save(place / "mask.nii", mask.astype(np.uint8))
             work.load_data("dwi.nii", "scheme", mask_filename="mask.nii", b0_thr=0)
-            work.set_model("NODDI")
-            # Kept kernels are wrong for another table, and AMICO does not notice.
-            work.generate_kernels(regenerate=True, ndirs=DIRECTIONS)
-            work.load_kernels()
+            if key not in self._works:
+                work.set_model("NODDI")
+                work.generate_kernels(regenerate=True, ndirs=DIRECTIONS)
+                work.load_kernels()
+                self._works[key] = work
             work.fit()
-        self._made = True
         values = work.RESULTS["MAPs"]
         return {name: values[..., k] for k, name in enumerate(work.model.maps_name)}
 
-    def _write(self, scan: Scan, mask: Mask, amico: Any) -> None:
-        import nibabel
+    def _begin(self, tables: tuple[bytes, bytes], name: str) -> Any:
+        """An evaluation in a folder of its own, with its table and no data yet."""
+        import amico
 
-        from bids_ihf.simulation.gradients import to_text
-
-        place = self._folder / "s"
-        place.mkdir(parents=True, exist_ok=True)
-        volumes = np.moveaxis(scan.volumes, 0, -1)
-        nibabel.save(nibabel.Nifti1Image(volumes, np.eye(4)), place / "dwi.nii")
-        nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8), np.eye(4)), place / "mask.nii")
-        names = [str(place / name) for name in ("bval", "bvec", "scheme")]
-        for name, content in zip(names, to_text(scan.gradients), strict=False):
-            Path(name).write_bytes(content)
+        place = self._folder / name / "s"
+        place.mkdir(parents=True)
+        names = [str(place / end) for end in ("bval", "bvec", "scheme")]
+        for path, content in zip(names, tables, strict=False):
+            Path(path).write_bytes(content)
+        amico.set_verbose(0)
         amico.util.fsl2scheme(*names)
+        # Kept in ~/.dipy, a quarter of a second.
+        amico.lut.precompute_rotation_matrices(12, DIRECTIONS)
+        work: Any = amico.Evaluation(str(self._folder / name), "s")
+        work.set_config("nthreads", 1)
+        return work
+
+
+def _save(path: Path, values: NDArray[Any]) -> None:
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
 
 
 @contextmanager

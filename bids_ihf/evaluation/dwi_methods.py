@@ -8,9 +8,10 @@ import numpy as np
 from attrs import evolve, frozen
 
 from bids_ihf.evaluation import dwi_rish
+from bids_ihf.targets.diffusion import KnownScanner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-NONE, OURS, KNOWN, REPEAT = "none", "shell model", "shell model, known scanner", "repeat scan"
+NONE, OURS, REPEAT = "none", "shell model", "repeat scan"
+ALONE, KNOWN = "shell model, vendor unknown", "shell model, known scanner"
 DESCRIPTIONS = {
     NONE: "the source's series",
     "histogram matching": "each shell to the brains of the reference people",
     "linear scaling": "each shell by one factor, median to median of these brains",
     "RISH": "harmonics scaled by maps from matched people, both scanners",
-    OURS: "the product: source measured on the series itself",
-    KNOWN: "the same with the source scanner's own profile, from other people",
+    OURS: "the product where the vendor is known: its typical scanner, and the series itself",
+    ALONE: "the product where it is not: the source is measured on the series itself alone",
+    KNOWN: "the product with the source scanner's own profile, from the reference people",
     REPEAT: "the second series by the target's scanner",
 }
 
@@ -44,6 +47,7 @@ class Knowledge:
     signals: tuple[Array, ...]
     features: Features
     profile: DiffusionProfile
+    people: int
 
 
 @frozen(eq=False)
@@ -83,19 +87,22 @@ def pool(samples: Sequence[Sample]) -> Knowledge:
 
     signals = [np.concatenate(parts) for parts in zip(*(s.signals for s in samples), strict=True)]
     features = dwi_rish.total([s.features for s in samples])
-    return Knowledge(tuple(signals), features, merge([s.profile for s in samples]))
+    return Knowledge(tuple(signals), features, merge([s.profile for s in samples]), len(samples))
 
 
 def results(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> dict[str, Scan]:
     """The series by every method that changes it, and by none."""
-    ours, with_known = shell_model(scan, person, target.profile, source.profile)
+    scanners = {
+        OURS: KnownScanner.of_vendor(source.profile),
+        ALONE: None,
+        KNOWN: KnownScanner.of_people(source.profile, source.people),
+    }
     volumes = {
         NONE: scan.volumes,
         "histogram matching": histogram_matched(scan, person, target),
         "linear scaling": linearly_scaled(scan, person, target),
         "RISH": rish(scan, person, source, target),
-        OURS: ours,
-        KNOWN: with_known,
+        **shell_model(scan, person, target.profile, scanners),
     }
     return {name: evolve(scan, volumes=values) for name, values in volumes.items()}
 
@@ -130,10 +137,13 @@ def rish(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> 
 
 
 def shell_model(
-    scan: Scan, person: Traveler, target: DiffusionProfile, scanner: DiffusionProfile
-) -> tuple[Array, Array]:
-    """The product's own way, with the true mask and without a bias correction: by the series
-    alone, and with the profile of the source's scanner."""
+    scan: Scan,
+    person: Traveler,
+    target: DiffusionProfile,
+    scanners: Mapping[str, KnownScanner | None],
+) -> dict[str, Array]:
+    """The product's own way, with the true mask and without a bias correction, with all that may
+    be known of the source's scanner."""
     from bids_ihf.harmonize.diffusion import change_volumes, make_changer, make_plan
 
     where = person.brain
@@ -141,12 +151,12 @@ def shell_model(
     ones = np.ones(int(where.sum()), dtype=np.float32)
     weight = where.astype(np.float32)
     own = measure_fits(fits, person)
-    out = []
-    for known in (None, scanner):
-        plan = make_plan(own, target, known)
+    out = {}
+    for name, scanner in scanners.items():
+        plan = make_plan(own, target, scanner)
         changer = make_changer(fits, plan, ones)
         pairs = change_volumes(
             iter(scan.volumes), scan.gradients, changer, where, weight, plan.gain
         )
-        out.append(np.stack([image for _, image in pairs]))
-    return out[0], out[1]
+        out[name] = np.stack([image for _, image in pairs])
+    return out

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.harmonize.shellfit import ShellFit
-    from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile
+    from bids_ihf.targets.diffusion import DiffusionProfile, KnownScanner, ShellProfile
     from bids_ihf.volume.shells import GradientTable
 
     Array = NDArray[np.float32]
@@ -43,13 +43,18 @@ RATIOS = (0.25, 4.0)
 
 @frozen
 class ShellChange:
-    """What is done to one shell: its ``b`` (s/mm2) and that of the target's shell; exponent of the
-    attenuation; factor on the deviation of its logarithm from direction to direction."""
+    """What is done to one shell.
+
+    b, target_b: its b-value and that of the target's shell, s/mm2.
+    exponent: of the attenuation; ``measured`` is the one that the series alone asks for.
+    anisotropy: factor on the deviation of the attenuation's logarithm between directions.
+    """
 
     b: float
     target_b: float
     exponent: float
     anisotropy: float
+    measured: float
 
 
 @frozen(eq=False)
@@ -70,37 +75,50 @@ class Plan:
 
 
 def make_plan(
-    source: DiffusionProfile, target: DiffusionProfile, known: DiffusionProfile | None = None
+    source: DiffusionProfile, target: DiffusionProfile, scanner: KnownScanner | None = None
 ) -> Plan:
     """Compare the profile of a series with the target's.
 
-    ``known`` is the profile of the source's scanner, from other people's series, where there is
-    one.  Then shells are changed as that scanner and the target differ, so that what is a
-    person's own stays, and the directions' deviations are scaled too: anisotropy differs more
-    between people than between scanners, so a single series cannot tell by how much.
+    With a known ``scanner``, shells are changed as that scanner and the target differ, and by the
+    scanner's share of what the series deviates from it; so most of what is a person's own stays.
+    The directions' deviations are then scaled too: anisotropy differs more between people than
+    between scanners, so a single series cannot tell by how much.
     """
     seen = np.isfinite(source.levels) & np.isfinite(target.levels)
     seen[0] = True
     ours, theirs = np.asarray(source.levels)[seen], np.asarray(target.levels)[seen]
-    changes = [_change(shell, target, known) for shell in source.shells]
+    changes = [_change(shell, target, scanner) for shell in source.shells]
     return Plan(source.floor, target.floor, ours, theirs, tuple(changes))
 
 
 def _change(
-    shell: ShellProfile, target: DiffusionProfile, known: DiffusionProfile | None
+    shell: ShellProfile, target: DiffusionProfile, scanner: KnownScanner | None
 ) -> ShellChange:
-    wanted, own = target.at(shell.b), shell if known is None else known.at(shell.b)
-    ratios = np.array([wanted.fibrous / own.fibrous, wanted.other / own.other])
-    exponent = float(np.exp(np.nanmean(np.log(ratios))))
-    factor = wanted.anisotropy / own.anisotropy / exponent
-    if known is None or not np.isfinite(factor):
-        factor = 1.0
+    wanted = target.at(shell.b)
+    measured = _log_ratio(wanted, shell)
+    exponent, factor = measured, 0.0
+    if scanner is not None:
+        typical = scanner.profile.at(shell.b)
+        known = _log_ratio(wanted, typical)
+        exponent = known + scanner.attenuation * (measured - known)
+        # Anisotropy over attenuation: an exponent changes both alike.
+        known_factor = np.log(wanted.anisotropy / typical.anisotropy) - known
+        own_factor = np.log(wanted.anisotropy / shell.anisotropy) - measured
+        factor = known_factor + scanner.anisotropy * (own_factor - known_factor)
+        factor = float(np.nan_to_num(factor))
     return ShellChange(
         shell.b,
         target.nearest(shell.b).b,
-        float(np.clip(exponent, *EXPONENTS)),
-        float(np.clip(factor, *ANISOTROPIES)),
+        exponent=float(np.clip(np.exp(exponent), *EXPONENTS)),
+        anisotropy=float(np.clip(np.exp(factor), *ANISOTROPIES)),
+        measured=float(np.exp(measured)),
     )
+
+
+def _log_ratio(wanted: ShellProfile, own: ShellProfile) -> float:
+    """Logarithm of the exponent that leads from one shell's attenuation to another's."""
+    ratios = np.array([wanted.fibrous / own.fibrous, wanted.other / own.other])
+    return float(np.nanmean(np.log(ratios)))
 
 
 def gain_curve(levels: Array, plan: Plan) -> Array:

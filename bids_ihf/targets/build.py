@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_ihf.errors import BadData, UsageError
+from bids_ihf.targets.diffusion_file import KEY
 from bids_ihf.targets.gridding import profile_of, to_network_grid
 from bids_ihf.targets.profile import merge
 from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from bids_ihf.spatial.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
-SUFFIXES = ("T1w", "T2w")
+SUFFIXES = ("T1w", "T2w", "dwi")
 
 
 def modality_of(path: Path) -> str:
-    """T1w or T2w where a BIDS-like file name says so, else ``any``."""
+    """T1w, T2w or dwi where a BIDS-like file name says so, else ``any``."""
     stem = path.name.split(".")[0]
     return next(
         (suffix for suffix in SUFFIXES if stem.endswith(f"_{suffix}") or stem == suffix), ANY
@@ -37,10 +38,12 @@ def build_target(
 ) -> Target:
     """A target from prepared scans, each with its modality; scans of one modality are averaged.
 
+    ``record`` is kept as it is; what is known of diffusion stands there.
+
     Raises
     ------
     UsageError
-        There is no scan.
+        There is no scan, and nothing is known of diffusion.
     BadData
         A scan holds too little signal.
     """
@@ -51,7 +54,7 @@ def build_target(
         except ValueError as error:
             path = prepared.volume.path
             raise BadData(f"{path}: {error}; check the image and its mask.") from error
-    if not found:
+    if not found and KEY not in (record or {}):
         raise UsageError("A target needs at least one reference image; name one.")
     counts = {f"{modality}_scans": len(profiles) for modality, profiles in found.items()}
     profiles = {modality: merge(each) for modality, each in found.items()}
@@ -71,10 +74,21 @@ def with_hash(target: Target) -> Target:
 
 def reference_target(path: Path, model: Harmonizer, *, preprocessed: bool = False) -> Target:
     """A target from one NIfTI image of the target scanner, prepared as the images to harmonize
-    are."""
+    are.
+
+    Raises
+    ------
+    UsageError
+        It is a diffusion series.
+    """
     from bids_ihf.spatial.prepare import prepare
 
     modality = modality_of(path)
+    if modality == "dwi":
+        raise UsageError(
+            f"{path}: a diffusion series is no target by itself; make one of it and others of "
+            "its scanner with 'ihf target build'."
+        )
     prepared = prepare(path, modality=modality, preprocessed=preprocessed)
     return build_target([(modality, prepared)], path.name, model)
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from bids_ihf.errors import BadData
-from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile
+from bids_ihf.targets.diffusion import DiffusionProfile, KnownScanner, ShellProfile, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bids_ihf.targets.target import Target
 
 FILE = "diffusion.json"
-KEY = "diffusion"
-"""Where a target's record holds its diffusion profile."""
+KEY, COUNT = "diffusion", "dwi_scans"
+"""Where a target's record holds its diffusion profile, and of how many series."""
 
 DIGITS = 6
 
@@ -61,6 +61,25 @@ def unpack_profile(content: Mapping[str, Any]) -> DiffusionProfile:
     return profile
 
 
+def record_of(profiles: Sequence[DiffusionProfile]) -> dict[str, Any]:
+    """What a target's record says of diffusion, from the profiles of one scanner's series.
+
+    Raises
+    ------
+    BadData
+        The series have different shells.
+    """
+    if not profiles:
+        return {}
+    try:
+        merged = merge(profiles)
+    except ValueError as error:
+        raise BadData(
+            f"The diffusion series are of different protocols ({error}); select those of one."
+        ) from error
+    return {KEY: pack_profile(merged), COUNT: len(profiles)}
+
+
 def content_of(target: Target) -> Mapping[str, Any] | None:
     """What a target knows of diffusion: its own record, or the built-in vendor's of its name."""
     own = target.record.get(KEY)
@@ -86,8 +105,15 @@ def builtin() -> dict[str, Any]:
 def diffusion_hash_of(target: Target) -> str:
     """SHA-256 of a target's diffusion profile; empty where it has none."""
     content = content_of(target)
-    if content is None:
-        return ""
+    return "" if content is None else _hash(content)
+
+
+def builtin_hash() -> str:
+    """SHA-256 of all that is known of the vendors' scanners."""
+    return _hash(builtin())
+
+
+def _hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -106,6 +132,26 @@ def profile_of_target(target: Target) -> DiffusionProfile:
             "from diffusion series."
         )
     return unpack_profile(content)
+
+
+def scanner_of_vendor(vendor: str) -> KnownScanner | None:
+    """What is known of a vendor's scanners; None of another vendor's."""
+    content = builtin().get(vendor)
+    return None if content is None else KnownScanner.of_vendor(unpack_profile(content), vendor)
+
+
+def scanner_of_target(target: Target) -> KnownScanner:
+    """The scanner whose series a target was built from.
+
+    Raises
+    ------
+    BadData
+        It was built from no diffusion series.
+    """
+    profile = profile_of_target(target)
+    if is_builtin(target):
+        return KnownScanner.of_vendor(profile, target.name)
+    return KnownScanner.of_people(profile, int(target.record.get(COUNT, 1)), target.name)
 
 
 def _plain(value: float) -> float | None:

@@ -158,7 +158,8 @@ def _run_graph(
     first = {node_name("prepare", task.image.path): task for task in tasks}
 
     def callback(node: Any, status: str) -> None:
-        if status == "end" and node.name in last:
+        # nipype also calls a node ended that it left out after a failure.
+        if status == "end" and node.name in last and last[node.name].finished:
             on_done(last[node.name], status)
         elif status == "exception" and node.name in {**first, **last}:
             on_done({**first, **last}[node.name], status)

@@ -19,7 +19,7 @@ DONE = "skip: done"
 NO_PROFILE = "skip: the target has no {}"
 ANY = "any"
 """Modality of a target that serves all but diffusion."""
-DIFFUSION_MODEL = "diffusion shells 1"
+DIFFUSION_MODEL = "diffusion shells 2"
 """What harmonizes diffusion series: numbers per shell and no network."""
 LEANING = ("T2w", "dwi")
 """Suffixes of the images that are aligned to the T1w image of their session."""
@@ -37,6 +37,8 @@ class Goal:
     modalities: tuple[str, ...]
     diffusion_hash: str = ""
     """Of the target's diffusion profile; empty where it has none."""
+    source_hash: str = ""
+    """Of what is known of the diffusion series' scanners."""
 
     def covers(self, suffix: str) -> bool:
         """Whether images of this suffix can be harmonized."""
@@ -114,6 +116,7 @@ def _task(image: Image, config: RunConfig, goal: Goal, anchor: Image | None) -> 
     target_hash, model_hash = goal.target_hash, goal.model_hash
     if image.suffix == "dwi":
         facts |= {"bval": _digest(image.bval), "bvec": _digest(image.bvec)}
+        facts |= {"source": goal.source_hash}
         target_hash, model_hash = goal.diffusion_hash, DIFFUSION_MODEL
     identity = configuration_hash(
         config,

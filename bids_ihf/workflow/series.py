@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import frozen
 from scipy import ndimage
 
 from bids_ihf.bids.btable import read_table
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from bids_ihf.harmonize.diffusion import Plan
     from bids_ihf.harmonize.shellfit import ShellFit
     from bids_ihf.spatial.prepare import Prepared
-    from bids_ihf.targets.diffusion import DiffusionProfile
+    from bids_ihf.targets.diffusion import DiffusionProfile, KnownScanner
     from bids_ihf.volume.series import Series
     from bids_ihf.volume.shells import GradientTable
     from bids_ihf.workflow.plan import Task
@@ -111,6 +112,47 @@ def _check_slices(path: Path, lit: NDArray[np.bool_]) -> None:
         raise BadData(f"{path}: all voxels are 0, so it is empty; exclude it.")
 
 
+@frozen(eq=False)
+class Fitted:
+    """A series with its table, the weight of the head (X, Y, Z), the fits and the bias at its
+    voxels ``where``, those of them well inside the brain, and the profile of it all."""
+
+    series: Series
+    gradients: GradientTable
+    weight: Array
+    fits: tuple[ShellFit, ...]
+    bias: Array
+    brain: NDArray[np.bool_]
+    profile: DiffusionProfile
+
+    @property
+    def where(self) -> NDArray[np.bool_]:
+        """Voxels (X, Y, Z) of the head."""
+        return self.weight > 0
+
+
+def fit_series(image: Path, tables: tuple[Path | None, Path | None], prepared: Prepared) -> Fitted:
+    """Fit the shells of a prepared series in one pass, and measure them.
+
+    Raises
+    ------
+    BadData
+        The series or its b-table cannot be used.
+    """
+    series = open_series(image)
+    gradients = read_table(image, *tables, series.count)
+    weight = _head_weight(prepared)
+    where = weight > 0
+    volumes = _shown(series, image.name.split(".")[0], "fitting")
+    fits = fit_shells(volumes, gradients, find_shells(gradients.bvals), where)
+    bias, brain = prepared.bias[where], _well_inside(prepared)[where]
+    try:
+        profile = measure(fits, brain, bias)
+    except ValueError as error:
+        raise BadData(f"{image}: {error}; check the series and its mask.") from error
+    return Fitted(series, gradients, weight, fits, bias, brain, profile)
+
+
 def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None:
     """Harmonize a prepared diffusion series and write all outputs, the sidecar last.
 
@@ -123,26 +165,25 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
         The series cannot be used, or an output cannot be written.
     """
     start = time.perf_counter()
-    series = open_series(task.image.path)
-    gradients = read_table(task.image.path, task.image.bval, task.image.bvec, series.count)
-    weight = _head_weight(prepared)
-    where = weight > 0
-    shells = find_shells(gradients.bvals)
-    fits = fit_shells(_shown(series, task.name, "fitting"), gradients, shells, where)
-    bias, brain = prepared.bias[where], _well_inside(prepared)[where]
+    found = fit_series(task.image.path, (task.image.bval, task.image.bvec), prepared)
+    series, where = found.series, found.where
     target = _target(settings)
-    try:
-        source = measure(fits, brain, bias)
-    except ValueError as error:
-        raise BadData(f"{task.image.path}: {error}; check the series and its mask.") from error
-    changer = make_changer(fits, make_plan(source, target), bias)
-    _doubt(task.name, changer.plan)
-    after = ShellSums(gradients, shells, where)
+    scanner = _scanner(task.image.vendor, settings)
+    plan = make_plan(found.profile, target, scanner)
+    changer = make_changer(found.fits, plan, found.bias)
+    _doubt(task.name, plan)
+    if settings.output_spaces:
+        LOGGER.warning(
+            "%s: --output-spaces does not hold for it: a diffusion series is written on its own "
+            "grid alone, since in template space its directions would have to be turned.",
+            task.name,
+        )
+    after = ShellSums(found.gradients, [fit.shell for fit in found.fits], where)
     change_rms, worst, highest = 0.0, 0.0, 0.0
     with writing(task, series) as outputs:
         volumes = change_volumes(
-            _shown(series, task.name, "changing"), gradients, changer, where, weight,
-            air_gain(changer.plan.gain),
+            _shown(series, task.name, "changing"), found.gradients, changer, where, found.weight,
+            air_gain(plan.gain),
         )  # fmt: skip
         for number, (original, image) in enumerate(volumes):
             change = image - original
@@ -153,10 +194,11 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
             highest = max(highest, float(np.abs(original).max()))
     prepared.seconds["harmonize"] = time.perf_counter() - start
     result = Result(
-        plan=changer.plan,
-        before=_scattered(fits, where),
+        plan=plan,
+        scanner=scanner.name if scanner else None,
+        before=_scattered(found.fits, where),
         after=_scattered(after.fits(), where),
-        distances=(distance(source, target), _distance_after(after, brain, target)),
+        distances=(distance(found.profile, target), _distance_after(after, found.brain, target)),
         change_rms=float(np.sqrt(change_rms / series.count)),
         round_trip_error=worst / max(highest, 1e-12),
     )
@@ -167,11 +209,11 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
 def _doubt(name: str, plan: Plan) -> None:
     """Warn of a shell that differs from the target's by more than scanners do."""
     for shell in plan.shells:
-        if shell.exponent in EXPONENTS:
+        if not EXPONENTS[0] < shell.measured < EXPONENTS[1]:
             LOGGER.warning(
-                "%s: at b %.0f its attenuation is so far from the target's that only a part of "
-                "the difference is undone (exponent %g); look at it.",
-                name, shell.b, shell.exponent,
+                "%s: at b %.0f its attenuation differs from the target's by more than scanners do "
+                "(an exponent of %.2f would be needed, %.2f is used); look at it.",
+                name, shell.b, shell.measured, shell.exponent,
             )  # fmt: skip
 
 
@@ -180,6 +222,16 @@ def _target(settings: Settings) -> DiffusionProfile:
     from bids_ihf.workflow.steps import target_of
 
     return profile_of_target(target_of(settings.target, "cpu"))
+
+
+def _scanner(vendor: str, settings: Settings) -> KnownScanner | None:
+    """What is known of the scanner of a series: from --source-profile, or its vendor's."""
+    from bids_ihf.targets.diffusion_file import scanner_of_target, scanner_of_vendor
+    from bids_ihf.workflow.steps import target_of
+
+    if settings.source_profile is None:
+        return scanner_of_vendor(vendor)
+    return scanner_of_target(target_of(settings.source_profile, "cpu"))
 
 
 def _head_weight(prepared: Prepared) -> Array:

@@ -41,11 +41,13 @@ if TYPE_CHECKING:
 class Result:
     """How a harmonization came about, beside the series itself.
 
+    scanner: by what the source's scanner was known, a vendor or a profile's name.
     before, after: (X, Y, Z) mean image of the lowest weighted shell.
     distances: of tissue's attenuations to the target's, before and after.
     """
 
     plan: Plan
+    scanner: str | None
     before: Array
     after: Array
     distances: tuple[float, float]
@@ -134,11 +136,14 @@ def provenance(task: Task, result: Result, settings: Settings) -> dict[str, Any]
                 "BValue": shell.b,
                 "TargetBValue": shell.target_b,
                 "AttenuationExponent": shell.exponent,
+                "MeasuredExponent": shell.measured,
                 "AnisotropyFactor": shell.anisotropy,
             }
             for shell in plan.shells
         ],
         "SourceVendor": task.image.vendor,
+        "SourceProfile": result.scanner,
+        "SourceProfileHash": goal.source_hash,
         "RoundTripMaxError": result.round_trip_error,
         "Device": "cpu",
         "IntensityScaling": {

@@ -29,7 +29,8 @@ LOGGER = logging.getLogger(__name__)
 
 @frozen
 class Settings:
-    """What one image needs to know of the run; ``target`` is a vendor's name or a target file."""
+    """What one image needs to know of the run; ``target`` is a vendor's name or a target file, so
+    is ``source_profile``, if any."""
 
     bids_dir: Path
     out_dir: Path
@@ -42,6 +43,7 @@ class Settings:
     normalization: Normalization
     output_spaces: tuple[str, ...]
     seed: int
+    source_profile: str | None = None
 
 
 def fix_threads(threads: int, seed: int) -> None:

@@ -59,6 +59,7 @@ def test_defaults(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--batch_size", "4"], "batch_size", 4),
         (["--preprocessed"], "preprocessed", True),
         (["--source-vendor", "GE"], "source_vendor", "GE"),
+        (["--source-profile", __file__], "source_profile", Path(__file__)),
         (["--source_vendor", "GE"], "source_vendor", "GE"),
         (["--stop-on-first-crash"], "stop_on_first_crash", True),
         (["--stop_on_first_crash"], "stop_on_first_crash", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import tomllib
@@ -190,6 +191,22 @@ class TestFailure:
         assert sorted(fake_steps.harmonized) == [n for n in ANATOMICAL if n != "sub-01_ses-A_T1w"]
         assert fake_steps.anchors["sub-01_ses-A_T2w.nii.gz"] is None
         assert "aligned on its own" in log_of(dataset, "01")
+
+    def test_progress_counts_an_image_once(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Whether it fails, or waits for one that does."""
+        fake_steps.bad.update(f"sub-01_ses-A_T{kind}w.nii.gz" for kind in (1, 2))
+        assert call(dataset, "--participant-label", "01") == 1
+        err = capsys.readouterr().err
+        shown = re.findall(r" (\d)/4 sub-01_(\S+): (\S+)", err)
+        assert [count for count, *_ in shown] == ["1", "2", "3", "4"]
+        assert {name: result for _, name, result in shown} == {
+            "ses-A_T1w": "failed",
+            "ses-A_T2w": "failed",
+            "ses-B_T1w": "harmonized",
+            "ses-B_T2w": "harmonized",
+        }
 
     def test_all_bad_data(self, dataset: Path, fake_steps: FakeSteps) -> None:
         fake_steps.bad.update(f"{name}.nii.gz" for name in ANATOMICAL)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nibabel
+import numpy as np
 import pytest
 from attrs import frozen
 
@@ -92,3 +95,25 @@ def run(app: App, bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     options = ("--n-procs", "2", "--output-spaces", "MNI152NLin2009aSym")
     words = ("--target", "siemens", "--session-label", "ge")
     return Run(app(bids, out, *words, options=options), out)
+
+
+@pytest.fixture
+def series(bids: Path, tmp_path: Path) -> Path:
+    """The diffusion series of two sessions, without the anatomical images."""
+    root = tmp_path / "series"
+    for session in ("ge", "siemens"):
+        shutil.copytree(bids / f"sub-01/ses-{session}/dwi", root / f"sub-01/ses-{session}/dwi")
+    for path in bids.iterdir():
+        if path.is_file():
+            shutil.copy(path, root / path.name)
+    for path in root.glob("**/*_dwi.nii.gz"):  # as if stripped and corrected before
+        image = nibabel.load(path)
+        data = np.asarray(image.dataobj)
+        b0 = data[..., 0]
+        nibabel.save(
+            nibabel.Nifti1Image(
+                data * (b0 > 0.3 * np.percentile(b0, 99))[..., None], image.affine
+            ),
+            path,
+        )
+    return root

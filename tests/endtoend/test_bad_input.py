@@ -154,28 +154,6 @@ def test_invalid_dataset(app: App, one: Path, tmp_path: Path) -> None:
     assert "--skip-bids-validation" in done.last
 
 
-@pytest.fixture
-def series(bids: Path, tmp_path: Path) -> Path:
-    """The diffusion series of two sessions, without the anatomical images."""
-    root = tmp_path / "series"
-    for session in ("ge", "siemens"):
-        shutil.copytree(bids / f"sub-01/ses-{session}/dwi", root / f"sub-01/ses-{session}/dwi")
-    for path in bids.iterdir():
-        if path.is_file():
-            shutil.copy(path, root / path.name)
-    for path in root.glob("**/*_dwi.nii.gz"):  # as if stripped and corrected before
-        image = nibabel.load(path)
-        data = np.asarray(image.dataobj)
-        b0 = data[..., 0]
-        nibabel.save(
-            nibabel.Nifti1Image(
-                data * (b0 > 0.3 * np.percentile(b0, 99))[..., None], image.affine
-            ),
-            path,
-        )
-    return root
-
-
 def test_a_series_without_directions_does_not_stop_another(
     app: App, series: Path, tmp_path: Path
 ) -> None:

@@ -52,6 +52,30 @@ def test_reference_image_is_the_target_built_from_it(
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_target_of_diffusion_series(app: App, series: Path, tmp_path: Path) -> None:
+    """A scanner's series brought to itself, the scanner being known by it, stay as they are."""
+    site = tmp_path / "site.safetensors"
+    words = ("--bids-filter-file", _ge_only(tmp_path), "--preprocessed")
+    done = command("ihf", "target", "build", series, "-o", site, *words)
+    assert done.code == 0, done.err
+    facts = dict(line.split(": ", 1) for line in done.out.splitlines())
+    assert (facts["modalities"], facts["shells"], facts["dwi_scans"]) == ("dwi", "1000 2000", "1")
+    words = ("--target", site, "--source-profile", site, "--session-label", "ge")
+    assert app(series, tmp_path / "out", *words).code == 0
+    name = "sub-01/ses-ge/dwi/sub-01_ses-ge_desc-harmonized_dwi.json"
+    sidecar = json.loads((tmp_path / "out" / name).read_text())
+    assert sidecar["SourceProfile"] == "site"
+    for shell in sidecar["HarmonizationShells"]:
+        for key in ("AttenuationExponent", "MeasuredExponent", "AnisotropyFactor"):
+            assert shell[key] == pytest.approx(1, abs=1e-4)
+
+
+def _ge_only(folder: Path) -> Path:
+    path = folder / "filter.json"
+    path.write_text(json.dumps({"dwi": {"session": "ge"}}))
+    return path
+
+
 def test_evaluate(run: Run, tmp_path: Path) -> None:
     harmonized = run.out / f"{STEM.format('ge', 'desc-harmonized_T1w')}.nii.gz"
     mask = run.out / f"{STEM.format('ge', 'desc-brain_mask')}.nii.gz"

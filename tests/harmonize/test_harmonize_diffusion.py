@@ -11,7 +11,7 @@ from attrs import evolve
 from bids_ihf.harmonize.diffusion import change_volumes, gain_curve, make_changer, make_plan
 from bids_ihf.harmonize.shellfit import ShellFit, fit_shells
 from bids_ihf.simulation.gradients import table
-from bids_ihf.targets.diffusion import DiffusionProfile, measure
+from bids_ihf.targets.diffusion import PEOPLE, SCANNERS, DiffusionProfile, KnownScanner, measure
 from bids_ihf.volume.shells import GradientTable, find_shells
 
 SIDE = 18
@@ -145,7 +145,7 @@ def test_anisotropy_leaves_the_mean_alone() -> None:
     weaker = evolve(
         target, shells=tuple(evolve(s, anisotropy=0.9 * s.anisotropy) for s in target.shells)
     )
-    result = harmonized(volumes, weaker, known=target)
+    result = harmonized(volumes, weaker, scanner=KnownScanner(target))
     (along, mean), (old_along, old_mean) = tensor_maps(result), tensor_maps(np.stack(volumes))
     white = head()[2] > 1.1e-3
     fibres = old_along[white] - old_mean[white] > 0.3e-3
@@ -176,11 +176,40 @@ def test_three_directions_share_one_ratio() -> None:
 
 def test_what_is_a_persons_own_stays_where_the_scanner_is_known() -> None:
     target, volumes = profile(series()), series(b_scale=1.05)
-    plan = make_plan(profile(volumes), target, known=target)
+    plan = make_plan(profile(volumes), target, KnownScanner(target))
     assert [shell.exponent for shell in plan.shells] == pytest.approx([1, 1])
     alone = make_plan(profile(volumes), target)
     assert all(shell.exponent < 0.97 for shell in alone.shells)
     assert all(shell.anisotropy == 1 for shell in alone.shells)
+    assert [s.measured for s in plan.shells] == [s.measured for s in alone.shells]
+
+
+def test_a_vendors_typical_scanner_and_the_series_share_the_exponent() -> None:
+    """The posterior mean of a scanner's level, from its vendor's and one person's series."""
+    target, own = profile(series()), profile(series(b_scale=1.05))
+    scanner = KnownScanner.of_vendor(target)
+    shell = make_plan(own, target, scanner).shells[0]
+    (alone,) = make_plan(own, target).shells[:1]
+    share = SCANNERS**2 / (SCANNERS**2 + PEOPLE**2)
+    assert np.log(shell.exponent) == pytest.approx(share * np.log(alone.exponent))
+    assert KnownScanner.of_people(target, 1).attenuation == 0.5
+    assert KnownScanner.of_people(target, 9).anisotropy == pytest.approx(0.1)
+
+
+def test_a_fast_person_keeps_anisotropy() -> None:
+    """What the scanner's share of the attenuation changes leaves the ratio to it alone."""
+    target, own = profile(series()), profile(series(b_scale=1.05))
+    for shell in make_plan(own, target, KnownScanner.of_vendor(target)).shells:
+        assert shell.exponent < 0.99
+        assert shell.anisotropy == pytest.approx(1, abs=0.005)
+
+
+def test_a_shell_of_few_directions_has_no_factor() -> None:
+    scheme = table({0: 1, 1000: 3}, 3)
+    plan = make_plan(
+        profile(series(scheme), scheme), profile(series()), KnownScanner(profile(series()))
+    )
+    assert plan.shells[0].anisotropy == 1
 
 
 def test_gain_follows_the_levels() -> None:

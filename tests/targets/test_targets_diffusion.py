@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 
-from bids_ihf.errors import BadData
+from bids_ihf.errors import BadData, UsageError
 from bids_ihf.targets import diffusion_file
+from bids_ihf.targets.build import reference_target
 from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile, merge
 from bids_ihf.targets.target import VENDORS, Target, builtin_path, read_target
 
@@ -44,7 +47,7 @@ def test_merge_takes_medians_of_what_is_known() -> None:
     assert merged.floor == 16
     assert merged.levels[1] == 20
     assert merged.shells[0] == PROFILE.shells[0]
-    with pytest.raises(ValueError, match="different numbers of shells"):
+    with pytest.raises(ValueError, match=r"1000 2000 s/mm2, another at 1000$"):
         merge([PROFILE, evolve(PROFILE, shells=PROFILE.shells[:1])])
 
 
@@ -65,6 +68,33 @@ def test_other_targets_know_what_their_record_says() -> None:
         diffusion_file.profile_of_target(target)
     own = Target("Mine", "e", {}, {"diffusion": diffusion_file.pack_profile(PROFILE)})
     assert diffusion_file.profile_of_target(own).floor == 12
+
+
+def test_series_of_two_protocols_make_no_target() -> None:
+    assert diffusion_file.record_of([]) == {}
+    assert diffusion_file.record_of([PROFILE, PROFILE])["dwi_scans"] == 2
+    shells = tuple(evolve(shell, b=1.5 * shell.b) for shell in PROFILE.shells)
+    with pytest.raises(BadData, match="of different protocols"):
+        diffusion_file.record_of([PROFILE, evolve(PROFILE, shells=shells)])
+
+
+def test_a_series_is_no_target_by_itself() -> None:
+    nothing: Any = None  # it is refused before a network is needed
+    with pytest.raises(UsageError, match=r"sub-1_dwi\.nii\.gz: .*'ihf target build'"):
+        reference_target(Path("sub-1_dwi.nii.gz"), nothing)
+
+
+def test_scanner_that_a_series_comes_from() -> None:
+    """The more people behind a profile, the less a single series says of its scanner."""
+    for vendor in VENDORS:
+        known = diffusion_file.scanner_of_vendor(vendor)
+        assert known is not None
+        assert known.anisotropy < known.attenuation <= 0.5
+    assert diffusion_file.scanner_of_vendor("Toshiba") is None
+    record = diffusion_file.record_of([PROFILE] * 4)
+    assert diffusion_file.scanner_of_target(Target("Mine", "e", {}, record)).attenuation == 0.2
+    builtin = read_target(builtin_path("GE"))
+    assert diffusion_file.scanner_of_target(builtin).attenuation > 0.3
 
 
 def test_damaged_profile() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +119,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
         (spoil(without_slices), "volume 8 has 2 empty slices where others have signal"),
         (spoil(lambda data: data[..., 0]), "a single volume"),
         (spoil(lambda data: data[..., :1]), "a single volume"),
+        (write("bval", " ".join(["0", *13 * ["1000000000"]])), "cannot be s/mm2"),
         (spoil(lambda data: data[..., :9]), "has 9 volumes, but 14 b-values"),
         (spoil(np.zeros_like), "all voxels are 0"),
         (write("bval", " ".join(14 * ["0"])), "all b-values are 0"),
@@ -151,11 +153,15 @@ def prepared_of(root: Path) -> Any:
     )
 
 
-def run(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
+def run(
+    root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = ()
+) -> Task:
     monkeypatch.setattr(series, "_target", lambda _settings: TARGET)
     monkeypatch.setattr(series, "INSIDE_MM", 1.0)
     (task,) = plan([image_of(root)], RunConfig(root, out), GOAL)
-    settings: Any = SimpleNamespace(goal=GOAL, out_dir=out, target="GE")
+    settings: Any = SimpleNamespace(
+        goal=GOAL, out_dir=out, target="GE", output_spaces=spaces, source_profile=None
+    )
     series.harmonize_series(task, prepared_of(root), settings)
     return task
 
@@ -173,6 +179,9 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "sub-1_from-dwi_to-MNI152NLin2009aSym_mode-image_xfm.mat",
         ]
     )  # fmt: skip
+    sidecar = json.loads(task.sidecar.read_text())
+    assert sidecar["SourceProfile"] is None  # no vendor is named
+    assert sidecar["HarmonizationShells"][0]["AnisotropyFactor"] == 1
     source, image, change = (
         np.stack(list(open_series(path).volumes()))
         for path in (task.image.path, task.outputs.harmonized, task.outputs.change)
@@ -181,6 +190,17 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert image.min() >= 0
     tissue = prepared_of(root).mask & (source[0] < 800)
     assert np.median(image[0][tissue]) == pytest.approx(900, rel=0.05)
+
+
+def test_template_space_is_left_out_with_a_word(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = run(root, tmp_path / "out", monkeypatch, ("MNI152NLin2009aSym",))
+    assert "sub-1_dwi: --output-spaces does not hold for it" in caplog.text
+    assert not list(task.outputs.folder.glob("*space-*"))
 
 
 def test_same_input_same_bytes(

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="whose scans the simple methods know (default: head-01 head-05 head-09; with dwi "
-        "head-01 head-04 head-07 head-10)",
+        "head-01 to head-11)",
     )
     add(
         *("--modalities", "--modality"),

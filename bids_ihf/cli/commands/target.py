@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("references", nargs="+", type=Path, metavar="REF", help="NIfTI images or BIDS datasets")
     add("-o", "--output", type=Path, required=True, metavar=f"FILE{EXTENSION}")
     add("--name", metavar="TEXT", help="name of the target (default: that of the file)")
-    add("--modality", choices=("T1w", "T2w"), help="of images whose names do not tell it")
+    add("--modality", choices=("T1w", "T2w", "dwi"), help="of images whose names do not tell it")
     add(
         *("--participant-label", "--participant_label"),
         nargs="+",
@@ -56,7 +56,7 @@ def list_targets() -> int:
 
     for vendor in VENDORS:
         target = read_target(builtin_path(vendor))
-        sys.stdout.write(f"{target.name}\t{' '.join(target.modalities)}\t{target.hash[:12]}\n")
+        sys.stdout.write(f"{target.name}\t{_modalities(target)}\t{target.hash[:12]}\n")
     return 0
 
 
@@ -69,14 +69,25 @@ def show_target(name: str) -> int:
     return 0
 
 
+def _modalities(target: Target) -> str:
+    from bids_ihf.targets.diffusion_file import content_of
+
+    return " ".join([*target.modalities, *(["dwi"] if content_of(target) else [])])
+
+
 def _describe(target: Target) -> None:
+    from bids_ihf.targets.diffusion_file import KEY, content_of, profile_of_target
+
     facts = {
         "name": target.name,
-        "modalities": " ".join(target.modalities),
+        "modalities": _modalities(target),
         "hash": target.hash,
         "encoder": target.encoder,
-        **target.record,
+        **{key: value for key, value in target.record.items() if key != KEY},
     }
+    if content_of(target) is not None:
+        shells = profile_of_target(target).shells
+        facts["shells"] = " ".join(f"{shell.b:.0f}" for shell in shells)
     for key, value in facts.items():
         sys.stdout.write(f"{key}: {value}\n")
 
@@ -94,8 +105,9 @@ def build(given: argparse.Namespace) -> int:
     if given.output.suffix != EXTENSION:
         raise CannotCreate(f"{given.output}: a target file ends in {EXTENSION}; rename it.")
     from bids_ihf.bids.write import write_atomic
-    from bids_ihf.cli.references import collect, prepared_scans
+    from bids_ihf.cli.references import collect, diffusion_profiles, prepared_scans
     from bids_ihf.targets.build import build_target
+    from bids_ihf.targets.diffusion_file import record_of
     from bids_ihf.targets.target import pack_target
     from bids_ihf.workflow.steps import fix_threads, model_on
 
@@ -107,8 +119,11 @@ def build(given: argparse.Namespace) -> int:
     )
     fix_threads(given.n_procs or available_processors(), 0)
     name = given.name or given.output.stem
-    prepared = prepared_scans(scans, preprocessed=given.preprocessed)
-    target = build_target(prepared, name, model_on("cpu"))
+    series = [scan for scan in scans if scan.modality == "dwi"]
+    others = [scan for scan in scans if scan.modality != "dwi"]
+    record = record_of(diffusion_profiles(series, preprocessed=given.preprocessed))
+    prepared = prepared_scans(others, preprocessed=given.preprocessed)
+    target = build_target(prepared, name, model_on("cpu"), record)
     write_atomic(given.output, pack_target(target))
     _describe(target)
     return 0
