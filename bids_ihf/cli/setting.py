@@ -118,6 +118,7 @@ def make_settings(config: RunConfig) -> Settings:
         segmenter_hash(),
         tuple(target.modalities),
         diffusion_hash_of(target),
+        model.encoder_hash,
     )
     return Settings(
         bids_dir=config.bids_dir,

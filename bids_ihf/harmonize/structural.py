@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.model.checkpoint import Harmonizer
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.landmarks import SliceStatistics
     from bids_ihf.volume.intensity import IntensityCurve
 
 LOGGER = logging.getLogger(__name__)
@@ -44,6 +45,21 @@ ALIKE = 2.0
 
 HEAD_FEATHER = 1.5
 """Width (voxels) over which the change fades from the head into the air around it."""
+
+
+@frozen(eq=False)
+class Evidence:
+    """What was seen on the network's grid, each side in its own network units.
+
+    ``before`` is the scan as it came, ``after`` the result, ``target`` what it was brought to.
+    ``change`` is the root mean square of after less before in the brain, network units: what is
+    left of the change once units are alike.
+    """
+
+    before: Profile
+    after: SliceStatistics
+    target: Profile
+    change: float
 
 
 @frozen(eq=False)
@@ -60,6 +76,7 @@ class Harmonized:
     round_trip_error: float
     distance_before: float
     distance_after: float
+    evidence: Evidence
 
 
 def harmonize(
@@ -89,10 +106,18 @@ def harmonize(
     result[:, :, slices] = harmonize_slices(matched, on_grid, profile, model, slices, batch_size)
     residual = (result - data) * feather(on_grid.mask)
     image = _compose(prepared, on_grid, curve, profile, residual)
-    done = statistics_on_grid(network_units(data + residual), on_grid, model.encoder)
+    finished = network_units(data + residual)
+    done = statistics_on_grid(finished, on_grid, model.encoder)
+    evidence = Evidence(own, done, profile, _size_of_change(finished, on_grid))
     wanted = profile.embeddings_at(centre_of(own.positions))
     distances = _distance(own.embeddings, wanted), _distance(done.embeddings, wanted)
-    return _summarize(prepared, on_grid, profile, image, distances)
+    return _summarize(prepared, on_grid, profile, image, distances, evidence)
+
+
+def _size_of_change(finished: NDArray[np.float32], on_grid: OnGrid) -> float:
+    brain = on_grid.brain
+    original = network_units(on_grid.scale.normalize(on_grid.data[brain]))
+    return float(np.sqrt(np.mean(np.square(finished[brain] - original, dtype=np.float64))))
 
 
 @frozen(eq=False)
@@ -229,6 +254,7 @@ def _summarize(
     profile: Profile,
     image: NDArray[np.float32],
     distances: tuple[float, float],
+    evidence: Evidence,
 ) -> Harmonized:
     original = prepared.volume.data
     change = image - original
@@ -245,4 +271,5 @@ def _summarize(
         round_trip_error=float(np.abs((image - change) - original).max() / np.abs(original).max()),
         distance_before=distances[0],
         distance_after=distances[1],
+        evidence=evidence,
     )

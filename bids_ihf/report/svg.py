@@ -39,7 +39,8 @@ def document(
 
 
 def picture(pixels: NDArray[np.uint8], x: float, y: float) -> str:
-    """Return an image element, one unit a pixel: (H, W) grey or (H, W, 3) colour."""
+    """Return an image element, one unit a pixel: (H, W) grey, (H, W, 3) colour, or (H, W, 4)
+    colour with opacity."""
     from PIL import Image
 
     stream = io.BytesIO()
@@ -73,10 +74,15 @@ def text(
     )
 
 
-def line(points: Sequence[tuple[float, float]], *, stroke: str, width: float = 1) -> str:
-    """Return a line through points."""
+def line(
+    points: Sequence[tuple[float, float]], *, stroke: str, width: float = 1, dashes: str = ""
+) -> str:
+    """Return a line through points; `dashes` are lengths of strokes and gaps."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="{width:g}"/>'
+    more = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return (
+        f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="{width:g}"{more}/>'
+    )
 
 
 def area(points: Sequence[tuple[float, float]], *, fill: str, opacity: float) -> str:

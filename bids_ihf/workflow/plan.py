@@ -37,6 +37,8 @@ class Goal:
     modalities: tuple[str, ...]
     diffusion_hash: str = ""
     """Of the target's diffusion profile; empty where it has none."""
+    encoder_hash: str = ""
+    """Of the encoder whose statistics target and model are made of."""
 
     def covers(self, suffix: str) -> bool:
         """Whether images of this suffix can be harmonized."""

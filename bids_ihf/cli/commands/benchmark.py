@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+
 from bids_ihf.cli.values import modality, positive
 from bids_ihf.errors import UsageError
 
@@ -51,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--anatomy", action="store_true", help="also tell whether anatomy is kept")
     add("--brain", action="store_true", help="measure brain masks and alignment, nothing else")
     add(
+        "--ranges",
+        action="store_true",
+        help="only measure what reports hold images against: ranges.json, familiar.safetensors",
+    )
+    add(
         "--poses",
         type=positive,
         default=500,
@@ -89,6 +96,8 @@ def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     if given.brain:
         return run_brain(plan, given.output, given.poses)
+    if given.ranges:
+        return run_ranges(plan, given.output)
     table = write_results(given.output, plan, run_benchmark(plan))
     sys.stdout.write(short_table(table))
     return 0
@@ -134,6 +143,27 @@ def run_brain(plan: Plan, output: Path, poses: int) -> int:
     )
     head = ("condition", "method", "scans", "dice", "dice_least", "hd95_mm", "mask_s", "align_s")
     sys.stdout.write(aligned(table, head))
+    return 0
+
+
+def run_ranges(plan: Plan, output: Path) -> int:
+    """Measure simulated scans for the reports, and show the ranges.
+
+    The people of the network's training, as far as their label maps are there, count as known.
+    """
+    from bids_ihf.evaluation.plan import label_map, load_networks
+    from bids_ihf.evaluation.ranges_benchmark import write_ranges
+
+    model = next(iter(load_networks(plan).values()))
+    known = [name for name in model.record.get("people", ()) if label_map(plan, name).is_file()]
+    ranges = write_ranges(output, plan, known)
+    head = ("modality", "measure", "low", "middle", "high")
+    rows: list[Row] = [
+        {"modality": modality, "measure": name, **attrs.asdict(found)}
+        for modality, measures in ranges.modalities.items()
+        for name, found in measures.items()
+    ]
+    sys.stdout.write(aligned(rows, head))
     return 0
 
 
