@@ -1,85 +1,176 @@
-"""``ihf benchmark --ranges``: the measures of simulated scans, against which those of real ones
-are held."""
+"""``ihf benchmark --ranges``: the measures of the scans a network was trained on, against which
+those of others are held."""
 
 from __future__ import annotations
 
+import json
 import logging
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from attrs import frozen
 
 from bids_ihf import __version__
+from bids_ihf.errors import BadData
 from bids_ihf.evaluation.familiar import FILE as FAMILIAR
 from bids_ihf.evaluation.familiar import Reference, gather, pack_reference
-from bids_ihf.evaluation.people import seed_of
 from bids_ihf.evaluation.ranges import BAD_SIDE, FILE, Ranges, range_of, to_dict
-from bids_ihf.spatial.prepare import deterministic
 from bids_ihf.targets.target import VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from bids_ihf.evaluation.people import Body
-    from bids_ihf.evaluation.plan import Plan
-    from bids_ihf.simulation.protocol import Modality
-    from bids_ihf.simulation.scanner import Scanner
-    from bids_ihf.spatial.prepare import Prepared
+    from numpy.typing import NDArray
+
+    from bids_ihf.model.checkpoint import Harmonizer
+    from bids_ihf.targets.gridding import OnGrid
     from bids_ihf.targets.profile import Profile
+    from bids_ihf.training.pool import Pool, Scan
 
 LOGGER = logging.getLogger(__name__)
 
-OTHERS = 4
-"""Scanners far from any vendor's, others for each person."""
+HARMONIZED = 2
+"""Scans of each person and modality that are harmonized and measured: of one vendor's scanner and
+of one far from any vendor's, where there are such; statistics are taken of all."""
 
 
 @frozen(eq=False)
 class Seen:
-    """One simulated scan: of whom, by which scanner, its statistics; its measures after it was
-    harmonized, where it was."""
+    """One scan of the pool: of whom, its statistics, and its measures where it was harmonized."""
 
     person: str
-    scanner: str
     modality: str
     profile: Profile
     measures: dict[str, float]
 
 
-def write_ranges(folder: Path, plan: Plan, known: Sequence[str]) -> Ranges:
-    """Measure, and write ``ranges.json`` and ``familiar.safetensors``.
-
-    ``known`` are the people whose scans count as seen in training; those of the plan, whom the
-    network has never seen, are harmonized and measured.
+def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer) -> Ranges:
+    """Measure the scans of a training pool, and write ``ranges.json`` and
+    ``familiar.safetensors``.
 
     Raises
     ------
-    BadData, UsageError
-        The plan, a label map or the weights cannot be used.
+    BadData
+        The pool cannot be used, or a target belongs to another encoder.
     CannotCreate
         A file cannot be written.
     """
     from bids_ihf.bids.sidecar import to_json
     from bids_ihf.bids.write import write_atomic
-    from bids_ihf.evaluation.plan import check, hashes_of
 
-    check(plan)
-    hashes = hashes_of(plan)
-    scans = scan_everyone(plan, known)
+    pool, made = open_pool(pool_dir)
+    targets = vendor_profiles(model)
+    scans = list(look_at(pool, model, targets))
     record = {
         "version": __version__,
-        "people": list(plan.people),
-        "known_people": list(known),
-        "scanners": [*VENDORS, *(f"other {number + 1}" for number in range(OTHERS))],
-        "seed": plan.seed,
-        "hashes": hashes,
+        "pool": made,
+        "harmonized_to": "the vendors in turn",
+        "model": model.hash,
+        "encoder": model.encoder_hash,
     }
-    reference, ranges = evaluate(scans, hashes["encoder"], record)
+    reference, ranges = evaluate(scans, model.encoder_hash, record)
     write_atomic(folder / FAMILIAR, pack_reference(reference))
     write_atomic(folder / FILE, to_json(to_dict(ranges)))
     return ranges
+
+
+def open_pool(folder: Path) -> tuple[Pool, dict[str, Any]]:
+    """A pool that ``ihf train`` left, and the record of how it was made.
+
+    Raises
+    ------
+    BadData
+        There is no finished pool.
+    """
+    from bids_ihf.training.pool import read_index
+
+    try:
+        record = json.loads((folder / "index.json").read_text(encoding="utf-8"))["record"]
+        pool = read_index(folder, record)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadData(
+            f"{folder}: holds no finished pool of scans ({error}); name the 'pool' folder of a "
+            "training."
+        ) from error
+    if pool is None or not pool.scans:
+        raise BadData(f"{folder}: its pool of scans is empty; name another.")
+    return pool, record
+
+
+def vendor_profiles(model: Harmonizer) -> dict[str, Mapping[str, Profile]]:
+    """Profiles of the built-in targets, by vendor and modality."""
+    from bids_ihf.targets.build import load_target
+
+    return {vendor: load_target(vendor, model).profiles for vendor in VENDORS}
+
+
+def look_at(
+    pool: Pool, model: Harmonizer, targets: Mapping[str, Mapping[str, Profile]]
+) -> Iterable[Seen]:
+    """All scans of a pool; the chosen ones harmonized to a vendor that is not their own."""
+    from bids_ihf.evaluation.quality import image_measures
+    from bids_ihf.harmonize.structural import changed, match, witness
+    from bids_ihf.targets.gridding import profile_of
+
+    picked = chosen(pool.scans)
+    for number, scan in enumerate(pool.scans):
+        on_grid = on_grid_of(pool, scan)
+        if number not in picked:
+            yield Seen(scan.person, scan.modality, profile_of(on_grid, model.encoder), {})
+            continue
+        vendors = [vendor for vendor in VENDORS if vendor != scan.vendor]
+        profile = targets[vendors[number % len(vendors)]][scan.modality]
+        matched = match(on_grid, profile, model)
+        slices = measured_slices(on_grid)
+        result = changed(matched, on_grid, profile, model, slices)
+        evidence = witness(matched, on_grid, profile, model, result, slices)
+        measures = {"distance_after": evidence.distances[1], **image_measures(evidence)}
+        LOGGER.info("Measured %s (%d of %d)", scan.file, number + 1, len(pool.scans))
+        yield Seen(scan.person, scan.modality, evidence.before, measures)
+
+
+def chosen(scans: Sequence[Scan]) -> set[int]:
+    """Numbers of the scans to harmonize: HARMONIZED of each person and modality, of different
+    makers, these in turn from person to person."""
+    found: set[int] = set()
+    people = list(dict.fromkeys(scan.person for scan in scans))
+    for turn, person in enumerate(people):
+        for modality in dict.fromkeys(scan.modality for scan in scans):
+            own: dict[str, list[int]] = {}
+            for number, scan in enumerate(scans):
+                if (scan.person, scan.modality) == (person, modality):
+                    own.setdefault(scan.vendor, []).append(number)
+            makers = [maker for maker in own if maker in VENDORS]
+            others = [maker for maker in own if maker not in VENDORS]
+            turned = makers[turn % len(makers) :] + makers[: turn % len(makers)] if makers else []
+            order = [*turned[:1], *others, *turned[1:]]
+            found |= {own[maker][turn % len(own[maker])] for maker in order[:HARMONIZED]}
+    return found
+
+
+def on_grid_of(pool: Pool, scan: Scan) -> OnGrid:
+    """A scan of a pool as it was before it was stored, in network units."""
+    from bids_ihf.targets.gridding import ZOOM, OnGrid
+    from bids_ihf.volume.grid import Grid
+    from bids_ihf.volume.intensity import Scale
+
+    data = np.ascontiguousarray(np.moveaxis(pool.data(scan), 0, 2), dtype=np.float32)
+    mask = np.ascontiguousarray(np.moveaxis(pool.mask(scan), 0, 2), dtype=np.float32)
+    mask /= np.float32(255)
+    affine = np.diag([ZOOM, ZOOM, ZOOM, 1.0])
+    affine[2, 3] = scan.z[0]
+    shape = (data.shape[0], data.shape[1], data.shape[2])
+    return OnGrid(data, mask, Grid(shape, affine), Scale(-1.0, 1.0))
+
+
+def measured_slices(on_grid: OnGrid) -> NDArray[np.intp]:
+    """The slices that statistics are taken of, and their neighbours, which these look at."""
+    from bids_ihf.targets.gridding import slices_by_position
+
+    middle = np.array(list(slices_by_position(on_grid).values()))
+    near = np.unique(np.concatenate([middle - 1, middle, middle + 1]))
+    return near[(near >= 0) & (near < on_grid.grid.shape[2])]
 
 
 def evaluate(
@@ -87,6 +178,7 @@ def evaluate(
 ) -> tuple[Reference, Ranges]:
     """Known scans and ranges from what was seen."""
     modalities, familiar = {}, {}
+    counts: dict[str, int] = {}
     for modality in dict.fromkeys(scan.modality for scan in scans):
         own = [scan for scan in scans if scan.modality == modality]
         known, scores = gather([scan.profile for scan in own], [scan.person for scan in own])
@@ -95,82 +187,7 @@ def evaluate(
         values["out_of_range_score"] = scores
         found = {name: range_of(each) for name, each in values.items()}
         modalities[modality] = {name: each for name, each in found.items() if each is not None}
-    counts = {f"{name}_scans": len(known.scans) for name, known in familiar.items()}
-    record = record | counts
+        measured = sum(bool(scan.measures) for scan in own)
+        counts |= {f"{modality}_scans": len(own), f"{modality}_harmonized": measured}
+    record = {**record, **counts}
     return Reference(encoder, familiar, record), Ranges(modalities, record)
-
-
-def scan_everyone(plan: Plan, known: Sequence[str]) -> list[Seen]:
-    """All scans of all people, ``jobs`` people at a time."""
-    deterministic(1)  # for the processes, which inherit the environment
-    people = [*plan.people, *(person for person in known if person not in plan.people)]
-    found: list[Seen] = []
-    with ProcessPoolExecutor(plan.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for person, seen in zip(
-            people, pool.map(measure_person, repeat(plan), people), strict=True
-        ):
-            found += seen
-            LOGGER.info("Measured %s (%d scans)", person, len(seen))
-    return found
-
-
-def measure_person(plan: Plan, person: str) -> list[Seen]:
-    """The scans of one person by all scanners; of a person of the plan harmonized and measured."""
-    import torch
-
-    from bids_ihf.evaluation.people import load_body
-    from bids_ihf.evaluation.plan import label_map
-
-    torch.set_num_threads(1)
-    body = load_body(label_map(plan, person), person, plan.seed)
-    found = []
-    for modality in plan.modalities:
-        for number, (name, scanner) in enumerate(scanners_of(person, modality, plan.seed)):
-            noise = seed_of(plan.seed, person, modality, name, "ranges")
-            target = VENDORS[number % len(VENDORS)]
-            prepared = scan_prepared(body, scanner, noise)
-            profile, measures = _measure(plan, prepared, modality, target, person in plan.people)
-            found.append(Seen(person, name, modality, profile, measures))
-    return found
-
-
-def scanners_of(person: str, modality: Modality, seed: int) -> Iterable[tuple[str, Scanner]]:
-    """A scanner of each vendor with the person's small changes, and OTHERS, all the person's."""
-    from bids_ihf.evaluation.people import vendor_scanners
-    from bids_ihf.simulation.scanner import random_scanner
-
-    yield from vendor_scanners(person, modality, seed).items()
-    for number in range(OTHERS):
-        name = f"other {number + 1}"
-        yield name, random_scanner(modality, seed_of(seed, person, modality, name, "ranges"))
-
-
-def scan_prepared(body: Body, scanner: Scanner, noise_seed: int) -> Prepared:
-    """One scan, corrected for bias on a coarse grid, with the known mask and alignment."""
-    from bids_ihf.simulation.scanner import scan
-    from bids_ihf.spatial.bias import bias_field
-    from bids_ihf.training.simulated import BIAS_GRID, as_prepared, calibrated
-
-    affine = body.anatomy.affine
-    image = scan(body.anatomy, scanner, noise_seed)
-    image /= bias_field(image, affine, body.brain, shrink=BIAS_GRID)
-    image = calibrated(image, body.anatomy, scanner)
-    return as_prepared(image, body.brain, body.segmentation, body.to_template, body.path, affine)
-
-
-def _measure(
-    plan: Plan, prepared: Prepared, modality: Modality, target: str, harmonized: bool
-) -> tuple[Profile, dict[str, float]]:
-    from bids_ihf.evaluation.plan import load_networks
-    from bids_ihf.evaluation.quality import image_measures
-    from bids_ihf.harmonize.structural import harmonize
-    from bids_ihf.targets.build import load_target
-    from bids_ihf.targets.gridding import profile_of, to_network_grid
-
-    model = next(iter(load_networks(plan).values()))
-    if not harmonized:
-        return profile_of(to_network_grid(prepared), model.encoder), {}
-    profile = load_target(plan.weights.targets[target], model).profile(modality)
-    result = harmonize(prepared, profile, model)
-    measures = {"distance_after": result.distance_after, **image_measures(result.evidence)}
-    return result.evidence.before, measures

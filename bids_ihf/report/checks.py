@@ -15,6 +15,12 @@ BRAIN_ML = (700.0, 2100.0)
 """Brain volumes that are usual from childhood on, CSF round the brain included."""
 
 
+def alarm(image: Finished) -> str | None:
+    """Return the sentence with which the image was flagged; None where it was not."""
+    found = image.sidecar.get("HarmonizationWarning")
+    return found if isinstance(found, str) and found else None
+
+
 def concerns(image: Finished) -> list[str]:
     """Return one sentence for each sign."""
     found = []

@@ -210,8 +210,8 @@ def measures(
     return {
         "harmonization_target": settings.goal.name,
         "source_vendor": task.image.vendor,
-        "distance_before": harmonized.distance_before,
-        "distance_after": harmonized.distance_after,
+        "distance_before": harmonized.evidence.distances[0],
+        "distance_after": harmonized.evidence.distances[1],
         "change_rms": float(np.sqrt(np.mean(np.square(inside, dtype=np.float64)))),
         "round_trip_max_error": harmonized.round_trip_error,
         "mask_volume_ml": float(np.count_nonzero(prepared.mask)) * voxel / 1000,

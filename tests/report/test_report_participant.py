@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.report.checks import concerns
+from bids_ihf.report.figures import KINDS
 from bids_ihf.report.images import find_finished
 from bids_ihf.report.methods import REFERENCES, as_markdown, paragraphs, write_boilerplate
 from bids_ihf.report.participant import build_participant_report
@@ -20,7 +21,7 @@ from tests.report.conftest import EVIL, add_figures, add_image
 class Page(HTMLParser):
     """Collects what a page holds, and that its tags close."""
 
-    void = frozenset({"meta", "img", "link", "br", "hr"})
+    void = frozenset({"meta", "img", "link", "br", "hr", "input"})
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -55,7 +56,14 @@ def test_page(out: Path) -> None:
     path = build_participant_report(out, "01")
     assert path == out / "sub-01.html"
     page = Page(path)
-    for words in ("run 1", "run 2", "echo 1, part mag", "0.5 → 0.2 (-60 %)", "Prisma", "1400 ml"):
+    for words in (
+        "run 1",
+        "run 2",
+        "echo 1, part mag",
+        "0.5 → 0.2 (-60 %)",
+        "Prisma",
+        "Brain mask (ml) 1400",
+    ):
         assert words in page.text
     assert "3 images harmonized." in page.text
     assert "header <odd>." in page.text
@@ -63,14 +71,16 @@ def test_page(out: Path) -> None:
 
 
 def test_links_lead_somewhere(out: Path) -> None:
-    page = Page(build_participant_report(out, "01"))
+    path = build_participant_report(out, "01")
+    page = Page(path)
     names = {values.get("id") for _, values in page.attributes}
     for target in page.all("a", "href"):
-        found = target[1:] in names if target.startswith("#") else (out / target).is_file()
-        assert found, target
+        file, _, place = target.partition("#")
+        assert not place or file not in {"", path.name} or place in names, target
+        assert not file or (out / file).is_file(), target
     images = page.all("img", "src")
-    assert len(images) == 3
-    assert all((out / source).is_file() for source in images)
+    assert len(images) == len(KINDS) - 1 + 2  # no FA; the flicker view stands still in two more
+    assert all((out / source.partition("#")[0]).is_file() for source in images)
     assert all("sub-01_ses-A_run-1_T1w" in words for words in page.all("img", "alt"))
 
 

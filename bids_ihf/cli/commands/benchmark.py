@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--ranges",
         action="store_true",
-        help="only measure what reports hold images against: ranges.json, familiar.safetensors",
+        help="LABELS_DIR is the pool of 'ihf train': only measure what reports hold images "
+        "against, ranges.json and familiar.safetensors",
     )
     add(
         "--poses",
@@ -85,6 +86,8 @@ def run(given: argparse.Namespace) -> int:
     UsageError
         Diffusion is asked for together with other modalities.
     """
+    if given.ranges:
+        return run_ranges(given)
     if "dwi" in (given.modalities or ()):
         return run_diffusion(given)
     from bids_ihf.evaluation.benchmark import run_benchmark
@@ -96,8 +99,6 @@ def run(given: argparse.Namespace) -> int:
     plan = plan_of(given)
     if given.brain:
         return run_brain(plan, given.output, given.poses)
-    if given.ranges:
-        return run_ranges(plan, given.output)
     table = write_results(given.output, plan, run_benchmark(plan))
     sys.stdout.write(short_table(table))
     return 0
@@ -146,17 +147,15 @@ def run_brain(plan: Plan, output: Path, poses: int) -> int:
     return 0
 
 
-def run_ranges(plan: Plan, output: Path) -> int:
-    """Measure simulated scans for the reports, and show the ranges.
-
-    The people of the network's training, as far as their label maps are there, count as known.
-    """
-    from bids_ihf.evaluation.plan import label_map, load_networks
+def run_ranges(given: argparse.Namespace) -> int:
+    """Measure the scans of a training pool for the reports, and show the ranges."""
+    from bids_ihf.evaluation.plan import load_networks
     from bids_ihf.evaluation.ranges_benchmark import write_ranges
+    from bids_ihf.workflow.log import start_logging
 
-    model = next(iter(load_networks(plan).values()))
-    known = [name for name in model.record.get("people", ()) if label_map(plan, name).is_file()]
-    ranges = write_ranges(output, plan, known)
+    start_logging(given.verbose + 1)
+    model = next(iter(load_networks(plan_of(given)).values()))
+    ranges = write_ranges(given.output, given.labels, model)
     head = ("modality", "measure", "low", "middle", "high")
     rows: list[Row] = [
         {"modality": modality, "measure": name, **attrs.asdict(found)}
