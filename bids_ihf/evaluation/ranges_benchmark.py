@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-HARMONIZED = 2
-"""Scans of each person and modality that are harmonized and measured: of one vendor's scanner and
-of one far from any vendor's, where there are such; statistics are taken of all."""
+SCANS = 16
+"""Scans of each person and modality that are looked at, unless told otherwise."""
+
+PART = 4
+"""One of so many is harmonized and measured too; statistics are taken of all."""
 
 
 @frozen(eq=False)
@@ -45,9 +47,9 @@ class Seen:
     measures: dict[str, float]
 
 
-def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer) -> Ranges:
-    """Measure the scans of a training pool, and write ``ranges.json`` and
-    ``familiar.safetensors``.
+def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer, *, scans: int = SCANS) -> Ranges:
+    """Measure ``scans`` of each person and modality of a training pool, and write ``ranges.json``
+    and ``familiar.safetensors``.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer) -> Ranges:
 
     pool, made = open_pool(pool_dir)
     targets = vendor_profiles(model)
-    scans = list(look_at(pool, model, targets))
+    seen = list(look_at(pool, model, targets, scans))
     record = {
         "version": __version__,
         "pool": made,
@@ -69,7 +71,7 @@ def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer) -> Ranges:
         "model": model.hash,
         "encoder": model.encoder_hash,
     }
-    reference, ranges = evaluate(scans, model.encoder_hash, record)
+    reference, ranges = evaluate(seen, model.encoder_hash, record)
     write_atomic(folder / FAMILIAR, pack_reference(reference))
     write_atomic(folder / FILE, to_json(to_dict(ranges)))
     return ranges
@@ -106,17 +108,20 @@ def vendor_profiles(model: Harmonizer) -> dict[str, Mapping[str, Profile]]:
 
 
 def look_at(
-    pool: Pool, model: Harmonizer, targets: Mapping[str, Mapping[str, Profile]]
+    pool: Pool, model: Harmonizer, targets: Mapping[str, Mapping[str, Profile]], count: int
 ) -> Iterable[Seen]:
-    """All scans of a pool; the chosen ones harmonized to a vendor that is not their own."""
+    """``count`` scans of each person and modality of a pool; one of PART is harmonized to a vendor
+    that is not its own."""
     from bids_ihf.evaluation.quality import image_measures
     from bids_ihf.harmonize.structural import changed, match, witness
     from bids_ihf.targets.gridding import profile_of
 
-    picked = chosen(pool.scans)
-    for number, scan in enumerate(pool.scans):
+    picked = chosen(pool.scans, count)
+    for done, (number, harmonized) in enumerate(sorted(picked.items()), start=1):
+        scan = pool.scans[number]
         on_grid = on_grid_of(pool, scan)
-        if number not in picked:
+        LOGGER.info("Looking at %s (%d of %d)", scan.file, done, len(picked))
+        if not harmonized:
             yield Seen(scan.person, scan.modality, profile_of(on_grid, model.encoder), {})
             continue
         vendors = [vendor for vendor in VENDORS if vendor != scan.vendor]
@@ -126,14 +131,15 @@ def look_at(
         result = changed(matched, on_grid, profile, model, slices)
         evidence = witness(matched, on_grid, profile, model, result, slices)
         measures = {"distance_after": evidence.distances[1], **image_measures(evidence)}
-        LOGGER.info("Measured %s (%d of %d)", scan.file, number + 1, len(pool.scans))
         yield Seen(scan.person, scan.modality, evidence.before, measures)
 
 
-def chosen(scans: Sequence[Scan]) -> set[int]:
-    """Numbers of the scans to harmonize: HARMONIZED of each person and modality, of different
-    makers, these in turn from person to person."""
-    found: set[int] = set()
+def chosen(scans: Sequence[Scan], count: int) -> dict[int, bool]:
+    """Numbers of ``count`` scans of each person and modality, and whether each is harmonized.
+
+    Makers follow each other, and the first one changes from person to person.
+    """
+    found: dict[int, bool] = {}
     people = list(dict.fromkeys(scan.person for scan in scans))
     for turn, person in enumerate(people):
         for modality in dict.fromkeys(scan.modality for scan in scans):
@@ -141,12 +147,17 @@ def chosen(scans: Sequence[Scan]) -> set[int]:
             for number, scan in enumerate(scans):
                 if (scan.person, scan.modality) == (person, modality):
                     own.setdefault(scan.vendor, []).append(number)
-            makers = [maker for maker in own if maker in VENDORS]
-            others = [maker for maker in own if maker not in VENDORS]
-            turned = makers[turn % len(makers) :] + makers[: turn % len(makers)] if makers else []
-            order = [*turned[:1], *others, *turned[1:]]
-            found |= {own[maker][turn % len(own[maker])] for maker in order[:HARMONIZED]}
+            order = _by_turns(list(own.values()), turn)[:count]
+            found |= {number: place % PART == 0 for place, number in enumerate(order)}
     return found
+
+
+def _by_turns(groups: Sequence[list[int]], turn: int) -> list[int]:
+    """One of each group after the other until all are through, beginning with group ``turn``."""
+    start = turn % len(groups)
+    turned = [*groups[start:], *groups[:start]]
+    rounds = range(max(map(len, groups)))
+    return [group[place] for place in rounds for group in turned if place < len(group)]
 
 
 def on_grid_of(pool: Pool, scan: Scan) -> OnGrid:

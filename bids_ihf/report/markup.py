@@ -56,12 +56,17 @@ def facts(pairs: Iterable[tuple[str, Cell]]) -> str:
     return f"<table>\n{rows}</table>\n"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Return a table with a heading; cells that are numbers stand to the right."""
-    top = "".join(f'<th scope="col">{escape(words)}</th>' for words in head)
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, sortable: bool = False) -> str:
+    """Return a table with a heading; cells that are numbers stand to the right.
+
+    Where it is `sortable` its headings are buttons, for a script of the page to act on.
+    """
+    words = [f"<button>{escape(each)}</button>" if sortable else escape(each) for each in head]
+    top = "".join(f'<th scope="col">{each}</th>' for each in words)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+    kind = ' class="sortable"' if sortable else ""
     return (
-        f'<div class="wide"><table>\n<thead><tr>{top}</tr></thead>\n'
+        f'<div class="wide"><table{kind}>\n<thead><tr>{top}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>\n"
     )
 

@@ -14,7 +14,10 @@ from scipy import ndimage
 
 from bids_ihf.bids.image import Image
 from bids_ihf.bids.scans import update_scans_table
+from bids_ihf.bids.sidecar import to_json
+from bids_ihf.evaluation.quality import image_measures
 from bids_ihf.harmonize.structural import Evidence
+from bids_ihf.report.evidence import evidence_name, to_content
 from bids_ihf.report.figures import Shown, write_reportlets
 from bids_ihf.targets.landmarks import SliceStatistics
 from bids_ihf.targets.profile import Profile
@@ -126,6 +129,38 @@ def add_figures(
     return write_reportlets(
         out / stem.partition("_")[0] / "figures", stem, suffix, shown, seen or evidence()
     )
+
+
+SCANNERS = {"Siemens": "Prisma", "GE": "Discovery MR750", "Philips": "Achieva dStream"}
+
+
+def make_study(folder: Path, people: int, *, figures: bool = False) -> Path:
+    """People scanned once by each vendor; scanners differ before, and only noise does after."""
+    out = folder / "out"
+    for person in range(people):
+        for number, (vendor, model) in enumerate(SCANNERS.items()):
+            key = 100 * person + number
+            stem = f"sub-{person + 1:02d}_ses-{vendor.lower()}"
+            noise = np.random.default_rng(key).normal(scale=0.01, size=4)
+            seen = evidence(0.2 * number + float(noise[0]), seed=key)
+            measures = image_measures(seen) | {
+                "source_vendor": vendor,
+                "distance_before": 0.2 * number + 0.1,
+                "distance_after": 0.05 + abs(float(noise[1])),
+                "contrast_after": 0.8 + float(noise[2]),
+                "out_of_range_score": 0.5 + float(noise[3]),
+                "harmonization_warning": "no",
+            }
+            path = f"{stem.replace('_', '/')}/anat/{stem}_T1w.nii.gz"
+            sidecar = {"Manufacturer": vendor, "ManufacturersModelName": model}
+            add_image(out, path, measures=measures, SourceVendor=vendor, **sidecar)
+            if figures:
+                add_figures(out, stem, "T1w", seen, seed=key)
+            else:
+                name = out / stem.partition("_")[0] / "figures" / evidence_name(stem, "T1w")
+                name.parent.mkdir(exist_ok=True)
+                name.write_bytes(to_json(to_content(seen)))
+    return out
 
 
 CRASH = """Node: ihf_harmony_wf.sub-01.prepare_sub-01_ses-B_T1w

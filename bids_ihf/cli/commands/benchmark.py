@@ -65,6 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --brain: heads in random poses (default: 500)",
     )
+    add(
+        "--scans",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="with --ranges: scans of each person and modality (default: 16)",
+    )
     add("--quick", action="store_true", help="only the first person and modality")
 
 
@@ -155,7 +162,7 @@ def run_ranges(given: argparse.Namespace) -> int:
 
     start_logging(given.verbose + 1)
     model = next(iter(load_networks(plan_of(given)).values()))
-    ranges = write_ranges(given.output, given.labels, model)
+    ranges = write_ranges(given.output, given.labels, model, scans=given.scans)
     head = ("modality", "measure", "low", "middle", "high")
     rows: list[Row] = [
         {"modality": modality, "measure": name, **attrs.asdict(found)}
