@@ -122,6 +122,8 @@ def read_out(
     seed, permutations
         In each permutation every group's labels change names among themselves, so that its rows
         stay together.
+    standardize
+        Bring features to one scale; not those whose scales mean something.
 
     Raises
     ------

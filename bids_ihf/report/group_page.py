@@ -62,6 +62,7 @@ def _section(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
     makers = {vendor: members(out_dir, own) for vendor, own in vendors.items()}
     group = [member for own in makers.values() for member in own]
     parts = [f'<section id="{suffix}">\n<h2>{suffix}</h2>\n', _counts(vendors)]
+    parts += [_look_at(out_dir, images), _outliers(out_dir, images)]
     plots = (
         (
             "Distance to the target",
@@ -83,8 +84,7 @@ def _section(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
         if plot:
             parts.append(f"<h3>{title}</h3>\n<figure>{plot}<figcaption>{caption}</figcaption>")
             parts.append("</figure>\n")
-    parts += [scanner_numbers(group), _look_at(out_dir, images), _outliers(out_dir, images)]
-    parts.append(markup.details(f"All {len(images)} images", _all(out_dir, suffix, images)))
+    parts += [scanner_numbers(group), _all(out_dir, suffix, images)]
     return "".join([*parts, "</section>\n"])
 
 
@@ -171,8 +171,8 @@ def _all(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
         for image, row in zip(images, rows, strict=True)
     ]
     source = markup.link(f"group_{suffix}.tsv", f"group_{suffix}.tsv").html
-    words = f"<p>Click on a heading to sort. The same as a table: {source}</p>\n"
-    return words + markup.table(head, cells, sortable=True)
+    words = f"<p>A click on a heading sorts. The same to compute with: {source}</p>\n"
+    return f"<h3>All images</h3>\n{words}{markup.table(head, cells, sortable=True)}"
 
 
 def _measured(column: str, words: str) -> markup.Cell:

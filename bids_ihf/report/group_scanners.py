@@ -35,8 +35,9 @@ def _told_apart(found: Separability | None) -> str:
     words = (
         f"A linear classifier on the encoder's statistics names the scanner of people it has not "
         f"seen ({found.images} images of {found.people} people, {found.before.classes} scanners, "
-        f"{min(FOLDS, found.people)} parts left out in turn). Chance: the most frequent scanner; "
-        "above it, 95 % of permutations of the scanners stay below the last column."
+        f"{min(FOLDS, found.people)} parts left out in turn). Chance is the share of "
+        "the most frequent scanner; where scanners are permuted, 95 % of the tries stay below the "
+        "last column."
     )
     rows = [
         (side, _percent(one.accuracy), _percent(one.chance), _percent(one.permuted))

@@ -68,10 +68,14 @@ def image_section(out_dir: Path, image: Finished, warnings: Sequence[str]) -> st
     parts += [markup.note(words, "warning") for words in concerns(image)]
     others = [words for words in warnings if not flagged or flagged not in words]
     parts += [markup.note(f"Warning of the run: {words}", "warning") for words in others]
-    parts.append(markup.facts(_facts(image)))
-    parts += _figures(out_dir, image)
-    parts += ["<h4>Measures</h4>\n", measures_table(image)]
+    parts += [
+        '<div class="facts">',
+        markup.facts(_facts(image)),
+        measures_table(image),
+        "</div>\n",
+    ]
     parts += _shells(image)
+    parts += _figures(out_dir, image)
     parts.append(markup.details("Provenance", markup.facts(_provenance(image))))
     return "".join(parts)
 
