@@ -82,6 +82,11 @@ def to_content(evidence: Evidence) -> dict[str, Any]:
     }
 
 
+def pack(content: Mapping[str, Any]) -> bytes:
+    """The bytes of a file: JSON without what only makes it longer."""
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
 def coarse(tissues: NDArray[np.float64]) -> NDArray[np.float64]:
     """Histograms (3, LEVELS) as shares (3, COUNT) of their sum; what is beyond counts at the
     ends."""

@@ -107,16 +107,15 @@ def write_reportlets(
     CannotCreate
         They cannot be written.
     """
-    from bids_ihf.bids.sidecar import to_json
     from bids_ihf.bids.write import remove, write_atomic
-    from bids_ihf.report.evidence import evidence_name, from_content, to_content
+    from bids_ihf.report.evidence import evidence_name, from_content, pack, to_content
 
     files = {}
     kept = None
     if evidence is not None:
         content = to_content(evidence)
         kept = from_content(content)
-        files[evidence_name(stem, suffix)] = to_json(content)
+        files[evidence_name(stem, suffix)] = pack(content)
     for kind, picture in draw(f"{stem}_{suffix}", shown, kept).items():
         files[figure_name(stem, kind, suffix)] = picture
     for kind in KINDS:  # one of an earlier run would be taken for this one's

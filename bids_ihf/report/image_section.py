@@ -36,7 +36,8 @@ TITLES = {
 }
 CAPTIONS = {
     HARMONIZED: (
-        "The same slices with the same window. Gyri, ventricles and lesions must be the same; "
+        "The same slices, with one window unless the units differ. Gyri, ventricles and lesions "
+        "must be the same; "
         "only the contrast may differ. Target: the template's tissues painted in the target's "
         "intensities, since a target holds no image. Left is left."
     ),

@@ -14,10 +14,9 @@ from scipy import ndimage
 
 from bids_ihf.bids.image import Image
 from bids_ihf.bids.scans import update_scans_table
-from bids_ihf.bids.sidecar import to_json
 from bids_ihf.evaluation.quality import image_measures
 from bids_ihf.harmonize.structural import Evidence
-from bids_ihf.report.evidence import evidence_name, to_content
+from bids_ihf.report.evidence import evidence_name, pack, to_content
 from bids_ihf.report.figures import Shown, write_reportlets
 from bids_ihf.targets.landmarks import SliceStatistics
 from bids_ihf.targets.profile import Profile
@@ -159,7 +158,7 @@ def make_study(folder: Path, people: int, *, figures: bool = False) -> Path:
             else:
                 name = out / stem.partition("_")[0] / "figures" / evidence_name(stem, "T1w")
                 name.parent.mkdir(exist_ok=True)
-                name.write_bytes(to_json(to_content(seen)))
+                name.write_bytes(pack(to_content(seen)))
     return out
 
 
