@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 FORMAT = "ihf-harmony familiar scans 1"
 FILE = "familiar.safetensors"
+LIMIT = 1.0
+"""Score above which an image is flagged."""
+
 SEEN_BY = 0.5
 """Share of the known scans that must show a slice position for it to count."""
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from bids_ihf.evaluation.familiar import LIMIT
 from bids_ihf.evaluation.ranges import BAD_SIDE, Range, shipped_ranges
 from bids_ihf.report import markup
 from bids_ihf.report.checks import BRAIN_ML, ROUND_TRIP
 from bids_ihf.spatial.prepare import DOUBTFUL
-from bids_ihf.workflow.quality import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-LIMIT = 1.0
-"""Out-of-range score from which on an image is flagged."""
-
 WARNING = (
     "Farther from every simulated scan than these are from each other: the {} (out-of-range score "
     "{:.2f}, limit {:g}); judge the result by its pictures."
@@ -58,6 +55,8 @@ def assess(task: Task, harmonized: Harmonized, encoder: str) -> Quality:
 
 def doubt(scores: dict[str, float]) -> str | None:
     """A sentence on what is out of range; None where nothing is."""
+    from bids_ihf.evaluation.familiar import LIMIT
+
     beyond = {what: score for what, score in scores.items() if score > LIMIT}
     if not beyond:
         return None

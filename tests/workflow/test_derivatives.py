@@ -126,7 +126,7 @@ def test_image_out_of_range_is_flagged_and_written(
     table = (settings.out_dir / "sub-01/ses-A/sub-01_ses-A_scans.tsv").read_text().splitlines()
     row = dict(zip(table[0].split("\t"), table[1].split("\t"), strict=True))
     assert row["harmonization_warning"] == "yes"
-    assert float(row["out_of_range_score"]) == float(row["out_of_range_source"]) > quality.LIMIT
+    assert float(row["out_of_range_score"]) == float(row["out_of_range_source"]) > familiar.LIMIT
 
 
 def replace_embeddings(profile: Profile, seed: int) -> Profile:
