@@ -138,7 +138,7 @@ def _outliers(out_dir: Path, images: Sequence[Finished]) -> str:
     if len(images) < FEWEST:
         return f"{head}<p>Not looked for among fewer than {FEWEST} images.</p>\n"
     found = find_outliers(images)
-    names = ", ".join(str(COLUMNS[measure]["LongName"]).lower() for measure in MEASURES)
+    names = ", ".join(str(COLUMNS[measure]["LongName"]) for measure in MEASURES)
     words = (
         f"More than {CUT} robust standard deviations (0.6745 (x - median) / median absolute "
         f"deviation) from the median of these images, in: {names}."
