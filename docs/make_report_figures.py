@@ -3,8 +3,8 @@
 Usage, in the root of the repository: python -m docs.make_report_figures OUT_DIR GROUP_DIR
 
 OUT_DIR is what a participant run wrote; the top of the first page in it, and the part with change
-and densities, become report.png and report-checks.png.  GROUP_DIR is where a group.html lies, which
-becomes group.png.
+and densities, become report.png and report-checks.png.  GROUP_DIR is where a group.html lies; the
+page becomes group.png.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
     ),
     "round_trip_max_error": _column(
         "Round-trip error",
-        "Largest difference after encoding and decoding without a change of scanner, "
-        "relative to the scaled intensities",
+        "Largest difference of the harmonized image less its change to the original, relative "
+        "to the original's largest intensity",
         "arbitrary",
     ),
     **_before_and_after(

@@ -31,7 +31,7 @@ def concerns(image: Finished) -> list[str]:
         )
     error = image.number("round_trip_max_error")
     if error is not None and error > ROUND_TRIP:
-        found.append(f"The round trip through the network is not exact ({error:.2g}).")
+        found.append(f"Harmonized less change is not the original (off by {error:.2g}).")
     volume = image.number("mask_volume_ml")
     if volume is not None and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         found.append(f"A brain mask of {volume:.0f} ml is unusual for a whole brain.")

@@ -129,7 +129,8 @@ def _figures(out_dir: Path, image: Finished) -> list[str]:
         if not (out_dir / relative).is_file():
             continue
         alternative = f"{image.full_name}: {TITLES[kind]}"
-        found.append(f"<h4>{markup.render(TITLES[kind])}</h4>\n")
+        screen = ' class="screen"' if kind == FLICKER else ""  # it cannot turn on paper
+        found.append(f"<h4{screen}>{markup.render(TITLES[kind])}</h4>\n")
         if kind == FLICKER:
             name = f"flicker-{image.full_name}"
             found.append(markup.flicker(relative, alternative, CAPTIONS[kind], name))
