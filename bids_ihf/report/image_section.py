@@ -57,6 +57,17 @@ CAPTIONS = {
         "same place and tilt, not the same folds or size."
     ),
 }
+OF_SERIES = {
+    HARMONIZED: (
+        "Before and after",
+        "The mean of the lowest shell. Anatomy must be the same; only brightness may differ.",
+    ),
+    DENSITIES: (
+        TITLES[DENSITIES],
+        "Intensities of the lowest shell's mean inside the brain mask.",
+    ),
+}
+"""What is said differently of diffusion series."""
 _HASH = 12
 
 
@@ -128,14 +139,17 @@ def _figures(out_dir: Path, image: Finished) -> list[str]:
         relative = f"sub-{image.subject}/figures/{name}"
         if not (out_dir / relative).is_file():
             continue
-        alternative = f"{image.full_name}: {TITLES[kind]}"
+        title, caption = TITLES[kind], CAPTIONS[kind]
+        if image.suffix == "dwi":
+            title, caption = OF_SERIES.get(kind, (title, caption))
+        alternative = f"{image.full_name}: {title}"
         screen = ' class="screen"' if kind == FLICKER else ""  # it cannot turn on paper
-        found.append(f"<h4{screen}>{markup.render(TITLES[kind])}</h4>\n")
+        found.append(f"<h4{screen}>{markup.render(title)}</h4>\n")
         if kind == FLICKER:
             name = f"flicker-{image.full_name}"
-            found.append(markup.flicker(relative, alternative, CAPTIONS[kind], name))
+            found.append(markup.flicker(relative, alternative, caption, name))
         else:
-            found.append(markup.figure(relative, alternative, CAPTIONS[kind]))
+            found.append(markup.figure(relative, alternative, caption))
     return found or [markup.note("The figures of this image are not here.", "warning")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +224,9 @@ def _summary(
     images: Sequence[Finished], crashes: Sequence[Crash], everyone: Sequence[Finished]
 ) -> str:
     open_crashes = [crash for crash in crashes if not crash.mended]
-    words = f"{markup.count(len(images), 'image')} harmonized."
+    kinds = Counter(image.suffix for image in images)
+    found = ", ".join(f"{count} {suffix}" for suffix, count in kinds.items())
+    words = f"{markup.count(len(images), 'image')} harmonized{f': {found}' if found else ''}."
     parts = [markup.note(words, "" if images else "warning")]
     if open_crashes:
         text = f"{markup.count(len(open_crashes), 'step')} failed; see "

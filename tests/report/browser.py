@@ -107,6 +107,22 @@ class Browser:
                 found.append(str(event["params"]["args"]))
         return found
 
+    def broken(self) -> list[str]:
+        """Addresses of the pictures that cannot be shown."""
+        found: list[str] = self.run(
+            "Array.from(document.images).filter(one => !one.naturalWidth).map(one => one.src)"
+        )
+        return found
+
+    def numbers(self) -> list[tuple[str, str, str]]:
+        """Of each measure on the page: the image's name, the column, what is shown."""
+        found = self.run(
+            "Array.from(document.querySelectorAll('[data-column]'), one => ["
+            " one.closest('article')?.id ?? one.closest('tr').cells[0].textContent,"
+            " one.dataset.column, one.textContent])"
+        )
+        return [(name, column, words) for name, column, words in found]
+
     def picture(self, *, whole: bool = False) -> bytes:
         """PNG of what is seen, or of the whole page."""
         found = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -45,8 +45,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_missing(browser: Browser, study: Path, page: str, width: int) -> None:
     browser.open(study / page, width=width)
-    broken = "Array.from(document.images).filter(one => !one.naturalWidth).map(one => one.src)"
-    assert browser.run(broken) == []
+    assert browser.broken() == []
     assert browser.run("document.images.length > 0 || document.querySelectorAll('svg').length > 0")
     assert browser.complaints() == []
     assert browser.run("document.documentElement.scrollWidth") <= width
@@ -66,11 +65,7 @@ def table(path: Path) -> dict[str, dict[str, str]]:
 def test_numbers_of_the_group(browser: Browser, study: Path) -> None:
     browser.open(study / "group.html", width=WIDTHS[0])
     rows = table(study / "group_T1w.tsv")
-    script = (
-        "Array.from(document.querySelectorAll('[data-column]'),"
-        " one => [one.closest('tr').cells[0].textContent, one.dataset.column, one.textContent])"
-    )
-    found = browser.run(script)
+    found = browser.numbers()
     assert len(found) > 100
     for name, column, words in found:
         assert rows[name][column] == words
@@ -79,11 +74,7 @@ def test_numbers_of_the_group(browser: Browser, study: Path) -> None:
 def test_numbers_of_a_participant(browser: Browser, study: Path) -> None:
     browser.open(study / "sub-01.html", width=WIDTHS[0])
     rows = table(study / "group_T1w.tsv")
-    script = (
-        "Array.from(document.querySelectorAll('[data-column]'),"
-        " one => [one.closest('article').id, one.dataset.column, one.textContent])"
-    )
-    found = browser.run(script)
+    found = browser.numbers()
     assert {name for name, _, _ in found} == {name for name in rows if name.startswith("sub-01")}
     for name, column, words in found:
         assert float(words) == pytest.approx(float(rows[name][column]), rel=1e-3)

@@ -68,7 +68,7 @@ def test_page(out: Path) -> None:
         "Brain mask (ml) 1400",
     ):
         assert words in page.text
-    assert "3 images harmonized." in page.text
+    assert "3 images harmonized: 2 T1w, 1 T2w." in page.text
     assert "header <odd>." in page.text
     assert "had been bias-corrected, skull-stripped" in page.text
 
@@ -123,7 +123,7 @@ def test_failure_and_its_end(out: Path) -> None:
 def test_only_sidecars(tmp_path: Path) -> None:
     add_image(tmp_path / "out", "sub-03/anat/sub-03_T1w.nii.gz", table=False)
     text = Page(build_participant_report(tmp_path / "out", "sub-03")).text
-    assert "1 image harmonized." in text
+    assert "1 image harmonized: 1 T1w." in text
     assert "The figures of this image are not here." in text
     assert "Unless the images had been preprocessed" in text
 
@@ -212,10 +212,10 @@ class TestManySessions:
         names = sorted(path.name for path in long.glob("*.html"))
         assert names == ["sub-01.html", *(f"sub-01_ses-{session}.html" for session in "ABCDEF")]
         assert overview.all("img", "src") == []
-        assert "6 images harmonized." in overview.text
+        assert "6 images harmonized: 6 T1w." in overview.text
         assert "sub-01_ses-C.html#sub-01_ses-C_run-1_T1w" in overview.all("a", "href")
         page = Page(long / "sub-01_ses-A.html")
-        assert "1 image harmonized." in page.text
+        assert "1 image harmonized: 1 T1w." in page.text
         assert page.all("img", "src")
         assert "sub-01_ses-A_run-1_T1w" in {values.get("id") for _, values in page.attributes}
 
