@@ -100,7 +100,8 @@ def _tell_doubtful(outcome: Outcome, config: RunConfig) -> None:
             page = config.out_dir / f"sub-{subject}.html"
             with about(subject):
                 names = ", ".join(image.full_name for image in doubtful)
-                LOGGER.warning("Look at %s: %s", names, page)
+                # No warning of the run: a page that is rebuilt would repeat itself.
+                LOGGER.log(NOTICE, "Look at %s: %s", names, page)
 
 
 def exit_code(outcome: Outcome, todo: Sequence[Task]) -> int:
