@@ -161,13 +161,22 @@ def _by_turns(groups: Sequence[list[int]], turn: int) -> list[int]:
 
 
 def on_grid_of(pool: Pool, scan: Scan) -> OnGrid:
-    """A scan of a pool as it was before it was stored, in network units."""
-    from bids_ihf.targets.gridding import ZOOM, OnGrid
+    """A scan of a pool in network units, framed as it was before it was stored: what the encoder's
+    coarse maps see depends on where the frame begins."""
+    from bids_ihf.targets.gridding import MARGIN, ZOOM, OnGrid
     from bids_ihf.volume.grid import Grid
     from bids_ihf.volume.intensity import Scale
 
-    data = np.ascontiguousarray(np.moveaxis(pool.data(scan), 0, 2), dtype=np.float32)
-    mask = np.ascontiguousarray(np.moveaxis(pool.mask(scan), 0, 2), dtype=np.float32)
+    stored = np.asarray(pool.mask(scan))
+    rows, columns = (np.flatnonzero((stored > 0).any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    box = tuple(
+        slice(max(0, int(seen[0]) - MARGIN), int(seen[-1]) + MARGIN + 1)
+        for seen in (rows, columns)
+    )
+    data, mask = (
+        np.ascontiguousarray(np.moveaxis(array[(slice(None), *box)], 0, 2), dtype=np.float32)
+        for array in (pool.data(scan), stored)
+    )
     mask /= np.float32(255)
     affine = np.diag([ZOOM, ZOOM, ZOOM, 1.0])
     affine[2, 3] = scan.z[0]
