@@ -55,7 +55,8 @@ def main(out_dir: Path, group_dir: Path) -> None:
         whole = browser.picture(whole=True)
         crop(whole, 0, place(browser, "figure") + 780, IMAGES / "report.png")
         middle = place(browser, "figure.flicker") - 40
-        crop(whole, middle, place(browser, 'img[src*="desc-mask"]'), IMAGES / "report-checks.png")
+        end = place(browser, 'img[src*="desc-mask"]') - 45
+        crop(whole, middle, end, IMAGES / "report-checks.png")
         browser.open(group_dir / "group.html", width=WIDTH)
         whole = browser.picture(whole=True)
         crop(whole, 0, place(browser, "table.sortable") + 200, IMAGES / "group.png")

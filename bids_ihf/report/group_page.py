@@ -14,6 +14,7 @@ from bids_ihf.report.group import DICTIONARY, by_suffix, by_vendor, group_row
 from bids_ihf.report.group_data import members
 from bids_ihf.report.group_plots import density_plot, embedding_plot
 from bids_ihf.report.group_scanners import scanner_numbers
+from bids_ihf.report.measures_table import verdict
 from bids_ihf.report.outliers import CUT, FEWEST, MEASURES, find_outliers
 
 if TYPE_CHECKING:
@@ -165,9 +166,13 @@ def _all(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
         for column in DICTIONARY
         if column != "filename" and any(row[column] != MISSING for row in rows)
     ]
-    head = ["Image", *(str(DICTIONARY[column]["LongName"]) for column in columns)]
+    head = ["Image", "Lights", *(str(DICTIONARY[column]["LongName"]) for column in columns)]
     cells = [
-        [_page_link(out_dir, image), *(_measured(column, row[column]) for column in columns)]
+        [
+            _page_link(out_dir, image),
+            verdict(image),
+            *(_measured(column, row[column]) for column in columns),
+        ]
         for image, row in zip(images, rows, strict=True)
     ]
     source = markup.link(f"group_{suffix}.tsv", f"group_{suffix}.tsv").html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -116,6 +117,18 @@ def judge(image: Finished, column: str) -> tuple[str, Light | None]:
     if column == "out_of_range_score" and value > LIMIT:
         return words[bad], "red"
     return words[bad], found.light(value, bad)
+
+
+def verdict(image: Finished) -> markup.Cell:
+    """Return how many lights of an image are red and amber, in the worst one's colour."""
+    judged = [line.after or line.before or "" for line in LINES]
+    lights = Counter(light for column in judged if (light := judge(image, column)[1]))
+    if not lights:
+        return "n/a"
+    bad = [f"{lights[light]} {WORDS[light]}" for light in ("red", "amber") if lights[light]]
+    worst = next(light for light in ("red", "amber", "green") if lights[light])
+    words = ", ".join(bad) or WORDS["green"]
+    return markup.Markup(f'<span class="light {worst}">{words}</span>')
 
 
 def _light(light: Light | None) -> markup.Cell:

@@ -16,6 +16,7 @@ from bids_ihf.report import measures_table
 from bids_ihf.report.checks import concerns
 from bids_ihf.report.figures import KINDS
 from bids_ihf.report.images import find_finished
+from bids_ihf.report.markup import Markup
 from bids_ihf.report.methods import REFERENCES, as_markdown, paragraphs, write_boilerplate
 from bids_ihf.report.participant import build_participant_report
 from tests.report.conftest import EVIL, add_figures, add_image
@@ -242,6 +243,14 @@ class TestMeasuresTable:
         for value, light in ((12.0, "green"), (5.0, "amber"), (-3.0, "red"), (99.0, "green")):
             found = self.light(tmp_path, monkeypatch, snr_after=value)
             assert found == str([light, *usual])
+
+    def test_verdict_counts_the_lights(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.light(tmp_path, monkeypatch, snr_after=-3.0, mask_volume_ml=300.0)
+        (image,) = find_finished(tmp_path, "07")
+        found = measures_table.verdict(image)
+        assert found == Markup('<span class="light red">1 far off, 1 unusual</span>')
 
     def test_out_of_range_is_never_amber(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
