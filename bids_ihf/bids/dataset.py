@@ -48,8 +48,10 @@ source.  Beside it lie
 
 `Manufacturer` in a JSON file is still the maker of the scanner that acquired the image.  The
 measures of each image are in `sub-*/**/*_scans.tsv`, explained in the JSON file beside each table;
-`sub-*.html` shows the images before and after.  A harmonized image without its JSON file is not
-finished; running the same command again completes it.
+`sub-*.html` shows the images before and after, `group.html` all of them.  A JSON file with
+`HarmonizationWarning` belongs to an image that was unlike anything known: look before you use it.
+A harmonized image without its JSON file is not finished; running the same command again completes
+it.
 """
 
 

@@ -23,33 +23,85 @@ LOGGER = logging.getLogger(__name__)
 MISSING = "n/a"
 
 
-def _column(name: str, description: str, units: str | None = None) -> dict[str, str]:
+def _column(name: str, description: str, units: str | None = None) -> dict[str, Any]:
     entry = {"LongName": name, "Description": description}
     return entry | {"Units": units} if units else entry
 
 
-COLUMNS: dict[str, dict[str, str]] = {
+def _before_and_after(*columns: tuple[str, str, str, str]) -> dict[str, dict[str, Any]]:
+    """A column for each side of each measure: name, long name, description, units."""
+    return {
+        f"{name}_{side}": _column(f"{long} {side}", f"{description}, {side} harmonization", units)
+        for name, long, description, units in columns
+        for side in ("before", "after")
+    }
+
+
+_SHARE = "share of the 99.9th percentile of the brain"
+_WASSERSTEIN = "Wasserstein distance of the intensities of {} to those of the target"
+_CNR = "Difference of the medians of white and grey matter over the root of their summed variance"
+_VOLUME = "Volume of {} by intensity and place, counted in one slice every 6 mm"
+
+COLUMNS: dict[str, dict[str, Any]] = {
     "filename": _column("File name", "Harmonized image, relative to the folder of this table"),
     "harmonization_target": _column("Target", "What the image was harmonized to"),
     "source_vendor": _column("Source vendor", "Maker of the scanner that acquired the image"),
+    "harmonization_warning": {
+        "LongName": "Warning",
+        "Description": "Whether image or target is farther than a limit from all simulated scans",
+        "Levels": {"yes": "Look at it, see HarmonizationWarning in its JSON file", "no": "Usual"},
+    },
     "distance_before": _column(
         "Distance before", "Distance of the image's profile from the target's, before", "arbitrary"
     ),
     "distance_after": _column(
         "Distance after", "Distance of the image's profile from the target's, after", "arbitrary"
     ),
+    **_before_and_after(
+        ("wasserstein_grey", "Grey to target", _WASSERSTEIN.format("grey matter"), _SHARE),
+        ("wasserstein_white", "White to target", _WASSERSTEIN.format("white matter"), _SHARE),
+        ("wasserstein_csf", "Fluid to target", _WASSERSTEIN.format("fluid"), _SHARE),
+    ),
     "change_rms": _column(
         "Size of the change", "Root mean square of the change in the brain mask", "arbitrary"
     ),
+    "change_share": _column(
+        "Relative change",
+        "Root mean square in the brain of the difference of both images, each in shares of the "
+        "99.9th percentile of the brain, the result in those of the target",
+        _SHARE,
+    ),
     "round_trip_max_error": _column(
         "Round-trip error",
-        "Largest difference after encoding and decoding without a change of scanner, "
-        "relative to the scaled intensities",
+        "Largest difference of the harmonized image less its change to the original, relative "
+        "to the original's largest intensity",
         "arbitrary",
+    ),
+    **_before_and_after(
+        ("snr", "SNR", "Median of white matter over its standard deviation", "arbitrary"),
+        ("cnr", "CNR", _CNR, "arbitrary"),
+        ("contrast", "Grey to white", "Median of grey over median of white matter", "arbitrary"),
+        ("grey_ml", "Grey matter", _VOLUME.format("grey matter"), "mL"),
+        ("white_ml", "White matter", _VOLUME.format("white matter"), "mL"),
+        ("csf_ml", "Fluid", _VOLUME.format("fluid"), "mL"),
+        ("fa", "FA", "Median fractional anisotropy in the brain mask (diffusion)", "arbitrary"),
     ),
     "mask_volume_ml": _column("Mask volume", "Volume of the brain mask", "mL"),
     "alignment_similarity": _column(
         "Alignment", "Similarity of image and template after alignment", "arbitrary"
+    ),
+    "out_of_range_score": _column(
+        "Out of range",
+        "The larger of the two scores of image and target; 1 is as far from all other people's "
+        "scans as the loneliest simulated scan; of diffusion, how far the correction of a shell "
+        "goes, 1 being its limit",
+        "arbitrary",
+    ),
+    "out_of_range_source": _column(
+        "Out of range, image", "Distance of the image to the nearest simulated scan", "arbitrary"
+    ),
+    "out_of_range_target": _column(
+        "Out of range, target", "Distance of the target to the nearest simulated scan", "arbitrary"
     ),
     "seconds": _column("Time", "Processing time of the image", "s"),
 }

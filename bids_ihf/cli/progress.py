@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from bids_ihf.workflow.log import NOTICE
@@ -13,19 +14,25 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+WORDS = {"prepare": "preparing", "harmonize": "harmonizing"}
+"""Stages of an image, as the terminal names them."""
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} images, {elapsed}, {remaining} left{postfix}"
+
 
 class Progress:
     """Counts finished images; a bar would fill the logs of a batch job with control characters."""
 
     def __init__(self, total: int) -> None:
         self.total, self.count = total, 0
+        self._start = time.monotonic()
+        self._at_work: dict[str, str] = {}
         self._bar: Any = None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self.total, unit="image", file=sys.stderr, dynamic_ncols=True)
+            self._bar = tqdm(total=self.total, file=sys.stderr, dynamic_ncols=True, bar_format=BAR)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -33,11 +40,50 @@ class Progress:
             self._bar.close()
 
     def step(self, task: Task, status: str) -> None:
-        """One more image is through; ``status`` is ``end`` or ``exception``."""
-        self.count += 1
+        """Say what became of an image.
+
+        Parameters
+        ----------
+        task
+            The image.
+        status
+            A stage that it enters (``prepare``, ``harmonize``), or ``end`` or ``exception``, with
+            which it is through.
+        """
+        if status in WORDS:
+            self._at_work[task.name] = WORDS[status]
+        else:
+            self._at_work.pop(task.name, None)
+            self.count += 1
         if self._bar is not None:
-            self._bar.set_postfix_str(task.name)
+            self._show(through=status not in WORDS)
+        elif status not in WORDS:
+            result = "harmonized" if status == "end" else "failed"
+            left = self.left(time.monotonic() - self._start)
+            more = f", {left} left" if left else ""
+            LOGGER.log(NOTICE, "%d/%d %s: %s%s", self.count, self.total, task.name, result, more)
+
+    def _show(self, *, through: bool) -> None:
+        self._bar.set_postfix_str(self.at_work(), refresh=not through)
+        if through:
             self._bar.update()
-            return
-        result = "harmonized" if status == "end" else "failed"
-        LOGGER.log(NOTICE, "%d/%d %s: %s", self.count, self.total, task.name, result)
+
+    def at_work(self) -> str:
+        """The image that began last with its stage, and how many others are at work."""
+        if not self._at_work:
+            return ""
+        name, stage = list(self._at_work.items())[-1]
+        others = len(self._at_work) - 1
+        return f"{name} {stage}" + (f" and {others} more" if others else "")
+
+    def left(self, seconds: float) -> str:
+        """Time left in words, when the images so far took so many seconds; "" where it cannot be
+        told."""
+        if not self.count or self.count >= self.total:
+            return ""
+        rest = seconds / self.count * (self.total - self.count)
+        if rest < 90:
+            return f"about {rest:.0f} s"
+        if rest < 5400:
+            return f"about {rest / 60:.0f} min"
+        return f"about {rest / 3600:.1f} h"

@@ -118,7 +118,8 @@ def make_settings(config: RunConfig) -> Settings:
         segmenter_hash(),
         tuple(target.modalities),
         diffusion_hash_of(target),
-        _source_hash(config, model),
+        source_hash=_source_hash(config, model),
+        encoder_hash=model.encoder_hash,
     )
     return Settings(
         bids_dir=config.bids_dir,

@@ -67,9 +67,10 @@ def tell_failures(outcome: Outcome) -> None:
 
 
 def close(tasks: Sequence[Task], outcome: Outcome, config: RunConfig) -> None:
-    """The closing line: counts and paths."""
+    """The closing lines: images to look at, counts and paths."""
     done = sum(task.action == DONE for task in tasks)
     left = sum(task.action not in (DONE, HARMONIZE) for task in tasks)
+    _tell_doubtful(outcome, config)
     LOGGER.log(
         NOTICE,
         "%d harmonized, %d already done, %d failed, %d not processed. Results: %s",
@@ -81,6 +82,26 @@ def close(tasks: Sequence[Task], outcome: Outcome, config: RunConfig) -> None:
     )
     for subject in dict.fromkeys(task.image.subject for task, _ in outcome.failed):
         LOGGER.error("Log and crash files of sub-%s: %s", subject, config.log_dir(subject))
+
+
+def _tell_doubtful(outcome: Outcome, config: RunConfig) -> None:
+    """Name the images of this run that their measures make doubtful, and where to look."""
+    from bids_ihf.report.checks import alarm, concerns
+    from bids_ihf.report.images import find_finished
+
+    fresh = {task.sidecar for task in outcome.harmonized}
+    for subject in dict.fromkeys(task.image.subject for task in outcome.harmonized):
+        doubtful = [
+            image
+            for image in find_finished(config.out_dir, subject)
+            if image.sidecar_path in fresh and (alarm(image) or concerns(image))
+        ]
+        if doubtful:
+            page = config.out_dir / f"sub-{subject}.html"
+            with about(subject):
+                names = ", ".join(image.full_name for image in doubtful)
+                # No warning of the run: a page that is rebuilt would repeat itself.
+                LOGGER.log(NOTICE, "Look at %s: %s", names, page)
 
 
 def exit_code(outcome: Outcome, todo: Sequence[Task]) -> int:

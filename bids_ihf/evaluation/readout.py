@@ -109,6 +109,7 @@ def read_out(
     *,
     seed: int = 0,
     permutations: int = PERMUTATIONS,
+    standardize: bool = True,
 ) -> ReadOut:
     """Accuracy of a linear classifier, each group left out in turn.
 
@@ -121,6 +122,8 @@ def read_out(
     seed, permutations
         In each permutation every group's labels change names among themselves, so that its rows
         stay together.
+    standardize
+        Bring features to one scale; not those whose scales mean something.
 
     Raises
     ------
@@ -136,7 +139,10 @@ def read_out(
         raise ValueError("a read-out needs two labels and two groups at least")
     if not np.isfinite(data).all():
         raise ValueError("an embedding is not finite")
-    folds = [(_reduce(data[team != k], data[team == k]), team == k) for k in range(len(teams))]
+    folds = [
+        (_reduce(data[team != k], data[team == k], standardize=standardize), team == k)
+        for k in range(len(teams))
+    ]
     rng = np.random.default_rng(seed)
     chosen = [_accuracy(folds, truth, len(names))]
     chosen += [
@@ -168,10 +174,12 @@ class _Fold:
     size: int
 
 
-def _reduce(train: NDArray[np.float64], test: NDArray[np.float64]) -> _Fold:
+def _reduce(train: NDArray[np.float64], test: NDArray[np.float64], *, standardize: bool) -> _Fold:
     """Standardize by the training rows and turn to their principal axes, which loses nothing."""
     spread = train.std(axis=0)
     varied = spread > 1e-9
+    if not standardize:
+        spread = np.ones_like(spread)
     ours, theirs = (
         (rows[:, varied] - train[:, varied].mean(axis=0)) / spread[varied]
         for rows in (train, test)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.model.checkpoint import Harmonizer
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.landmarks import SliceStatistics
     from bids_ihf.volume.intensity import IntensityCurve
 
 LOGGER = logging.getLogger(__name__)
@@ -47,19 +48,34 @@ HEAD_FEATHER = 1.5
 
 
 @frozen(eq=False)
+class Evidence:
+    """What was seen on the network's grid, each side in its own network units.
+
+    ``before`` is the scan as it came, ``after`` the result, ``target`` what it was brought to.
+    ``change`` is the root mean square of after less before in the brain, network units: what is
+    left of the change once units are alike.  ``distances`` of the encoder's statistics to the
+    target's are root mean squares, before and after.
+    """
+
+    before: Profile
+    after: SliceStatistics
+    target: Profile
+    change: float
+    distances: tuple[float, float]
+
+
+@frozen(eq=False)
 class Harmonized:
     """Result on the native grid, float32, and how it came about.
 
-    ``change`` is harmonized minus original.  ``scaling`` says how units were mapped.  Distances
-    are root-mean-square differences of encoder statistics to the target's, before and after.
+    ``change`` is harmonized minus original.  ``scaling`` says how units were mapped.
     """
 
     image: NDArray[np.float32]
     change: NDArray[np.float32]
     scaling: dict[str, float]
     round_trip_error: float
-    distance_before: float
-    distance_after: float
+    evidence: Evidence
 
 
 def harmonize(
@@ -83,16 +99,52 @@ def harmonize(
         matched = match(on_grid, profile, model)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
-    data, own, curve = matched.data, matched.own, matched.curve
     slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
-    result = data.copy()
+    residual = changed(matched, on_grid, profile, model, slices, batch_size) - matched.data
+    residual *= feather(on_grid.mask)
+    image = _compose(prepared, on_grid, matched.curve, profile, residual)
+    evidence = witness(matched, on_grid, profile, model, matched.data + residual, slices)
+    return _summarize(prepared, on_grid, profile, image, evidence)
+
+
+def changed(
+    matched: Matched,
+    on_grid: OnGrid,
+    profile: Profile,
+    model: Harmonizer,
+    slices: NDArray[np.intp],
+    batch_size: int = 8,
+) -> NDArray[np.float32]:
+    """The whole scan (X, Y, Z) with the chosen axial slices sent through the network."""
+    result = matched.data.copy()
     result[:, :, slices] = harmonize_slices(matched, on_grid, profile, model, slices, batch_size)
-    residual = (result - data) * feather(on_grid.mask)
-    image = _compose(prepared, on_grid, curve, profile, residual)
-    done = statistics_on_grid(network_units(data + residual), on_grid, model.encoder)
+    return result
+
+
+def witness(
+    matched: Matched,
+    on_grid: OnGrid,
+    profile: Profile,
+    model: Harmonizer,
+    result: NDArray[np.float32],
+    slices: NDArray[np.intp],
+) -> Evidence:
+    """What is seen of a result (X, Y, Z, network units) beside the scan it was made from;
+    ``slices`` are those that were changed."""
+    finished = network_units(result)
+    done = statistics_on_grid(finished, on_grid, model.encoder)
+    own = matched.own
     wanted = profile.embeddings_at(centre_of(own.positions))
-    distances = _distance(own.embeddings, wanted), _distance(done.embeddings, wanted)
-    return _summarize(prepared, on_grid, profile, image, distances)
+    brain = on_grid.brain[:, :, slices]
+    original = network_units(on_grid.scale.normalize(on_grid.data[:, :, slices][brain]))
+    moved = finished[:, :, slices][brain] - original
+    return Evidence(
+        before=own,
+        after=done,
+        target=profile,
+        change=float(np.sqrt(np.mean(np.square(moved, dtype=np.float64)))),
+        distances=(_distance(own.embeddings, wanted), _distance(done.embeddings, wanted)),
+    )
 
 
 @frozen(eq=False)
@@ -228,7 +280,7 @@ def _summarize(
     on_grid: OnGrid,
     profile: Profile,
     image: NDArray[np.float32],
-    distances: tuple[float, float],
+    evidence: Evidence,
 ) -> Harmonized:
     original = prepared.volume.data
     change = image - original
@@ -243,6 +295,5 @@ def _summarize(
             "AirGain": _gain(on_grid, profile),
         },
         round_trip_error=float(np.abs((image - change) - original).max() / np.abs(original).max()),
-        distance_before=distances[0],
-        distance_after=distances[1],
+        evidence=evidence,
     )

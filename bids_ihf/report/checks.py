@@ -15,6 +15,12 @@ BRAIN_ML = (700.0, 2100.0)
 """Brain volumes that are usual from childhood on, CSF round the brain included."""
 
 
+def alarm(image: Finished) -> str | None:
+    """Return the sentence with which the image was flagged; None where it was not."""
+    found = image.sidecar.get("HarmonizationWarning")
+    return found if isinstance(found, str) and found else None
+
+
 def concerns(image: Finished) -> list[str]:
     """Return one sentence for each sign."""
     found = []
@@ -25,7 +31,7 @@ def concerns(image: Finished) -> list[str]:
         )
     error = image.number("round_trip_max_error")
     if error is not None and error > ROUND_TRIP:
-        found.append(f"The round trip through the network is not exact ({error:.2g}).")
+        found.append(f"Harmonized less change is not the original (off by {error:.2g}).")
     volume = image.number("mask_volume_ml")
     if volume is not None and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         found.append(f"A brain mask of {volume:.0f} ml is unusual for a whole brain.")

@@ -34,20 +34,14 @@ def distance_plot(suffix: str, by_vendor: Mapping[str, Sequence[Finished]]) -> s
     lines = sum(map(len, pairs.values())) <= FEW
     for column, (vendor, found) in enumerate(pairs.items()):
         body += _vendor(LEFT + COLUMN * column, vendor, found, top, lines=lines)
-    document = svg.document(
+    return svg.element(
+        suffix,
         width,
         HEIGHT,
         title=f"{suffix}: distance to the target before and after harmonization, by vendor",
         description="A dot for each image, a bar at the median of its column.",
         body=body,
-        fill="#fff",
-    ).decode()
-    # In the page itself several plots must not share the names of their titles.
-    for name in ("title", "description"):
-        document = document.replace(f'id="{name}"', f'id="{suffix}-{name}"')
-    labels = f'aria-labelledby="{suffix}-title {suffix}-description"'
-    document = document.replace('aria-labelledby="title description"', labels)
-    return document.replace("<svg ", f'<svg style="max-width: {1.2 * width:.0f}px" ', 1)
+    )
 
 
 def _pairs(images: Sequence[Finished]) -> Pairs:

@@ -1,13 +1,15 @@
-"""Figures of one image for its participant's page: before and after, the change, the densities."""
+"""Figures of one image for its participant's page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import frozen
 
 from bids_ihf.report import svg
 from bids_ihf.report.density import density_figure
+from bids_ihf.report.flicker import flicker_figure
 from bids_ihf.report.mosaic import (
     SLICES,
     VIEWS,
@@ -18,14 +20,27 @@ from bids_ihf.report.mosaic import (
     plan_layout,
     tile_row,
 )
+from bids_ihf.report.outline import Edges
+from bids_ihf.report.tissue_density import tissue_figure
 from bids_ihf.report.window import Window, blend, choose_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-HARMONIZED, CHANGE, DENSITIES = "harmonized", "change", "densities"
+    from bids_ihf.harmonize.structural import Evidence
+    from bids_ihf.report.evidence import Kept
+
+HARMONIZED, FLICKER, CHANGE, DENSITIES = "harmonized", "flicker", "change", "densities"
+MASK, ALIGNMENT, ANISOTROPY = "mask", "alignment", "fa"
+KINDS = (HARMONIZED, FLICKER, CHANGE, DENSITIES, ANISOTROPY, MASK, ALIGNMENT)
+"""In the order of the page."""
+FA_WINDOW = Window(0.0, 1.0)
+MASK_COLOUR = (255, 196, 0)
+TEMPLATE_EDGES = {0.5: (0, 220, 120), 1.5: (255, 110, 90)}
+"""Colours of the edges of the template's brain and of its white matter."""
 GUTTER = 64
 """Width of the column of row names."""
 HEADER = 30
@@ -34,18 +49,40 @@ STRONGEST = 99.0
 """Percentile of the size of the change in the brain that is shown in full colour."""
 
 
+@frozen(eq=False)
+class Shown:
+    """The volumes (X, Y, Z) of one image that its figures show, all on its native grid.
+
+    Attributes
+    ----------
+    before, after, change
+        Intensities.
+    mask
+        Brain mask.
+    affine
+        Native voxels to world (RAS, mm); any orientation and voxel size.
+    template
+        The template after alignment: 1 in its brain, 2 in its white matter.
+    reference
+        The target's contrast, in the target's units.
+    anisotropy
+        Fractional anisotropy before and after, of a diffusion series.
+    """
+
+    before: NDArray[np.float32]
+    after: NDArray[np.float32]
+    change: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    affine: NDArray[np.float64]
+    template: NDArray[np.float32] | None = None
+    reference: NDArray[np.float32] | None = None
+    anisotropy: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+
 def write_reportlets(
-    figures_dir: Path,
-    stem: str,
-    suffix: str,
-    *,
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
-    change: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    affine: NDArray[np.float64],
+    figures_dir: Path, stem: str, suffix: str, shown: Shown, evidence: Evidence | None = None
 ) -> list[Path]:
-    """Write the figures of one image.
+    """Write the figures of one image, and of a T1w or T2w image what was seen on the way.
 
     Parameters
     ----------
@@ -55,43 +92,78 @@ def write_reportlets(
         All entities of the source, such as ``sub-01_ses-A_run-1``.
     suffix
         ``T1w``, ``T2w`` or ``dwi``.
-    before, after, change
-        Volumes (X, Y, Z) on the native grid.
-    mask
-        Brain mask (X, Y, Z).
-    affine
-        Native voxels to world (RAS, mm); any orientation and voxel size.
+    shown
+        What to draw; what it lacks has no figure.
+    evidence
+        Histograms and statistics of an image that went through the network.
 
     Returns
     -------
     list[Path]
-        ``<stem>_desc-<harmonized|change|densities>_<suffix>.svg``.
+        ``<stem>_desc-<kind>_<suffix>.svg``, and with evidence ``<stem>_desc-evidence_...json``.
 
     Raises
     ------
     CannotCreate
         They cannot be written.
     """
-    from bids_ihf.bids.write import write_atomic
+    from bids_ihf.bids.write import remove, write_atomic
+    from bids_ihf.report.evidence import evidence_name, from_content, pack, to_content
 
-    name = f"{stem}_{suffix}"
-    brain = np.asarray(mask, dtype=bool)
-    layout = plan_layout(brain, affine)
-    windows = choose_windows(before, after, brain)
+    files = {}
+    kept = None
+    if evidence is not None:
+        content = to_content(evidence)
+        kept = from_content(content)
+        files[evidence_name(stem, suffix)] = pack(content)
+    for kind, picture in draw(f"{stem}_{suffix}", shown, kept).items():
+        files[figure_name(stem, kind, suffix)] = picture
+    for kind in KINDS:  # one of an earlier run would be taken for this one's
+        name = figure_name(stem, kind, suffix)
+        if name not in files:
+            remove(figures_dir / name)
+    for name, data in files.items():
+        write_atomic(figures_dir / name, data)
+    return [figures_dir / name for name in files]
+
+
+def draw(name: str, shown: Shown, kept: Kept | None = None) -> dict[str, bytes]:
+    """Return the figures of one image by kind."""
+    brain = np.asarray(shown.mask, dtype=bool)
+    layout = plan_layout(brain, shown.affine)
+    windows = choose_windows(shown.before, shown.after, brain)
     same = windows[0] == windows[1]
+    change = shown.change
     if not same:  # harmonized minus original would show the change of unit and little else
-        change = windows[1].share(after) - windows[0].share(before)
-    contents = {
-        HARMONIZED: harmonized_figure(name, before, after, layout, windows),
-        CHANGE: change_figure(name, after, change, brain, layout, windows[1], relative=not same),
-        DENSITIES: density_figure(name, before, after, brain, shared=same),
+        change = windows[1].share(shown.after) - windows[0].share(shown.before)
+    rows = {"before": shown.before, "after": shown.after}
+    if shown.reference is not None:
+        rows["target"] = shown.reference
+    edges = [Edges(brain.astype(np.float32), 0.5, MASK_COLOUR)]
+    drawn = {
+        HARMONIZED: harmonized_figure(name, rows, layout, windows),
+        FLICKER: flicker_figure(name, shown.before, shown.after, layout, windows),
+        CHANGE: change_figure(
+            name, shown.after, change, brain, layout, windows[1], relative=not same
+        ),
+        MASK: outline_figure(name, "brain mask", shown.before, edges, layout, windows[0]),
     }
-    paths = []
-    for kind, content in contents.items():
-        path = figures_dir / figure_name(stem, kind, suffix)
-        write_atomic(path, content)
-        paths.append(path)
-    return paths
+    if shown.template is not None:
+        edges = [Edges(shown.template, level, colour) for level, colour in TEMPLATE_EDGES.items()]
+        drawn[ALIGNMENT] = outline_figure(
+            name, "template: brain and white matter", shown.before, edges, layout, windows[0]
+        )
+    if shown.anisotropy is not None:
+        both = dict(zip(("before", "after"), shown.anisotropy, strict=True))
+        drawn[ANISOTROPY] = harmonized_figure(
+            f"{name} fractional anisotropy", both, layout, (FA_WINDOW, FA_WINDOW)
+        )
+    drawn[DENSITIES] = (
+        tissue_figure(name, kept.densities)
+        if kept is not None and "before" in kept.densities and "after" in kept.densities
+        else density_figure(name, shown.before, shown.after, brain, shared=same)
+    )
+    return drawn
 
 
 def figure_name(stem: str, kind: str, suffix: str) -> str:
@@ -101,24 +173,25 @@ def figure_name(stem: str, kind: str, suffix: str) -> str:
 
 def harmonized_figure(
     name: str,
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
+    rows: Mapping[str, NDArray[np.float32]],
     layout: Layout,
     windows: tuple[Window, Window],
 ) -> bytes:
-    """Draw each view before and, beneath it, after."""
-    volumes = [layout.to_ras(data) for data in (before, after)]
+    """Draw each view of each volume, one beneath the other; the first has the first window."""
+    volumes = {label: layout.to_ras(data) for label, data in rows.items()}
     cells = cell_width(layout)
     body: list[str] = []
     top = HEADER
+    last = list(rows)[-1]
     for view in VIEWS:
-        for data, window, label in zip(volumes, windows, ("before", "after"), strict=True):
+        for label, data in volumes.items():
+            window = windows[0 if label == "before" else 1]
             row = window.grey(tile_row(data, layout, view, cells)).round().astype(np.uint8)
             body.append(svg.picture(row, GUTTER, top))
-            body += _marks(layout, view, cells, top, label, positions=label == "after")
+            body += _marks(layout, view, cells, top, label, positions=label == last)
             top += row.shape[0] + 2
         top += GAP
-    words = f"window {windows[0]} for both"
+    words = f"window {windows[0]} for all"
     if windows[0] != windows[1]:
         words = f"the units differ: window before {windows[0]}, after {windows[1]}"
     body.append(svg.text(GUTTER, 19, f"{name}: {words}", size=13, fill="#ddd"))
@@ -126,7 +199,37 @@ def harmonized_figure(
         GUTTER + cells * SLICES,
         top,
         title=f"{name} before and after harmonization",
-        description=f"Axial, coronal and sagittal slices, before above after; {words}.",
+        description=f"Axial, coronal and sagittal slices; {', '.join(rows)} from above; {words}.",
+        body=body,
+        fill="#000",
+    )
+
+
+def outline_figure(
+    name: str,
+    what: str,
+    image: NDArray[np.float32],
+    edges: Sequence[Edges],
+    layout: Layout,
+    window: Window,
+) -> bytes:
+    """Draw each view of an image with lines on it."""
+    ras = layout.to_ras(image)
+    cells = cell_width(layout)
+    body: list[str] = []
+    top = HEADER
+    for view in VIEWS:
+        grey = window.grey(tile_row(ras, layout, view, cells)).round().astype(np.uint8)
+        body += [svg.picture(grey, GUTTER, top)]
+        body += [svg.picture(each.row(layout, view, cells), GUTTER, top) for each in edges]
+        body += _marks(layout, view, cells, top, "before", positions=True)
+        top += grey.shape[0] + GAP
+    body.append(svg.text(GUTTER, 19, f"{name}: outline of the {what}", size=13, fill="#ddd"))
+    return svg.document(
+        GUTTER + cells * SLICES,
+        top,
+        title=f"{name} with the outline of the {what}",
+        description="Axial, coronal and sagittal slices of the image before harmonization.",
         body=body,
         fill="#000",
     )

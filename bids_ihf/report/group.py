@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bids_ihf.bids.scans import COLUMNS, MISSING
 from bids_ihf.errors import NothingSelected
+from bids_ihf.report.group_data import scanner_of
 from bids_ihf.report.images import Finished, find_finished
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ PARTICIPANTS = {
     },
     "images": {"LongName": "Images", "Description": "Number of harmonized images"},
 }
+SCANNER = {
+    "scanner": {
+        "LongName": "Scanner",
+        "Description": "Maker, model and serial number, as far as the sidecar tells them",
+    }
+}
+"""What the tables of the group have besides the measures."""
+DICTIONARY = {"filename": COLUMNS["filename"], **SCANNER, **COLUMNS}
 # From the sidecar where the scans table has no row.
 _FROM_SIDECAR = {
     "harmonization_target": "HarmonizationTarget",
@@ -52,7 +61,7 @@ def group_tables(out_dir: Path) -> list[Path]:
     tables = []
     for suffix, group in by_suffix(images).items():
         path = out_dir / f"group_{suffix}.tsv"
-        _write(path, list(COLUMNS), map(group_row, group), COLUMNS)
+        _write(path, list(DICTIONARY), map(group_row, group), DICTIONARY)
         tables.append(path)
     return [*tables, _write_participants(out_dir, images)]
 
@@ -99,7 +108,7 @@ def group_row(image: Finished) -> dict[str, str]:
         value = image.sidecar.get(key)
         if row[column] == MISSING and isinstance(value, str | int | float):
             row[column] = plain_text(value)
-    return {**row, "filename": image.relative}
+    return {**row, "filename": image.relative, "scanner": plain_text(scanner_of(image))}
 
 
 def _write_participants(out_dir: Path, images: Sequence[Finished]) -> Path:

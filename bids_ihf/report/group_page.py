@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf import __version__
-from bids_ihf.bids.scans import COLUMNS
+from bids_ihf.bids.scans import COLUMNS, MISSING
 from bids_ihf.report import markup
-from bids_ihf.report.checks import concerns
+from bids_ihf.report.checks import alarm, concerns
 from bids_ihf.report.distance_plot import distance_plot
-from bids_ihf.report.group import by_suffix, by_vendor, group_row
-from bids_ihf.report.image_section import distances
+from bids_ihf.report.group import DICTIONARY, by_suffix, by_vendor, group_row
+from bids_ihf.report.group_data import members
+from bids_ihf.report.group_plots import density_plot, embedding_plot
+from bids_ihf.report.group_scanners import scanner_numbers
+from bids_ihf.report.measures_table import verdict
 from bids_ihf.report.outliers import CUT, FEWEST, MEASURES, find_outliers
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.report.images import Finished
 
+SCRIPT = Path(__file__).with_name("sort.html")
 STYLE = Path(__file__).with_name("style.html")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -32,7 +36,7 @@ _PAGE = """<!DOCTYPE html>
 <main>
 {body}
 </main>
-</body>
+{script}</body>
 </html>
 """
 
@@ -50,20 +54,38 @@ def render_page(out_dir: Path, images: Sequence[Finished]) -> str:
         style=STYLE.read_text(encoding="utf-8"),
         links="".join(f"\n{markup.link(f'#{suffix}', suffix).html}" for suffix in groups),
         body="".join(body),
+        script=SCRIPT.read_text(encoding="utf-8"),
     )
 
 
 def _section(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
     vendors = by_vendor(images)
+    makers = {vendor: members(out_dir, own) for vendor, own in vendors.items()}
+    group = [member for own in makers.values() for member in own]
     parts = [f'<section id="{suffix}">\n<h2>{suffix}</h2>\n', _counts(vendors)]
-    plot = distance_plot(suffix, vendors)
-    if plot:
-        parts.append(
-            f"<figure>{plot}<figcaption>Distance of each image to its target, before and after; "
-            "bars are medians.</figcaption></figure>\n"
-        )
     parts += [_look_at(out_dir, images), _outliers(out_dir, images)]
-    parts.append(markup.details(f"All {len(images)} images", _all(out_dir, suffix, images)))
+    plots = (
+        (
+            "Distance to the target",
+            distance_plot(suffix, vendors),
+            "Distance of each image to its target, before and after; bars are medians.",
+        ),
+        (
+            "Intensities by vendor",
+            density_plot(suffix, makers),
+            "Mean densities of the brain's intensities. All vendors should meet the target's.",
+        ),
+        (
+            "Scanners in the encoder's eyes",
+            embedding_plot(suffix, group),
+            "Each mark is an image. Scanners that stand apart before should mix after.",
+        ),
+    )
+    for title, plot, caption in plots:
+        if plot:
+            parts.append(f"<h3>{title}</h3>\n<figure>{plot}<figcaption>{caption}</figcaption>")
+            parts.append("</figure>\n")
+    parts += [scanner_numbers(group), _all(out_dir, suffix, images)]
     return "".join([*parts, "</section>\n"])
 
 
@@ -87,19 +109,29 @@ def _closer(image: Finished) -> bool:
 
 
 def _page_link(out_dir: Path, image: Finished) -> markup.Cell:
-    """Return the name of an image, linked to the page of its participant where that is there."""
-    words = f"{image.stem}_{image.suffix}"
-    page = f"sub-{image.subject}.html"
-    return markup.link(page, words) if (out_dir / page).is_file() else words
+    """Return the name of an image, linked to its place on the page that shows it."""
+    for page in (f"sub-{image.subject}_ses-{image.session}.html", f"sub-{image.subject}.html"):
+        if (out_dir / page).is_file():
+            return markup.link(f"{page}#{image.full_name}", image.full_name)
+    return image.full_name
 
 
 def _look_at(out_dir: Path, images: Sequence[Finished]) -> str:
-    rows = [(image, concerns(image)) for image in images]
-    rows = [(image, found) for image, found in rows if found]
-    if not rows:
-        return markup.note("Nothing in the measures of these images asks for a second look.")
-    cells = [(_page_link(out_dir, image), " ".join(found)) for image, found in rows]
-    return "<h3>Look at these</h3>\n" + markup.table(("Image", "Why"), cells)
+    flagged = [(image, words) for image in images if (words := alarm(image))]
+    rows = [(image, found) for image in images if (found := concerns(image))]
+    parts = ["<h3>Look at these</h3>\n"]
+    if flagged:
+        words = f"{markup.count(len(flagged), 'image')} out of range."
+        parts.append(markup.note(words, "failure"))
+        cells = [(_page_link(out_dir, image), words) for image, words in flagged]
+        parts.append(markup.table(("Image", "Warning"), cells))
+    if rows:
+        cells = [(_page_link(out_dir, image), " ".join(found)) for image, found in rows]
+        parts.append(markup.table(("Image", "Why"), cells))
+    if not flagged and not rows:
+        words = "Nothing in the measures of these images asks for a second look."
+        parts.append(markup.note(words))
+    return "".join(parts)
 
 
 def _outliers(out_dir: Path, images: Sequence[Finished]) -> str:
@@ -107,7 +139,7 @@ def _outliers(out_dir: Path, images: Sequence[Finished]) -> str:
     if len(images) < FEWEST:
         return f"{head}<p>Not looked for among fewer than {FEWEST} images.</p>\n"
     found = find_outliers(images)
-    names = ", ".join(str(COLUMNS[measure]["LongName"]).lower() for measure in MEASURES)
+    names = ", ".join(str(COLUMNS[measure]["LongName"]) for measure in MEASURES)
     words = (
         f"More than {CUT} robust standard deviations (0.6745 (x - median) / median absolute "
         f"deviation) from the median of these images, in: {names}."
@@ -128,17 +160,25 @@ def _outliers(out_dir: Path, images: Sequence[Finished]) -> str:
 
 
 def _all(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
+    rows = [group_row(image) for image in images]
     columns = [
         column
-        for column in COLUMNS
-        if column not in {"filename", "distance_before", "distance_after"}
+        for column in DICTIONARY
+        if column != "filename" and any(row[column] != MISSING for row in rows)
     ]
-    head = ["Image", "Distance to the target"]
-    head += [str(COLUMNS[column]["LongName"]) for column in columns]
-    rows = []
-    for image in images:
-        row = group_row(image)
-        cells = [row[column] for column in columns]
-        rows.append([_page_link(out_dir, image), distances(image), *cells])
+    head = ["Image", "Lights", *(str(DICTIONARY[column]["LongName"]) for column in columns)]
+    cells = [
+        [
+            _page_link(out_dir, image),
+            verdict(image),
+            *(_measured(column, row[column]) for column in columns),
+        ]
+        for image, row in zip(images, rows, strict=True)
+    ]
     source = markup.link(f"group_{suffix}.tsv", f"group_{suffix}.tsv").html
-    return f"<p>The same as a table: {source}</p>\n{markup.table(head, rows)}"
+    words = f"<p>A click on a heading sorts. The same to compute with: {source}</p>\n"
+    return f"<h3>All images</h3>\n{words}{markup.table(head, cells, sortable=True)}"
+
+
+def _measured(column: str, words: str) -> markup.Cell:
+    return markup.number(column, words) if markup.is_number(words) else words

@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bids_ihf.report import markup
-from bids_ihf.report.checks import concerns
-from bids_ihf.report.figures import CHANGE, DENSITIES, HARMONIZED, figure_name
+from bids_ihf.report.checks import alarm, concerns
+from bids_ihf.report.figures import (
+    ALIGNMENT,
+    ANISOTROPY,
+    CHANGE,
+    DENSITIES,
+    FLICKER,
+    HARMONIZED,
+    KINDS,
+    MASK,
+    figure_name,
+)
+from bids_ihf.report.measures_table import measures_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,34 +26,85 @@ if TYPE_CHECKING:
     from bids_ihf.report.images import Finished
 
 TITLES = {
-    HARMONIZED: "Before and after harmonization",
+    HARMONIZED: "Before, after, and the target's contrast",
+    FLICKER: "Before and after by turns",
     CHANGE: "Change made by the harmonization",
-    DENSITIES: "Intensity densities in the brain before and after",
+    DENSITIES: "Intensity densities",
+    ANISOTROPY: "Fractional anisotropy before and after",
+    MASK: "Brain mask",
+    ALIGNMENT: "Alignment to the template",
 }
 CAPTIONS = {
     HARMONIZED: (
-        "Before and after, in the same slices. Gyri, ventricles and lesions must be the same; "
-        "only the contrast may differ. Slices lie in the image's own orientation; left is left."
+        "The same slices, with one window unless the units differ. Gyri, ventricles and lesions "
+        "must be the same; "
+        "only the contrast may differ. Target: the template's tissues painted in the target's "
+        "intensities, since a target holds no image. Left is left."
     ),
+    FLICKER: "Nothing but brightness may change: edges that jump were moved.",
     CHANGE: (
         "What was added, over the harmonized image: red brighter, blue darker. Expect it to "
         "follow the tissues; rims, blocks and stripes are signs of trouble."
     ),
-    DENSITIES: "Densities of the intensities inside the brain mask.",
+    DENSITIES: (
+        "Intensities inside the brain, of each tissue where it could be told. After should lie "
+        "on the target's, drawn dashed."
+    ),
+    ANISOTROPY: "By a tensor fitted to weightings up to 1500 s/mm\u00b2. It should hardly differ.",
+    MASK: "The mask's outline. It should follow the brain's edge and leave no gyrus out.",
+    ALIGNMENT: (
+        "The template's brain (green) and white matter (red), aligned by a rigid transform: the "
+        "same place and tilt, not the same folds or size."
+    ),
 }
+OF_SERIES = {
+    HARMONIZED: (
+        "Before and after",
+        "The mean of the lowest shell. Anatomy must be the same; only brightness may differ.",
+    ),
+    DENSITIES: (
+        TITLES[DENSITIES],
+        "Intensities of the lowest shell's mean inside the brain mask.",
+    ),
+}
+"""What is said differently of diffusion series."""
 _HASH = 12
 
 
 def image_section(out_dir: Path, image: Finished, warnings: Sequence[str]) -> str:
-    """Return the HTML of one image: facts, concerns, figures, provenance."""
+    """Return the HTML of one image: facts, concerns, figures, measures, provenance."""
     parts = [f'<p class="file">{markup.render(image.relative)}</p>\n']
+    flagged = alarm(image)
+    if flagged:
+        parts.append(markup.note(flagged, "failure"))
     parts += [markup.note(words, "warning") for words in concerns(image)]
-    parts += [markup.note(f"Warning of the run: {words}", "warning") for words in warnings]
-    parts.append('<div class="facts">')
-    parts += [markup.facts(_facts(image)), markup.facts(_measures(image)), "</div>\n"]
+    others = [words for words in warnings if not flagged or flagged not in words]
+    parts += [markup.note(f"Warning of the run: {words}", "warning") for words in others]
+    parts += [
+        '<div class="facts">',
+        markup.facts(_facts(image)),
+        measures_table(image),
+        "</div>\n",
+    ]
+    parts += _shells(image)
     parts += _figures(out_dir, image)
     parts.append(markup.details("Provenance", markup.facts(_provenance(image))))
     return "".join(parts)
+
+
+def _shells(image: Finished) -> list[str]:
+    """What was done to each shell of a diffusion series."""
+    shells = image.sidecar.get("HarmonizationShells")
+    if not isinstance(shells, list):
+        return []
+    names = ("BValue", "TargetBValue", "AttenuationExponent", "AnisotropyFactor")
+    rows = [
+        tuple(f"{shell[name]:.4g}" if name in shell else "n/a" for name in names)
+        for shell in shells
+        if isinstance(shell, dict)
+    ]
+    head = ("b-value", "Target's b-value", "Exponent of attenuation", "Factor on anisotropy")
+    return ["<h4>Shells</h4>\n", markup.table(head, rows)]
 
 
 def distances(image: Finished) -> str:
@@ -65,36 +127,29 @@ def _facts(image: Finished) -> Iterable[tuple[str, str]]:
     yield "Scanner", (" ".join(scanner) or "n/a") + (f", {field} T" if field else "")
     yield "Network", str(sidecar.get("HarmonizationModel", "n/a"))
     yield "Device", str(sidecar.get("Device", "n/a"))
-
-
-def _measures(image: Finished) -> Iterable[tuple[str, str]]:
-    error = image.text("round_trip_max_error", "RoundTripMaxError")
-    yield "Distance to the target", distances(image)
-    yield "Size of the change (RMS)", image.measures.get("change_rms", "n/a")
-    yield "Round-trip error", f"{float(error):.2g}" if markup.is_number(error) else error
-    yield "Brain mask", _with_unit(image, "mask_volume_ml", "ml")
-    yield "Alignment", _with_unit(image, "alignment_similarity", "")
-    yield "Time", _with_unit(image, "seconds", "s")
-
-
-def _with_unit(image: Finished, column: str, unit: str) -> str:
-    value = image.number(column)
-    if value is None:
-        return "n/a"
-    return f"{value:.0f} {unit}" if unit else f"{value:.3f}"
+    seconds = image.number("seconds")
+    yield "Time", "n/a" if seconds is None else f"{seconds:.0f} s"
 
 
 def _figures(out_dir: Path, image: Finished) -> list[str]:
     """Return the figures that are there; a page must be possible without them."""
     found = []
-    for kind, title in TITLES.items():
+    for kind in KINDS:
         name = figure_name(image.stem, kind, image.suffix)
         relative = f"sub-{image.subject}/figures/{name}"
-        if (out_dir / relative).is_file():
-            alternative = f"{image.stem}_{image.suffix}: {title}"
-            found.append(
-                markup.figure(relative, alternative, CAPTIONS[kind], narrow=kind == DENSITIES)
-            )
+        if not (out_dir / relative).is_file():
+            continue
+        title, caption = TITLES[kind], CAPTIONS[kind]
+        if image.suffix == "dwi":
+            title, caption = OF_SERIES.get(kind, (title, caption))
+        alternative = f"{image.full_name}: {title}"
+        screen = ' class="screen"' if kind == FLICKER else ""  # it cannot turn on paper
+        found.append(f"<h4{screen}>{markup.render(title)}</h4>\n")
+        if kind == FLICKER:
+            name = f"flicker-{image.full_name}"
+            found.append(markup.flicker(relative, alternative, caption, name))
+        else:
+            found.append(markup.figure(relative, alternative, caption))
     return found or [markup.note("The figures of this image are not here.", "warning")]
 
 

@@ -66,6 +66,11 @@ class Finished:
         return "_".join(f"{key}-{value}" for key, value in self.name.without("desc"))
 
     @property
+    def full_name(self) -> str:
+        """File name of the source without its extension: tells it from all others."""
+        return f"{self.stem}_{self.suffix}"
+
+    @property
     def title(self) -> str:
         """Suffix, and what sets this image apart from others of the participant."""
         pairs = self.name.without("sub", "desc")

@@ -19,6 +19,11 @@ class Markup:
     html: str
 
 
+@frozen
+class Number(Markup):
+    """A measured value that names its column of the table of measures."""
+
+
 Cell = str | Markup
 
 
@@ -30,6 +35,11 @@ def render(cell: Cell) -> str:
 def link(target: str, words: str) -> Markup:
     """Return a link to a file beside the page, or to a place in it (``#name``)."""
     return Markup(f'<a href="{escape(quote(target, safe="/#"))}">{escape(words)}</a>')
+
+
+def number(column: str, words: str) -> Number:
+    """Return a value that says which column it is of, for who checks or copies the page."""
+    return Number(f'<span data-column="{escape(column)}">{escape(words)}</span>')
 
 
 def note(cell: Cell, kind: str = "") -> str:
@@ -46,18 +56,24 @@ def facts(pairs: Iterable[tuple[str, Cell]]) -> str:
     return f"<table>\n{rows}</table>\n"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Return a table with a heading; cells that are numbers stand to the right."""
-    top = "".join(f'<th scope="col">{escape(words)}</th>' for words in head)
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, sortable: bool = False) -> str:
+    """Return a table with a heading; cells that are numbers stand to the right.
+
+    Where it is `sortable` its headings are buttons, for a script of the page to act on.
+    """
+    words = [f"<button>{escape(each)}</button>" if sortable else escape(each) for each in head]
+    top = "".join(f'<th scope="col">{each}</th>' for each in words)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+    kind = ' class="sortable"' if sortable else ""
     return (
-        f'<div class="wide"><table>\n<thead><tr>{top}</tr></thead>\n'
+        f'<div class="wide"><table{kind}>\n<thead><tr>{top}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>\n"
     )
 
 
 def _cell(cell: Cell) -> str:
-    kind = ' class="number"' if isinstance(cell, str) and is_number(cell) else ""
+    plain = isinstance(cell, str) and is_number(cell)
+    kind = ' class="number"' if plain or isinstance(cell, Number) else ""
     return f"<td{kind}>{render(cell)}</td>"
 
 
@@ -83,6 +99,33 @@ def bullets(items: Iterable[Cell]) -> str:
 def details(summary: Cell, content: str) -> str:
     """Return `content` (HTML) folded away under a line."""
     return f"<details><summary>{render(summary)}</summary>\n{content}</details>\n"
+
+
+def flicker(source: str, alternative: str, caption: str, name: str) -> str:
+    """Return a picture that shows two images by turns, with buttons that hold one of them.
+
+    The file has the views ``#before`` and ``#after``; `name` sets these buttons apart.
+    """
+    address, words = escape(quote(source)), escape(alternative)
+    looks = (
+        ("turns", "", "by turns"),
+        ("before", "#before", "before"),
+        ("after", "#after", "after"),
+    )
+    buttons = "".join(
+        f'<input type="radio" name="{escape(name)}" id="{escape(name)}-{kind}" class="{kind}"'
+        f"{' checked' if kind == 'turns' else ''}>"
+        f'<label for="{escape(name)}-{kind}">{label}</label>\n'
+        for kind, _, label in looks
+    )
+    pictures = "".join(
+        f'<img class="{kind}" src="{address}{view}" alt="{words}: {label}" loading="lazy">\n'
+        for kind, view, label in looks
+    )
+    return (
+        f'<figure class="flicker">{buttons}{pictures}'
+        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+    )
 
 
 def figure(source: str, alternative: str, caption: str, *, narrow: bool = False) -> str:

@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
     from bids_ihf.report.images import Finished
 
-MEASURES = ("distance_after", "change_rms", "mask_volume_ml", "alignment_similarity")
+MEASURES = (
+    "distance_after",
+    "wasserstein_grey_after",
+    "wasserstein_white_after",
+    "wasserstein_csf_after",
+    "change_rms",
+    "snr_after",
+    "cnr_after",
+    "contrast_after",
+    "mask_volume_ml",
+    "alignment_similarity",
+    "out_of_range_score",
+)
 CUT = 3.5
 FEWEST = 5
 """Below this many images a median says nothing about who stands apart."""

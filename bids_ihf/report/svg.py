@@ -38,8 +38,22 @@ def document(
     return "\n".join(parts).encode("ascii", "xmlcharrefreplace")
 
 
+def element(
+    name: str, width: float, height: float, *, title: str, description: str, body: Iterable[str]
+) -> str:
+    """Return an SVG element for a page that has several: what they name begins with `name`."""
+    drawn = document(width, height, title=title, description=description, body=body, fill="#fff")
+    text = drawn.decode()
+    for inner in ("title", "description"):
+        text = text.replace(f'id="{inner}"', f'id="{name}-{inner}"')
+    labels = f'aria-labelledby="{name}-title {name}-description"'
+    text = text.replace('aria-labelledby="title description"', labels)
+    return text.replace("<svg ", f'<svg style="max-width: {width:.0f}px" ', 1)
+
+
 def picture(pixels: NDArray[np.uint8], x: float, y: float) -> str:
-    """Return an image element, one unit a pixel: (H, W) grey or (H, W, 3) colour."""
+    """Return an image element, one unit a pixel: (H, W) grey, (H, W, 3) colour, or (H, W, 4)
+    colour with opacity."""
     from PIL import Image
 
     stream = io.BytesIO()
@@ -73,10 +87,15 @@ def text(
     )
 
 
-def line(points: Sequence[tuple[float, float]], *, stroke: str, width: float = 1) -> str:
-    """Return a line through points."""
+def line(
+    points: Sequence[tuple[float, float]], *, stroke: str, width: float = 1, dashes: str = ""
+) -> str:
+    """Return a line through points; `dashes` are lengths of strokes and gaps."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="{width:g}"/>'
+    more = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return (
+        f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="{width:g}"{more}/>'
+    )
 
 
 def area(points: Sequence[tuple[float, float]], *, fill: str, opacity: float) -> str:

@@ -12,6 +12,8 @@ from bids_ihf.bids.scans import update_scans_table
 from bids_ihf.bids.sidecar import derivative_sidecar, mask_sidecar, write_json
 from bids_ihf.bids.write import remove, write_atomic
 from bids_ihf.volume.nifti import Volume, encode_nifti
+from bids_ihf.workflow.pictures import reference_picture, template_on
+from bids_ihf.workflow.quality import assess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,16 +47,19 @@ def write_all(
         An output cannot be written.
     """
     clear(task)
+    quality = assess(task, harmonized, settings.goal.encoder_hash)
     extra = provenance(task, harmonized, settings, device)
+    if quality.warning:
+        extra["HarmonizationWarning"] = quality.warning
     _write_change(task, prepared, harmonized, extra)
     write_mask(task, prepared)
     write_transform(task, prepared)
     if TEMPLATE in settings.output_spaces:
         _write_template_image(task, prepared, harmonized, settings, extra)
     _write_figures(task, prepared, harmonized, settings)
-    update_scans_table(
-        settings.out_dir, task.image, measures(task, prepared, harmonized, settings)
-    )
+    row = measures(task, prepared, harmonized, settings)
+    row |= {"harmonization_warning": "yes" if quality.warning else "no", **quality.measures}
+    update_scans_table(settings.out_dir, task.image, row)
     _write_harmonized(task, prepared, harmonized, settings, extra)
 
 
@@ -160,18 +165,28 @@ def _write_template_image(
 def _write_figures(
     task: Task, prepared: Prepared, harmonized: Harmonized, settings: Settings
 ) -> None:
-    from bids_ihf.report.figures import write_reportlets
+    from bids_ihf.report.figures import Shown, write_reportlets
 
     write_reportlets(
-        settings.out_dir / f"sub-{task.image.subject}" / "figures",
+        figures_folder(task, settings),
         task.name.rsplit("_", 1)[0],
         task.image.suffix,
-        before=prepared.volume.data,
-        after=harmonized.image,
-        change=harmonized.change,
-        mask=prepared.mask,
-        affine=prepared.volume.affine,
+        Shown(
+            before=prepared.volume.data,
+            after=harmonized.image,
+            change=harmonized.change,
+            mask=prepared.mask,
+            affine=prepared.volume.affine,
+            template=template_on(prepared),
+            reference=reference_picture(prepared, harmonized.evidence.target),
+        ),
+        harmonized.evidence,
     )
+
+
+def figures_folder(task: Task, settings: Settings) -> Path:
+    """Where the figures of a participant lie."""
+    return settings.out_dir / f"sub-{task.image.subject}" / "figures"
 
 
 def template_volume(data: NDArray[np.float32], affine: NDArray[np.float64], path: Path) -> Volume:
@@ -195,8 +210,8 @@ def measures(
     return {
         "harmonization_target": settings.goal.name,
         "source_vendor": task.image.vendor,
-        "distance_before": harmonized.distance_before,
-        "distance_after": harmonized.distance_after,
+        "distance_before": harmonized.evidence.distances[0],
+        "distance_after": harmonized.evidence.distances[1],
         "change_rms": float(np.sqrt(np.mean(np.square(inside, dtype=np.float64)))),
         "round_trip_max_error": harmonized.round_trip_error,
         "mask_volume_ml": float(np.count_nonzero(prepared.mask)) * voxel / 1000,

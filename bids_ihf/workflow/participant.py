@@ -46,9 +46,12 @@ def run_participants(
     tasks: Sequence[Task],
     config: RunConfig,
     settings: Settings,
-    on_done: Callable[[Task, str], None],
+    on_step: Callable[[Task, str], None],
 ) -> Outcome:
     """Harmonize all tasks; one that fails does not stop the others unless the settings say so.
+
+    ``on_step`` is told of every task the stages it enters (``prepare``, ``harmonize``), and with
+    what it is through (``end``, ``exception``).
 
     Raises
     ------
@@ -65,7 +68,7 @@ def run_participants(
         stop = bool(failed) and config.stop_on_first_crash
         outcome = Outcome((), tuple((t, None) for t in batch)) if stop else Outcome((), ())
         if not stop:
-            outcome = _run_batch(batch, config, settings, on_done)
+            outcome = _run_batch(batch, config, settings, on_step)
         harmonized += outcome.harmonized
         failed += outcome.failed
         _clear(batch, outcome, config.work_dir)
@@ -104,10 +107,10 @@ def _run_batch(
     batch: Sequence[Task],
     config: RunConfig,
     settings: Settings,
-    on_done: Callable[[Task, str], None],
+    on_step: Callable[[Task, str], None],
 ) -> Outcome:
     """One graph; then once more, alone, the images whose T1w could not be prepared."""
-    reason = _run_graph(batch, config, settings, on_done, anchored=True)
+    reason = _run_graph(batch, config, settings, on_step, anchored=True)
     known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
     orphans = [
         task
@@ -121,7 +124,7 @@ def _run_batch(
             LOGGER.warning(
                 "%s: the T1w image of its session failed; aligned on its own.", task.name
             )
-        reason = _run_graph(orphans, config, settings, on_done, anchored=False) or reason
+        reason = _run_graph(orphans, config, settings, on_step, anchored=False) or reason
         known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
     failed = [(t, _failure(t, known[t.image.subject])) for t in batch if not t.finished]
     if reason and not any(failure for _, failure in failed):
@@ -146,7 +149,7 @@ def _run_graph(
     tasks: Sequence[Task],
     config: RunConfig,
     settings: Settings,
-    on_done: Callable[[Task, str], None],
+    on_step: Callable[[Task, str], None],
     *,
     anchored: bool,
 ) -> str | None:
@@ -157,12 +160,18 @@ def _run_graph(
     last = {node_name("harmonize", task.image.path): task for task in tasks}
     first = {node_name("prepare", task.image.path): task for task in tasks}
 
+    stages = {name: ("harmonize", task) for name, task in last.items()}
+    stages |= {name: ("prepare", task) for name, task in first.items()}
+
     def callback(node: Any, status: str) -> None:
+        if status == "start" and node.name in stages:
+            stage, task = stages[node.name]
+            on_step(task, stage)
         # nipype also calls a node ended that it left out after a failure.
-        if status == "end" and node.name in last and last[node.name].finished:
-            on_done(last[node.name], status)
+        elif status == "end" and node.name in last and last[node.name].finished:
+            on_step(last[node.name], status)
         elif status == "exception" and node.name in {**first, **last}:
-            on_done({**first, **last}[node.name], status)
+            on_step({**first, **last}[node.name], status)
 
     workflow = build_graph(tasks, config, settings, anchored=anchored)
     # One image on the GPU at a time: a second one gains little and may not fit.

@@ -39,6 +39,8 @@ class Goal:
     """Of the target's diffusion profile; empty where it has none."""
     source_hash: str = ""
     """Of what is known of the diffusion series' scanners."""
+    encoder_hash: str = ""
+    """Of the encoder whose statistics target and model are made of."""
 
     def covers(self, suffix: str) -> bool:
         """Whether images of this suffix can be harmonized."""

@@ -16,6 +16,7 @@ from bids_ihf.bids.btable import read_table
 from bids_ihf.errors import BadData
 from bids_ihf.harmonize.diffusion import EXPONENTS, change_volumes, make_changer, make_plan
 from bids_ihf.harmonize.shellfit import ShellSums, fit_shells
+from bids_ihf.harmonize.tensor import TensorSums
 from bids_ihf.targets.diffusion import measure
 from bids_ihf.volume.nifti import Volume, encode_nifti
 from bids_ihf.volume.series import open_series
@@ -179,6 +180,7 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
             task.name,
         )
     after = ShellSums(found.gradients, [fit.shell for fit in found.fits], where)
+    before, done = (TensorSums(found.gradients, prepared.mask) for _ in range(2))
     change_rms, worst, highest = 0.0, 0.0, 0.0
     with writing(task, series) as outputs:
         volumes = change_volumes(
@@ -189,6 +191,8 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
             change = image - original
             outputs.add(image, change)
             after.add(number, image)
+            before.add(number, original)
+            done.add(number, image)
             change_rms += float(np.square(change[prepared.mask], dtype=np.float64).mean())
             worst = max(worst, float(np.abs((image - change) - original).max()))
             highest = max(highest, float(np.abs(original).max()))
@@ -201,9 +205,14 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
         distances=(distance(found.profile, target), _distance_after(after, found.brain, target)),
         change_rms=float(np.sqrt(change_rms / series.count)),
         round_trip_error=worst / max(highest, 1e-12),
+        anisotropy=_both(before.anisotropy(), done.anisotropy()),
     )
     write_rest(task, prepared, result, settings)
     LOGGER.info("%s: written", task.name)
+
+
+def _both(before: Array | None, after: Array | None) -> tuple[Array, Array] | None:
+    return None if before is None or after is None else (before, after)
 
 
 def _doubt(name: str, plan: Plan) -> None:

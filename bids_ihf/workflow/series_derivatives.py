@@ -13,14 +13,17 @@ from bids_ihf.bids.image import sidecar_path, table_paths
 from bids_ihf.bids.scans import update_scans_table
 from bids_ihf.bids.sidecar import derivative_sidecar, write_json
 from bids_ihf.bids.write import replacing, write_atomic
+from bids_ihf.harmonize.diffusion import EXPONENTS
 from bids_ihf.volume.series import SeriesWriter
 from bids_ihf.workflow.derivatives import (
     CHANGE,
     HARMONIZED,
     clear,
+    figures_folder,
     write_mask,
     write_transform,
 )
+from bids_ihf.workflow.pictures import template_on
 from bids_ihf.workflow.plan import DIFFUSION_MODEL
 
 if TYPE_CHECKING:
@@ -37,6 +40,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 
+WARNING = (
+    "The attenuation of a shell is so far from the target's that only a part of the difference is "
+    "undone (out-of-range score {:.2f}, limit 1); judge the result by its pictures."
+)
+
+
 @frozen(eq=False)
 class Result:
     """How a harmonization came about, beside the series itself.
@@ -44,6 +53,7 @@ class Result:
     scanner: by what the source's scanner was known, a vendor or a profile's name.
     before, after: (X, Y, Z) mean image of the lowest weighted shell.
     distances: of tissue's attenuations to the target's, before and after.
+    anisotropy: (X, Y, Z) FA before and after; None where the directions are too few.
     """
 
     plan: Plan
@@ -53,6 +63,7 @@ class Result:
     distances: tuple[float, float]
     change_rms: float
     round_trip_error: float
+    anisotropy: tuple[Array, Array] | None = None
 
 
 @frozen(eq=False)
@@ -97,6 +108,9 @@ def write_rest(task: Task, prepared: Prepared, result: Result, settings: Setting
         An output cannot be written.
     """
     extra = provenance(task, result, settings)
+    score = strain(result.plan)
+    if score >= 1:
+        extra["HarmonizationWarning"] = WARNING.format(score)
     write_tables(task)
     write_mask(task, prepared)
     write_transform(task, prepared)
@@ -157,17 +171,21 @@ def provenance(task: Task, result: Result, settings: Settings) -> dict[str, Any]
 
 
 def _write_figures(task: Task, prepared: Prepared, result: Result, settings: Settings) -> None:
-    from bids_ihf.report.figures import write_reportlets
+    from bids_ihf.report.figures import Shown, write_reportlets
 
     write_reportlets(
-        settings.out_dir / f"sub-{task.image.subject}" / "figures",
+        figures_folder(task, settings),
         task.name.rsplit("_", 1)[0],
         task.image.suffix,
-        before=result.before,
-        after=result.after,
-        change=result.after - result.before,
-        mask=prepared.mask,
-        affine=prepared.volume.affine,
+        Shown(
+            before=result.before,
+            after=result.after,
+            change=result.after - result.before,
+            mask=prepared.mask,
+            affine=prepared.volume.affine,
+            template=template_on(prepared),
+            anisotropy=result.anisotropy,
+        ),
     )
 
 
@@ -176,9 +194,13 @@ def _measures(
 ) -> dict[str, float | str | None]:
     """One row of the scans table."""
     voxel = abs(float(np.linalg.det(prepared.volume.affine[:3, :3])))
+    score = strain(result.plan)
     return {
         "harmonization_target": settings.goal.name,
         "source_vendor": task.image.vendor,
+        "harmonization_warning": "yes" if score >= 1 else "no",
+        "out_of_range_score": score,
+        **_anisotropies(result, prepared),
         "distance_before": result.distances[0],
         "distance_after": result.distances[1],
         "change_rms": result.change_rms,
@@ -187,3 +209,17 @@ def _measures(
         "alignment_similarity": prepared.similarity,
         "seconds": sum(prepared.seconds.values()),
     }
+
+
+def strain(plan: Plan) -> float:
+    """How far the correction of a shell goes, at most: 0 is none, 1 the limit of an exponent."""
+    low, high = np.log(EXPONENTS)
+    logs = [float(np.log(shell.exponent)) for shell in plan.shells]
+    return max((log / (high if log > 0 else low) for log in logs), default=0.0)
+
+
+def _anisotropies(result: Result, prepared: Prepared) -> dict[str, float]:
+    if result.anisotropy is None:
+        return {}
+    before, after = (float(np.median(fa[prepared.mask])) for fa in result.anisotropy)
+    return {"fa_before": before, "fa_after": after}

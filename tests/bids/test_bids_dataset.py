@@ -139,10 +139,13 @@ def fabricate(out: Path, image: Image) -> None:
             bval, bvec = table_paths(path)
             write_atomic(bval, b"0 1000\n")
             write_atomic(bvec, b"0 1\n0 0\n0 0\n")
-    row = {column: 0.5 for column in COLUMNS if column not in {"filename", "source_vendor"}}
-    update_scans_table(
-        out, image, row | {"source_vendor": "GE", "harmonization_target": "Siemens"}
-    )
+    words = {
+        "source_vendor": "GE",
+        "harmonization_target": "Siemens",
+        "harmonization_warning": "no" if image.suffix == "T1w" else "yes",
+    }
+    row = {column: 0.5 for column in COLUMNS if column != "filename"}
+    update_scans_table(out, image, row | words)
     subject = out / f"sub-{image.subject}"
     write_atomic(subject / "figures" / f"sub-{image.subject}_desc-x_T1w.svg", b"<svg/>")
     write_atomic(subject / "log" / "run" / "bids_ihf.toml", b"")

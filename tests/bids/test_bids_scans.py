@@ -107,7 +107,7 @@ def test_a_damaged_table_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_the_agreed_columns_are_explained() -> None:
-    assert list(COLUMNS) == [
+    agreed = [
         "filename",
         "harmonization_target",
         "source_vendor",
@@ -119,3 +119,19 @@ def test_the_agreed_columns_are_explained() -> None:
         "alignment_similarity",
         "seconds",
     ]
+    assert [column for column in COLUMNS if column in agreed] == agreed
+    for column, entry in COLUMNS.items():
+        assert entry["LongName"], column
+        assert entry["Description"], column
+        if column.endswith(("_before", "_after")):
+            assert entry["Units"], column
+
+
+def test_before_and_after_come_in_pairs() -> None:
+    stems: dict[str, list[str]] = {side: [] for side in ("before", "after")}
+    for column in COLUMNS:
+        stem, _, side = column.rpartition("_")
+        if side in stems:
+            stems[side].append(stem)
+    assert stems["before"] == stems["after"]
+    assert len(stems["before"]) == len(set(stems["before"]))

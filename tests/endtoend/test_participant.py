@@ -11,7 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from bids_ihf.bids.scans import read_scans_table
 from tests.endtoend.conftest import BIN, PLAIN, App, Run, command
+from tests.report.browser import Browser, find_chromium
 
 STEM = "sub-01/ses-ge/anat/sub-01_ses-ge"
 OWN_KEYS = {
@@ -211,3 +213,21 @@ def test_reports_only(run: Run, app: App, bids: Path) -> None:
     done = app(bids, run.out, "--reports-only")
     assert done.code == 0, done.err
     assert (run.out / "sub-01.html").is_file()
+
+
+def test_report_in_a_browser(run: Run, tmp_path: Path) -> None:
+    """The page of a real run: every picture there, no complaint, the numbers of the table."""
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    (table,) = run.out.glob("sub-01/ses-ge/*_scans.tsv")
+    rows = {row["filename"].split("/")[-1].split(".")[0]: row for row in read_scans_table(table)}
+    with Browser(chromium, tmp_path) as browser:
+        browser.open(run.out / "sub-01.html", width=1024)
+        assert browser.broken() == browser.complaints() == []
+        shown = browser.numbers()
+    assert len({name for name, _, _ in shown}) == 3
+    for name, column, words in shown:
+        stem, _, suffix = name.rpartition("_")
+        value = float(rows[f"{stem}_desc-harmonized_{suffix}"][column])
+        assert float(words) == pytest.approx(value, rel=1e-3, abs=1e-12)

@@ -107,7 +107,7 @@ def test_an_identity_network_leaves_its_own_target_alone() -> None:
     source = head()
     done = harmonize(source, profile_of(to_network_grid(source), model.encoder), model)
     assert np.abs(done.change).max() < 0.02 * source.volume.data.max()
-    assert done.distance_before == pytest.approx(0, abs=1e-2)
+    assert done.evidence.distances[0] == pytest.approx(0, abs=1e-2)
 
 
 def test_zeros_of_a_stripped_image_stay_zero() -> None:

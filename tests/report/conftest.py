@@ -14,7 +14,13 @@ from scipy import ndimage
 
 from bids_ihf.bids.image import Image
 from bids_ihf.bids.scans import update_scans_table
-from bids_ihf.report.figures import write_reportlets
+from bids_ihf.evaluation.quality import image_measures
+from bids_ihf.harmonize.structural import Evidence
+from bids_ihf.report.evidence import evidence_name, pack, to_content
+from bids_ihf.report.figures import Shown, write_reportlets
+from bids_ihf.targets.landmarks import SliceStatistics
+from bids_ihf.targets.profile import Profile
+from bids_ihf.volume.intensity import LEVELS, RANGE, Scale
 
 EVIL = "<script>alert('x')</script>"
 SIDECAR = {
@@ -72,20 +78,88 @@ def ball(shape: tuple[int, int, int] = (20, 24, 18)) -> NDArray[np.bool_]:
     return np.asarray((np.square(grid / (np.array(shape) / 3)).sum(-1) < 1).T)
 
 
-def add_figures(out: Path, stem: str, suffix: str) -> list[Path]:
+def tissues(shift: float = 0.0, size: float = 4e4) -> NDArray[np.float64]:
+    """Histograms (3, LEVELS) of grey matter, white matter and fluid, `shift` network units up."""
+    level = np.linspace(*RANGE, LEVELS)
+    middles = np.array([[-0.1], [0.5], [-0.7]]) + shift
+    bells = np.exp(-0.5 * np.square((level - middles) / 0.1))
+    return np.asarray(size * bells / bells.sum(axis=1, keepdims=True))
+
+
+def embeddings(shift: float = 0.0, seed: int = 0, size: int = 12) -> NDArray[np.float32]:
+    """Statistics (4, E) of four slice positions."""
+    noise = np.random.default_rng(seed).normal(shift, 0.1, size=(4, size))
+    return noise.astype(np.float32)
+
+
+def evidence(shift: float = 0.3, seed: int = 0) -> Evidence:
+    """What is seen of an image whose tissues lie `shift` above the target's, and then on them."""
+
+    def profile(own: float) -> Profile:
+        return Profile(
+            np.arange(4),
+            tissues(own).sum(axis=0, keepdims=True).repeat(4, axis=0) / 4,
+            embeddings(own, seed),
+            np.array([-0.1, 0.5, -0.7]) + own,
+            tissues(own),
+            Scale(0.0, 900.0),
+        )
+
+    target = profile(0.0)
+    after = SliceStatistics(embeddings(0.0, seed + 1), target.landmarks, tissues(0.0))
+    return Evidence(profile(shift), after, target, shift, (shift, 0.02))
+
+
+def add_figures(
+    out: Path, stem: str, suffix: str, seen: Evidence | None = None, seed: int = 0
+) -> list[Path]:
     """Draw the figures of a random image."""
-    before = head()
+    before = head(seed=seed)
     after = np.asarray(900 * (before / 900) ** 0.8, dtype=np.float32)
-    return write_reportlets(
-        out / stem.partition("_")[0] / "figures",
-        stem,
-        suffix,
+    shown = Shown(
         before=before,
         after=after,
         change=after - before,
         mask=ball(),
         affine=np.diag([6.0, 6.0, 6.0, 1.0]),
+        template=2 * ball().astype(np.float32),
+        reference=after * ball(),
     )
+    return write_reportlets(
+        out / stem.partition("_")[0] / "figures", stem, suffix, shown, seen or evidence()
+    )
+
+
+SCANNERS = {"Siemens": "Prisma", "GE": "Discovery MR750", "Philips": "Achieva dStream"}
+
+
+def make_study(folder: Path, people: int, *, figures: bool = False) -> Path:
+    """People scanned once by each vendor; scanners differ before, and only noise does after."""
+    out = folder / "out"
+    for person in range(people):
+        for number, (vendor, model) in enumerate(SCANNERS.items()):
+            key = 100 * person + number
+            stem = f"sub-{person + 1:02d}_ses-{vendor.lower()}"
+            noise = np.random.default_rng(key).normal(scale=0.01, size=4)
+            seen = evidence(0.2 * number + float(noise[0]), seed=key)
+            measures = image_measures(seen) | {
+                "source_vendor": vendor,
+                "distance_before": 0.2 * number + 0.1,
+                "distance_after": 0.05 + abs(float(noise[1])),
+                "contrast_after": 0.8 + float(noise[2]),
+                "out_of_range_score": 0.5 + float(noise[3]),
+                "harmonization_warning": "no",
+            }
+            path = f"{stem.replace('_', '/')}/anat/{stem}_T1w.nii.gz"
+            sidecar = {"Manufacturer": vendor, "ManufacturersModelName": model}
+            add_image(out, path, measures=measures, SourceVendor=vendor, **sidecar)
+            if figures:
+                add_figures(out, stem, "T1w", seen, seed=key)
+            else:
+                name = out / stem.partition("_")[0] / "figures" / evidence_name(stem, "T1w")
+                name.parent.mkdir(exist_ok=True)
+                name.write_bytes(pack(to_content(seen)))
+    return out
 
 
 CRASH = """Node: ihf_harmony_wf.sub-01.prepare_sub-01_ses-B_T1w

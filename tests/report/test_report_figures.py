@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bids_ihf.report.figures import write_reportlets
+from bids_ihf.report.figures import CHANGE, KINDS, Shown, write_reportlets
 from bids_ihf.report.mosaic import SLICES, VIEWS, plan_layout, tile
+from bids_ihf.report.outline import rim
 from bids_ihf.report.svg import ticks
 from bids_ihf.report.window import blend, choose_windows
-from tests.report.conftest import add_figures, ball, head
+from tests.report.conftest import add_figures, ball, evidence, head
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -31,27 +32,24 @@ def pictures(path: Path) -> list[NDArray[np.uint8]]:
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in found]
 
 
-def draw(folder: Path, change: NDArray[np.float32], gain: float = 1.0) -> list[Path]:
+def draw(folder: Path, change: NDArray[np.float32], gain: float = 1.0) -> Path:
+    """The change figure of a random image."""
     before = head()
-    return write_reportlets(
-        folder,
-        "sub-01",
-        "T1w",
-        before=before,
-        after=(before + change) * np.float32(gain),
-        change=change,
-        mask=ball(),
-        affine=np.diag([6.0, 6.0, 6.0, 1.0]),
-    )
+    after = (before + change) * np.float32(gain)
+    shown = Shown(before, after, change, ball(), np.diag([6.0, 6.0, 6.0, 1.0]))
+    paths = write_reportlets(folder, "sub-01", "T1w", shown)
+    return next(path for path in paths if f"desc-{CHANGE}_" in path.name)
 
 
 def test_names_and_titles(tmp_path: Path) -> None:
     paths = add_figures(tmp_path, "sub-01_ses-A_run-1_part-mag", "T1w")
-    assert [path.name for path in paths] == [
-        f"sub-01_ses-A_run-1_part-mag_desc-{what}_T1w.svg"
-        for what in ("harmonized", "change", "densities")
-    ]
+    assert {path.name for path in paths} == {
+        "sub-01_ses-A_run-1_part-mag_desc-evidence_T1w.json",
+        *(f"sub-01_ses-A_run-1_part-mag_desc-{kind}_T1w.svg" for kind in set(KINDS) - {"fa"}),
+    }
     for path in paths:
+        if path.suffix == ".json":
+            continue
         root = ET.fromstring(path.read_text(encoding="ascii"))  # noqa: S314
         assert root.tag == f"{SVG}svg"
         assert "sub-01_ses-A_run-1_part-mag_T1w" in (root.findtext(f"{SVG}title") or "")
@@ -71,22 +69,67 @@ def test_same_bytes_for_same_input(tmp_path: Path) -> None:
 def test_size_of_a_large_noisy_image(tmp_path: Path) -> None:
     shape = (160, 200, 170)
     noise = np.random.default_rng(0).normal(500, 150, shape).astype(np.float32)
-    paths = write_reportlets(
-        tmp_path,
-        "sub-01",
-        "T1w",
+    inside = ball(shape)
+    shown = Shown(
         before=noise,
         after=noise[::-1],
         change=noise[::-1] - noise,
-        mask=ball(shape),
+        mask=inside,
         affine=np.eye(4),
+        template=2 * inside.astype(np.float32),
+        reference=noise,
     )
-    assert sum(path.stat().st_size for path in paths) < 4e6  # noise is the worst there is
-    assert max(path.stat().st_size for path in paths) < 2.2e6
+    paths = write_reportlets(tmp_path, "sub-01", "T1w", shown, evidence())
+    # Noise is the worst there is, and an image may take ten megabytes.
+    assert sum(path.stat().st_size for path in paths) < 8e6
+
+
+def test_figures_of_an_earlier_run_go(tmp_path: Path) -> None:
+    """A run that has no alignment to show must not show that of the last."""
+    add_figures(tmp_path, "sub-01", "T1w")
+    left = draw(tmp_path / "sub-01/figures", np.zeros_like(head())).parent
+    assert not list(left.glob("*_desc-alignment_*"))
+    assert list(left.glob("*_desc-mask_*"))
+
+
+def test_same_window_for_the_target(tmp_path: Path) -> None:
+    """Equal volumes look equal in all three rows."""
+    same = head()
+    shown = Shown(same, same, same * 0, ball(), np.eye(4), reference=same)
+    paths = write_reportlets(tmp_path, "sub-01", "T1w", shown)
+    rows = pictures(next(path for path in paths if "desc-harmonized" in path.name))
+    assert len(rows) == 9
+    for start in (0, 3, 6):
+        np.testing.assert_array_equal(rows[start], rows[start + 1])
+        np.testing.assert_array_equal(rows[start], rows[start + 2])
+
+
+def test_flicker_holds_both_images(tmp_path: Path) -> None:
+    paths = add_figures(tmp_path, "sub-01", "T1w")
+    path = next(path for path in paths if "desc-flicker" in path.name)
+    before, after = pictures(path)[:3], pictures(path)[3:]
+    assert [each.shape for each in before] == [each.shape for each in after]
+    assert not (before[0] == after[0]).all()
+    text = path.read_text()
+    assert '<g id="before"/>' in text
+    assert '<g id="after"/>' in text
+
+
+class TestOutline:
+    def test_rim(self) -> None:
+        inside = np.zeros((7, 8), dtype=bool)
+        inside[2:6, 2:7] = True
+        expected = inside.copy()
+        expected[3:5, 3:6] = False
+        np.testing.assert_array_equal(rim(inside), expected)
+
+    def test_edge_of_the_picture_is_no_outside(self) -> None:
+        assert not rim(np.ones((4, 5), dtype=bool)).any()
+        assert not rim(np.zeros((4, 5), dtype=bool)).any()
 
 
 def test_no_change_has_no_colour(tmp_path: Path) -> None:
-    path = draw(tmp_path, np.zeros_like(head()))[1]
+    path = draw(tmp_path, np.zeros_like(head()))
     *mosaics, _bar = pictures(path)
     assert len(mosaics) == 3
     for pixels in mosaics:
@@ -95,14 +138,14 @@ def test_no_change_has_no_colour(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sign", "channel"), [(1, 0), (-1, 2)])
 def test_red_is_more_and_blue_is_less(tmp_path: Path, sign: int, channel: int) -> None:
-    path = draw(tmp_path, np.full_like(head(), 50 * sign))[1]
+    path = draw(tmp_path, np.full_like(head(), 50 * sign))
     for pixels in pictures(path)[:3]:
         shown = pixels[pixels.max(axis=-1) > 0].astype(int)
         assert (shown[:, channel] > shown[:, 2 - channel]).all()
 
 
 def test_change_in_other_units_is_relative(tmp_path: Path) -> None:
-    same, other = (draw(tmp_path / str(gain), head() * 0, gain)[1] for gain in (1.0, 50.0))
+    same, other = (draw(tmp_path / str(gain), head() * 0, gain) for gain in (1.0, 50.0))
     assert "in its units" in same.read_text()
     assert "the units differ" in other.read_text()
     # A scan that was only multiplied is the same after scaling: the full colour is rounding.
@@ -119,16 +162,12 @@ def test_windows() -> None:
 
 def test_empty_mask_and_constant_image(tmp_path: Path) -> None:
     flat = np.zeros((8, 9, 3), dtype=np.float32)
-    paths = write_reportlets(
-        tmp_path,
-        "sub-01",
-        "T2w",
-        before=flat,
-        after=flat,
-        change=flat,
-        mask=np.zeros(flat.shape, dtype=bool),
-        affine=np.diag([1.0, 1.0, 5.0, 1.0]),
+    nothing = np.zeros(flat.shape, dtype=bool)
+    shown = Shown(
+        flat, flat, flat, nothing, np.diag([1.0, 1.0, 5.0, 1.0]), flat, flat, (flat, flat)
     )
+    paths = write_reportlets(tmp_path, "sub-01", "T2w", shown)
+    assert len(paths) == len(KINDS)
     assert all(path.stat().st_size for path in paths)
 
 

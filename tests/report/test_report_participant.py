@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from bids_ihf.evaluation.ranges import Range, Ranges
+from bids_ihf.report import measures_table
 from bids_ihf.report.checks import concerns
+from bids_ihf.report.figures import KINDS
 from bids_ihf.report.images import find_finished
+from bids_ihf.report.markup import Markup
 from bids_ihf.report.methods import REFERENCES, as_markdown, paragraphs, write_boilerplate
 from bids_ihf.report.participant import build_participant_report
 from tests.report.conftest import EVIL, add_figures, add_image
@@ -20,7 +25,7 @@ from tests.report.conftest import EVIL, add_figures, add_image
 class Page(HTMLParser):
     """Collects what a page holds, and that its tags close."""
 
-    void = frozenset({"meta", "img", "link", "br", "hr"})
+    void = frozenset({"meta", "img", "link", "br", "hr", "input"})
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -55,22 +60,31 @@ def test_page(out: Path) -> None:
     path = build_participant_report(out, "01")
     assert path == out / "sub-01.html"
     page = Page(path)
-    for words in ("run 1", "run 2", "echo 1, part mag", "0.5 → 0.2 (-60 %)", "Prisma", "1400 ml"):
+    for words in (
+        "run 1",
+        "run 2",
+        "echo 1, part mag",
+        "0.5 → 0.2 (-60 %)",
+        "Prisma",
+        "Brain mask (ml) 1400",
+    ):
         assert words in page.text
-    assert "3 images harmonized." in page.text
+    assert "3 images harmonized: 2 T1w, 1 T2w." in page.text
     assert "header <odd>." in page.text
     assert "had been bias-corrected, skull-stripped" in page.text
 
 
 def test_links_lead_somewhere(out: Path) -> None:
-    page = Page(build_participant_report(out, "01"))
+    path = build_participant_report(out, "01")
+    page = Page(path)
     names = {values.get("id") for _, values in page.attributes}
     for target in page.all("a", "href"):
-        found = target[1:] in names if target.startswith("#") else (out / target).is_file()
-        assert found, target
+        file, _, place = target.partition("#")
+        assert not place or file not in {"", path.name} or place in names, target
+        assert not file or (out / file).is_file(), target
     images = page.all("img", "src")
-    assert len(images) == 3
-    assert all((out / source).is_file() for source in images)
+    assert len(images) == len(KINDS) - 1 + 2  # no FA; the flicker view stands still in two more
+    assert all((out / source.partition("#")[0]).is_file() for source in images)
     assert all("sub-01_ses-A_run-1_T1w" in words for words in page.all("img", "alt"))
 
 
@@ -110,7 +124,7 @@ def test_failure_and_its_end(out: Path) -> None:
 def test_only_sidecars(tmp_path: Path) -> None:
     add_image(tmp_path / "out", "sub-03/anat/sub-03_T1w.nii.gz", table=False)
     text = Page(build_participant_report(tmp_path / "out", "sub-03")).text
-    assert "1 image harmonized." in text
+    assert "1 image harmonized: 1 T1w." in text
     assert "The figures of this image are not here." in text
     assert "Unless the images had been preprocessed" in text
 
@@ -172,6 +186,97 @@ def test_image_of_the_target_vendor_need_not_come_closer(tmp_path: Path) -> None
     same = {"source_vendor": "Siemens", "harmonization_target": "siemens", "distance_after": 0.6}
     add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=same)
     assert concerns(find_finished(tmp_path)[0]) == []
+
+
+WARNING = "Farther from every simulated scan than these are from each other."
+
+
+def test_flagged_image_is_red(out: Path) -> None:
+    add_image(out, "sub-02/anat/sub-02_T2w.nii.gz", HarmonizationWarning=WARNING)
+    path = build_participant_report(out, "02")
+    assert f'<p class="note failure">{WARNING}</p>' in path.read_text()
+    text = Page(path).text
+    assert "1 image is out of range; look before you use them." in text
+
+
+class TestManySessions:
+    @pytest.fixture
+    def long(self, tmp_path: Path, drawn: Path) -> Path:
+        folder = tmp_path / "out"
+        for session in "ABCDEF":
+            add_image(folder, f"sub-01/ses-{session}/anat/sub-01_ses-{session}_run-1_T1w.nii.gz")
+        shutil.copytree(drawn / "sub-01/figures", folder / "sub-01/figures")
+        return folder
+
+    def test_a_page_for_each(self, long: Path) -> None:
+        overview = Page(build_participant_report(long, "01"))
+        names = sorted(path.name for path in long.glob("*.html"))
+        assert names == ["sub-01.html", *(f"sub-01_ses-{session}.html" for session in "ABCDEF")]
+        assert overview.all("img", "src") == []
+        assert "6 images harmonized: 6 T1w." in overview.text
+        assert "sub-01_ses-C.html#sub-01_ses-C_run-1_T1w" in overview.all("a", "href")
+        page = Page(long / "sub-01_ses-A.html")
+        assert "1 image harmonized: 1 T1w." in page.text
+        assert page.all("img", "src")
+        assert "sub-01_ses-A_run-1_T1w" in {values.get("id") for _, values in page.attributes}
+
+    def test_pages_that_nothing_belongs_to_go(self, long: Path) -> None:
+        build_participant_report(long, "01")
+        for session in "DEF":
+            shutil.rmtree(long / f"sub-01/ses-{session}")
+        build_participant_report(long, "01")
+        assert [path.name for path in long.glob("*.html")] == ["sub-01.html"]
+
+
+class TestMeasuresTable:
+    RANGES = Ranges({"T1w": {"snr_after": Range(10.0, 15.0, 20.0)}})
+
+    def light(self, out: Path, monkeypatch: pytest.MonkeyPatch, **measures: float) -> str:
+        monkeypatch.setattr(measures_table, "shipped_ranges", lambda: self.RANGES)
+        add_image(out, "sub-07/anat/sub-07_T1w.nii.gz", measures=measures)
+        (image,) = find_finished(out, "07")
+        found = re.findall(r'class="light (\w+)"', measures_table.measures_table(image))
+        return str(found)
+
+    def test_lights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        usual = ["green"] * 3  # mask, alignment, round trip
+        for value, light in ((12.0, "green"), (5.0, "amber"), (-3.0, "red"), (99.0, "green")):
+            found = self.light(tmp_path, monkeypatch, snr_after=value)
+            assert found == str([light, *usual])
+
+    def test_verdict_counts_the_lights(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.light(tmp_path, monkeypatch, snr_after=-3.0, mask_volume_ml=300.0)
+        (image,) = find_finished(tmp_path, "07")
+        found = measures_table.verdict(image)
+        assert found == Markup('<span class="light red">1 far off, 1 unusual</span>')
+
+    def test_out_of_range_is_never_amber(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "red" in self.light(tmp_path, monkeypatch, out_of_range_score=1.01)
+
+    def test_what_is_not_known_is_left_out(self, tmp_path: Path) -> None:
+        add_image(tmp_path, "sub-07/anat/sub-07_T1w.nii.gz", table=False)
+        (image,) = find_finished(tmp_path, "07")
+        assert "<td>" not in measures_table.measures_table(image)
+
+    @pytest.mark.parametrize(
+        ("value", "words"), [(1234.5, "1234"), (0.123456, "0.1235"), (2e-7, "2e-07")]
+    )
+    def test_short(self, value: float, words: str) -> None:
+        assert measures_table.short(value) == words
+
+
+def test_shells_of_a_series(tmp_path: Path) -> None:
+    shell = {
+        "BValue": 1000.4, "TargetBValue": 1000, "AttenuationExponent": 1.0312,
+        "AnisotropyFactor": 0.98,
+    }  # fmt: skip
+    add_image(tmp_path, "sub-01/dwi/sub-01_dwi.nii.gz", HarmonizationShells=[shell, "?"])
+    text = Page(build_participant_report(tmp_path, "01")).text
+    assert "1000 1000 1.031 0.98" in text
 
 
 class TestBoilerplate:

@@ -7,17 +7,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import nibabel
 import numpy as np
 import pytest
 
 from bids_ihf.bids.image import Image
 from bids_ihf.config import RunConfig
+from bids_ihf.evaluation import familiar
+from bids_ihf.report.figures import KINDS, figure_name
+from bids_ihf.targets.profile import Profile
+from bids_ihf.volume.grid import Grid
 from bids_ihf.volume.nifti import read_volume
-from bids_ihf.workflow import derivatives
+from bids_ihf.workflow import derivatives, quality
 from bids_ihf.workflow.plan import Goal, Task, plan
 from bids_ihf.workflow.steps import Settings
 from tests.datasets import write_dataset
+from tests.report.conftest import embeddings, evidence
 
 GOAL = Goal("GE", "t-hash", "ihf", "m-hash", "b-hash", ("T1w", "T2w"))
 
@@ -53,6 +59,7 @@ def results(task: Task) -> tuple[Any, Any]:
     mask[2:6, 2:6, 2:6] = True
     prepared = SimpleNamespace(
         volume=volume,
+        grid=Grid(mask.shape, volume.affine),
         mask=mask,
         stripped=False,
         to_template=np.eye(4),
@@ -64,8 +71,7 @@ def results(task: Task) -> tuple[Any, Any]:
         change=np.full(volume.data.shape, 2, dtype=np.float32),
         scaling={"SourceLow": 0.0},
         round_trip_error=1e-7,
-        distance_before=2.0,
-        distance_after=1.0,
+        evidence=evidence(),
     )
     return prepared, harmonized
 
@@ -86,12 +92,46 @@ def test_all_is_written(task: Task, settings: Settings) -> None:
     assert mask.get_data_dtype() == np.uint8
     assert np.asarray(mask.dataobj).sum() == 64
     figures = settings.out_dir / "sub-01" / "figures"
-    assert len(list(figures.glob("sub-01_ses-A_desc-*_T1w.svg"))) == 3
+    drawn = {path.name for path in figures.glob("sub-01_ses-A_desc-*_T1w.svg")}
+    assert drawn == {figure_name("sub-01_ses-A", kind, "T1w") for kind in set(KINDS) - {"fa"}}
+    assert (figures / "sub-01_ses-A_desc-evidence_T1w.json").is_file()
+    assert "HarmonizationWarning" not in sidecar
     table = (settings.out_dir / "sub-01/ses-A/sub-01_ses-A_scans.tsv").read_text().splitlines()
     row = dict(zip(table[0].split("\t"), table[1].split("\t"), strict=True))
     assert row["change_rms"] == "2"
     assert row["mask_volume_ml"] == "0.064"
     assert row["seconds"] == "1.5"
+    assert row["harmonization_warning"] == "no"
+    assert float(row["distance_before"]) > float(row["distance_after"])
+    assert float(row["wasserstein_white_before"]) == pytest.approx(0.15, abs=1e-3)
+    assert float(row["wasserstein_white_after"]) == pytest.approx(0, abs=1e-6)
+    dictionary = json.loads(
+        (settings.out_dir / "sub-01/ses-A/sub-01_ses-A_scans.json").read_text()
+    )
+    assert set(dictionary) == set(row)
+
+
+def test_image_out_of_range_is_flagged_and_written(
+    task: Task, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated scans that are all alike make any other look strange."""
+    people = [replace_embeddings(evidence().target, seed) for seed in range(3)]
+    known, _ = familiar.gather(people, ["a", "b", "c"])
+    reference = familiar.Reference("e-hash", {"T1w": known})
+    monkeypatch.setattr(quality, "reference_of", lambda _encoder: reference)
+    derivatives.write_all(task, *results(task), settings, "cpu")
+    warning = json.loads(task.sidecar.read_text())["HarmonizationWarning"]
+    assert "the image (out-of-range score" in warning
+    assert task.outputs.harmonized.is_file()
+    table = (settings.out_dir / "sub-01/ses-A/sub-01_ses-A_scans.tsv").read_text().splitlines()
+    row = dict(zip(table[0].split("\t"), table[1].split("\t"), strict=True))
+    assert row["harmonization_warning"] == "yes"
+    assert float(row["out_of_range_score"]) == float(row["out_of_range_source"]) > familiar.LIMIT
+
+
+def replace_embeddings(profile: Profile, seed: int) -> Profile:
+    """A scan like the target's, of another person."""
+    return attrs.evolve(profile, embeddings=embeddings(0.0, seed))
 
 
 def test_sidecar_is_written_last(

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from bids_ihf.bids.image import Image
+from bids_ihf.bids.scans import read_scans_table
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData
+from bids_ihf.report.figures import KINDS, figure_name
 from bids_ihf.simulation.gradients import table, to_text
 from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile
 from bids_ihf.volume.nifti import read_volume
@@ -22,6 +24,7 @@ from bids_ihf.volume.series import open_series
 from bids_ihf.workflow import series
 from bids_ihf.workflow.plan import Goal, Task, plan
 from bids_ihf.workflow.series import air_gain, standing_in
+from bids_ihf.workflow.series_derivatives import strain
 
 GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
 SCHEME = table({0: 2, 1000: 12}, 4)
@@ -190,6 +193,20 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert image.min() >= 0
     tissue = prepared_of(root).mask & (source[0] < 800)
     assert np.median(image[0][tissue]) == pytest.approx(900, rel=0.05)
+    (table_file,) = (tmp_path / "out").glob("sub-1/*_scans.tsv")
+    (row,) = read_scans_table(table_file)
+    assert float(row["fa_after"]) == pytest.approx(float(row["fa_before"]), abs=0.02)
+    assert 0 < float(row["out_of_range_score"]) < 1
+    assert row["harmonization_warning"] == "no"
+    figures = {path.name for path in (tmp_path / "out/sub-1/figures").iterdir()}
+    assert figures == {figure_name("sub-1", kind, "dwi") for kind in KINDS}
+
+
+@pytest.mark.parametrize(("exponents", "score"), [((1.0,), 0), ((1.0, 1.35), 1), ((0.75,), 1)])
+def test_strain_is_one_at_the_limits(exponents: tuple[float, ...], score: float) -> None:
+    shells: Any = [SimpleNamespace(exponent=exponent) for exponent in exponents]
+    plan: Any = SimpleNamespace(shells=shells)
+    assert strain(plan) == pytest.approx(score)
 
 
 def test_template_space_is_left_out_with_a_word(

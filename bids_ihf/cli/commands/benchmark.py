@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+
 from bids_ihf.cli.values import modality, positive
 from bids_ihf.errors import UsageError
 
@@ -51,11 +53,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--anatomy", action="store_true", help="also tell whether anatomy is kept")
     add("--brain", action="store_true", help="measure brain masks and alignment, nothing else")
     add(
+        "--ranges",
+        action="store_true",
+        help="LABELS_DIR is the pool of 'ihf train': only measure what reports hold images "
+        "against, ranges.json and familiar.safetensors",
+    )
+    add(
         "--poses",
         type=positive,
         default=500,
         metavar="N",
         help="with --brain: heads in random poses (default: 500)",
+    )
+    add(
+        "--scans",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="with --ranges: scans of each person and modality (default: 16)",
     )
     add("--quick", action="store_true", help="only the first person and modality")
 
@@ -78,6 +93,8 @@ def run(given: argparse.Namespace) -> int:
     UsageError
         Diffusion is asked for together with other modalities.
     """
+    if given.ranges:
+        return run_ranges(given)
     if "dwi" in (given.modalities or ()):
         return run_diffusion(given)
     from bids_ihf.evaluation.benchmark import run_benchmark
@@ -134,6 +151,25 @@ def run_brain(plan: Plan, output: Path, poses: int) -> int:
     )
     head = ("condition", "method", "scans", "dice", "dice_least", "hd95_mm", "mask_s", "align_s")
     sys.stdout.write(aligned(table, head))
+    return 0
+
+
+def run_ranges(given: argparse.Namespace) -> int:
+    """Measure the scans of a training pool for the reports, and show the ranges."""
+    from bids_ihf.evaluation.plan import load_networks
+    from bids_ihf.evaluation.ranges_benchmark import write_ranges
+    from bids_ihf.workflow.log import start_logging
+
+    start_logging(given.verbose + 1)
+    model = next(iter(load_networks(plan_of(given)).values()))
+    ranges = write_ranges(given.output, given.labels, model, scans=given.scans)
+    head = ("modality", "measure", "low", "middle", "high")
+    rows: list[Row] = [
+        {"modality": modality, "measure": name, **attrs.asdict(found)}
+        for modality, measures in ranges.modalities.items()
+        for name, found in measures.items()
+    ]
+    sys.stdout.write(aligned(rows, head))
     return 0
 
 

@@ -1,0 +1,63 @@
+"""What is said of a run that goes on."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bids_ihf.cli.progress import Progress
+
+
+def task(name: str) -> Any:
+    return SimpleNamespace(name=name)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(logging.getLogger("bids_ihf"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="bids_ihf")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_lines_for_a_log(lines: Any) -> None:
+    with Progress(2) as progress:
+        progress.step(task("a"), "prepare")
+        progress.step(task("a"), "harmonize")
+        assert lines() == []  # the stages are in the log of the participant
+        progress.step(task("a"), "end")
+        progress.step(task("b"), "exception")
+    first, second = lines()
+    assert first.startswith("1/2 a: harmonized, about ")
+    assert first.endswith(" left")
+    assert second == "2/2 b: failed"
+
+
+def test_bar_names_image_and_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Progress(3) as progress:
+        progress.step(task("a"), "harmonize")
+        progress.step(task("b"), "prepare")
+        assert progress.at_work() == "b preparing and 1 more"
+        progress.step(task("a"), "end")
+        assert progress.at_work() == "b preparing"
+    shown = capsys.readouterr().err
+    assert "b preparing" in shown
+    assert "1/3 images" in shown
+    assert "left" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(10.0, "about 30 s"), (60.0, "about 3 min"), (3600.0, "about 3.0 h")]
+)
+def test_time_left(seconds: float, words: str) -> None:
+    progress = Progress(4)
+    assert progress.left(seconds) == ""
+    progress.count = 1
+    assert progress.left(seconds) == words
+    progress.count = 4
+    assert progress.left(seconds) == ""
