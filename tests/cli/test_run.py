@@ -199,7 +199,7 @@ class TestFailure:
         fake_steps.bad.update(f"sub-01_ses-A_T{kind}w.nii.gz" for kind in (1, 2))
         assert call(dataset, "--participant-label", "01") == 1
         err = capsys.readouterr().err
-        shown = re.findall(r" (\d)/4 sub-01_(\S+): (\S+)", err)
+        shown = re.findall(r" (\d)/4 sub-01_(\S+): (\w+)", err)
         assert [count for count, *_ in shown] == ["1", "2", "3", "4"]
         assert {name: result for _, name, result in shown} == {
             "ses-A_T1w": "failed",
