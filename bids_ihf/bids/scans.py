@@ -93,8 +93,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "out_of_range_score": _column(
         "Out of range",
         "The larger of the two scores of image and target; 1 is as far from all other people's "
-        "scans as the loneliest simulated scan; of diffusion, how far the correction of a shell "
-        "goes, 1 being its limit",
+        "scans as the loneliest simulated scan; of diffusion, how large an exponent a shell "
+        "asks for, 1 being the limit",
         "arbitrary",
     ),
     "out_of_range_source": _column(

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 
 WARNING = (
-    "The attenuation of a shell is so far from the target's that only a part of the difference is "
-    "undone (out-of-range score {:.2f}, limit 1); judge the result by its pictures."
+    "The attenuation of a shell differs from the target's by more than scanners do (out-of-range "
+    "score {:.2f}, limit 1); judge the result by its pictures."
 )
 
 
@@ -212,9 +212,9 @@ def _measures(
 
 
 def strain(plan: Plan) -> float:
-    """How far the correction of a shell goes, at most: 0 is none, 1 the limit of an exponent."""
+    """How large an exponent a shell asks for, at most: 0 is none, 1 the limit of what is used."""
     low, high = np.log(EXPONENTS)
-    logs = [float(np.log(shell.exponent)) for shell in plan.shells]
+    logs = [float(np.log(shell.measured)) for shell in plan.shells]
     return max((log / (high if log > 0 else low) for log in logs), default=0.0)
 
 

@@ -204,7 +204,7 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("exponents", "score"), [((1.0,), 0), ((1.0, 1.35), 1), ((0.75,), 1)])
 def test_strain_is_one_at_the_limits(exponents: tuple[float, ...], score: float) -> None:
-    shells: Any = [SimpleNamespace(exponent=exponent) for exponent in exponents]
+    shells: Any = [SimpleNamespace(measured=exponent) for exponent in exponents]
     plan: Any = SimpleNamespace(shells=shells)
     assert strain(plan) == pytest.approx(score)
 
