@@ -7,6 +7,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 from attrs import frozen
 
@@ -110,8 +111,8 @@ def vendor_profiles(model: Harmonizer) -> dict[str, Mapping[str, Profile]]:
 def look_at(
     pool: Pool, model: Harmonizer, targets: Mapping[str, Mapping[str, Profile]], count: int
 ) -> Iterable[Seen]:
-    """``count`` scans of each person and modality of a pool; one of PART is harmonized to a vendor
-    that is not its own."""
+    """``count`` scans of each person and modality of a pool, whole and stripped; one of PART is
+    harmonized to a vendor that is not its own."""
     from bids_ihf.evaluation.quality import image_measures
     from bids_ihf.harmonize.structural import changed, match, witness
     from bids_ihf.targets.gridding import profile_of
@@ -121,6 +122,8 @@ def look_at(
         scan = pool.scans[number]
         on_grid = on_grid_of(pool, scan)
         LOGGER.info("Looking at %s (%d of %d)", scan.file, done, len(picked))
+        bare = profile_of(stripped(on_grid), model.encoder)
+        yield Seen(scan.person, scan.modality, bare, {})
         if not harmonized:
             yield Seen(scan.person, scan.modality, profile_of(on_grid, model.encoder), {})
             continue
@@ -182,6 +185,12 @@ def on_grid_of(pool: Pool, scan: Scan) -> OnGrid:
     affine[2, 3] = scan.z[0]
     shape = (data.shape[0], data.shape[1], data.shape[2])
     return OnGrid(data, mask, Grid(shape, affine), Scale(-1.0, 1.0))
+
+
+def stripped(on_grid: OnGrid) -> OnGrid:
+    """Without signal outside the brain: what the encoder sees near its edge is another thing."""
+    inside = on_grid.mask > 0.5
+    return attrs.evolve(on_grid, data=np.where(inside, on_grid.data, np.float32(-1)))
 
 
 def measured_slices(on_grid: OnGrid) -> NDArray[np.intp]:

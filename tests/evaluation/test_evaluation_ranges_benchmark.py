@@ -16,6 +16,7 @@ from bids_ihf.evaluation.ranges_benchmark import (
     measured_slices,
     on_grid_of,
     open_pool,
+    stripped,
     write_ranges,
 )
 from bids_ihf.model.checkpoint import Harmonizer, load_model
@@ -64,12 +65,12 @@ def test_both_files_are_written(pool: Path, model: Harmonizer, tmp_path: Path) -
     ranges = write_ranges(tmp_path, pool, model, scans=2)
     assert read_ranges(tmp_path / FILE).modalities.keys() == {"T1w"}
     assert ranges.record["pool"] == {"seed": 5}
-    assert (ranges.record["T1w_scans"], ranges.record["T1w_harmonized"]) == (6, 3)
+    assert (ranges.record["T1w_scans"], ranges.record["T1w_harmonized"]) == (12, 3)
     assert ranges.of("T1w", "distance_after") is not None
     reference = read_reference(tmp_path / FAMILIAR)
     assert reference.encoder == model.encoder_hash
     known = reference.modalities["T1w"]
-    assert known.scans.shape == (6, model.encoder.size)
+    assert known.scans.shape == (12, model.encoder.size)  # each whole and stripped
     strange = scan(9, 1.0)
     strange.data[:] = strange.data.max() - strange.data
     usual, far = (known.score(profile_of(each, model.encoder)) for each in (scan(9, 0.9), strange))
@@ -82,6 +83,14 @@ def test_a_stored_scan_is_the_scan(pool: Path, model: Harmonizer) -> None:
     there, here = profile_of(again, model.encoder), profile_of(scan(0, 1.0), model.encoder)
     assert there.positions.tolist() == here.positions.tolist()
     np.testing.assert_allclose(there.embeddings, here.embeddings, atol=0.02)
+
+
+def test_stripped_is_dark_outside() -> None:
+    bright = scan(0, 1.0)
+    bright.data[0] = 100.0
+    bare = stripped(bright)
+    assert (bare.data[bare.mask < 0.5] == -1).all()
+    np.testing.assert_array_equal(bare.data[bare.mask > 0.5], bright.data[bright.mask > 0.5])
 
 
 def test_slices_have_their_neighbours(pool: Path) -> None:
