@@ -30,7 +30,8 @@ def test_images_to_look_at_are_named(
     outcome: Any = SimpleNamespace(harmonized=tasks, failed=())
     config: Any = SimpleNamespace(out_dir=tmp_path)
     summary.close(tasks, outcome, config)
-    look, counts = (record.getMessage() for record in caplog.records)
+    said = [record for record in caplog.records if record.name == summary.__name__]
+    look, counts = (record.getMessage() for record in said)
     assert look == f"Look at sub-01_T2w: {tmp_path / 'sub-01.html'}"
     assert counts.startswith("2 harmonized, 0 already done, 0 failed, 0 not processed.")
-    assert not any(record.levelno >= logging.WARNING for record in caplog.records)
+    assert not any(record.levelno >= logging.WARNING for record in said)
