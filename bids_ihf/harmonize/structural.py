@@ -28,6 +28,7 @@ from bids_ihf.targets.gridding import (
 )
 from bids_ihf.targets.profile import Profile, centre_of
 from bids_ihf.volume.grid import Grid, resample
+from bids_ihf.volume.intensity import air_gain
 from bids_ihf.volume.slices import slice_stack
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from bids_ihf.volume.intensity import IntensityCurve
 
 LOGGER = logging.getLogger(__name__)
-
-ALIKE = 2.0
-"""Units of scan and target that differ by less than this factor count as like."""
 
 HEAD_FEATHER = 1.5
 """Width (voxels) over which the change fades from the head into the air around it."""
@@ -213,13 +211,8 @@ def harmonize_slices(
 
 
 def _gain(on_grid: OnGrid, profile: Profile) -> float:
-    """Factor for the air: 1 where scan and target have like units, else the ratio of their units.
-
-    Air keeps its numbers if it can; left so beside a head a thousand times darker or brighter, its
-    noise would drown the head or vanish.
-    """
-    ratio = profile.scale.high / on_grid.scale.high
-    return 1.0 if 1 / ALIKE < ratio < ALIKE else ratio
+    """Factor for the air, see :func:`bids_ihf.volume.intensity.air_gain`."""
+    return air_gain(profile.scale.high / on_grid.scale.high)
 
 
 def _compose(

@@ -25,6 +25,9 @@ STEEPEST = 3.0
 TAIL = 0.005
 """Share of voxels beyond the first and last landmark, where the curve goes on straight."""
 
+ALIKE = 2.0
+"""Units of an image and its target that differ by less than this factor count as like."""
+
 RANGE = (-1.5, 2.5)
 """Span of the histograms in network units, where the brain's 0-99.9 percentile range is [-1,
 1]."""
@@ -48,6 +51,16 @@ class Scale:
     def restore(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
         """Network units to own units."""
         return ((data + 1.0) * ((self.high - self.low) / 2.0) + self.low).astype(np.float32)
+
+
+def air_gain(ratio: float) -> float:
+    """Factor for the air, given the ratio of the target's units to the image's: 1 where they are
+    alike, else that ratio.
+
+    Air keeps its numbers if it can; left so beside a head a thousand times darker or brighter, its
+    noise would drown the head or vanish.
+    """
+    return 1.0 if 1 / ALIKE < ratio < ALIKE else ratio
 
 
 def unit_range(data: NDArray[np.float32]) -> NDArray[np.float32]:

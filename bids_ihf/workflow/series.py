@@ -18,6 +18,7 @@ from bids_ihf.harmonize.diffusion import EXPONENTS, change_volumes, make_changer
 from bids_ihf.harmonize.shellfit import ShellSums, fit_shells
 from bids_ihf.harmonize.tensor import TensorSums
 from bids_ihf.targets.diffusion import measure
+from bids_ihf.volume.intensity import air_gain
 from bids_ihf.volume.nifti import Volume, encode_nifti
 from bids_ihf.volume.series import open_series
 from bids_ihf.volume.shells import UNWEIGHTED, find_shells
@@ -45,9 +46,6 @@ LOGGER = logging.getLogger(__name__)
 
 INSIDE_MM = 4.0
 """How far inside the brain mask the voxels lie that a series is measured in."""
-
-ALIKE = 2.0
-"""Units of series and target that differ by less than this factor count as like."""
 
 
 @contextmanager
@@ -255,11 +253,6 @@ def _well_inside(prepared: Prepared) -> NDArray[np.bool_]:
     depth = ndimage.distance_transform_edt(prepared.mask, sampling=prepared.grid.zooms)
     inside: NDArray[np.bool_] = depth > INSIDE_MM
     return inside if inside.any() else prepared.mask
-
-
-def air_gain(gain: float) -> float:
-    """Factor for the air: 1 where series and target have like units, else the gain."""
-    return 1.0 if 1 / ALIKE < gain < ALIKE else gain
 
 
 def _shown(series: Series, name: str, doing: str) -> Iterator[Array]:

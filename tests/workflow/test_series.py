@@ -19,11 +19,12 @@ from bids_ihf.errors import BadData
 from bids_ihf.report.figures import KINDS, figure_name
 from bids_ihf.simulation.gradients import table, to_text
 from bids_ihf.targets.diffusion import DiffusionProfile, ShellProfile
+from bids_ihf.volume.intensity import air_gain
 from bids_ihf.volume.nifti import read_volume
 from bids_ihf.volume.series import open_series
 from bids_ihf.workflow import series
 from bids_ihf.workflow.plan import Goal, Task, plan
-from bids_ihf.workflow.series import air_gain, standing_in
+from bids_ihf.workflow.series import standing_in
 from bids_ihf.workflow.series_derivatives import strain
 
 GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
