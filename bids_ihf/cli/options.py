@@ -127,8 +127,8 @@ def _add_processing(group: argparse._ArgumentGroup) -> None:
         *("--source-profile", "--source_profile"),
         type=values.existing_file,
         metavar="FILE",
-        help="target file built from other people's diffusion series of the source scanner: what "
-        "is a person's own is then told from what is the scanner's",
+        help="target file built from other people's images of the source scanner: what is a "
+        "person's own is then told from what is the scanner's",
     )
     add(
         "--preprocessed",

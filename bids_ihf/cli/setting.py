@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bids_ihf.config import to_toml
-from bids_ihf.errors import NothingSelected
+from bids_ihf.errors import BadData, NothingSelected
 from bids_ihf.workflow.log import NOTICE
 from bids_ihf.workflow.plan import LEANING, Goal
 from bids_ihf.workflow.steps import Settings, fix_threads, model_on
@@ -138,25 +138,30 @@ def make_settings(config: RunConfig) -> Settings:
 
 
 def _source_hash(config: RunConfig, model: Harmonizer) -> str:
-    """Hash of what is known of the sources' scanners: from --source-profile, else the vendors'.
+    """Hash of what is known of the sources' scanners: the vendors', and --source-profile.
 
     Raises
     ------
     BadData
-        The file cannot be used, or was built from no diffusion series.
+        The file cannot be used, or knows none of the selected modalities.
     """
     from bids_ihf.targets.build import load_target
-    from bids_ihf.targets.diffusion_file import (
-        builtin_hash,
-        diffusion_hash_of,
-        scanner_of_target,
-    )
+    from bids_ihf.targets.diffusion_file import builtin_hash, content_of
+    from bids_ihf.targets.target import VENDORS
+    from bids_ihf.workflow.steps import target_of
 
-    if config.source_profile is None:
-        return builtin_hash()
-    source = load_target(str(config.source_profile), model)
-    scanner_of_target(source)
-    return diffusion_hash_of(source)
+    told = [builtin_hash()]
+    told += [target_of(vendor, "cpu").hash for vendor in VENDORS]
+    if config.source_profile is not None:
+        source = load_target(str(config.source_profile), model)
+        known = {*source.profiles, *(["dwi"] if content_of(source) else [])}
+        if not known & set(config.modalities):
+            raise BadData(
+                f"{config.source_profile}: knows {', '.join(sorted(known))} and none of the "
+                f"modalities to harmonize ({', '.join(config.modalities)}); build it from those."
+            )
+        told.append(source.hash)
+    return hashlib.sha256(" ".join(told).encode()).hexdigest()
 
 
 def _target(config: RunConfig, model: Harmonizer) -> tuple[Target, str]:

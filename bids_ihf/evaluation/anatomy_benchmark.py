@@ -1,7 +1,8 @@
 """Whether anatomy is kept, on simulated people with lesions, for every ordered pair of vendors.
 
-Masks and alignment are the known ones, and a quarter of the bias is left, as after its correction.
-Not every axial slice goes through the network, so edges and lesions are looked at within slices.
+Masks and alignment are the known ones; bias is corrected as in a real run, and the vendors are
+known.  Not every axial slice goes through the network, so edges and lesions are looked at within
+slices.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bids_ihf.evaluation.edges import edge_shift
 from bids_ihf.evaluation.lesions import lesion_kept
 from bids_ihf.evaluation.people import load_body, scan_once, seed_of, vendor_scanners
 from bids_ihf.evaluation.tissues import GREY, WHITE
+from bids_ihf.targets.known import KnownSource
 from bids_ihf.targets.target import VENDORS
 
 if TYPE_CHECKING:
@@ -95,7 +97,9 @@ def measure_person(
     for modality in modalities:
         visits = visit_all(body, person, modality, seed, truth, model)
         for source, target in product(VENDORS, VENDORS):
-            done = harmonized(visits[source].grid, targets[target].profile(modality), model, truth)
+            known = KnownSource.of_vendor(targets[source].profile(modality))
+            profile = targets[target].profile(modality)
+            done = harmonized(visits[source].grid, profile, model, truth, known)
             row = compare(visits, source, target, done, truth, modality)
             if source == target:
                 row |= own_scanner(visits[source], model, truth)
@@ -122,12 +126,16 @@ def visit_all(
 
 
 def harmonized(
-    on_grid: OnGrid, profile: Profile, model: Harmonizer, truth: Truth
+    on_grid: OnGrid,
+    profile: Profile,
+    model: Harmonizer,
+    truth: Truth,
+    source: KnownSource | None = None,
 ) -> NDArray[np.float32]:
     """The measured slices (X, Y, S) as the product makes them, in the target's units."""
     from bids_ihf.harmonize.structural import feather, harmonize_slices, match
 
-    matched = match(on_grid, profile, model)
+    matched = match(on_grid, profile, model, source)
     start = matched.data[..., truth.slices]
     done = harmonize_slices(matched, on_grid, profile, model, truth.slices)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[..., truth.slices]))

@@ -62,18 +62,26 @@ class Known:
 
 
 def images_of(
-    case: Case, scans: Mapping[str, OnGrid], known: Known, models: Mapping[str, Harmonizer]
+    case: Case,
+    scans: Mapping[str, OnGrid],
+    vendors: Mapping[str, Known],
+    models: Mapping[str, Harmonizer],
 ) -> Images:
     """What every method makes of a case.
 
-    A scan that is the target's already is left to doing nothing and the networks.
+    A scan that is the target's already is left to doing nothing and the networks.  Networks know
+    the vendor that scanned it, as a sidecar tells, where it is one.
     """
+    known = vendors[case.target]
     source, truth = cut(scans[case.scanner]), cut(scans[case.target])
     images: Images = {NONE: source.data}
     if not case.own:
         for name in baseline_names():
             images[name] = run_baseline(name, source, known.reference)
-    images |= run_networks(scans[case.scanner], known.profile, models)
+    maker = vendors.get(case.scanner)
+    images |= run_networks(
+        scans[case.scanner], known.profile, models, None if maker is None else maker.profile
+    )
     if not case.own:
         images[BOUND] = true_match(source, truth)
     return images

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bids_ihf.evaluation.references import Reference
     from bids_ihf.model.checkpoint import Harmonizer
     from bids_ihf.targets.gridding import OnGrid
+    from bids_ihf.targets.known import KnownSource
     from bids_ihf.targets.profile import Profile
 
     Images = dict[str, NDArray[np.float32]]
@@ -30,6 +31,7 @@ Z_SCORE = "z-score"
 SWAPPED = "SSIMH"
 CURVE = "intensity curve alone"
 SHIPPED = "IHF-Harmony"
+UNKNOWN = "IHF-Harmony, vendor unknown"
 BOUND = "histogram matching, true scan"
 REPEAT = "repeat scan"
 
@@ -41,6 +43,7 @@ DESCRIPTIONS = {
     SWAPPED: "Spectrum swapping (Guan et al. 2022) with one of the same scans",
     CURVE: "The curve through tissue landmarks that comes before the network, without the network",
     SHIPPED: "The whole method with the network and vendor targets under test",
+    UNKNOWN: "The same where nothing tells which vendor's scanner made the scan",
     BOUND: "Histogram matching to the very scan that is the truth: a bound, not a method",
     REPEAT: "A second scan by the target's scanner with fresh noise: the ceiling",
 }
@@ -82,22 +85,45 @@ def _swapped(source: Slices, reference: Reference) -> NDArray[np.float32]:
     return high * swap_spectrum(ours, laid_over(reference.slices, source) / high)
 
 
-def run_networks(on_grid: OnGrid, profile: Profile, models: Mapping[str, Harmonizer]) -> Images:
+def run_networks(
+    on_grid: OnGrid,
+    profile: Profile,
+    models: Mapping[str, Harmonizer],
+    maker: Profile | None = None,
+) -> Images:
     """What the product makes of the measured slices, for each network, and the curve alone.
 
-    As :func:`bids_ihf.harmonize.structural.harmonize` composes it, but on the network's grid: the
-    curve, not clipped, plus the network's feathered change, in the target's units.  Networks share
-    one encoder.
+    ``maker`` is the profile of the vendor that made the scan, if one did; the shipped network is
+    measured without that knowledge, too.  Networks share one encoder.
 
     Raises
     ------
     ValueError
         The brain is of one intensity.
     """
+    from bids_ihf.targets.known import KnownSource
+
+    if maker is None:
+        return _run_networks(on_grid, profile, models, None)
+    images = _run_networks(on_grid, profile, models, KnownSource.of_vendor(maker))
+    if SHIPPED in models:
+        blind = _run_networks(on_grid, profile, {SHIPPED: models[SHIPPED]}, None)
+        images[UNKNOWN] = blind[SHIPPED]
+    return images
+
+
+def _run_networks(
+    on_grid: OnGrid,
+    profile: Profile,
+    models: Mapping[str, Harmonizer],
+    source: KnownSource | None,
+) -> Images:
+    """As :func:`bids_ihf.harmonize.structural.harmonize` composes it, but on the network's grid:
+    the curve, not clipped, plus the network's feathered change, in the target's units."""
     from bids_ihf.harmonize.structural import feather, harmonize_slices, match
 
     chosen = measured_slices(on_grid)
-    matched = match(on_grid, profile, next(iter(models.values())))
+    matched = match(on_grid, profile, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, chosen]))
     start, weight = matched.data[:, :, chosen], feather(on_grid.mask)[:, :, chosen]
     images = {CURVE: profile.scale.restore(curve)}

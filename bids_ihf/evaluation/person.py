@@ -63,7 +63,7 @@ def measure_person(
         truth = cut(scans[target])
         repeat = scores(cut(scans[f"{target}{AGAIN}"]).data, truth)
         for case in cases_of(target):
-            images = images_of(case, scans, known[target], models)
+            images = images_of(case, scans, known, models)
             about = {
                 "subject": person, "modality": modality,
                 "source": case.source, "scanner": case.scanner, "target": target,

@@ -116,6 +116,7 @@ def look_at(
     from bids_ihf.evaluation.quality import image_measures
     from bids_ihf.harmonize.structural import changed, match, witness
     from bids_ihf.targets.gridding import profile_of
+    from bids_ihf.targets.known import KnownSource
 
     picked = chosen(pool.scans, count)
     for done, (number, harmonized) in enumerate(sorted(picked.items()), start=1):
@@ -129,7 +130,9 @@ def look_at(
             continue
         vendors = [vendor for vendor in VENDORS if vendor != scan.vendor]
         profile = targets[vendors[number % len(vendors)]][scan.modality]
-        matched = match(on_grid, profile, model)
+        own = targets.get(scan.vendor)
+        source = None if own is None else KnownSource.of_vendor(own[scan.modality])
+        matched = match(on_grid, profile, model, source)
         slices = measured_slices(on_grid)
         result = changed(matched, on_grid, profile, model, slices)
         evidence = witness(matched, on_grid, profile, model, result, slices)

@@ -26,6 +26,7 @@ from bids_ihf.targets.gridding import (
     statistics_on_grid,
     to_network_grid,
 )
+from bids_ihf.targets.known import known_curve
 from bids_ihf.targets.profile import Profile, centre_of
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.intensity import air_gain
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.model.checkpoint import Harmonizer
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.known import KnownSource
     from bids_ihf.targets.landmarks import SliceStatistics
     from bids_ihf.volume.intensity import IntensityCurve
 
@@ -81,9 +83,12 @@ def harmonize(
     profile: Profile,
     model: Harmonizer,
     *,
+    source: KnownSource | None = None,
     batch_size: int = 8,
 ) -> Harmonized:
     """Bring a scan to a target profile, ``batch_size`` slices at a time.
+
+    ``source`` is what other people's scans tell of the scan's scanner, if anything.
 
     Raises
     ------
@@ -94,7 +99,7 @@ def harmonize(
     """
     try:
         on_grid = to_network_grid(prepared)
-        matched = match(on_grid, profile, model)
+        matched = match(on_grid, profile, model, source)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
     slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
@@ -102,7 +107,7 @@ def harmonize(
     residual *= feather(on_grid.mask)
     image = _compose(prepared, on_grid, matched.curve, profile, residual)
     evidence = witness(matched, on_grid, profile, model, matched.data + residual, slices)
-    return _summarize(prepared, on_grid, profile, image, evidence)
+    return _summarize(prepared, on_grid, profile, image, evidence, matched.share)
 
 
 def changed(
@@ -148,16 +153,21 @@ def witness(
 @frozen(eq=False)
 class Matched:
     """A scan on the network's grid after the curve: network units, clipped; its profile and the
-    curve; ``source`` holds its statistics after the curve."""
+    curve; ``source`` holds its statistics after the curve; ``share``, 0 to 1, of what it deviates
+    from its scanner's typical scan was held to be the scanner's."""
 
     data: NDArray[np.float32]
     own: Profile
     curve: IntensityCurve
     source: Profile
+    share: float
 
 
-def match(on_grid: OnGrid, profile: Profile, model: Harmonizer) -> Matched:
-    """Bring a scan's intensities to a target profile by one curve.
+def match(
+    on_grid: OnGrid, profile: Profile, model: Harmonizer, source: KnownSource | None = None
+) -> Matched:
+    """Bring a scan's intensities to a target profile by one curve, with what is known of the
+    scan's scanner.
 
     Raises
     ------
@@ -165,10 +175,11 @@ def match(on_grid: OnGrid, profile: Profile, model: Harmonizer) -> Matched:
         The brain is of one intensity.
     """
     own = profile_of(on_grid, model.encoder)
-    curve = profile.curve_from(own)
+    curve = known_curve(own, profile, source)
     data = network_units(curve(on_grid.scale.normalize(on_grid.data)))
     statistics = statistics_on_grid(data, on_grid, model.encoder)
-    return Matched(data, own, curve, attrs.evolve(own, embeddings=statistics.embeddings))
+    share = 1.0 if source is None else source.share_of(own)
+    return Matched(data, own, curve, attrs.evolve(own, embeddings=statistics.embeddings), share)
 
 
 def harmonize_slices(
@@ -274,6 +285,7 @@ def _summarize(
     profile: Profile,
     image: NDArray[np.float32],
     evidence: Evidence,
+    share: float,
 ) -> Harmonized:
     original = prepared.volume.data
     change = image - original
@@ -286,6 +298,7 @@ def _summarize(
             "TargetLow": profile.scale.low,
             "TargetHigh": profile.scale.high,
             "AirGain": _gain(on_grid, profile),
+            "ScannerShare": share,
         },
         round_trip_error=float(np.abs((image - change) - original).max() / np.abs(original).max()),
         evidence=evidence,

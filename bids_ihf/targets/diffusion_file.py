@@ -85,15 +85,10 @@ def content_of(target: Target) -> Mapping[str, Any] | None:
     own = target.record.get(KEY)
     if own is not None:
         return dict(own)
+    from bids_ihf.targets.target import is_builtin
+
     # A vendor's own file carries no record of its people; any other has one.
     return builtin().get(target.name) if is_builtin(target) else None
-
-
-def is_builtin(target: Target) -> bool:
-    """Whether a target is the very file of the vendor whose name it bears."""
-    from bids_ihf.targets.target import VENDORS, builtin_path, read_target
-
-    return target.name in VENDORS and read_target(builtin_path(target.name)).hash == target.hash
 
 
 def builtin() -> dict[str, Any]:
@@ -148,6 +143,8 @@ def scanner_of_target(target: Target) -> KnownScanner:
     BadData
         It was built from no diffusion series.
     """
+    from bids_ihf.targets.target import is_builtin
+
     profile = profile_of_target(target)
     if is_builtin(target):
         return KnownScanner.of_vendor(profile, target.name)

@@ -146,3 +146,8 @@ def builtin_path(vendor: str) -> Path:
             "target file or NIfTI image; check the name."
         )
     return shipped(f"target-{vendor.lower()}.safetensors")
+
+
+def is_builtin(target: Target) -> bool:
+    """Whether a target is the very file of the vendor whose name it bears."""
+    return target.name in VENDORS and read_target(builtin_path(target.name)).hash == target.hash

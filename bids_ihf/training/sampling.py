@@ -12,10 +12,12 @@ import torch
 from attrs import frozen
 
 from bids_ihf.targets.gridding import network_units
+from bids_ihf.targets.known import KnownSource, known_curve
 from bids_ihf.targets.profile import merge, position_of
+from bids_ihf.training.simulated import RANDOM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -31,6 +33,13 @@ SLAB_CHANCE = 0.25
 
 SELF_CHANCE = 0.15
 """How often the target is known from the same person's scan, as of a traveling subject."""
+
+KNOWN_CHANCE = 0.6
+"""How often the source's scanner is known from other people's scans."""
+
+MAKER_CHANCE = 0.5
+"""How often a scan is drawn from those of the vendors, where others are there, too: it is their
+scanners that most scans come from and most are brought to."""
 
 STRIPPED_CHANCE = 0.3
 """How often what is outside the brain is not shown."""
@@ -78,6 +87,13 @@ def _stripped(x: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np
     return np.where(inside > 0.5, x, np.float32(-1))
 
 
+def _pick(scans: Sequence[Scan], rng: np.random.Generator) -> Scan:
+    """One of some scans, see MAKER_CHANCE."""
+    makers = [scan for scan in scans if scan.vendor != RANDOM]
+    chosen = makers if makers and rng.random() < MAKER_CHANCE else scans
+    return chosen[int(rng.integers(len(chosen)))]
+
+
 class Sampler:
     """Draws batches from a pool; the same seed and step give the same batch."""
 
@@ -111,14 +127,15 @@ class Sampler:
     def _draw(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        source = self.pool.scans[rng.integers(len(self.pool.scans))]
+        source = _pick(self.pool.scans, rng)
         aim = self._aim(source, rng)
         profile = self._reference(source, aim, rng)
         mask = self.pool.mask(source)
         index = int(rng.choice(self.usable[source.file]))
         if rng.random() < SLAB_CHANCE:
             profile = slab(profile, source.z[index], rng)
-        curve = profile.curve_from(self.profiles[source.file])
+        known = self._known(source, rng)
+        curve = known_curve(self.profiles[source.file], profile, known)
         matched = network_units(curve(stack(self.pool.data(source), index)))
         truth = matched[1] if not self.paired else self._truth(aim, profile, index)
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]
@@ -135,18 +152,32 @@ class Sampler:
             choices = self.by_person[source.person, source.modality]
         else:
             choices = [s for s in self.pool.scans if s.modality == source.modality]
-        return choices[rng.integers(len(choices))]
+        return _pick(choices, rng)
+
+    def _known(self, source: Scan, rng: np.random.Generator) -> KnownSource | None:
+        """The source's scanner as one to six other people show it, where that is known."""
+        others = self._others(source, source.person)
+        if not others or rng.random() >= KNOWN_CHANCE:
+            return None
+        count = int(rng.integers(1, min(len(others), 6) + 1))
+        return KnownSource.of_vendor(self._merged(others, count, rng))
+
+    def _others(self, scan: Scan, person: str) -> list[Scan]:
+        """Scans of other people by the scanner of ``scan``."""
+        return [s for s in self.by_site[scan.site, scan.modality] if s.person != person]
+
+    def _merged(self, scans: list[Scan], count: int, rng: np.random.Generator) -> Profile:
+        chosen = rng.choice(len(scans), count, replace=False)
+        return merge([self.profiles[scans[i].file] for i in chosen])
 
     def _reference(self, source: Scan, aim: Scan, rng: np.random.Generator) -> Profile:
-        """The target's profile as one to three other people give it, rarely the person."""
+        """The target's profile as one to eight other people give it, rarely the person."""
         if self.paired and rng.random() < SELF_CHANCE:
             return self.profiles[aim.file]
-        others = [s for s in self.by_site[aim.site, aim.modality] if s.person != source.person]
+        others = self._others(aim, source.person)
         if not others:
             return self.profiles[aim.file]
-        count = min(len(others), int(rng.integers(1, 4)))
-        chosen = rng.choice(len(others), count, replace=False)
-        return merge([self.profiles[others[i].file] for i in chosen])
+        return self._merged(others, min(len(others), int(rng.integers(1, 9))), rng)
 
     def _truth(self, aim: Scan, profile: Profile, index: int) -> NDArray[np.float32]:
         """The other scanner's slice in the units of the reference people's scans."""

@@ -57,15 +57,16 @@ BIAS_GRID = 8
 def scanners(
     config: TrainConfig, modality: Modality, person: int
 ) -> dict[str, tuple[str, Scanner]]:
-    """Site name to (vendor, scanner) of what scans a person: all the vendors' scanners with their
-    jitter, and ``random_per_person`` of the random ones, in turn."""
+    """Site name to (vendor, scanner) of what scans a person: all the vendors' scanners, with small
+    changes from scan to scan, and ``random_per_person`` of the random ones, in turn."""
     from bids_ihf.simulation.scanner import random_scanner, vendor_scanner
     from bids_ihf.targets.target import VENDORS
 
     found = {}
     for vendor in VENDORS:
         for number in range(config.data.vendor_scanners):
-            seed = config.seed * 1000 + number
+            # Other changes for everybody, so that a vendor's average is that of its scans.
+            seed = config.seed * 1000 + person * config.data.vendor_scanners + number
             found[f"{vendor.lower()}{number}"] = (vendor, vendor_scanner(vendor, modality, seed))
     total = config.data.random_scanners
     for visit in range(min(config.data.random_per_person, total)):

@@ -165,9 +165,9 @@ def landmark_curve(
     return IntensityCurve(x, y)
 
 
-def mean_curve(one: IntensityCurve, other: IntensityCurve) -> IntensityCurve:
-    """The curve half-way between two."""
+def mean_curve(one: IntensityCurve, other: IntensityCurve, share: float = 0.5) -> IntensityCurve:
+    """The curve between two; ``share``, 0 to 1, is the weight of the first."""
     knots = np.union1d(one.source, other.source)
     x = knots[np.concatenate([[True], np.diff(knots) > 1e-4])].astype(np.float32)
-    mean = (one(x).astype(np.float64) + other(x)) / 2
+    mean = share * one(x).astype(np.float64) + (1 - share) * other(x)
     return IntensityCurve(x.astype(np.float64), np.maximum.accumulate(mean))

@@ -87,6 +87,7 @@ def provenance(
         "HarmonizationModel": goal.model_name,
         "HarmonizationModelHash": goal.model_hash,
         "SourceVendor": task.image.vendor,
+        "SourceProfileHash": goal.source_hash,
         "RoundTripMaxError": harmonized.round_trip_error,
         "Device": device,
         "IntensityScaling": harmonized.scaling,

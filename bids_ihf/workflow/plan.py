@@ -38,7 +38,7 @@ class Goal:
     diffusion_hash: str = ""
     """Of the target's diffusion profile; empty where it has none."""
     source_hash: str = ""
-    """Of what is known of the diffusion series' scanners."""
+    """Of what is known of the images' own scanners."""
     encoder_hash: str = ""
     """Of the encoder whose statistics target and model are made of."""
 
@@ -114,11 +114,11 @@ def _task(image: Image, config: RunConfig, goal: Goal, anchor: Image | None) -> 
         "anchor": anchor.relative if anchor else None,
         "anchor_mask": _digest(anchor.mask) if anchor else None,
         "bytes": _size(image.path),
+        "source": goal.source_hash,
     }
     target_hash, model_hash = goal.target_hash, goal.model_hash
     if image.suffix == "dwi":
         facts |= {"bval": _digest(image.bval), "bvec": _digest(image.bvec)}
-        facts |= {"source": goal.source_hash}
         target_hash, model_hash = goal.diffusion_hash, DIFFUSION_MODEL
     identity = configuration_hash(
         config,

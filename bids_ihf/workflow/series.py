@@ -233,12 +233,13 @@ def _target(settings: Settings) -> DiffusionProfile:
 
 def _scanner(vendor: str, settings: Settings) -> KnownScanner | None:
     """What is known of the scanner of a series: from --source-profile, or its vendor's."""
-    from bids_ihf.targets.diffusion_file import scanner_of_target, scanner_of_vendor
+    from bids_ihf.targets.diffusion_file import content_of, scanner_of_target, scanner_of_vendor
     from bids_ihf.workflow.steps import target_of
 
-    if settings.source_profile is None:
+    told = target_of(settings.source_profile, "cpu") if settings.source_profile else None
+    if told is None or content_of(told) is None:
         return scanner_of_vendor(vendor)
-    return scanner_of_target(target_of(settings.source_profile, "cpu"))
+    return scanner_of_target(told)
 
 
 def _head_weight(prepared: Prepared) -> Array:

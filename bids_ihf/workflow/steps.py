@@ -18,9 +18,11 @@ from bids_ihf.errors import BadData, TryAgain
 from bids_ihf.workflow.log import about
 
 if TYPE_CHECKING:
+    from bids_ihf.bids.image import Image
     from bids_ihf.harmonize.structural import Harmonized
     from bids_ihf.model.checkpoint import Harmonizer
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.known import KnownSource
     from bids_ihf.targets.target import Target
     from bids_ihf.workflow.plan import Goal, Task
 
@@ -157,7 +159,7 @@ def model_on(device: str) -> Harmonizer:
     return load_model(device=device)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def target_of(spec: str, device: str) -> Target:
     """The target, loaded once in each process."""
     from bids_ihf.targets.build import load_target
@@ -209,8 +211,26 @@ def _on_device(task: Task, prepared: Prepared, settings: Settings) -> tuple[Harm
 def _harmonize(task: Task, prepared: Prepared, settings: Settings, device: str) -> Harmonized:
     from bids_ihf.harmonize.structural import harmonize
 
-    profile = target_of(settings.target, device).profile(task.image.suffix)
-    return harmonize(prepared, profile, model_on(device), batch_size=settings.batch_size)
+    return harmonize(
+        prepared,
+        target_of(settings.target, device).profile(task.image.suffix),
+        model_on(device),
+        source=_known_source(task.image, settings, device),
+        batch_size=settings.batch_size,
+    )
+
+
+def _known_source(image: Image, settings: Settings, device: str) -> KnownSource | None:
+    """What is known of the scanner of a T1w or T2w scan: from --source-profile, or its
+    vendor's."""
+    from bids_ihf.targets.known import source_of
+    from bids_ihf.targets.target import VENDORS
+
+    told = settings.source_profile
+    found = source_of(target_of(told, device), image.suffix) if told else None
+    if found is None and image.vendor in VENDORS:
+        found = source_of(target_of(image.vendor, device), image.suffix)
+    return found
 
 
 def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:

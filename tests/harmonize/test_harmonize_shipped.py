@@ -75,9 +75,10 @@ def error(image: np.ndarray, truth: Slices) -> float:
 def harmonized(scans: dict[tuple[str, str], OnGrid], model: Harmonizer) -> dict:
     """Slices of every scan harmonized to every vendor, by source, target and modality."""
     done = {}
+    targets = {vendor: read_target(builtin_path(vendor)) for vendor in VENDORS}
     for source, target, modality in product(VENDORS, VENDORS, MODALITIES):
-        profile = read_target(builtin_path(target)).profile(modality)
-        images = run_networks(scans[source, modality], profile, {SHIPPED: model})
+        profile, maker = (targets[vendor].profile(modality) for vendor in (target, source))
+        images = run_networks(scans[source, modality], profile, {SHIPPED: model}, maker)
         done[source, target, modality] = images[SHIPPED]
     return done
 
