@@ -53,6 +53,7 @@ class RunConfig:
     preprocessed: bool = False
     source_vendor: str | None = None
     source_profile: Path | None = None
+    model: Path | None = None
     work_dir: Path = Path("work")
     n_procs: int = 1
     omp_nthreads: int | None = None

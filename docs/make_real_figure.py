@@ -8,6 +8,7 @@ divided by what a gain alone would change.  All go through the steps of a partic
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +17,20 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bids_ihf.bids.vendor import normalize_vendor
 from bids_ihf.harmonize.structural import harmonize
 from bids_ihf.model.checkpoint import load_model
 from bids_ihf.spatial.prepare import deterministic, prepare
 from bids_ihf.spatial.template import load_template
 from bids_ihf.targets.build import load_target
+from bids_ihf.targets.known import source_of
 from bids_ihf.targets.target import VENDORS
 from bids_ihf.volume.grid import Grid, resample
 
 if TYPE_CHECKING:
     from bids_ihf.model.checkpoint import Harmonizer
     from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.targets.known import KnownSource
 
 HEIGHTS = (18.0, -14.0)
 """Axial template coordinates of the slices, mm: ventricles, and cerebellum with temporal lobes."""
@@ -46,6 +50,14 @@ def axial(data: np.ndarray, prepared: Prepared, height: float) -> np.ndarray:
     return plane[BOX][:, :, 0]
 
 
+def maker(path: Path, modality: str, model: Harmonizer) -> KnownSource | None:
+    """What is known of the scanner, by the Manufacturer in the sidecar beside an image."""
+    sidecar = path.with_name(f"{path.name.split('.')[0]}.json")
+    told = json.loads(sidecar.read_text()).get("Manufacturer", "") if sidecar.exists() else ""
+    vendor = normalize_vendor(told)
+    return source_of(load_target(vendor, model), modality) if vendor in VENDORS else None
+
+
 def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, float]]:
     """Name, picture and grey scale of every panel of an image's row."""
     modality = path.name.split(".")[0].rsplit("_", 1)[-1]
@@ -53,9 +65,10 @@ def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, 
     original = prepared.volume.data
     shown = [("original", original / np.percentile(original[prepared.mask], 99.8), 0.0, 1.0)]
     changes = []
+    source = maker(path, modality, model)
     for vendor in VENDORS:
         profile = load_target(vendor, model).profile(modality)
-        image = harmonize(prepared, profile, model).image
+        image = harmonize(prepared, profile, model, source=source).image
         unit = image / np.percentile(image[prepared.mask], 99.8)
         shown.append((vendor, unit, 0.0, 1.0))
         changes.append((f"change, {vendor}", unit - shown[0][1], -0.4, 0.4))

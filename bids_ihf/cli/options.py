@@ -119,6 +119,13 @@ def _add_processing(group: argparse._ArgumentGroup) -> None:
         help="Siemens, GE, Philips, a target file or a NIfTI image",
     )
     add(
+        "--model",
+        type=values.existing_file,
+        metavar="FILE",
+        help="network from 'ihf train' (default: the shipped one); its encoder lies beside it, or "
+        "is the shipped one",
+    )
+    add(
         *("--source-vendor", "--source_vendor"),
         metavar="VENDOR",
         help="scanner vendor of images whose sidecar does not name one",

@@ -107,7 +107,8 @@ def make_settings(config: RunConfig) -> Settings:
     from bids_ihf.model.checkpoint import segmenter_hash
     from bids_ihf.targets.diffusion_file import diffusion_hash_of
 
-    model = model_on("cpu")
+    network = str(config.model) if config.model else None
+    model = model_on("cpu", network)
     fix_threads(config.omp_nthreads or config.n_procs, config.random_seed)
     target, spec = _target(config, model)
     goal = Goal(
@@ -134,6 +135,7 @@ def make_settings(config: RunConfig) -> Settings:
         output_spaces=config.output_spaces,
         seed=config.random_seed,
         source_profile=str(config.source_profile) if config.source_profile else None,
+        model=network,
     )
 
 
@@ -147,11 +149,10 @@ def _source_hash(config: RunConfig, model: Harmonizer) -> str:
     """
     from bids_ihf.targets.build import load_target
     from bids_ihf.targets.diffusion_file import builtin_hash, content_of
-    from bids_ihf.targets.target import VENDORS
-    from bids_ihf.workflow.steps import target_of
+    from bids_ihf.targets.target import VENDORS, builtin_path, read_target
 
     told = [builtin_hash()]
-    told += [target_of(vendor, "cpu").hash for vendor in VENDORS]
+    told += [read_target(builtin_path(vendor)).hash for vendor in VENDORS]
     if config.source_profile is not None:
         source = load_target(str(config.source_profile), model)
         known = {*source.profiles, *(["dwi"] if content_of(source) else [])}

@@ -176,11 +176,17 @@ def load_model(
 ) -> Harmonizer:
     """Load network and encoder (the shipped ones by default) and check that they belong together.
 
+    The encoder of a network that is given is the one beside it, as ``ihf train`` leaves them, if
+    there is one.
+
     Raises
     ------
     BadData
         A file is unreadable, altered, or the network was trained with another encoder.
     """
+    if path is not None and encoder_path is None:
+        beside = path.with_name("encoder.safetensors")
+        encoder_path = beside if beside.is_file() else None
     path = path or shipped("network.safetensors")
     encoder, encoder_hash = load_encoder(encoder_path)
     tensors, header = unpack(path, NETWORK_FORMAT)

@@ -7,12 +7,13 @@ the two can be told apart.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.targets.target import is_builtin
+from bids_ihf.targets.target import VENDORS, builtin_path, is_builtin, read_target
 from bids_ihf.volume.intensity import IntensityCurve, mean_curve
 
 if TYPE_CHECKING:
@@ -87,6 +88,15 @@ def source_of(target: Target, modality: str) -> KnownSource | None:
     if is_builtin(target):
         return KnownSource.of_vendor(profile)
     return KnownSource.of_people(profile, int(target.record.get(f"{modality}_scans", 1)))
+
+
+@lru_cache(maxsize=8)
+def vendor_source(vendor: str, modality: str, encoder_hash: str) -> KnownSource | None:
+    """A vendor's scanner; None of another vendor's, or where another encoder looks at scans."""
+    if vendor not in VENDORS:
+        return None
+    target = read_target(builtin_path(vendor))
+    return source_of(target, modality) if target.encoder == encoder_hash else None
 
 
 def _contrasts(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:

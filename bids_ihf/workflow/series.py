@@ -228,7 +228,7 @@ def _target(settings: Settings) -> DiffusionProfile:
     from bids_ihf.targets.diffusion_file import profile_of_target
     from bids_ihf.workflow.steps import target_of
 
-    return profile_of_target(target_of(settings.target, "cpu"))
+    return profile_of_target(target_of(settings.target, "cpu", settings.model))
 
 
 def _scanner(vendor: str, settings: Settings) -> KnownScanner | None:
@@ -236,10 +236,11 @@ def _scanner(vendor: str, settings: Settings) -> KnownScanner | None:
     from bids_ihf.targets.diffusion_file import content_of, scanner_of_target, scanner_of_vendor
     from bids_ihf.workflow.steps import target_of
 
-    told = target_of(settings.source_profile, "cpu") if settings.source_profile else None
-    if told is None or content_of(told) is None:
-        return scanner_of_vendor(vendor)
-    return scanner_of_target(told)
+    if settings.source_profile is not None:
+        told = target_of(settings.source_profile, "cpu", settings.model)
+        if content_of(told) is not None:
+            return scanner_of_target(told)
+    return scanner_of_vendor(vendor)
 
 
 def _head_weight(prepared: Prepared) -> Array:

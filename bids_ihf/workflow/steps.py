@@ -46,6 +46,8 @@ class Settings:
     output_spaces: tuple[str, ...]
     seed: int
     source_profile: str | None = None
+    model: str | None = None
+    """File of the network; None is the shipped one."""
 
 
 def fix_threads(threads: int, seed: int) -> None:
@@ -152,19 +154,19 @@ def load_prepared(path: Path) -> Prepared:
 
 
 @lru_cache(maxsize=2)
-def model_on(device: str) -> Harmonizer:
-    """The shipped network on a device, loaded once in each process."""
+def model_on(device: str, network: str | None = None) -> Harmonizer:
+    """A network (the shipped one) on a device, loaded once in each process."""
     from bids_ihf.model.checkpoint import load_model
 
-    return load_model(device=device)
+    return load_model(Path(network) if network else None, device=device)
 
 
 @lru_cache(maxsize=8)
-def target_of(spec: str, device: str) -> Target:
+def target_of(spec: str, device: str, network: str | None = None) -> Target:
     """The target, loaded once in each process."""
     from bids_ihf.targets.build import load_target
 
-    return load_target(spec, model_on(device))
+    return load_target(spec, model_on(device, network))
 
 
 def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threads: int) -> Path:
@@ -213,8 +215,8 @@ def _harmonize(task: Task, prepared: Prepared, settings: Settings, device: str) 
 
     return harmonize(
         prepared,
-        target_of(settings.target, device).profile(task.image.suffix),
-        model_on(device),
+        target_of(settings.target, device, settings.model).profile(task.image.suffix),
+        model_on(device, settings.model),
         source=_known_source(task.image, settings, device),
         batch_size=settings.batch_size,
     )
@@ -223,14 +225,15 @@ def _harmonize(task: Task, prepared: Prepared, settings: Settings, device: str) 
 def _known_source(image: Image, settings: Settings, device: str) -> KnownSource | None:
     """What is known of the scanner of a T1w or T2w scan: from --source-profile, or its
     vendor's."""
-    from bids_ihf.targets.known import source_of
-    from bids_ihf.targets.target import VENDORS
+    from bids_ihf.targets.known import source_of, vendor_source
 
-    told = settings.source_profile
-    found = source_of(target_of(told, device), image.suffix) if told else None
-    if found is None and image.vendor in VENDORS:
-        found = source_of(target_of(image.vendor, device), image.suffix)
-    return found
+    model = model_on(device, settings.model)
+    if settings.source_profile is not None:
+        told = target_of(settings.source_profile, device, settings.model)
+        found = source_of(told, image.suffix)
+        if found is not None:
+            return found
+    return vendor_source(image.vendor, image.suffix, model.encoder_hash)
 
 
 def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:

@@ -60,6 +60,7 @@ def test_defaults(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--preprocessed"], "preprocessed", True),
         (["--source-vendor", "GE"], "source_vendor", "GE"),
         (["--source-profile", __file__], "source_profile", Path(__file__)),
+        (["--model", __file__], "model", Path(__file__)),
         (["--source_vendor", "GE"], "source_vendor", "GE"),
         (["--stop-on-first-crash"], "stop_on_first_crash", True),
         (["--stop_on_first_crash"], "stop_on_first_crash", True),

@@ -14,11 +14,27 @@ from bids_ihf.workflow.plan import HARMONIZE
 from tests.report.conftest import add_image
 
 
-def test_images_to_look_at_are_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("bids_ihf"), "propagate", True)
-    caplog.set_level(logging.INFO, logger="bids_ihf")
+class Kept(logging.Handler):
+    """Keeps what one logger says, whatever handlers others have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[logging.LogRecord]:
+    handler, logger = Kept(), logging.getLogger(f"{summary.__name__}.kept")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    monkeypatch.setattr(summary, "LOGGER", logger)
+    return handler.records
+
+
+def test_images_to_look_at_are_named(tmp_path: Path, said: list[logging.LogRecord]) -> None:
     fine = add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
     flagged = add_image(tmp_path, "sub-01/anat/sub-01_T2w.nii.gz", HarmonizationWarning="Far.")
     of_before = {"distance_after": 9.0}
@@ -30,7 +46,6 @@ def test_images_to_look_at_are_named(
     outcome: Any = SimpleNamespace(harmonized=tasks, failed=())
     config: Any = SimpleNamespace(out_dir=tmp_path)
     summary.close(tasks, outcome, config)
-    said = [record for record in caplog.records if record.name == summary.__name__]
     look, counts = (record.getMessage() for record in said)
     assert look == f"Look at sub-01_T2w: {tmp_path / 'sub-01.html'}"
     assert counts.startswith("2 harmonized, 0 already done, 0 failed, 0 not processed.")
