@@ -90,6 +90,11 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "alignment_similarity": _column(
         "Alignment", "Similarity of image and template after alignment", "arbitrary"
     ),
+    "alignment_coverage": _column(
+        "Brain in view",
+        "Share of the template's brain that the image's brain lies on",
+        "arbitrary",
+    ),
     "out_of_range_score": _column(
         "Out of range",
         "The larger of the two scores of image and target; 1 is as far from all other people's "

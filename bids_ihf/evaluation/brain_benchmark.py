@@ -23,7 +23,7 @@ from bids_ihf.evaluation.brain_cases import (
 from bids_ihf.evaluation.brain_table import brain_files, by_condition
 from bids_ihf.evaluation.masks import dice, surface_distance
 from bids_ihf.evaluation.people import seed_of
-from bids_ihf.spatial.prepare import DOUBTFUL, FAILED, deterministic
+from bids_ihf.spatial.prepare import deterministic, doubt, is_refused
 from bids_ihf.volume.grid import Grid, inverse
 
 if TYPE_CHECKING:
@@ -163,29 +163,30 @@ def pose_row(whole: Whole, person: str, modality: str, pose: Pose) -> Row:
 
     start = time.perf_counter()
     found = segment(pose.data, pose.affine)
-    error, similarity = float("nan"), 0.0
+    error, similarity, coverage = float("nan"), 0.0, 0.0
     if found.brain.any():
         way = align_to_template(found)
         error = distance(way.matrix, whole.to_template @ inverse(pose.moved))
-        similarity = way.similarity
+        similarity, coverage = way.similarity, way.coverage
     return {
         "subject": person,
         "modality": modality,
         "pose": pose.kind,
         "similarity": similarity,
+        "coverage": coverage,
         "error_mm": error,
-        "outcome": outcome(similarity, error),
+        "outcome": outcome(similarity, coverage, error),
         "seconds": time.perf_counter() - start,
     }
 
 
-def outcome(similarity: float, error: float) -> str:
+def outcome(similarity: float, coverage: float, error: float) -> str:
     """``found``, ``doubted`` (right, with a warning), ``warned`` or ``refused`` (wrong, and
     noticed), ``refused needlessly``, or ``silent`` (wrong and not noticed)."""
     right = error < ASTRAY
-    if similarity < FAILED:
+    if is_refused(similarity):
         return "refused needlessly" if right else "refused"
-    if similarity < DOUBTFUL:
+    if doubt(similarity, coverage):
         return "doubted" if right else "warned"
     return "found" if right else "silent"
 

@@ -22,7 +22,7 @@ SUBJECT_COLUMNS = ("subject", "condition", "method", *MEANS, "similarity", "erro
 OUTCOMES = ("found", "doubted", "refused needlessly", "warned", "refused", "silent")
 POSE_COLUMNS = ("pose", "scans", *OUTCOMES, "error_mm_median", "error_mm_p95", "seconds")
 POSE_SUBJECT_COLUMNS = (
-    "subject", "modality", "pose", "outcome", "similarity", "error_mm", "seconds",
+    "subject", "modality", "pose", "outcome", "similarity", "coverage", "error_mm", "seconds",
 )  # fmt: skip
 ALL = "all"
 
@@ -43,6 +43,7 @@ DESCRIPTIONS: dict[str, tuple[str, str | None]] = {
     "align_s": ("Time of the alignment, one thread, mean", "s"),
     "similarity": ("Likeness to the template after alignment", "1"),
     "similarity_least": ("Likeness to the template after alignment, worst scan", "1"),
+    "coverage": ("Share of the template's brain that the brain found lies on", "1"),
     "error_mm": ("Largest distance from the true way to the template, on a 70 mm sphere", "mm"),
     "error_mm_most": ("Largest distance from the true way to the template, worst scan", "mm"),
     "error_mm_median": ("Distance from the true way to the template, median", "mm"),

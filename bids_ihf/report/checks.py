@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bids_ihf.spatial.prepare import DOUBTFUL
+from bids_ihf.spatial.prepare import doubt
 
 if TYPE_CHECKING:
     from bids_ihf.report.images import Finished
@@ -36,8 +36,9 @@ def concerns(image: Finished) -> list[str]:
     if volume is not None and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         found.append(f"A brain mask of {volume:.0f} ml is unusual for a whole brain.")
     similarity = image.number("alignment_similarity")
-    if similarity is not None and similarity < DOUBTFUL:
-        found.append(f"The alignment to the template may be wrong (similarity {similarity:.2f}).")
+    alignment = similarity is not None and doubt(similarity, image.number("alignment_coverage"))
+    if alignment:
+        found.append(alignment)
     if image.text("source_vendor", "SourceVendor") in {"unknown", "n/a"}:
         found.append("The maker of the scanner is not known.")
     return found

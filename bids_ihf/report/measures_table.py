@@ -11,7 +11,7 @@ from bids_ihf.evaluation.familiar import LIMIT
 from bids_ihf.evaluation.ranges import BAD_SIDE, Range, shipped_ranges
 from bids_ihf.report import markup
 from bids_ihf.report.checks import BRAIN_ML, ROUND_TRIP
-from bids_ihf.spatial.prepare import DOUBTFUL
+from bids_ihf.spatial.prepare import DOUBTFUL, PARTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ FIXED: dict[str, tuple[Range, Side]] = {
     "round_trip_max_error": (Range(0.0, 0.0, ROUND_TRIP), "high"),
     "mask_volume_ml": (Range(BRAIN_ML[0], sum(BRAIN_ML) / 2, BRAIN_ML[1]), "both"),
     "alignment_similarity": (Range(DOUBTFUL, (1 + DOUBTFUL) / 2, 1.0), "low"),
+    "alignment_coverage": (Range(PARTIAL, (1 + PARTIAL) / 2, 1.0), "low"),
 }
 """Limits that were not measured here but set: see `checks` and docs/brain.md."""
 
@@ -60,6 +61,7 @@ LINES = (
     Line("Fractional anisotropy, median", "fa_before", "fa_after"),
     Line("Brain mask", "mask_volume_ml", None, "ml"),
     Line("Alignment to the template, likeness", "alignment_similarity", None),
+    Line("Share of the template's brain seen", "alignment_coverage", None),
     Line("Out-of-range score", "out_of_range_score", None),
     Line("Round-trip error", None, "round_trip_max_error"),
 )

@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import attrs
 import numpy as np
 from attrs import frozen
 from scipy.spatial.transform import Rotation
@@ -78,10 +79,12 @@ class Alignment:
     """``matrix`` (4, 4) leads from moving world to fixed world, RAS mm.
 
     ``similarity``, 0 to 1, is the likeness of the two pictures in the moving brain and round it.
+    ``coverage``, 0 to 1, is the share of the fixed brain that the moving brain lies on.
     """
 
     matrix: NDArray[np.float64]
     similarity: float
+    coverage: float
 
     @property
     def turn(self) -> float:
@@ -148,21 +151,31 @@ def align(moving: Picture, fixed: Picture, *, kind: Kind = "rigid") -> Alignment
     finished = _finish(moving, fixed, start, kind)
     fine = _pair(moving, fixed)
     best = finished if fine.likeness(finished) > WORSE * fine.likeness(start) else start
-    return Alignment(best, fine.likeness(best))
+    return Alignment(best, fine.likeness(best), coverage(moving, fixed, best))
+
+
+def coverage(moving: Picture, fixed: Picture, matrix: NDArray[np.float64]) -> float:
+    """Share of the fixed brain, 0 to 1, that the moving brain lies on by a map (4, 4).
+
+    What counts is the brain that was found and not the box that was scanned, since a part of a
+    brain may have been saved in a box of zeros.
+    """
+    soft = moving.brain.astype(np.float32)
+    there = resample(soft, moving.grid, fixed.grid, target_to_source=inverse(matrix))
+    return float((there[fixed.brain] > 0.5).mean())
 
 
 def align_to_template(segmentation: Segmentation) -> Alignment:
     """Rigid way of a brain to the template: the rigid part of the affine one.
 
     A brain smaller or larger than the template's fits it in many rigid ways equally badly; scaled,
-    it fits in one.  ``similarity`` is that of the affine alignment.
+    it fits in one.  ``similarity`` and ``coverage`` are those of the affine alignment.
     """
     found = align(picture(segmentation), template_picture(), kind="affine")
     middle = np.argwhere(segmentation.brain > 0.5).mean(axis=0)
     affine = segmentation.grid.affine
-    return Alignment(
-        rigid_part(found.matrix, affine[:3, :3] @ middle + affine[:3, 3]), found.similarity
-    )
+    rigid = rigid_part(found.matrix, affine[:3, :3] @ middle + affine[:3, 3])
+    return attrs.evolve(found, matrix=rigid)
 
 
 def rigid_part(matrix: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:

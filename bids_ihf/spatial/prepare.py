@@ -37,6 +37,10 @@ FAILED, DOUBTFUL = 0.70, 0.78
 """Likeness to the template below which an alignment is refused, and below which it is not believed
 without a look; see docs/brain.md for what simulated heads give."""
 
+PARTIAL = 0.65
+"""Share of the template's brain below which an alignment is not believed without a look, however
+good its likeness: a part of a brain lies well on others in more ways than one."""
+
 TURNED = 60.0
 """Rotation (degrees) from which on the header is held to be wrong."""
 
@@ -46,9 +50,9 @@ class Prepared:
     """A scan (X, Y, Z) with what the network needs to know of it.
 
     ``bias`` is multiplicative, ones where it was not looked for.  ``to_template`` (4, 4) is rigid
-    and leads from the scan's world to the template's, RAS mm.  ``similarity``, 0 to 1, is None
-    where nothing was aligned.  ``stripped`` scans show nothing but the brain.  ``seconds`` are
-    spent by stage.
+    and leads from the scan's world to the template's, RAS mm.  ``similarity`` and ``coverage``, 0
+    to 1, are those of its alignment, None where nothing was aligned.  ``stripped`` scans show
+    nothing but the brain.  ``seconds`` are spent by stage.
     """
 
     volume: Volume
@@ -58,6 +62,7 @@ class Prepared:
     stripped: bool
     to_template: NDArray[np.float64]
     similarity: float | None
+    coverage: float | None = None
     seconds: dict[str, float] = field(factory=dict)
 
     @property
@@ -110,7 +115,7 @@ def prepare(
             segmentation = segment(volume.data, volume.affine)
         ones = np.ones_like(volume.data)
         mask = volume.data != 0
-        return Prepared(volume, ones, mask, segmentation, True, np.eye(4), None, seconds)
+        return Prepared(volume, ones, mask, segmentation, True, np.eye(4), None, seconds=seconds)
     with _timed(seconds, "mask"):
         brain = _find_brain(volume, mask_path)
     with _timed(seconds, "align"):
@@ -121,8 +126,28 @@ def prepare(
         bias = bias_field(volume.data, volume.affine, mask)
     return Prepared(
         volume, bias, mask, brain.segmentation, brain.stripped, way.matrix, way.similarity,
-        seconds,
+        way.coverage, seconds,
     )  # fmt: skip
+
+
+def is_refused(similarity: float) -> bool:
+    """Whether an alignment to the template of this likeness is not used."""
+    return similarity < FAILED
+
+
+def doubt(similarity: float, coverage: float | None) -> str | None:
+    """A sentence on why an alignment to the template needs a look; None where it does not.
+
+    ``coverage`` is None where it was not measured.
+    """
+    partial = coverage is not None and coverage < PARTIAL
+    if not partial and similarity >= DOUBTFUL:
+        return None
+    seen = f", since only {coverage:.0%} of a brain is seen" if partial else ""
+    return (
+        f"The alignment to the template may be wrong{seen} (similarity {similarity:.2f}); "
+        "look at it."
+    )
 
 
 @contextmanager
@@ -195,17 +220,15 @@ def _to_template(volume: Volume, brain: Brain) -> Alignment:
     if not brain.segmentation.brain.any():
         raise BadData(f"{volume.path}: no brain is seen in it; check the image.")
     found = align_to_template(brain.segmentation)
-    if found.similarity < FAILED:
+    if is_refused(found.similarity):
         raise BadData(
             f"{volume.path}: its brain does not fit the template (similarity "
             f"{found.similarity:.2f}, at least {FAILED} is needed); check image and header, or "
             "bring it to the template yourself and use --preprocessed."
         )
-    if found.similarity < DOUBTFUL:
-        LOGGER.warning(
-            "%s: its alignment is doubtful (similarity %.2f); look at it.",
-            volume.path, found.similarity,
-        )  # fmt: skip
+    why = doubt(found.similarity, found.coverage)
+    if why:
+        LOGGER.warning("%s: %s", volume.path, why)
     if found.turn > TURNED:
         LOGGER.warning(
             "%s: its brain is turned by %.0f degrees against its header; correct the header, "

@@ -217,5 +217,6 @@ def measures(
         "round_trip_max_error": harmonized.round_trip_error,
         "mask_volume_ml": float(np.count_nonzero(prepared.mask)) * voxel / 1000,
         "alignment_similarity": prepared.similarity,
+        "alignment_coverage": prepared.coverage,
         "seconds": sum(prepared.seconds.values()),
     }

@@ -18,6 +18,8 @@ from bids_ihf.errors import BadData, TryAgain
 from bids_ihf.workflow.log import about
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bids_ihf.bids.image import Image
     from bids_ihf.harmonize.structural import Harmonized
     from bids_ihf.model.checkpoint import Harmonizer
@@ -112,7 +114,6 @@ def _subject(image: Path) -> str:
 
 def save_prepared(prepared: Prepared, output: Path) -> None:
     """Keep what was computed; the voxels stay in their own file."""
-    similarity = np.nan if prepared.similarity is None else prepared.similarity
     # Uncompressed: the folder is cleared soon, and zlib takes longer than writing it all.
     np.savez(
         output,
@@ -124,7 +125,8 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
         shares_affine=prepared.segmentation.grid.affine,
         stripped=prepared.stripped,
         to_template=prepared.to_template,
-        similarity=similarity,
+        similarity=_or_nan(prepared.similarity),
+        coverage=_or_nan(prepared.coverage),
         stages=list(prepared.seconds),
         seconds=list(prepared.seconds.values()),
     )
@@ -139,7 +141,6 @@ def load_prepared(path: Path) -> Prepared:
 
     with np.load(path) as kept:
         shares, seen = kept["shares"], kept["seen"]
-        similarity = float(kept["similarity"])
         seconds = zip(kept["stages"].tolist(), kept["seconds"].tolist(), strict=True)
         return Prepared(
             volume=read_volume(Path(str(kept["path"]))),
@@ -148,9 +149,18 @@ def load_prepared(path: Path) -> Prepared:
             segmentation=Segmentation(shares, seen, Grid(seen.shape, kept["shares_affine"])),
             stripped=bool(kept["stripped"]),
             to_template=kept["to_template"],
-            similarity=None if np.isnan(similarity) else similarity,
+            similarity=_or_none(kept["similarity"]),
+            coverage=_or_none(kept["coverage"]),
             seconds=dict(seconds),
         )
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _or_none(kept: NDArray[np.float64]) -> float | None:
+    return None if np.isnan(kept) else float(kept)
 
 
 @lru_cache(maxsize=2)

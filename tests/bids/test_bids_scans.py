@@ -117,6 +117,7 @@ def test_the_agreed_columns_are_explained() -> None:
         "round_trip_max_error",
         "mask_volume_ml",
         "alignment_similarity",
+        "alignment_coverage",
         "seconds",
     ]
     assert [column for column in COLUMNS if column in agreed] == agreed

@@ -9,7 +9,7 @@ from bids_ihf.evaluation.brain_benchmark import distance, outcome
 from bids_ihf.evaluation.brain_cases import Case, in_blocks, posed
 from bids_ihf.evaluation.brain_table import ALL, OUTCOMES, brain_files, by_condition, by_pose
 from bids_ihf.evaluation.masks import dice, surface_distance
-from bids_ihf.spatial.prepare import DOUBTFUL, FAILED
+from bids_ihf.spatial.prepare import DOUBTFUL, FAILED, PARTIAL
 
 
 def cube(low: int, high: int, size: int = 20) -> np.ndarray:
@@ -73,18 +73,20 @@ def test_distance_of_two_ways() -> None:
 
 
 @pytest.mark.parametrize(
-    ("similarity", "error", "wanted"),
+    ("similarity", "coverage", "error", "wanted"),
     [
-        (1.0, 2.0, "found"),
-        (1.0, 30.0, "silent"),
-        ((FAILED + DOUBTFUL) / 2, 2.0, "doubted"),
-        ((FAILED + DOUBTFUL) / 2, 30.0, "warned"),
-        (0.0, 2.0, "refused needlessly"),
-        (0.0, float("nan"), "refused"),
+        (1.0, 1.0, 2.0, "found"),
+        (1.0, 1.0, 30.0, "silent"),
+        (1.0, PARTIAL - 0.01, 2.0, "doubted"),
+        (1.0, PARTIAL - 0.01, 30.0, "warned"),
+        ((FAILED + DOUBTFUL) / 2, 1.0, 2.0, "doubted"),
+        ((FAILED + DOUBTFUL) / 2, 1.0, 30.0, "warned"),
+        (0.0, 1.0, 2.0, "refused needlessly"),
+        (0.0, 0.0, float("nan"), "refused"),
     ],
 )
-def test_outcomes(similarity: float, error: float, wanted: str) -> None:
-    assert outcome(similarity, error) == wanted
+def test_outcomes(similarity: float, coverage: float, error: float, wanted: str) -> None:
+    assert outcome(similarity, coverage, error) == wanted
     assert wanted in OUTCOMES
 
 

@@ -46,6 +46,7 @@ MEASURES: dict[str, float | str | None] = {
     "round_trip_max_error": 2e-7,
     "mask_volume_ml": 1400.0,
     "alignment_similarity": 0.9,
+    "alignment_coverage": 0.95,
     "seconds": 61.0,
 }
 

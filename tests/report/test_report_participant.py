@@ -182,6 +182,21 @@ def test_concerns(out: Path) -> None:
     assert concerns(find_finished(out, "01")[0]) == []
 
 
+@pytest.mark.parametrize(
+    ("similarity", "coverage", "words"),
+    [(0.9, 0.4, "40% of a brain"), (0.75, 0.95, "similarity 0.75"), (0.75, None, "0.75")],
+)
+def test_doubtful_alignments_are_a_concern(
+    tmp_path: Path, similarity: float, coverage: float | None, words: str
+) -> None:
+    measures = {"alignment_similarity": similarity, "alignment_coverage": coverage}
+    add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=measures)
+    found = concerns(find_finished(tmp_path)[0])
+    assert len(found) == 1
+    assert "alignment" in found[0]
+    assert words in found[0]
+
+
 def test_image_of_the_target_vendor_need_not_come_closer(tmp_path: Path) -> None:
     same = {"source_vendor": "Siemens", "harmonization_target": "siemens", "distance_after": 0.6}
     add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=same)
@@ -239,7 +254,7 @@ class TestMeasuresTable:
         return str(found)
 
     def test_lights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        usual = ["green"] * 3  # mask, alignment, round trip
+        usual = ["green"] * 4  # mask, alignment and what it saw, round trip
         for value, light in ((12.0, "green"), (5.0, "amber"), (-3.0, "red"), (99.0, "green")):
             found = self.light(tmp_path, monkeypatch, snr_after=value)
             assert found == str([light, *usual])

@@ -9,7 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_ihf.spatial.align import Alignment, align, align_to_template, picture, rigid_part
+from bids_ihf.spatial.align import (
+    Alignment,
+    align,
+    align_to_template,
+    coverage,
+    picture,
+    rigid_part,
+)
 from bids_ihf.spatial.normalize import template_image
 from bids_ihf.spatial.prepare import Prepared
 from bids_ihf.spatial.search import AFFINE, Pair, to_matrix
@@ -47,7 +54,8 @@ def test_known_rigid_move_is_found(moved: np.ndarray) -> None:
     assert np.allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-5)
     assert np.linalg.det(found.matrix[:3, :3]) > 0
     assert 0.95 < found.similarity <= 1
-    assert found.turn == pytest.approx(Alignment(inverse(moved), 1.0).turn, abs=1.0)
+    assert 0.95 < found.coverage <= 1
+    assert found.turn == pytest.approx(Alignment(inverse(moved), 1.0, 1.0).turn, abs=1.0)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -68,6 +76,24 @@ def test_a_part_of_the_brain_finds_its_place(axis: int) -> None:
     )
     found = align(picture(cut), picture(whole))
     assert gap(found.matrix @ moved, np.eye(4)) < 2.5
+    seen = (whole.brain > 0.5)[tuple(part)].sum() / (whole.brain > 0.5).sum()
+    assert found.coverage == pytest.approx(seen, abs=0.05)
+
+
+def test_coverage_counts_the_brain_and_not_its_box() -> None:
+    whole = small_segmentation()
+    middle = int(np.argwhere(whole.brain > 0.5)[:, 2].mean())
+    shares = whole.shares.copy()
+    shares[:, :, :, middle:] = np.array([1, 0, 0, 0])[:, None, None, None]
+    half = picture(Segmentation(shares, whole.seen, whole.grid))
+    seen = half.brain.sum() / (whole.brain > 0.5).sum()
+    assert 0.3 < seen < 0.7
+    assert coverage(half, picture(whole), np.eye(4)) == pytest.approx(seen)
+    assert coverage(picture(whole), half, np.eye(4)) == 1
+    # A map leads from moving to fixed, and its direction counts.
+    small = np.diag([0.5, 0.5, 0.5, 1.0])
+    assert coverage(picture(whole), picture(whole), small) < 0.3
+    assert coverage(picture(whole), picture(whole), pose((0, 0, 0), (500, 0, 0))) == 0
 
 
 def test_known_affine_map_is_found() -> None:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from bids_ihf.errors import BadData
-from bids_ihf.spatial.prepare import Prepared, deterministic, prepare
+from bids_ihf.spatial.prepare import (
+    DOUBTFUL,
+    PARTIAL,
+    Prepared,
+    deterministic,
+    doubt,
+    prepare,
+)
 from tests.spatial.conftest import dice, gap, pose, save, small_brain, whole_head
 
 MOVED = pose((7, -5, 6), (5, -8, 12))
@@ -36,6 +43,8 @@ def test_whole_head(head: Prepared) -> None:
     assert gap(head.to_template @ MOVED, np.eye(4)) < 12.0  # people differ from the template
     assert head.similarity is not None
     assert head.similarity > 0.5
+    assert head.coverage is not None
+    assert head.coverage > 0.85
     assert set(head.seconds) == {"read", "mask", "bias", "align"}
     assert head.bias.shape == head.mask.shape == head.volume.data.shape
     assert np.allclose(head.corrected * head.bias, head.volume.data, rtol=1e-5)
@@ -66,7 +75,7 @@ def test_anchor_that_does_not_fit_is_left(
     with caplog.at_level(logging.WARNING):
         found = prepare(path, modality="T2w", anchor=head)
     assert "does not fit T1w.nii.gz" in caplog.text
-    assert "doubtful" in caplog.text
+    assert "may be wrong" in caplog.text
     assert gap(found.to_template, head.to_template @ MOVED) < 2.5
 
 
@@ -79,6 +88,44 @@ def test_a_brain_that_does_not_fit_the_template_is_refused(
     monkeypatch.setattr("bids_ihf.spatial.prepare.FAILED", 0.9999)
     with pytest.raises(BadData, match=r"T1w\.nii\.gz: its brain does not fit the template"):
         prepare(path, modality="T1w")
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_a_part_of_a_brain_is_doubted_however_well_it_fits(
+    head: Prepared,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, grid, mask = whole_head()
+    middle = int(np.argwhere(mask)[:, 2].mean())
+    part = np.zeros_like(data)  # kept in a box of zeros, as some tools leave it
+    part[:, :, middle : middle + 28] = data[:, :, middle : middle + 28]
+    path = save(tmp_path / "T1w.nii.gz", part, grid.affine)
+    for name in ("FAILED", "DOUBTFUL"):
+        monkeypatch.setattr(f"bids_ihf.spatial.prepare.{name}", 0.0)
+    with caplog.at_level(logging.WARNING):
+        found = prepare(path, modality="T1w")
+    assert found.coverage is not None
+    assert found.coverage < PARTIAL
+    assert "of a brain is seen" in caplog.text
+    assert head.coverage is not None
+    assert doubt(1.0, head.coverage) is None
+
+
+@pytest.mark.parametrize(
+    ("similarity", "coverage", "words"),
+    [
+        (1.0, 1.0, None),
+        (1.0, None, None),
+        (1.0, PARTIAL - 0.01, "of a brain"),
+        (DOUBTFUL - 0.01, 1.0, "similarity"),
+        (DOUBTFUL - 0.01, None, "similarity"),
+    ],
+)
+def test_doubt(similarity: float, coverage: float | None, words: str | None) -> None:
+    found = doubt(similarity, coverage)
+    assert found is None if words is None else words in str(found)
 
 
 @pytest.mark.usefixtures("no_bias")
@@ -102,6 +149,7 @@ def test_preprocessed_is_taken_as_it_is(tmp_path: Path) -> None:
     assert (found.bias == 1).all()
     assert np.array_equal(found.to_template, np.eye(4))
     assert found.similarity is None
+    assert found.coverage is None
 
 
 @pytest.mark.usefixtures("no_bias")

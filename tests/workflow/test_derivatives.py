@@ -64,6 +64,7 @@ def results(task: Task) -> tuple[Any, Any]:
         stripped=False,
         to_template=np.eye(4),
         similarity=0.9,
+        coverage=0.95,
         seconds={"mask": 1.5},
     )
     harmonized = SimpleNamespace(
@@ -100,6 +101,7 @@ def test_all_is_written(task: Task, settings: Settings) -> None:
     row = dict(zip(table[0].split("\t"), table[1].split("\t"), strict=True))
     assert row["change_rms"] == "2"
     assert row["mask_volume_ml"] == "0.064"
+    assert row["alignment_coverage"] == "0.95"
     assert row["seconds"] == "1.5"
     assert row["harmonization_warning"] == "no"
     assert float(row["distance_before"]) > float(row["distance_after"])

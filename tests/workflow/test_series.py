@@ -153,6 +153,7 @@ def prepared_of(root: Path) -> Any:
         stripped=False,
         to_template=np.eye(4),
         similarity=0.9,
+        coverage=0.95,
         seconds={"mask": 1.0},
     )
 
