@@ -51,8 +51,9 @@ class Prepared:
 
     ``bias`` is multiplicative, ones where it was not looked for.  ``to_template`` (4, 4) is rigid
     and leads from the scan's world to the template's, RAS mm.  ``similarity`` and ``coverage``, 0
-    to 1, are those of its alignment, None where nothing was aligned.  ``stripped`` scans show
-    nothing but the brain.  ``seconds`` are spent by stage.
+    to 1, are those of its alignment, None where nothing was aligned; a scan that goes by another
+    of its session has that one's coverage.  ``stripped`` scans show nothing but the brain.
+    ``seconds`` are spent by stage.
     """
 
     volume: Volume
@@ -122,6 +123,9 @@ def prepare(
         way, mask = _way(
             volume, brain, anchor if modality != "T1w" else None, own=mask_path is not None
         )
+    why = doubt(way.similarity, way.coverage)
+    if why:
+        LOGGER.warning("%s: %s", path, why)
     with _timed(seconds, "bias"):
         bias = bias_field(volume.data, volume.affine, mask)
     return Prepared(
@@ -207,7 +211,11 @@ def _way(
     found = None if anchor is None else _follow(volume, brain, anchor)
     if anchor is None or found is None:
         return _to_template(volume, brain), brain.mask
-    way = Alignment(anchor.to_template @ found.matrix, found.similarity)
+    # One person's brain fits itself in one way, whatever part of it is seen: what may be wrong is
+    # the anchor's own way.
+    matrix = anchor.to_template @ found.matrix
+    seen = found.coverage if anchor.coverage is None else anchor.coverage
+    way = Alignment(matrix, found.similarity, seen)
     if own or brain.stripped:
         return way, brain.mask
     soft = anchor.mask.astype(np.float32)
@@ -226,9 +234,6 @@ def _to_template(volume: Volume, brain: Brain) -> Alignment:
             f"{found.similarity:.2f}, at least {FAILED} is needed); check image and header, or "
             "bring it to the template yourself and use --preprocessed."
         )
-    why = doubt(found.similarity, found.coverage)
-    if why:
-        LOGGER.warning("%s: %s", volume.path, why)
     if found.turn > TURNED:
         LOGGER.warning(
             "%s: its brain is turned by %.0f degrees against its header; correct the header, "

@@ -59,6 +59,7 @@ def test_second_contrast_goes_by_its_anchor(head: Prepared, tmp_path: Path) -> N
     found = prepare(path, modality="T2w", anchor=head)
     assert gap(found.to_template @ there, head.to_template @ MOVED) < 2.5
     assert dice(found.mask, head.mask) > 0.95
+    assert found.coverage == head.coverage
 
 
 @pytest.mark.usefixtures("no_bias")
