@@ -92,7 +92,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
     ),
     "alignment_coverage": _column(
         "Brain in view",
-        "Share of the template's brain that the image's brain lies on",
+        "Share of the template's brain that the image's brain lies on, or that of the T1w image "
+        "by which it was aligned",
         "arbitrary",
     ),
     "out_of_range_score": _column(

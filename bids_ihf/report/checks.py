@@ -36,9 +36,10 @@ def concerns(image: Finished) -> list[str]:
     if volume is not None and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         found.append(f"A brain mask of {volume:.0f} ml is unusual for a whole brain.")
     similarity = image.number("alignment_similarity")
-    alignment = similarity is not None and doubt(similarity, image.number("alignment_coverage"))
-    if alignment:
-        found.append(alignment)
+    coverage = image.number("alignment_coverage")
+    why = None if similarity is None else doubt(similarity, coverage)
+    if why:
+        found.append(why)
     if image.text("source_vendor", "SourceVendor") in {"unknown", "n/a"}:
         found.append("The maker of the scanner is not known.")
     return found
