@@ -191,7 +191,11 @@ def harmonize_slices(
     batch_size: int = 8,
 ) -> NDArray[np.float32]:
     """Chosen axial slices (X, Y, len(slices)) through the network, in network units of the
-    target."""
+    target.
+
+    The network's change counts by the scanner's share: it is conditioned on statistics of one
+    person's scan, and the target's are other people's.
+    """
     target_z = profile.embeddings_at(on_grid.z)
     source_z = matched.source.embeddings_at(on_grid.z)
     parts = []
@@ -218,7 +222,11 @@ def harmonize_slices(
             continue
         parts.append(np.moveaxis(out[:, 1].cpu().numpy(), 0, 2))
         start += len(batch)
-    return np.concatenate(parts, axis=2)
+    out = np.concatenate(parts, axis=2)
+    if matched.share < 1:
+        before = matched.data[:, :, slices]
+        out = before + np.float32(matched.share) * (out - before)
+    return out
 
 
 def _gain(on_grid: OnGrid, profile: Profile) -> float:
