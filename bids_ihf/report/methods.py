@@ -89,8 +89,9 @@ _EITHER = (
 _NETWORK = (
     "Grey matter, white matter and fluid were brought to the target's intensities by one curve; "
     "where the vendor of the scanner was known, most of what an image deviated from that vendor's "
-    "typical one, within the span of people, was held to be the person's own and left. An invertible hierarchy flow network after IHF-Harmony [IHF], which builds on Hierarchy "
-    "Flow [HierarchyFlow], changed the contrast of what was matched, slice by slice with both "
+    "typical one, within the span of people, was held to be the person's own and left. An "
+    "invertible hierarchy flow network after IHF-Harmony [IHF], which builds on Hierarchy Flow "
+    "[HierarchyFlow], changed the contrast of what was matched, slice by slice with both "
     "neighbours, conditioned on the target's statistics. Only the change that the network made "
     "was resampled; the original voxels were not, so every harmonized image has the grid of its "
     "source."
