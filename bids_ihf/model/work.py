@@ -46,11 +46,11 @@ def count_work(run: Callable[[], Any]) -> Work:
     return Work(counter.flops // 2, counter.moved, counter.allocated)
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[misc]
+class _Counter(TorchDispatchMode):
     """Looks at every operation that reaches a device."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = self.moved = self.allocated = 0
 
     def __torch_dispatch__(
