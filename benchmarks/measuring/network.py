@@ -78,8 +78,9 @@ class Other:
 
     def seconds(self, batch: int | None = None) -> float:
         """Of one volume."""
-        size = batch or self.batch
-        middle = self.scan.slices[len(self.scan.slices) // 2 :][:size]
+        size = min(batch or self.batch, len(self.scan.slices))
+        start = (len(self.scan.slices) - size) // 2
+        middle = self.scan.slices[start : start + size]
         x = torch.from_numpy(slice_stack(self.scan.matched.data, middle.tolist()))
 
         def run() -> torch.Tensor:

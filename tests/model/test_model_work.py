@@ -33,7 +33,7 @@ def test_views_move_nothing_and_changes_in_place_allocate_nothing() -> None:
     assert added.allocated == 0
     assert added.moved == 2 * 4 * 24
     repeated = torch.rand(1, 6).expand(1000, 6)
-    assert count_work(lambda: repeated.contiguous()).moved == 4 * (6 + 6000)
+    assert count_work(repeated.contiguous).moved == 4 * (6 + 6000)
 
 
 def work_of_network(slices: int, device: str = "meta") -> Work:
