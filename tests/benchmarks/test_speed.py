@@ -27,7 +27,7 @@ SLICES = np.arange(2, 7)
 @pytest.fixture(scope="module")
 def scan() -> Scan:
     """Slices of noise."""
-    shape = (24, 28, 9)
+    shape = (12, 14, 9)
     embeddings: Any = SimpleNamespace(
         embeddings_at=lambda z: np.zeros((len(z), 480), dtype=np.float32)
     )
