@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 BIN = Path(sys.executable).parent
 PR_SET_CHILD_SUBREAPER = 36
-PAUSE = 0.2
+PAUSE = 0.4
 """Seconds between two looks at the memory; what comes and goes in between is not seen."""
 
 
