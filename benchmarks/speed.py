@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import asdict, frozen
@@ -38,6 +38,12 @@ from measuring.stages import (
 )
 
 from bids_ihf.spatial.prepare import deterministic
+from bids_ihf.workflow.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Keep = Callable[[str, dict[str, Any]], None]
 
 LOGGER = logging.getLogger("speed")
 
@@ -57,29 +63,25 @@ class Size:
 QUICK = Size(zoom=4.0, repeats=1, rounds=1, people=10, images=(1, 2))
 
 
-def on_processor(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
-    """All that is measured on the processor."""
+def on_processor(bids: Path, scratch: Path, size: Size, keep: Keep) -> None:
+    """All that is measured on the processor; ``keep`` gets each part once it is there."""
     path = make_session(bids, zoom=size.zoom)
     run = runs.Runner(scratch, len(os.sched_getaffinity(0)))
-    LOGGER.info("participants")
-    found = runs.participants(run, bids, size.repeats)
-    LOGGER.info("stages")
+    keep("participants", runs.participants(run, bids, size.repeats))
     watch = Stopwatch(size.repeats)
     prepared = prepare_stages(watch, bids, path)
     profile, model = _target_and_model("cpu")
     scan, harmonized = network_stages(watch, prepared, profile, model)
     output_stages(watch, prepared, harmonized, scratch)
     page_stage(watch, run.out, "01")
-    LOGGER.info("layouts")
-    found |= compare(scan, model, size.rounds)
+    keep("stages", {"stages": watch.seconds, "scan": shape_of(prepared)})
+    found = compare(scan, model, size.rounds)
     limit = machine.measure_limit()
     found["limit"] = against_limit(scan, model, found["network_s_per_volume"], limit)
-    found |= {"stages": watch.seconds, "scan": shape_of(prepared)}
-    LOGGER.info("start-up, many people, many images")
-    found["starts"] = runs.starts(size.repeats + 2)
-    found |= runs.crowd(run, size.people)
-    found |= runs.growth(run, path, prepared.mask, size.images)
-    return found
+    keep("layouts", found)
+    keep("start-up", {"starts": runs.starts(size.repeats + 2)})
+    keep("many images", runs.growth(run, path, prepared.mask, size.images))
+    keep("many people", runs.crowd(run, size.people))
 
 
 def on_gpu(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
@@ -105,15 +107,24 @@ def _target_and_model(device: str) -> tuple[Any, Any]:
     return target_of(runs.TARGET, device).profile("T1w"), model_on(device)
 
 
-def measure_all(bids: Path, size: Size) -> dict[str, Any]:
-    """Everything, in one run."""
+def measure_all(bids: Path, size: Size, path: Path, command: str) -> dict[str, Any]:
+    """Everything, in one run; what is there is in the file ``path`` from part to part."""
     start = time.monotonic()
-    found: dict[str, Any] = {"machine": machine.describe(), "size": asdict(size)}
+    cpu: dict[str, Any] = {}
+    found = {"command": command, "machine": machine.describe(), "size": asdict(size), "cpu": cpu}
+
+    def keep(part: str, values: dict[str, Any]) -> None:
+        cpu.update(rounded(values))
+        found["took_s"] = round(time.monotonic() - start)
+        path.write_text(json.dumps(found, indent=2) + "\n")
+        LOGGER.info("%s: done after %d s", part, found["took_s"])
+
     with tempfile.TemporaryDirectory(prefix="ihf-speed-") as scratch:
-        found["cpu"] = on_processor(bids, Path(scratch), size)
+        on_processor(bids, Path(scratch), size, keep)
         if torch.cuda.is_available():
-            found["gpu"] = on_gpu(bids, Path(scratch), size)
-    return found | {"took_s": time.monotonic() - start}
+            found["gpu"] = rounded(on_gpu(bids, Path(scratch), size))
+            keep("GPU", {})
+    return found
 
 
 def rounded(value: Any) -> Any:
@@ -135,13 +146,14 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     LOGGER.setLevel(logging.INFO)
+    # As the commands do.
     deterministic(torch.get_num_threads())
+    keep_freed_memory()
     adopt_orphans()
-    found = rounded(measure_all(given.demo, QUICK if given.quick else Size()))
-    found["command"] = f"python benchmarks/speed.py DEMO{' --quick' if given.quick else ''}"
-    text = table.page(found)
     given.output.mkdir(parents=True, exist_ok=True)
-    (given.output / "speed.json").write_text(json.dumps(found, indent=2) + "\n")
+    command = f"python benchmarks/speed.py DEMO{' --quick' if given.quick else ''}"
+    size = QUICK if given.quick else Size()
+    text = table.page(measure_all(given.demo, size, given.output / "speed.json", command))
     if not given.quick:
         table.put(text, given.page)
     sys.stdout.write(text + "\n")

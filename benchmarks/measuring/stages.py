@@ -86,8 +86,7 @@ def network_stages(
     residual = result - matched.data
     watch("back_projection", lambda: from_network_grid(residual, on_grid.grid, prepared))
     watch("head", lambda: head_weight(prepared))
-    harmonized = watch("harmonize_in_all", lambda: harmonize(prepared, profile, model))
-    return scan, harmonized
+    return scan, harmonize(prepared, profile, model)
 
 
 def output_stages(

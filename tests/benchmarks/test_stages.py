@@ -25,7 +25,7 @@ from tests.spatial.conftest import save, small_brain, small_segmentation
 
 STAGES = (
     "index", "load", "mask", "registration", "n4", "to_network_grid", "encoder_and_curve",
-    "network", "evidence", "back_projection", "head", "harmonize_in_all", "compression", "writing",
+    "network", "evidence", "back_projection", "head", "compression", "writing",
     "compression_and_writing", "figures", "report",
 )  # fmt: skip
 
