@@ -73,9 +73,10 @@ def memory_kib(pid: int) -> tuple[int, int]:
 def size_gb(folder: Path) -> float:
     """What the files of a folder hold."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # gone since it was listed
-            total += path.stat().st_size if path.is_file() else 0
+    with suppress(OSError):  # a folder is gone since it was listed
+        for path in folder.rglob("*"):
+            with suppress(OSError):
+                total += path.stat().st_size if path.is_file() else 0
     return total / 1e9
 
 
