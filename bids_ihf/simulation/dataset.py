@@ -17,12 +17,13 @@ from .scanner import scan, vendor_scanner
 from .study import root_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
 
-    from .demo_series import DemoSeries
+    from .demo_series import DemoSeries, Scheme
 
 logger = logging.getLogger(__name__)
 
@@ -144,10 +145,17 @@ def thicken(anatomy: Anatomy, factor: int) -> Anatomy:
 
 
 def write_demo_dataset(
-    out_dir: Path, *, subjects: int = 2, seed: int = 0, zoom: float = 1.0
+    out_dir: Path,
+    *,
+    subjects: int = 2,
+    seed: int = 0,
+    zoom: float = 1.0,
+    vendors: Sequence[str] = VENDORS,
+    scheme: Scheme | None = None,
 ) -> list[Path]:
     """Write a raw BIDS dataset: each person once on each vendor's scanner, T1w, T2w and DWI.
 
+    ``scheme`` is that of the diffusion series, each vendor's own unless given.
     Returns the images' paths.  Existing files of the same names are replaced; the same arguments
     give the same files.
     """
@@ -156,14 +164,16 @@ def write_demo_dataset(
     for name, text in root_files(subjects, zoom).items():
         (out_dir / name).write_text(text, encoding="utf-8")
     for subject in range(1, subjects + 1):
-        for vendor in VENDORS:
-            written += _write_session(out_dir, subject, vendor, seed=seed, zoom=zoom)
+        for vendor in vendors:
+            written += _write_session(
+                out_dir, subject, vendor, seed=seed, zoom=zoom, scheme=scheme
+            )
     head.template_head.cache_clear()  # half a gigabyte that nothing needs any more
     return written
 
 
 def _write_session(
-    out_dir: Path, subject: int, vendor: str, *, seed: int, zoom: float
+    out_dir: Path, subject: int, vendor: str, *, seed: int, zoom: float, scheme: Scheme | None
 ) -> list[Path]:
     """All images of a session, of one anatomy that is freed on return."""
     anatomy = session_anatomy(subject, vendor, seed=seed, zoom=zoom)
@@ -172,12 +182,14 @@ def _write_session(
         image, _ = demo_session(subject, vendor, modality, seed=seed, zoom=zoom, anatomy=anatomy)
         written.append(_write(out_dir, subject, vendor, modality, image))
         logger.info("simulated %s", written[-1].name)
-    written.append(_write_series(out_dir, subject, vendor, anatomy, seed))
+    written.append(_write_series(out_dir, subject, vendor, anatomy, seed, scheme))
     logger.info("simulated %s", written[-1].name)
     return written
 
 
-def session_series(subject: int, vendor: str, anatomy: Anatomy, seed: int) -> DemoSeries:
+def session_series(
+    subject: int, vendor: str, anatomy: Anatomy, seed: int, scheme: Scheme | None = None
+) -> DemoSeries:
     """Simulate the diffusion series of a session, whose anatomy is given."""
     from .demo_series import demo_series
 
@@ -189,13 +201,16 @@ def session_series(subject: int, vendor: str, anatomy: Anatomy, seed: int) -> De
         pose=_pose(subject, vendor, seed),
         key=int(np.random.default_rng([seed, subject]).integers(2**31)),
         moved=moved,
+        scheme=scheme,
     )
 
 
-def _write_series(out_dir: Path, subject: int, vendor: str, anatomy: Anatomy, seed: int) -> Path:
+def _write_series(
+    out_dir: Path, subject: int, vendor: str, anatomy: Anatomy, seed: int, scheme: Scheme | None
+) -> Path:
     from .gradients import to_text
 
-    series = session_series(subject, vendor, anatomy, seed)
+    series = session_series(subject, vendor, anatomy, seed, scheme)
     path = _path(out_dir, subject, vendor, "dwi", "dwi")
     _write_image(path, series.data, series.affine, series.metadata)
     stem = path.name.removesuffix(".nii.gz")

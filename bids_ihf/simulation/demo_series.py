@@ -15,6 +15,8 @@ from .metadata import epi_sidecar
 from .microstructure import truth
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from .anatomy import Anatomy
@@ -33,6 +35,15 @@ SHELLS: dict[str, dict[float, int]] = {
 
 STORAGE = {"Siemens": "LAS", "GE": "RAS", "Philips": "LPS"}
 """Where the axes of the stored arrays point to."""
+
+
+@frozen
+class Scheme:
+    """What a series consists of: the number of volumes at each b-value, and the least voxel size,
+    mm."""
+
+    shells: Mapping[float, int]
+    zoom: float = ZOOM
 
 
 @frozen(eq=False)
@@ -55,24 +66,27 @@ def demo_series(
     pose: NDArray[np.float64],
     key: int,
     moved: NDArray[np.float64],
+    scheme: Scheme | None = None,
 ) -> DemoSeries:
     """Simulate the series of a session.
 
-    anatomy: as positioned in the scanner; pooled here to voxels of ZOOM or more.
+    anatomy: as positioned in the scanner; pooled here to voxels of the scheme's size or more.
     person: seed of the person's microstructure; key: of this scan's circumstances.
     pose: (4, 4) the person's world to the scanner's; moved: how the head has moved since, both
         RAS mm.
+    scheme: the vendor's of SHELLS, unless given.
     """
-    coarse = pooled(anatomy, max(1, round(ZOOM / float(anatomy.zooms[0]))))
+    scheme = scheme or Scheme(SHELLS[vendor])
+    coarse = pooled(anatomy, max(1, round(scheme.zoom / float(anatomy.zooms[0]))))
     one = session(coarse, vendor_epi(vendor, key), person, pose)
-    scheme = table(SHELLS[vendor], sum(vendor.encode()))
+    gradients = table(scheme.shells, sum(vendor.encode()))
     affine = moved @ coarse.affine
     # The head's own axes have moved with it, the gradients' have not.
-    turned = evolve(scheme, bvecs=scheme.bvecs @ moved[:3, :3])
+    turned = evolve(gradients, bvecs=gradients.bvecs @ moved[:3, :3])
     volumes = [_stored(v, affine, STORAGE[vendor]) for v in one.volumes(turned, key)]
     stored_affine = volumes[0][1]
     data = np.stack([np.clip(v, 0, 32767).astype(np.int16) for v, _ in volumes], axis=-1)
-    stated = evolve(scheme, bvecs=image_axes(scheme.bvecs, stored_affine))
+    stated = evolve(gradients, bvecs=image_axes(gradients.bvecs, stored_affine))
     zoom = float(coarse.zooms[2])
     return DemoSeries(
         data, stored_affine, stated, epi_sidecar(one.scanner, zoom), truth(coarse, one.micro)

@@ -10,7 +10,7 @@ from attrs import frozen
 from scipy import ndimage
 
 from bids_ihf.spatial import morphology
-from bids_ihf.volume.grid import Grid, canonical_grid, part_of, resample
+from bids_ihf.volume.grid import Grid, box_on, canonical_grid, part_of, resample
 from bids_ihf.volume.intensity import unit_range
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Segmentation:
     def brain_on(self, grid: Grid) -> NDArray[np.bool_]:
         """Brain mask on another grid of the same world."""
         out = np.zeros(grid.shape, dtype=bool)
-        box = _box_on(self.brain > 0, self.grid, grid)
+        box = box_on(self.brain > 0, self.grid, grid)
         if box is not None:
             out[box] = resample(self.brain, self.grid, part_of(grid, box)) > 0.5
         return out
@@ -144,20 +144,3 @@ def _one_brain(shares: NDArray[np.float32]) -> NDArray[np.float32]:
     shares[1:, holes] = inside / np.maximum(inside.sum(axis=0), 1e-6)
     shares[0, holes] = 0
     return shares
-
-
-def _box_on(some: NDArray[np.bool_], source: Grid, target: Grid) -> Box | None:
-    """The box of another grid that holds all true voxels of this one; none where they miss it."""
-    found = ndimage.find_objects(some.astype(np.uint8))
-    if not found:
-        return None
-    ends = np.stack(np.meshgrid(*[(s.start - 1, s.stop) for s in found[0]])).reshape(3, -1)
-    there = np.linalg.inv(target.affine) @ source.affine @ np.vstack([ends, np.ones(8)])
-    low, high = np.floor(there[:3].min(axis=1)), np.ceil(there[:3].max(axis=1))
-    sides = [
-        slice(int(max(a, 0)), int(min(b + 1, n)))
-        for a, b, n in zip(low, high, target.shape, strict=True)
-    ]
-    if any(side.start >= side.stop for side in sides):
-        return None
-    return sides[0], sides[1], sides[2]

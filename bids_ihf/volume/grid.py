@@ -11,6 +11,8 @@ from scipy import ndimage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Box = tuple[slice, slice, slice]
+
 ON_VOXEL = 1e-4
 """Distance from whole voxels, in voxels, that counts as none."""
 
@@ -28,12 +30,29 @@ class Grid:
         return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
 
 
-def part_of(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+def part_of(grid: Grid, box: Box) -> Grid:
     """The grid of a part of another's voxels."""
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
     x, y, z = (side.stop - side.start for side in box)
     return Grid((x, y, z), affine)
+
+
+def box_on(some: NDArray[np.bool_], source: Grid, target: Grid) -> Box | None:
+    """The box of another grid that holds all true voxels of this one; none where they miss it."""
+    found = ndimage.find_objects(some.astype(np.uint8))
+    if not found:
+        return None
+    ends = np.stack(np.meshgrid(*[(s.start - 1, s.stop) for s in found[0]])).reshape(3, -1)
+    there = np.linalg.inv(target.affine) @ source.affine @ np.vstack([ends, np.ones(8)])
+    low, high = np.floor(there[:3].min(axis=1)), np.ceil(there[:3].max(axis=1))
+    sides = [
+        slice(int(max(a, 0)), int(min(b + 1, n)))
+        for a, b, n in zip(low, high, target.shape, strict=True)
+    ]
+    if any(side.start >= side.stop for side in sides):
+        return None
+    return sides[0], sides[1], sides[2]
 
 
 def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_ihf.spatial.template import load_template
-from bids_ihf.volume.grid import resample
+from bids_ihf.volume.grid import Grid, box_on, inverse, part_of, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,9 +21,7 @@ def template_on(prepared: Prepared) -> NDArray[np.float32]:
     """The template (X, Y, Z) on the image's grid: 1 in the brain, 2 in its white matter, and
     between where a voxel holds both."""
     template = load_template()
-    levels = template.mask.astype(np.float32) + template.tissues[1]
-    way = prepared.to_template
-    return resample(levels, template.grid, prepared.grid, target_to_source=way)
+    return _on_scan(template.mask.astype(np.float32) + template.tissues[1], prepared)
 
 
 def reference_picture(prepared: Prepared, target: Profile) -> NDArray[np.float32] | None:
@@ -35,7 +33,16 @@ def reference_picture(prepared: Prepared, target: Profile) -> NDArray[np.float32
     if not np.isfinite(target.landmarks).all():
         return None
     levels = target.scale.restore(target.landmarks.astype(np.float32))
+    return _on_scan(np.tensordot(levels, load_template().tissues, axes=1), prepared)
+
+
+def _on_scan(picture: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
+    """A picture of the template, 0 outside its brain, at the scan's voxels; only where that brain
+    lies anything is interpolated."""
     template = load_template()
-    painted = np.tensordot(levels, template.tissues, axes=1)
-    way = prepared.to_template
-    return resample(painted, template.grid, prepared.grid, target_to_source=way)
+    there = Grid(template.grid.shape, inverse(prepared.to_template) @ template.grid.affine)
+    out = np.zeros(prepared.grid.shape, dtype=np.float32)
+    box = box_on(template.mask, there, prepared.grid)
+    if box is not None:
+        out[box] = resample(picture, there, part_of(prepared.grid, box))
+    return out

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
 from functools import partial
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from nipype.pipeline.plugins import SLURMPlugin
@@ -70,10 +71,14 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
         return taskid
 
     def _collect(self, taskid: int, future: Future[dict[str, Any]]) -> None:
-        try:
+        error = CancelledError() if future.cancelled() else future.exception()
+        if error is None:
             self._taskresult[taskid] = future.result()
-        except (BrokenExecutor, CancelledError):
-            self._taskresult[taskid] = {"result": None, "traceback": [KILLED], "taskid": taskid}
+            return
+        # Whatever it is must be told: for a task without a result nipype waits for ever.
+        killed = isinstance(error, (BrokenExecutor, CancelledError))
+        lines = [KILLED] if killed else format_exception(error)
+        self._taskresult[taskid] = {"result": None, "traceback": lines, "taskid": taskid}
 
     def stop(self) -> None:
         """Let running nodes finish, start no other."""

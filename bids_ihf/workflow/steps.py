@@ -16,6 +16,7 @@ from attrs import frozen
 from bids_ihf.config import Normalization
 from bids_ihf.errors import BadData, TryAgain
 from bids_ihf.workflow.log import about
+from bids_ihf.workflow.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,6 +85,7 @@ def prepare_scan(
     BadData
         The scan or its mask cannot be used, or its mask is missing.
     """
+    keep_freed_memory()
     fix_threads(threads, seed)
     from bids_ihf.spatial.prepare import prepare
     from bids_ihf.workflow.series import standing_in
@@ -187,6 +189,7 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
     HarmonyError
         The scan cannot be used, or an output cannot be written.
     """
+    keep_freed_memory()
     fix_threads(threads, settings.seed)
     import torch
 

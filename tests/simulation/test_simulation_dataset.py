@@ -12,6 +12,7 @@ import pytest
 
 from bids_ihf.simulation import dataset
 from bids_ihf.simulation.dataset import GEOMETRIES, demo_session, write_demo_dataset
+from bids_ihf.simulation.demo_series import Scheme
 from bids_ihf.simulation.protocol import VENDORS
 from bids_ihf.simulation.tissues import TISSUE_INDEX
 
@@ -83,6 +84,23 @@ def test_series_have_tables_that_fit(study: Path, vendor: str) -> None:
     data = image.get_fdata()
     inside = data[..., 0] > np.percentile(data[..., 0], 90)
     assert data[inside][:, bvals == 1000].mean() < 0.8 * data[inside][:, 0].mean()
+
+
+def test_one_scanner_and_a_series_of_ones_own(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    scheme = Scheme({0: 1, 700: 6}, zoom=2 * ZOOM)
+    written = write_demo_dataset(
+        tmp_path, subjects=1, seed=3, zoom=ZOOM, vendors=["GE"], scheme=scheme
+    )
+    assert [path.name.rsplit("_", 1)[1] for path in written] == [
+        "T1w.nii.gz", "T2w.nii.gz", "dwi.nii.gz",
+    ]  # fmt: skip
+    series = nib.load(written[-1])
+    assert series.shape[3] == 7
+    assert np.allclose(series.header.get_zooms()[:3], 2 * ZOOM)
+    bvals = written[-1].with_name(written[-1].name.replace(".nii.gz", ".bval")).read_text()
+    assert sorted(map(float, bvals.split())) == [0.0, *[700.0] * 6]
 
 
 def test_same_seed_same_files(study: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ def test_killed_worker(tmp_path: Path, kinds: tuple[str, ...]) -> None:
     assert found[name].exit_code == 75
     assert (tmp_path / "fine").exists()
     assert (name, "exception") in seen
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(FileNotFoundError("result.pklz"), "result.pklz"), (BrokenExecutor("gone"), "killed")],
+)
+def test_no_task_is_left_without_a_result(error: Exception, words: str) -> None:
+    from bids_ihf.workflow.plugin import PoolPlugin
+
+    plugin = PoolPlugin.__new__(PoolPlugin)
+    plugin._taskresult = {}
+    future: Future[dict[str, Any]] = Future()
+    future.set_exception(error)
+    plugin._collect(7, future)
+    assert plugin._taskresult[7]["result"] is None
+    assert words in "".join(plugin._taskresult[7]["traceback"])
 
 
 def test_plugin_file(tmp_path: Path) -> None:

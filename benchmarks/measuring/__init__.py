@@ -1,0 +1,1 @@
+"""What the benchmarks share: watching processes, layouts to compare with, inputs, tables."""
