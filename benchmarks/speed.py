@@ -37,8 +37,8 @@ from measuring.stages import (
     shape_of,
 )
 
+from bids_ihf.memory import keep_freed_memory
 from bids_ihf.spatial.prepare import deterministic
-from bids_ihf.workflow.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

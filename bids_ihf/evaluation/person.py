@@ -29,7 +29,7 @@ def start_worker() -> None:
     """One thread, the same bits at every run, and no waiting for the kernel to clear pages."""
     import torch
 
-    from bids_ihf.training.run import keep_freed_memory
+    from bids_ihf.memory import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 import json
 import logging
 import subprocess
@@ -22,6 +21,7 @@ import torch
 from bids_ihf import __version__
 from bids_ihf.bids.write import write_atomic
 from bids_ihf.errors import BadData
+from bids_ihf.memory import keep_freed_memory
 from bids_ihf.model.checkpoint import (
     load_encoder,
     pack_encoder,
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+MOST = 2**31 - 1
+"""Freed memory (bytes) that is kept: every step asks for the same again."""
+
 
 def train(config_path: Path, device: str = "auto") -> Path:
     """Run the training a TOML file describes; returns the folder with weights and targets.
@@ -67,7 +70,7 @@ def train(config_path: Path, device: str = "auto") -> Path:
         else device
     )
     torch.set_num_threads(config.threads)
-    keep_freed_memory()
+    keep_freed_memory(MOST)
     torch.use_deterministic_algorithms(mode=where.type == "cpu")
     config.output.mkdir(parents=True, exist_ok=True)
     with logging_to(config.output / "train.log"):
@@ -128,21 +131,6 @@ def make_pool(config: TrainConfig) -> Pool:
     from bids_ihf.training.real import prepare_pool
 
     return prepare_pool(config)
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what tensors give back, where it is glibc.
-
-    By default glibc returns every large block to the kernel, which then clears new pages at each
-    step; on a CPU that took as long as the arithmetic.
-    """
-    trim_threshold, mmap_max = -1, -4  # names of <malloc.h>
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
 
 
 def training_record(

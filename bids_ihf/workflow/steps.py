@@ -15,8 +15,8 @@ from attrs import frozen
 
 from bids_ihf.config import Normalization
 from bids_ihf.errors import BadData, TryAgain
+from bids_ihf.memory import keep_freed_memory
 from bids_ihf.workflow.log import about
-from bids_ihf.workflow.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import resource
 import numpy as np
-from bids_ihf.workflow.memory import keep_freed_memory
+from bids_ihf.memory import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
