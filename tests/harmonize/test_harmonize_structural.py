@@ -12,7 +12,13 @@ import torch
 from scipy import ndimage
 
 from bids_ihf.errors import BadData
-from bids_ihf.harmonize.structural import feather, harmonize, head_weight
+from bids_ihf.harmonize.structural import (
+    feather,
+    harmonize,
+    harmonize_slices,
+    head_weight,
+    match,
+)
 from bids_ihf.model.checkpoint import Harmonizer
 from bids_ihf.model.encoder import Encoder
 from bids_ihf.model.network import Architecture, IHFNetwork
@@ -91,6 +97,22 @@ def test_harmonized_minus_change_is_the_original() -> None:
     assert done.round_trip_error <= 1e-5
     assert done.image.dtype == done.change.dtype == np.float32
     assert done.image.shape == original.shape
+
+
+def test_the_networks_change_counts_by_the_scanners_share() -> None:
+    model = tiny_model(identity=False)
+    on_grid = to_network_grid(head())
+    profile = target_of(head(seed=1, gamma=1.5), model)
+    alone = match(on_grid, profile, model)
+    assert alone.share == 1.0
+    slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))[::8]
+    before = alone.data[:, :, slices]
+    whole, quarter = (
+        harmonize_slices(attrs.evolve(alone, share=share), on_grid, profile, model, slices)
+        for share in (1.0, 0.25)
+    )
+    assert np.abs(whole - before).max() > 0.01
+    np.testing.assert_allclose(quarter - before, 0.25 * (whole - before), atol=1e-5)
 
 
 def test_contrast_moves_to_the_target_and_into_its_units() -> None:

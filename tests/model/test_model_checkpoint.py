@@ -81,3 +81,10 @@ def test_another_encoder_is_refused(files: tuple[Path, Path]) -> None:
     files[1].write_bytes(pack_encoder(Encoder(width=2), {}))
     with pytest.raises(BadData, match="another encoder"):
         load_model(files[0], encoder_path=files[1])
+
+
+def test_a_networks_encoder_is_looked_for_beside_it(files: tuple[Path, Path]) -> None:
+    assert load_model(files[0]).encoder_hash == load_encoder(files[1])[1]
+    files[1].unlink()
+    with pytest.raises(BadData, match="another encoder"):
+        load_model(files[0])

@@ -14,6 +14,7 @@ from bids_ihf.targets.known import (
     KnownSource,
     known_curve,
     source_of,
+    vendor_source,
 )
 from bids_ihf.targets.profile import Profile
 from bids_ihf.targets.target import Target, builtin_path, read_target
@@ -110,3 +111,10 @@ def test_sources_are_vendors_or_sites() -> None:
     assert found is not None
     assert found.share == pytest.approx(1 / 5)
     assert source_of(site, "T2w") is None
+
+
+def test_vendors_are_known_to_their_own_encoder_alone() -> None:
+    own = read_target(builtin_path("Philips")).encoder
+    assert vendor_source("Philips", "T1w", own) is not None
+    assert vendor_source("Philips", "T1w", "another encoder") is None
+    assert vendor_source("Canon", "T1w", own) is None
