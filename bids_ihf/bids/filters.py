@@ -37,7 +37,7 @@ def read_filters(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"The filter file {path} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict):
         raise UsageError(f"The filter file {path} must hold an object such as {{'t1w': {{}}}}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from attrs import frozen
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from bids_ihf.errors import BadData
 
@@ -21,8 +22,27 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+ZOOMS = (0.01, 50.0)
+"""Voxel sizes (mm) that a scan of a head may have; others come from wrong units."""
+
+REACH = 2000.0
+"""Largest distance (mm) of a voxel from the origin, and from another voxel."""
+
+DISAGREEMENT = 1.0
+"""Distance (mm) between the places that qform and sform give a voxel, from which on it is told."""
+
+DEFLATE = 1032
+"""How many times smaller than its content a gzip file can be."""
+
 LEVEL = 1
 """Compression of what is written: isal's level 1 is the quickest and as small as gzip's."""
+
+
+UNREADABLE = (
+    *(ImageFileError, HeaderDataError, HeaderTypeError),
+    *(OSError, EOFError, ValueError, OverflowError, KeyError, MemoryError, zlib.error),
+)
+"""What nibabel raises where a file is not what it says."""
 
 
 @frozen(eq=False)
@@ -49,7 +69,7 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
     _check_header(image, path)
     try:
         data = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, MemoryError) as error:
+    except UNREADABLE as error:
         raise BadData(
             f"{path}: its voxels cannot be read ({error or type(error).__name__}), so the file is "
             "damaged or cut short; copy it again."
@@ -73,14 +93,26 @@ def open_image(path: Path) -> nib.Nifti1Image:
         raise BadData(f"{path}: no such file; check the name.")
     try:
         image = nib.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+    except UNREADABLE as error:
         raise BadData(
             f"{path}: cannot be read as NIfTI, so it is damaged, cut short or something else; "
             "copy or convert it again."
         ) from error
     if not isinstance(image, nib.Nifti1Image):
         raise BadData(f"{path}: not a NIfTI image; convert it to .nii.gz.")
+    _check_claim(image, path)
     return image
+
+
+def _check_claim(image: nib.Nifti1Image, path: Path) -> None:
+    """Refuse a header that claims more voxels than its file can hold, before memory is taken."""
+    claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
+    most = path.stat().st_size * (DEFLATE if path.name.endswith(".gz") else 1)
+    if claimed > most:
+        raise BadData(
+            f"{path}: its header claims {claimed} bytes of voxels, more than the file can hold, "
+            "so it is damaged or cut short; copy it again."
+        )
 
 
 def _check_header(image: nib.Nifti1Image, path: Path) -> None:
@@ -102,13 +134,56 @@ def check_affine(image: nib.Nifti1Image, path: Path) -> None:
         raise BadData(
             f"{path}: holds {kind} voxels and no plain numbers; give the magnitude image."
         )
-    affine = image.affine
+    affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise BadData(f"{path}: its affine is singular, so no place is known; mend its header.")
-    if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
+    _check_sizes(affine, image.shape, path)
+    _warn_of_orientation(image, affine, path)
+
+
+def _check_sizes(affine: NDArray[np.float64], shape: tuple[int, ...], path: Path) -> None:
+    """Refuse voxels and places that no scan of a head can have."""
+    zooms = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    named = " x ".join(f"{zoom:.3g}" for zoom in zooms)
+    if not ((zooms >= ZOOMS[0]) & (zooms <= ZOOMS[1])).all():
+        raise BadData(
+            f"{path}: its affine makes voxels of {named} mm, which cannot be; mend its header, or "
+            "its units."
+        )
+    corners = corners_of(shape, affine)
+    if max(np.abs(corners).max(), np.ptp(corners, axis=1).max()) > REACH:
+        raise BadData(
+            f"{path}: its affine puts voxels more than {REACH:g} mm away, where no head can be; "
+            "mend its header."
+        )
+
+
+def corners_of(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places (3, 8), RAS mm, of the eight outermost voxels of a grid."""
+    ends = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]])).reshape(3, -1)
+    return np.asarray(affine[:3, :3] @ ends + affine[:3, 3:], dtype=np.float64)
+
+
+def _warn_of_orientation(
+    image: nib.Nifti1Image, affine: NDArray[np.float64], path: Path
+) -> None:
+    """Say where the header is unclear about orientation, and what is taken."""
+    codes = int(image.header["qform_code"]), int(image.header["sform_code"])
+    if codes == (0, 0):
         LOGGER.warning(
             "%s: its header states no orientation (both codes are 0); taken as is.", path
         )
+    axes = affine[:3, :3] / np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 0.01:
+        LOGGER.warning("%s: its affine is sheared; taken as is, look at it.", path)
+    if min(codes) > 0:
+        other = corners_of(image.shape, image.get_qform())
+        apart = float(np.abs(corners_of(image.shape, affine) - other).max())
+        if not apart <= DISAGREEMENT:
+            LOGGER.warning(
+                "%s: its qform and sform disagree by up to %.0f mm; the sform is used.",
+                path, apart,
+            )  # fmt: skip
 
 
 def _check_voxels(data: NDArray[np.float32], path: Path, *, allow_constant: bool) -> None:

@@ -193,6 +193,7 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
     fix_threads(threads, settings.seed)
     import torch
 
+    from bids_ihf.bids.write import alone
     from bids_ihf.workflow.derivatives import write_all
 
     torch.set_num_threads(threads)
@@ -207,7 +208,9 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
         start = time.perf_counter()
         harmonized, device = _on_device(task, prepared, settings)
         prepared.seconds["harmonize"] = time.perf_counter() - start
-        write_all(task, prepared, harmonized, settings, device)
+        # Another run may be at the same image, with another target: nothing may be mixed.
+        with alone(task.outputs.folder):
+            write_all(task, prepared, harmonized, settings, device)
         LOGGER.info("%s: written", task.name)
         return task.sidecar
 
