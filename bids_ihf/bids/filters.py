@@ -61,10 +61,13 @@ def matches(name: BIDSName, metadata: Mapping[str, Any], query: Mapping[str, Any
 
 def _checked(query: object, modality: str, path: Path) -> dict[str, Any]:
     if not isinstance(query, dict):
-        raise UsageError(f"Filter '{modality}' of {path} must be an object of entities.")
+        raise UsageError(f"Filter '{modality}' of {path} must be an object of entities: mend it.")
     for key in query:
         if not (key in _PARTS or key[:1].isupper() or _short(key)):
-            raise UsageError(f"Filter '{modality}' of {path} names the unknown entity '{key}'.")
+            raise UsageError(
+                f"Filter '{modality}' of {path} names the unknown entity '{key}': use an entity "
+                "of BIDS or a field of the sidecar."
+            )
     return query
 
 

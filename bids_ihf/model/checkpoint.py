@@ -74,7 +74,8 @@ def header_hash(header: Mapping[str, Any]) -> str:
 
 def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
     """Tensors and a JSON header to the bytes of a safetensors file; adds the sha256 of both."""
-    full = {**header, "sha256": tensor_hash(tensors)}
+    # As it will be read: keys that are numbers become text.
+    full = json.loads(json.dumps({**header, "sha256": tensor_hash(tensors)}))
     full["header_sha256"] = header_hash(full)
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     # One entry, since safetensors writes several in no fixed order and files are to be

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FORMAT = "ihf-harmony target 2"
 VENDORS = ("Siemens", "GE", "Philips")
+DIFFUSION = "diffusion"
+"""Key of a target's record under which its diffusion profile is kept."""
 ANY = "any"
 """Modality of a reference image whose name does not tell it; serves every modality."""
 
@@ -119,13 +121,13 @@ def read_target(path: Path) -> Target:
                 f"{path}: the parts of its {modality} profile do not fit; build it again."
             )
         profiles[modality] = profile
-    if not profiles and not header.get("record"):
+    if not profiles and DIFFUSION not in header.get("record", {}):
         raise BadData(f"{path}: holds no profile at all; build it again.")
     return Target(
         name=str(header.get("name", path.stem)),
         encoder=str(header.get("encoder")),
         profiles=profiles,
-        record=header.get("record", {}),
+        record=dict(header.get("record", {})),
         hash=str(header["sha256"]),
     )
 

@@ -71,12 +71,17 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
         data = np.asarray(image.dataobj, dtype=np.float32)
     except UNREADABLE as error:
         raise BadData(
-            f"{path}: its voxels cannot be read ({error or type(error).__name__}), so the file is "
-            "damaged or cut short; copy it again."
+            f"{path}: its voxels cannot be read ({in_a_line(error)}), so the file is damaged or cut "
+            "short; copy it again."
         ) from error
     data = np.ascontiguousarray(data.reshape(image.shape[:3]))
     _check_voxels(data, path, allow_constant=allow_constant)
     return Volume(data, np.asarray(image.affine, dtype=np.float64), image.header.copy(), path)
+
+
+def in_a_line(error: Exception) -> str:
+    """What an error says, or else its kind, without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def open_image(path: Path) -> nib.Nifti1Image:
@@ -164,9 +169,7 @@ def corners_of(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[n
     return np.asarray(affine[:3, :3] @ ends + affine[:3, 3:], dtype=np.float64)
 
 
-def _warn_of_orientation(
-    image: nib.Nifti1Image, affine: NDArray[np.float64], path: Path
-) -> None:
+def _warn_of_orientation(image: nib.Nifti1Image, affine: NDArray[np.float64], path: Path) -> None:
     """Say where the header is unclear about orientation, and what is taken."""
     codes = int(image.header["qform_code"]), int(image.header["sform_code"])
     if codes == (0, 0):

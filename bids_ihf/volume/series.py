@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.volume.nifti import LEVEL, check_affine, header_block, open_image
+from bids_ihf.volume.nifti import LEVEL, check_affine, header_block, in_a_line, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +59,8 @@ class Series:
                     yield np.ascontiguousarray(data, dtype=np.float32)
             except BROKEN as error:
                 raise BadData(
-                    f"{self.path}: its voxels cannot be read ({error or type(error).__name__}), "
-                    "so the file is damaged or cut short; copy it again."
+                    f"{self.path}: its voxels cannot be read ({in_a_line(error)}), so the file is "
+                    "damaged or cut short; copy it again."
                 ) from error
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from bids_ihf.errors import TryAgain
 from bids_ihf.workflow.crash import Failure, failures
 from bids_ihf.workflow.plan import HARMONIZE
 from bids_ihf.workflow.workplace import prepare_work_dir, subject_folder, workplace
@@ -116,7 +117,11 @@ def _run_batch(
             )
         reason = _run_graph(orphans, config, settings, on_step, anchored=False) or reason
         known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
-    failed = [(t, _failure(t, known[t.image.subject])) for t in batch if not t.finished]
+    failed = [
+        (t, _failure(t, known[t.image.subject]) or (None if reason else _replaced(t, config)))
+        for t in batch
+        if not t.finished
+    ]
     if reason and not any(failure for _, failure in failed):
         LOGGER.error("The run stopped: %s", reason)
     return Outcome(tuple(t for t in batch if t.finished), tuple(failed))
@@ -127,6 +132,17 @@ def _failure(task: Task, known: dict[str, Failure]) -> Failure | None:
     paths = [task.image.path, *([task.anchor.path] if task.anchor else [])]
     names = [node_name("harmonize", paths[0]), *(node_name("prepare", path) for path in paths)]
     return next((known[name] for name in names if name in known), None)
+
+
+def _replaced(task: Task, config: RunConfig) -> Failure:
+    """An image that was finished, and whose results are gone or another run's by now."""
+    return Failure(
+        node_name("harmonize", task.image.path),
+        f"{task.sidecar}: was written, then replaced or taken away by somebody else while this "
+        "run went on; run again, one target at a time.",
+        TryAgain.exit_code,
+        config.log_dir(task.image.subject),
+    )
 
 
 def node_name(step: str, image: Path) -> str:

@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
@@ -254,11 +254,11 @@ def _known_source(image: Image, settings: Settings, device: str) -> KnownSource 
 
 def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:
     """Memory (GB) a step takes for an image, from the size its header tells."""
-    import nibabel
+    from bids_ihf.volume.nifti import open_image
 
     try:
-        loaded: Any = nibabel.load(image)
-    except (OSError, nibabel.filebasedimages.ImageFileError, EOFError, ValueError):
+        shape = open_image(image).shape
+    except BadData:
         # The step itself says what is wrong with the file.
         return base
-    return base + float(np.prod(loaded.shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3
+    return base + float(np.prod(shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3

@@ -132,9 +132,7 @@ def judge_usage(case: BadUsage, folder: Path) -> Verdict:
     text = " ".join(done.errors) if case.code else done.err
     if case.code and len(done.errors) != 1:
         complaints.append(f"{len(done.errors)} sentences: {done.err[-300:]}")
-    for part in case.says:
-        if part not in text:
-            complaints.append(f"'{part}' is not in '{text[-300:]}'")
+    complaints += [f"'{part}' is not in '{text[-300:]}'" for part in case.says if part not in text]
     if case.code and not REMEDY.search(text.removeprefix("ihf-harmony: error: ")):
         complaints.append(f"no remedy in '{text}'")
     outcome = f"refused with {case.code}" if case.code else "goes on, with a warning"
