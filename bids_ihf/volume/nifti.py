@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from attrs import frozen
 from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from bids_ihf.errors import BadData
@@ -33,6 +34,9 @@ DISAGREEMENT = 1.0
 
 DEFLATE = 1032
 """How many times smaller than its content a gzip file can be."""
+
+BLOCK = 2**20
+"""Bytes that are unpacked at once."""
 
 LEVEL = 1
 """Compression of what is written: isal's level 1 is the quickest and as small as gzip's."""
@@ -67,12 +71,13 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
     """
     image = open_image(path)
     _check_header(image, path)
+    check_compression(path)
     try:
         data = np.asarray(image.dataobj, dtype=np.float32)
     except UNREADABLE as error:
         raise BadData(
-            f"{path}: its voxels cannot be read ({in_a_line(error)}), so the file is damaged or cut "
-            "short; copy it again."
+            f"{path}: its voxels cannot be read ({in_a_line(error)}), so the file is damaged or "
+            "cut short; copy it again."
         ) from error
     data = np.ascontiguousarray(data.reshape(image.shape[:3]))
     _check_voxels(data, path, allow_constant=allow_constant)
@@ -120,9 +125,32 @@ def _check_claim(image: nib.Nifti1Image, path: Path) -> None:
         )
 
 
+def check_compression(path: Path) -> None:
+    """Unpack a .gz file to its end, where its checksum stands: nibabel does not read that far.
+
+    Raises
+    ------
+    BadData
+        The content is not what was compressed.
+    """
+    if not path.name.endswith(".gz"):
+        return
+    from isal import igzip
+
+    try:
+        with igzip.open(path, "rb") as stream:
+            while stream.read(BLOCK):
+                pass
+    except UNREADABLE as error:
+        raise BadData(
+            f"{path}: cannot be unpacked to its end ({in_a_line(error)}), so the file is damaged "
+            "or cut short; copy it again."
+        ) from error
+
+
 def _check_header(image: nib.Nifti1Image, path: Path) -> None:
     shape = image.shape
-    if len(shape) < 3 or 0 in shape:
+    if len(shape) < 3 or min(shape) < 1:
         raise BadData(f"{path}: has no three dimensions (its shape is {shape}); give a 3D image.")
     if any(size > 1 for size in shape[3:]):
         raise BadData(
@@ -143,6 +171,7 @@ def check_affine(image: nib.Nifti1Image, path: Path) -> None:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise BadData(f"{path}: its affine is singular, so no place is known; mend its header.")
     _check_sizes(affine, image.shape, path)
+    _check_stored(image, path)
     _warn_of_orientation(image, affine, path)
 
 
@@ -161,6 +190,24 @@ def _check_sizes(affine: NDArray[np.float64], shape: tuple[int, ...], path: Path
             f"{path}: its affine puts voxels more than {REACH:g} mm away, where no head can be; "
             "mend its header."
         )
+
+
+def _check_stored(image: nib.Nifti1Image, path: Path) -> None:
+    """Look at the header as it stands in the file: nibabel mends some fields without a word."""
+    with ImageOpener(path) as stream:
+        stored = type(image.header).from_fileobj(stream, check=False)
+    zooms = stored["pixdim"][1:4]
+    if stored["sform_code"] == 0 and not (np.isfinite(zooms) & (zooms != 0)).all():
+        raise BadData(
+            f"{path}: its header has voxels of no size and no affine beside; mend its header."
+        )
+    odd = []
+    if (zooms < 0).any():
+        odd.append("negative voxel sizes, taken as positive")
+    if np.isinf(stored["scl_slope"]):
+        odd.append("an infinite slope, taken as 1")
+    if odd:
+        LOGGER.warning("%s: its header has %s; look at it.", path, " and ".join(odd))
 
 
 def corners_of(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -193,8 +240,12 @@ def _check_voxels(data: NDArray[np.float32], path: Path, *, allow_constant: bool
     if not np.isfinite(data).all():
         count = int(np.count_nonzero(~np.isfinite(data)))
         raise BadData(f"{path}: {count} voxels are NaN or infinite; repair or exclude it.")
-    if not allow_constant and data.min() == data.max():
+    if allow_constant:
+        return
+    if data.min() == data.max():
         raise BadData(f"{path}: all voxels are {data.flat[0]:g}, so it is empty; exclude it.")
+    if data.max() <= 0:
+        raise BadData(f"{path}: no voxel is positive; give the magnitude image.")
 
 
 def encode_nifti(data: NDArray[Any], like: Volume, *, dtype: DTypeLike = np.float32) -> bytes:

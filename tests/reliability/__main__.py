@@ -21,7 +21,7 @@ from tests.reliability import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
 
@@ -50,13 +50,19 @@ def _usage(given: argparse.Namespace, folder: Path) -> None:
 
 def _faults(given: argparse.Namespace, folder: Path) -> None:
     chosen = faults.schedule(given.faults, given.seed)
-    rounds = faults.harness(folder / "world", chosen, 1000 * given.seed, _say)
-    rows = [
-        report.row(one.fault, f"exit code {one.code}", one.complaints, seed=one.seed,
-                   seconds=one.moment)
-        for one in rounds
-    ]  # fmt: skip
-    report.keep(given.output, "faults", rows, f"seed {given.seed}")
+
+    def keep(rounds: Sequence[faults.Round]) -> None:
+        rows = [
+            report.row(
+                *(one.fault, f"exit code {one.code}", one.complaints),
+                seed=one.seed,
+                moment=one.moment,
+            )
+            for one in rounds
+        ]
+        report.keep(given.output, "faults", rows, f"seed {given.seed}")
+
+    faults.harness(folder / "world", chosen, 1000 * given.seed, _say, keep)
 
 
 def _together(given: argparse.Namespace, folder: Path) -> None:

@@ -96,7 +96,7 @@ def _judge_image(case: BadImage, path: Path, scan: str, done: Done, out: Path) -
         if not any(outputs.is_sidecar(name) for name in written):
             complaints.append("not harmonized")
         said = (log / "ihf_harmony.log").read_text()
-        warned = [line for line in said.splitlines() if "WARNING" in line and str(path) in line]
+        warned = [line for line in said.splitlines() if "WARNING" in line and scan in line]
         if case.warns and not any(case.warns in line for line in warned):
             complaints.append(f"no warning says '{case.warns}'")
         outcome = "harmonized, with a warning" if case.warns else "harmonized"
