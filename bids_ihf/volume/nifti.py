@@ -115,10 +115,12 @@ def open_image(path: Path) -> nib.Nifti1Image:
 
 
 def _check_claim(image: nib.Nifti1Image, path: Path) -> None:
-    """Refuse a header that claims more voxels than its file can hold, before memory is taken."""
+    """Refuse a header that claims more voxels than its file can hold, before memory is taken.
+
+    Where a file that is not compressed ends, is seen by reading it.
+    """
     claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
-    most = path.stat().st_size * (DEFLATE if path.name.endswith(".gz") else 1)
-    if claimed > most:
+    if path.name.endswith(".gz") and claimed > path.stat().st_size * DEFLATE:
         raise BadData(
             f"{path}: its header claims {claimed} bytes of voxels, more than the file can hold, "
             "so it is damaged or cut short; copy it again."

@@ -288,7 +288,7 @@ def world(folder: Path) -> Iterator[World]:
             last = 0.0
             while job.running:
                 last = max(last, job.seconds())
-                time.sleep(0.02)
+                time.sleep(0.1)
             done = job.wait()
             assert done.code == 0, done.err
             kept[target] = (

@@ -72,6 +72,8 @@ class Job:
     process: Any
     out: Path
     err: Path
+    pool: bool = False
+    """Whether it has workers."""
     _ended: list[Done] = field(factory=list)
 
     @property
@@ -88,7 +90,9 @@ class Job:
         """Processor time that it and its workers have taken: a clock that no other load slows."""
         with suppress(psutil.Error):
             own = psutil.Process(self.pid)
-            times = [one.cpu_times() for one in (own, *own.children(recursive=True))]
+            # To look for children takes a look at every process there is.
+            others = own.children(recursive=True) if self.pool else []
+            times = [one.cpu_times() for one in (own, *others)]
             return float(sum(t.user + t.system for t in times))
         return 0.0
 
@@ -109,7 +113,7 @@ class Job:
         while self.running:
             if self.seconds() >= seconds:
                 return True
-            time.sleep(0.01)
+            time.sleep(0.1 if self.pool else 0.02)
         return False
 
     def wait(self) -> Done:
@@ -135,7 +139,13 @@ def start(words: Sequence[str | Path], folder: Path, limits: Limits | None = Non
     )
     os.environ.update(OMP_NUM_THREADS="1", NIPYPE_NO_ET="1", NO_ET="1")
     process.start()
-    return Job(process, out, err)
+    return Job(process, out, err, pool="1" not in _after("--n-procs", words))
+
+
+def _after(option: str, words: Sequence[str | Path]) -> list[str]:
+    """The value that an option is given last."""
+    places = [number for number, word in enumerate(words) if word == option]
+    return [str(words[places[-1] + 1])] if places else []
 
 
 def run(words: Sequence[str | Path], folder: Path, limits: Limits | None = None) -> Done:
