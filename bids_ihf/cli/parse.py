@@ -56,7 +56,9 @@ def _load_defaults(parser: argparse.ArgumentParser, arguments: Sequence[str] | N
 
 def _typed(action: argparse.Action, value: Any) -> Any:
     if isinstance(value, list):
-        return [_typed(action, item) for item in value]
+        if action.nargs not in ("+", "*"):
+            raise argparse.ArgumentTypeError(f"{action.dest}: a list is no value for it")
+        return [_typed_one(action, item) for item in value]
     if isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{action.dest}: a table is no value for it")
     if action.nargs == 0 and not isinstance(value, bool):

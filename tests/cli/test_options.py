@@ -209,6 +209,7 @@ class TestConfigFile:
             ('modalities = "bold"\n', "none of T1w"),
             ('preprocessed = "no"\n', "neither true nor false"),
             ("[options.target]\na = 1\n", "a table is no value"),
+            ('target = ["GE"]\n', "a list is no value"),
             ('n_procs = "many"\n', "config.toml: 'many'"),
         ],
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 QUICK = ("--n-procs", "1", "--device", "cpu", "--skip-bids-validation", "--preprocessed")
 """Without validation, mask, bias field and alignment; a later ``--n-procs`` wins."""
-LIMIT = 900.0
+LIMIT = 3600.0
 """Seconds after which a run is held to hang."""
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
