@@ -139,8 +139,9 @@ def check_compression(path: Path) -> None:
         return
     from isal import igzip
 
+    unzip: Any = igzip.open
     try:
-        with igzip.open(path, "rb") as stream:
+        with unzip(path, "rb") as stream:
             while stream.read(BLOCK):
                 pass
     except UNREADABLE as error:
@@ -196,7 +197,7 @@ def _check_sizes(affine: NDArray[np.float64], shape: tuple[int, ...], path: Path
 
 def _check_stored(image: nib.Nifti1Image, path: Path) -> None:
     """Look at the header as it stands in the file: nibabel mends some fields without a word."""
-    with ImageOpener(path) as stream:
+    with ImageOpener(str(path)) as stream:
         stored = type(image.header).from_fileobj(stream, check=False)
     zooms = stored["pixdim"][1:4]
     if stored["sform_code"] == 0 and not (np.isfinite(zooms) & (zooms != 0)).all():
