@@ -49,7 +49,7 @@ def _usage(given: argparse.Namespace, folder: Path) -> None:
 
 
 def _faults(given: argparse.Namespace, folder: Path) -> None:
-    chosen = faults.schedule(given.faults, given.seed)
+    chosen = faults.schedule(given.faults, given.seed, given.kinds)
 
     def keep(rounds: Sequence[faults.Round]) -> None:
         rows = [
@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--seed", type=int, default=1, help="of the faults and their moments")
     parser.add_argument("--faults", type=int, default=219, help="how many faults")
+    parser.add_argument("--kinds", nargs="*", default=[], help="parts of the names of faults")
     parser.add_argument("--processes", type=int, default=64, help="participants at once")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of runs of one participant")
     parser.add_argument("--images", type=int, default=500, help="images in one call")

@@ -209,7 +209,7 @@ def _set_voxels(value: float, share: float) -> Callable[[Path, random.Random], N
     def change(path: Path, _chance: random.Random) -> None:
         image = nibabel.load(path)
         data = image.get_fdata(dtype=np.float32)
-        data.reshape(-1)[: max(1, int(share * data.size))] = value
+        data.flat[: max(1, int(share * data.size))] = value
         content = nibabel.Nifti1Image(data, image.affine).to_bytes()
         path.write_bytes(gzip.compress(content))
 
@@ -389,8 +389,10 @@ def finish(place: World, target: str) -> tuple[str, ...]:
     return tuple(complaints)
 
 
-def schedule(count: int, seed: int, faults: Sequence[tuple[Fault, int]] = FAULTS) -> list[Fault]:
-    """Faults in random order, in their shares."""
+def schedule(count: int, seed: int, kinds: Sequence[str] = ()) -> list[Fault]:
+    """About so many faults in random order, in their shares; ``kinds`` are parts of their names,
+    none means all."""
+    faults = [one for one in FAULTS if not kinds or any(kind in one[0].name for kind in kinds)]
     total = sum(times for _, times in faults)
     chosen = [fault for fault, times in faults for _ in range(round(times * count / total))]
     random.Random(seed).shuffle(chosen)
