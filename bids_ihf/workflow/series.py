@@ -181,8 +181,11 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     after = ShellSums(found.gradients, [fit.shell for fit in found.fits], where)
     before, done = (TensorSums(found.gradients, prepared.mask) for _ in range(2))
     change_rms, worst, highest = 0.0, 0.0, 0.0
-    # Another run may be at the same series, with another target: nothing may be mixed.
+    # Another run may be at the same series, with this target or another: nothing may be mixed, and
+    # what it has just finished is not taken away from it.
     with alone(task.outputs.folder):
+        if task.finished:
+            return
         with writing(task, series) as outputs:
             volumes = change_volumes(
                 _shown(series, task.name, "changing"),

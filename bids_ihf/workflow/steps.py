@@ -208,9 +208,11 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
         start = time.perf_counter()
         harmonized, device = _on_device(task, prepared, settings)
         prepared.seconds["harmonize"] = time.perf_counter() - start
-        # Another run may be at the same image, with another target: nothing may be mixed.
+        # Another run may be at the same image, with this target or another: nothing may be mixed,
+        # and what it has just finished is not taken away from it.
         with alone(task.outputs.folder):
-            write_all(task, prepared, harmonized, settings, device)
+            if not task.finished:
+                write_all(task, prepared, harmonized, settings, device)
         LOGGER.info("%s: written", task.name)
         return task.sidecar
 
