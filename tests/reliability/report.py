@@ -85,5 +85,8 @@ def _part(part: str, rows: list[dict[str, Any]]) -> str:
     failed = [row for row in rows if row["complaints"]]
     if failed:
         lines += ["", "Not passed:", ""]
-        lines += [f"* {row['case']}: {'; '.join(row['complaints'])[:300]}" for row in failed]
+        lines += [
+            f"* {row['case']}: {' '.join('; '.join(row['complaints']).split())[:200]}"
+            for row in failed
+        ]
     return "\n".join(lines) + "\n"
