@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test check clean test-boutiques test-containers test-slurm
+.PHONY: demo test check clean test-reliability audit test-boutiques test-containers test-slurm
 
 demo: $(VENV)/.runtime
 	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids
@@ -25,6 +25,15 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Everything that can go wrong, and the tables of docs/reliability.md; an hour of one processor.
+test-reliability: $(VENV)/.test
+	$(BIN)/python -m tests.reliability -o docs/results
+
+# Known holes in the pinned versions, asked of pip-audit's service.
+audit: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # What needs more than this package, and minutes: not part of `make test`.  DOCKER (or podman),
 # APPTAINER and BOSH name programs that are not on the PATH, ZOOM the voxel size of the demo in mm,

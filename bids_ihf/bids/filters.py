@@ -37,7 +37,7 @@ def read_filters(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"The filter file {path} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict):
         raise UsageError(f"The filter file {path} must hold an object such as {{'t1w': {{}}}}.")
@@ -61,10 +61,13 @@ def matches(name: BIDSName, metadata: Mapping[str, Any], query: Mapping[str, Any
 
 def _checked(query: object, modality: str, path: Path) -> dict[str, Any]:
     if not isinstance(query, dict):
-        raise UsageError(f"Filter '{modality}' of {path} must be an object of entities.")
+        raise UsageError(f"Filter '{modality}' of {path} must be an object of entities: mend it.")
     for key in query:
         if not (key in _PARTS or key[:1].isupper() or _short(key)):
-            raise UsageError(f"Filter '{modality}' of {path} names the unknown entity '{key}'.")
+            raise UsageError(
+                f"Filter '{modality}' of {path} names the unknown entity '{key}': use an entity "
+                "of BIDS or a field of the sidecar."
+            )
     return query
 
 

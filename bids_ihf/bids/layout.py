@@ -77,7 +77,10 @@ def _index(bids_dir: Path, subject: str) -> Any:
     )
     try:
         return BIDSLayout(bids_dir, validate=False, indexer=indexer)
-    except (OSError, ValueError, TypeError, BIDSConflictingValuesError) as error:
+    except (
+        *(OSError, ValueError, TypeError, AttributeError, RecursionError),
+        BIDSConflictingValuesError,
+    ) as error:
         raise InvalidBIDS(
             f"The sidecars of sub-{subject} in {bids_dir} cannot be read ({error}): mend that."
         ) from error

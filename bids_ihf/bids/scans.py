@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import math
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from bids_ihf.bids.image import Image, outputs, scans_folder
 from bids_ihf.bids.sidecar import to_json
-from bids_ihf.bids.write import make_folder, write_atomic
+from bids_ihf.bids.write import alone, write_atomic
 from bids_ihf.errors import BadData
-
-LOGGER = logging.getLogger(__name__)
 
 MISSING = "n/a"
 
@@ -155,7 +149,7 @@ def update_scans_table(
         raise ValueError(f"no description for the columns {', '.join(unknown)}")
     table = scans_table(out_dir, image)
     name = outputs(out_dir, image).harmonized.relative_to(table.parent).as_posix()
-    with _locked(table.parent):
+    with alone(table.parent):
         rows = {entry["filename"]: entry for entry in read_scans_table(table)}
         new = {column: plain_text(value) for column, value in row.items()}
         rows[name] = {"filename": name, **new}
@@ -232,21 +226,3 @@ def _update_dictionary(
     content = {column: entry for column, entry in merged.items() if entry}
     if content != before:
         write_atomic(path, to_json(content))
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time change a session's table.
-
-    The lock is on the folder itself and ends with the process, so none can be left behind.
-    """
-    make_folder(folder)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:  # some network disks have no locks
-            LOGGER.debug("%s cannot be locked: %s", folder, error)
-        yield
-    finally:
-        os.close(handle)

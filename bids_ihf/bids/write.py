@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,10 @@ from bids_ihf.errors import CannotCreate
 # File systems without hard links (FAT, some network and FUSE mounts) answer os.link with these.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_ENDING = ".tmp"
+
+STALE = 600.0
+"""Seconds without a write after which a temporary file that nobody holds is left behind."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -78,6 +84,54 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Delete the temporary files of killed processes in a folder; those at work are left alone.
+
+    A file counts as left behind where nobody holds its lock and nothing was written to it for
+    `STALE` seconds, since not every network disk knows of the locks of other machines.
+    """
+    for path in folder.glob(f".*{_ENDING}"):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR)
+            try:
+                idle = time.time() - os.fstat(handle).st_mtime
+                if idle > STALE and _try_lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder, which is made; others wait.
+
+    The lock is on the folder itself and ends with the process, so none can be left behind.
+
+    Raises
+    ------
+    CannotCreate
+        The folder cannot be made or opened.
+    """
+    make_folder(folder)
+    with _refusing(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    """Lock an open file for this process, if nobody else holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it.
 
@@ -95,11 +149,13 @@ def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """Give a new file in the folder of `path`, gone afterwards unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Short, so that a long name does not get too long; hidden, so that validators pass it over.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{_ENDING}")
     try:
         # Mode 0666 here and not mkstemp's 0600: the umask then decides who may read the output.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(handle, "wb") as stream:
+            # Says that somebody is at work on it; ends with the process, however that ends.
+            _try_lock(handle)
             yield temporary, stream
     finally:
         with suppress(FileNotFoundError, NotADirectoryError):

@@ -48,13 +48,27 @@ def _load_defaults(parser: argparse.ArgumentParser, arguments: Sequence[str] | N
     try:
         loaded = from_toml(path)
         parser.set_defaults(**{key: _typed(actions[key], value) for key, value in loaded.items()})
-    except (UsageError, argparse.ArgumentTypeError) as error:
+    except UsageError as error:
         parser.error(str(error))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"{path}: {error}")
 
 
 def _typed(action: argparse.Action, value: Any) -> Any:
     if isinstance(value, list):
-        return [_typed(action, item) for item in value]
+        if action.nargs not in ("+", "*"):
+            raise argparse.ArgumentTypeError(f"{action.dest}: a list is no value for it")
+        return [_typed_one(action, item) for item in value]
+    if isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{action.dest}: a table is no value for it")
+    if action.nargs == 0 and not isinstance(value, bool):
+        raise argparse.ArgumentTypeError(f"{action.dest}: {value!r} is neither true nor false")
+    if action.nargs in ("+", "*"):
+        return [_typed_one(action, value)]
+    return _typed_one(action, value)
+
+
+def _typed_one(action: argparse.Action, value: Any) -> Any:
     if action.dest == "mem_gb" and not isinstance(value, str):
         return float(value)
     if action.choices is not None and value not in action.choices:

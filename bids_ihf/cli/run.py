@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
 from bids_ihf.cli.setting import find_all, make_settings
+from bids_ihf.errors import HarmonyError
 from bids_ihf.workflow.engine import prepare_environment, read_plugin
 from bids_ihf.workflow.log import NOTICE, about, log_to_subjects, start_logging
 from bids_ihf.workflow.plan import HARMONIZE, Task, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from bids_ihf.config import RunConfig
     from bids_ihf.workflow.participant import Outcome
@@ -68,6 +70,7 @@ def harmonize(tasks: Sequence[Task], config: RunConfig, settings: Settings) -> i
 
     todo = [task for task in tasks if task.action == HARMONIZE]
     initialize_output(config.out_dir, config.bids_dir)
+    tidy(config.out_dir, {task.image.subject for task in todo})
     start_logs(tasks, config, settings)
     summary.announce(tasks, settings)
     outcome = run_all(todo, config, settings)
@@ -75,6 +78,17 @@ def harmonize(tasks: Sequence[Task], config: RunConfig, settings: Settings) -> i
     reported = build_reports({task.image.subject for task in todo}, config)
     summary.close(tasks, outcome, config)
     return summary.exit_code(outcome, todo) or (0 if reported else 1)
+
+
+def tidy(out_dir: Path, subjects: Iterable[str]) -> None:
+    """Take away what killed runs left half-written in the root and in these subjects' folders."""
+    from bids_ihf.bids.write import sweep
+
+    sweep(out_dir)
+    for subject in subjects:
+        top = out_dir / f"sub-{subject}"
+        for folder in (top, *(path for path in top.rglob("*") if path.is_dir())):
+            sweep(folder)
 
 
 def start_logs(tasks: Iterable[Task], config: RunConfig, settings: Settings) -> None:
@@ -116,6 +130,9 @@ def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
                 from bids_ihf.report.participant import build_participant_report
 
                 build_participant_report(config.out_dir, subject, config)
+            except HarmonyError as error:
+                LOGGER.error("sub-%s: no report: %s", subject, error)
+                built = False
             except Exception:
                 # The images are done; whatever the report stumbles over must not hide that.
                 LOGGER.exception("sub-%s: the report could not be built", subject)

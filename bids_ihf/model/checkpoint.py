@@ -33,6 +33,8 @@ NETWORK_FORMAT = "ihf-harmony network 1"
 SEGMENTER_FORMAT = "ihf-harmony segmenter 1"
 SEGMENTER = "brain.safetensors"
 HEADER = "ihf-harmony"
+UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, RecursionError)
+"""What safetensors and json raise where a file is not what it says."""
 REMEDY = "reinstall the package or name another file"
 
 
@@ -64,9 +66,17 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def header_hash(header: Mapping[str, Any]) -> str:
+    """sha256 over a header, less this hash itself."""
+    rest = {key: value for key, value in header.items() if key != "header_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
-    """Tensors and a JSON header to the bytes of a safetensors file; adds the tensors' sha256."""
-    full = {**header, "sha256": tensor_hash(tensors)}
+    """Tensors and a JSON header to the bytes of a safetensors file; adds the sha256 of both."""
+    # As it will be read: keys that are numbers become text.
+    full = json.loads(json.dumps({**header, "sha256": tensor_hash(tensors)}))
+    full["header_sha256"] = header_hash(full)
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     # One entry, since safetensors writes several in no fixed order and files are to be
     # reproducible.
@@ -79,18 +89,20 @@ def unpack(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]
     Raises
     ------
     BadData
-        The file is missing, no safetensors file, of another format, or its tensors were altered.
+        The file is missing, no safetensors file, of another format, or was altered.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            header = dict(json.loads((file.metadata() or {}).get(HEADER, "{}")))
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, SafetensorError, ValueError) as error:
+    except UNREADABLE as error:
         raise BadData(f"{path}: not a readable safetensors file ({error}); {REMEDY}.") from error
     if header.get("format") != expected:
         found = header.get("format", "no format")
         raise BadData(f"{path}: holds '{found}' where '{expected}' is needed; {REMEDY}.")
-    if header.get("sha256") != tensor_hash(tensors):
+    # Files of the first version have no hash of their header.
+    whole = header.get("header_sha256") in (None, header_hash(header))
+    if not whole or header.get("sha256") != tensor_hash(tensors):
         raise BadData(f"{path}: its sha256 does not match its content; {REMEDY}.")
     return tensors, header
 
@@ -137,7 +149,7 @@ def load_segmenter(path: Path | None = None) -> Segmenter:
     """The network in ``path`` (the shipped one by default) that finds brain and tissues."""
     path = path or shipped(SEGMENTER)
     tensors, header = unpack(path, SEGMENTER_FORMAT)
-    segmenter = Segmenter(tuple(header["widths"]))
+    segmenter = Segmenter(tuple(_stated(header, "widths", path)))
     _fill(segmenter, tensors, path)
     return segmenter
 
@@ -153,11 +165,18 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     module.eval().requires_grad_(requires_grad=False)
 
 
+def _stated(header: Mapping[str, Any], key: str, path: Path) -> Any:
+    if key not in header:
+        raise BadData(f"{path}: its header says nothing of '{key}'; {REMEDY}.")
+    return header[key]
+
+
 def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
     """The encoder in ``path`` (the shipped one by default) and its hash."""
     path = path or shipped("encoder.safetensors")
     tensors, header = unpack(path, ENCODER_FORMAT)
-    encoder = Encoder(int(header["width"]), names_tissue=bool(header["names_tissue"]))
+    names_tissue = bool(_stated(header, "names_tissue", path))
+    encoder = Encoder(int(_stated(header, "width", path)), names_tissue=names_tissue)
     _fill(encoder, tensors, path)
     return encoder, str(header["sha256"])
 

@@ -12,6 +12,7 @@ import attrs
 
 from bids_ihf.errors import BadData
 from bids_ihf.targets.diffusion import DiffusionProfile, KnownScanner, ShellProfile, merge
+from bids_ihf.targets.target import DIFFUSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bids_ihf.targets.target import Target
 
 FILE = "diffusion.json"
-KEY, COUNT = "diffusion", "dwi_scans"
+KEY, COUNT = DIFFUSION, "dwi_scans"
 """Where a target's record holds its diffusion profile, and of how many series."""
 
 DIGITS = 6

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FORMAT = "ihf-harmony target 2"
 VENDORS = ("Siemens", "GE", "Philips")
+DIFFUSION = "diffusion"
+"""Key of a target's record under which its diffusion profile is kept."""
 ANY = "any"
 """Modality of a reference image whose name does not tell it; serves every modality."""
 
@@ -110,23 +112,39 @@ def read_target(path: Path) -> Target:
                 tissues=arrays[f"{modality}.tissues"].astype(np.float64),
                 scale=Scale(low, high),
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise BadData(
                 f"{path}: a part of its {modality} profile is missing; build it again."
             ) from error
-        lengths = {len(profile.positions), len(profile.histograms), len(profile.embeddings)}
-        if len(lengths) != 1 or profile.histograms.shape[1] != LEVELS or not high > low:
+        if not _fits(profile):
             raise BadData(
                 f"{path}: the parts of its {modality} profile do not fit; build it again."
             )
         profiles[modality] = profile
+    if not profiles and DIFFUSION not in header.get("record", {}):
+        raise BadData(f"{path}: holds no profile at all; build it again.")
     return Target(
         name=str(header.get("name", path.stem)),
         encoder=str(header.get("encoder")),
         profiles=profiles,
-        record=header.get("record", {}),
+        record=dict(header.get("record", {})),
         hash=str(header["sha256"]),
     )
+
+
+def _fits(profile: Profile) -> bool:
+    """Whether the parts of a profile are of one length, and numbers."""
+    count = len(profile.positions)
+    shapes = (
+        profile.positions.shape == (count,),
+        profile.histograms.shape == (count, LEVELS),
+        profile.embeddings.ndim == 2 and len(profile.embeddings) == count,
+        profile.landmarks.shape == (3,),
+        profile.tissues.shape == (3, LEVELS),
+    )
+    numbers = (profile.histograms, profile.embeddings, profile.tissues)
+    finite = all(np.isfinite(array).all() for array in numbers)
+    return count > 0 and all(shapes) and finite and profile.scale.high > profile.scale.low
 
 
 def builtin_path(vendor: str) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.volume.nifti import LEVEL, check_affine, header_block, open_image
+from bids_ihf.volume.nifti import BLOCK, LEVEL, check_affine, header_block, in_a_line, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +57,12 @@ class Series:
                     if scaled:
                         data = data * np.float64(self.slope) + np.float64(self.intercept)
                     yield np.ascontiguousarray(data, dtype=np.float32)
+                while stream.read(BLOCK):  # the checksum stands at the end
+                    pass
             except BROKEN as error:
                 raise BadData(
-                    f"{self.path}: its voxels cannot be read ({error or type(error).__name__}), "
-                    "so the file is damaged or cut short; copy it again."
+                    f"{self.path}: its voxels cannot be read ({in_a_line(error)}), so the file is "
+                    "damaged or cut short; copy it again."
                 ) from error
 
 
@@ -75,7 +77,7 @@ def open_series(path: Path) -> Series:
     """
     image = open_image(path)
     shape = image.shape
-    if len(shape) < 3 or 0 in shape:
+    if len(shape) < 3 or min(shape) < 1:
         raise BadData(f"{path}: has the shape {shape} and is no image series; convert it again.")
     count = int(np.prod(shape[3:]))
     if count < 2:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 _NODE = re.compile(r"^Node: (?:[^\n]*\.)?([\w-]+)$", re.MULTILINE)
 _EXPECTED = re.compile(r"^\s*bids_ihf\.errors\.(\w+): (.+)$", re.MULTILINE)
+# How Python, torch and ITK say that there is no memory, and the system that a disk is full.
+_MEMORY = re.compile(r"MemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory")
+_DISK = re.compile(r"OSError: \[Errno (?:28|122)\] ([^:\n]+)(?:: '?([^'\n]+)'?)?$")
+NO_MEMORY = (
+    "there was not memory enough for it ({}); give more, or run again with a smaller --n-procs."
+)
+DISK_FULL = "{} cannot be written ({}): free some space, or name another work folder with -w."
 UNEXPECTED = "unexpected error: {}; please report it with the crash file"
 # What nipype writes of a cluster's job that left no result, and below the traceback of any job.
 _NO_RESULT = "results file does not exist"
@@ -44,7 +51,18 @@ def explain(traceback: str) -> tuple[str, int]:
     if _NO_RESULT in traceback:
         return JOB_ENDED, errors.TryAgain.exit_code
     lines = [line.strip() for line in traceback.partition(_REMARK)[0].splitlines() if line.strip()]
-    return UNEXPECTED.format(lines[-1] if lines else "no traceback"), errors.HarmonyError.exit_code
+    return _of_line(lines[-1] if lines else "no traceback")
+
+
+def _of_line(last: str) -> tuple[str, int]:
+    """Sentence and exit code of an error that is not our own."""
+    if _MEMORY.search(last):
+        return NO_MEMORY.format(last[:80]), errors.TryAgain.exit_code
+    full = _DISK.search(last)
+    if full:
+        sentence = DISK_FULL.format(full[2] or "the work folder", full[1].lower())
+        return sentence, errors.CannotCreate.exit_code
+    return UNEXPECTED.format(last), errors.HarmonyError.exit_code
 
 
 def read_crash(path: Path) -> Failure:

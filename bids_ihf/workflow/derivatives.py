@@ -11,6 +11,7 @@ from bids_ihf.bids.image import TEMPLATE, sidecar_path
 from bids_ihf.bids.scans import update_scans_table
 from bids_ihf.bids.sidecar import derivative_sidecar, mask_sidecar, write_json
 from bids_ihf.bids.write import remove, write_atomic
+from bids_ihf.errors import CannotCreate
 from bids_ihf.volume.nifti import Volume, encode_nifti
 from bids_ihf.workflow.pictures import reference_picture, template_on
 from bids_ihf.workflow.quality import assess
@@ -63,6 +64,22 @@ def write_all(
     _write_harmonized(task, prepared, harmonized, settings, extra)
 
 
+def require_written(task: Task) -> None:
+    """Look, before an image is marked as finished, whether all that belongs to it is there.
+
+    Raises
+    ------
+    CannotCreate
+        Somebody has taken a file away meanwhile.
+    """
+    names = task.outputs
+    for path in (names.harmonized, names.change, names.mask, names.transform):
+        if not path.is_file():
+            raise CannotCreate(
+                f"{path} was taken away while its image was being written: run again."
+            )
+
+
 def clear(task: Task) -> None:
     """Take away what an earlier run wrote, its mark of completion first.
 
@@ -109,6 +126,7 @@ def _write_harmonized(
         skull_stripped=prepared.stripped,
         extra=extra,
     )
+    require_written(task)
     write_json(task.sidecar, sidecar)
 
 

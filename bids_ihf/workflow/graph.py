@@ -12,10 +12,10 @@ from bids_ihf.workflow.participant import (
     DIFFUSION_MEMORY,
     HARMONIZE_MEMORY,
     PREPARE_MEMORY,
-    WORKFLOW,
     node_name,
 )
 from bids_ihf.workflow.steps import memory_gb
+from bids_ihf.workflow.workplace import WORKFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

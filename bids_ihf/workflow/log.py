@@ -39,6 +39,7 @@ class SubjectFiles(logging.Handler):
     def __init__(self, config: RunConfig, subjects: Sequence[str] = ()) -> None:
         super().__init__(logging.INFO)
         self.config, self.subjects = config, subjects
+        self.silent = False
         self.setFormatter(logging.Formatter(_FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -50,8 +51,17 @@ class SubjectFiles(logging.Handler):
                 folder.mkdir(parents=True, exist_ok=True)
                 with (folder / LOG_NAME).open("a", encoding="utf-8") as file:
                     file.write(self.format(record) + "\n")
-        except OSError:
-            self.handleError(record)
+        except OSError as error:
+            self._cannot_log(error)
+
+    def _cannot_log(self, error: OSError) -> None:
+        """Say once, where a log cannot be written; the terminal still has every message."""
+        if not self.silent:
+            self.silent = True
+            sys.stderr.write(
+                f"ihf-harmony: {self.config.out_dir}: the log cannot be written "
+                f"({error.strerror}); what follows is on the terminal alone.\n"
+            )
 
 
 @contextmanager

@@ -4,15 +4,15 @@ leans on its session's T1w."""
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import TryAgain
 from bids_ihf.workflow.crash import Failure, failures
 from bids_ihf.workflow.plan import HARMONIZE
+from bids_ihf.workflow.workplace import prepare_work_dir, subject_folder, workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-WORKFLOW = "ihf_harmony_wf"
 BATCH = 16
 """Fewest subjects in one graph; bounds the intermediate files that lie on disk at once."""
 PREPARE_MEMORY = {"bytes_per_voxel": 60.0, "base": 0.8}
@@ -61,29 +60,21 @@ def run_participants(
         The plugin file cannot be used.
     """
     todo = [task for task in tasks if task.action == HARMONIZE]
-    _prepare_work_dir(config.work_dir)
+    prepare_work_dir(config.work_dir)
     harmonized: list[Task] = []
     failed: list[tuple[Task, Failure | None]] = []
     for batch in _batches(todo, max(BATCH, 4 * config.n_procs)):
         stop = bool(failed) and config.stop_on_first_crash
-        outcome = Outcome((), tuple((t, None) for t in batch)) if stop else Outcome((), ())
-        if not stop:
-            outcome = _run_batch(batch, config, settings, on_step)
+        if stop:
+            failed += [(task, None) for task in batch]
+            continue
+        subjects = {task.image.subject for task in batch}
+        with workplace(config.work_dir, subjects, config.run_uuid) as folder:
+            outcome = _run_batch(batch, evolve(config, work_dir=folder), settings, on_step)
+            _clear(batch, outcome, folder)
         harmonized += outcome.harmonized
         failed += outcome.failed
-        _clear(batch, outcome, config.work_dir)
     return Outcome(tuple(harmonized), tuple(failed))
-
-
-def _prepare_work_dir(folder: Path) -> None:
-    try:
-        (folder / WORKFLOW).mkdir(parents=True, exist_ok=True)
-        if not os.access(folder / WORKFLOW, os.W_OK):
-            raise PermissionError(13, "Permission denied", str(folder))
-    except OSError as error:
-        raise CannotCreate(
-            f"{folder}: cannot write there ({error.strerror}); name another work folder with -w."
-        ) from error
 
 
 def _batches(tasks: Iterable[Task], subjects: int) -> Iterable[list[Task]]:
@@ -100,7 +91,7 @@ def _clear(batch: Iterable[Task], outcome: Outcome, work_dir: Path) -> None:
     """Drop the intermediate files of subjects without a failure; the others may be looked at."""
     bad = {task.image.subject for task, _ in outcome.failed}
     for subject in {task.image.subject for task in batch} - bad:
-        shutil.rmtree(work_dir / WORKFLOW / f"sub-{subject}", ignore_errors=True)
+        shutil.rmtree(subject_folder(work_dir, subject), ignore_errors=True)
 
 
 def _run_batch(
@@ -126,7 +117,11 @@ def _run_batch(
             )
         reason = _run_graph(orphans, config, settings, on_step, anchored=False) or reason
         known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
-    failed = [(t, _failure(t, known[t.image.subject])) for t in batch if not t.finished]
+    failed = [
+        (t, _failure(t, known[t.image.subject]) or (None if reason else _replaced(t, config)))
+        for t in batch
+        if not t.finished
+    ]
     if reason and not any(failure for _, failure in failed):
         LOGGER.error("The run stopped: %s", reason)
     return Outcome(tuple(t for t in batch if t.finished), tuple(failed))
@@ -137,6 +132,17 @@ def _failure(task: Task, known: dict[str, Failure]) -> Failure | None:
     paths = [task.image.path, *([task.anchor.path] if task.anchor else [])]
     names = [node_name("harmonize", paths[0]), *(node_name("prepare", path) for path in paths)]
     return next((known[name] for name in names if name in known), None)
+
+
+def _replaced(task: Task, config: RunConfig) -> Failure:
+    """An image that was finished, and whose results are gone or another run's by now."""
+    return Failure(
+        node_name("harmonize", task.image.path),
+        f"{task.sidecar}: was written, then replaced or taken away by somebody else while this "
+        "run went on; run again, one target at a time.",
+        TryAgain.exit_code,
+        config.log_dir(task.image.subject),
+    )
 
 
 def node_name(step: str, image: Path) -> str:

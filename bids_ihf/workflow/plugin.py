@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
+import threading
 from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
 from functools import partial
 from traceback import format_exception
@@ -30,6 +33,20 @@ def start_process(config: RunConfig, folder: str) -> None:
     os.chdir(folder)
     os.environ["NIPYPE_NO_ET"] = "1"
     start_worker(config)
+    threading.Thread(target=_end_with_run, daemon=True).start()
+
+
+def _end_with_run() -> None:
+    """End this worker when its run is gone.
+
+    A killed run cannot tell; its workers would hold their memory for ever, and write on beside the
+    run that comes next.
+    """
+    run = multiprocessing.parent_process()
+    if run is not None:
+        multiprocessing.connection.wait([run.sentinel])
+        # Not exit: that waits for the threads of the libraries, which may be in the middle of it.
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]

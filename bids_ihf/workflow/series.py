@@ -13,6 +13,7 @@ from attrs import frozen
 from scipy import ndimage
 
 from bids_ihf.bids.btable import read_table
+from bids_ihf.bids.write import alone
 from bids_ihf.errors import BadData
 from bids_ihf.harmonize.diffusion import EXPONENTS, change_volumes, make_changer, make_plan
 from bids_ihf.harmonize.shellfit import ShellSums, fit_shells
@@ -180,32 +181,40 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     after = ShellSums(found.gradients, [fit.shell for fit in found.fits], where)
     before, done = (TensorSums(found.gradients, prepared.mask) for _ in range(2))
     change_rms, worst, highest = 0.0, 0.0, 0.0
-    with writing(task, series) as outputs:
-        volumes = change_volumes(
-            _shown(series, task.name, "changing"), found.gradients, changer, where, found.weight,
-            air_gain(plan.gain),
-        )  # fmt: skip
-        for number, (original, image) in enumerate(volumes):
-            change = image - original
-            outputs.add(image, change)
-            after.add(number, image)
-            before.add(number, original)
-            done.add(number, image)
-            change_rms += float(np.square(change[prepared.mask], dtype=np.float64).mean())
-            worst = max(worst, float(np.abs((image - change) - original).max()))
-            highest = max(highest, float(np.abs(original).max()))
-    prepared.seconds["harmonize"] = time.perf_counter() - start
-    result = Result(
-        plan=plan,
-        scanner=scanner.name if scanner else None,
-        before=_scattered(found.fits, where),
-        after=_scattered(after.fits(), where),
-        distances=(distance(found.profile, target), _distance_after(after, found.brain, target)),
-        change_rms=float(np.sqrt(change_rms / series.count)),
-        round_trip_error=worst / max(highest, 1e-12),
-        anisotropy=_both(before.anisotropy(), done.anisotropy()),
-    )
-    write_rest(task, prepared, result, settings)
+    # Another run may be at the same series, with this target or another: nothing may be mixed, and
+    # what it has just finished is not taken away from it.
+    with alone(task.outputs.folder):
+        if task.finished:
+            return
+        with writing(task, series) as outputs:
+            volumes = change_volumes(
+                _shown(series, task.name, "changing"),
+                *(found.gradients, changer, where, found.weight, air_gain(plan.gain)),
+            )
+            for number, (original, image) in enumerate(volumes):
+                change = image - original
+                outputs.add(image, change)
+                after.add(number, image)
+                before.add(number, original)
+                done.add(number, image)
+                change_rms += float(np.square(change[prepared.mask], dtype=np.float64).mean())
+                worst = max(worst, float(np.abs((image - change) - original).max()))
+                highest = max(highest, float(np.abs(original).max()))
+        prepared.seconds["harmonize"] = time.perf_counter() - start
+        result = Result(
+            plan=plan,
+            scanner=scanner.name if scanner else None,
+            before=_scattered(found.fits, where),
+            after=_scattered(after.fits(), where),
+            distances=(
+                distance(found.profile, target),
+                _distance_after(after, found.brain, target),
+            ),
+            change_rms=float(np.sqrt(change_rms / series.count)),
+            round_trip_error=worst / max(highest, 1e-12),
+            anisotropy=_both(before.anisotropy(), done.anisotropy()),
+        )
+        write_rest(task, prepared, result, settings)
     LOGGER.info("%s: written", task.name)
 
 

@@ -20,6 +20,7 @@ from bids_ihf.workflow.derivatives import (
     HARMONIZED,
     clear,
     figures_folder,
+    require_written,
     write_mask,
     write_transform,
 )
@@ -117,6 +118,7 @@ def write_rest(task: Task, prepared: Prepared, result: Result, settings: Setting
     _write_figures(task, prepared, result, settings)
     update_scans_table(settings.out_dir, task.image, _measures(task, prepared, result, settings))
     stripped = prepared.stripped
+    require_written(task)
     for path, text in (
         (task.outputs.change, CHANGE),
         (task.outputs.harmonized, HARMONIZED.format(settings.goal.name)),

@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
@@ -193,6 +193,7 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
     fix_threads(threads, settings.seed)
     import torch
 
+    from bids_ihf.bids.write import alone
     from bids_ihf.workflow.derivatives import write_all
 
     torch.set_num_threads(threads)
@@ -207,7 +208,11 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
         start = time.perf_counter()
         harmonized, device = _on_device(task, prepared, settings)
         prepared.seconds["harmonize"] = time.perf_counter() - start
-        write_all(task, prepared, harmonized, settings, device)
+        # Another run may be at the same image, with this target or another: nothing may be mixed,
+        # and what it has just finished is not taken away from it.
+        with alone(task.outputs.folder):
+            if not task.finished:
+                write_all(task, prepared, harmonized, settings, device)
         LOGGER.info("%s: written", task.name)
         return task.sidecar
 
@@ -251,11 +256,11 @@ def _known_source(image: Image, settings: Settings, device: str) -> KnownSource 
 
 def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:
     """Memory (GB) a step takes for an image, from the size its header tells."""
-    import nibabel
+    from bids_ihf.volume.nifti import open_image
 
     try:
-        loaded: Any = nibabel.load(image)
-    except (OSError, nibabel.filebasedimages.ImageFileError, EOFError, ValueError):
+        shape = open_image(image).shape
+    except BadData:
         # The step itself says what is wrong with the file.
         return base
-    return base + float(np.prod(loaded.shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3
+    return base + float(np.prod(shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3

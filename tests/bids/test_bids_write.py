@@ -3,12 +3,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from bids_ihf.bids.write import make_folder, remove, write_atomic, write_once
+from bids_ihf.bids.write import (
+    STALE,
+    alone,
+    make_folder,
+    remove,
+    replacing,
+    sweep,
+    write_atomic,
+    write_once,
+)
 from bids_ihf.errors import CannotCreate
 
 WRITERS = [write_atomic, write_once]
@@ -133,3 +143,37 @@ def test_remove(tmp_path: Path) -> None:
     assert not (tmp_path / "file").exists()
     with pytest.raises(CannotCreate, match="cannot be written"):
         remove(tmp_path)
+
+
+def test_sweep_takes_what_nobody_writes_any_more(tmp_path: Path) -> None:
+    """What is old goes; what is new, somebody's, or no temporary file, stays."""
+    left, fresh, other = tmp_path / ".0a.tmp", tmp_path / ".0b.tmp", tmp_path / "a.tmp"
+    for path in (left, fresh, other):
+        path.write_bytes(b"half")
+    old = time.time() - STALE - 10
+    with replacing(tmp_path / "file") as stream:
+        stream.write(b"some")
+        stream.flush()
+        (held,) = {*tmp_path.glob(".*.tmp")} - {left, fresh}
+        for path in (left, other, held):
+            os.utime(path, (old, old))
+        sweep(tmp_path)
+        assert held.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".0b.tmp", "a.tmp", "file"]
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        with alone(tmp_path / "folder"):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(16)))
+    assert max(most) == 1
+    assert len(most) == 16

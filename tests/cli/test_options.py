@@ -206,6 +206,11 @@ class TestConfigFile:
             ("not toml", "not a readable TOML"),
             ('normalization = "none"\n', "none of"),
             ('modalities = ["bold"]\n', "none of T1w"),
+            ('modalities = "bold"\n', "none of T1w"),
+            ('preprocessed = "no"\n', "neither true nor false"),
+            ("[options.target]\na = 1\n", "a table is no value"),
+            ('target = ["GE"]\n', "a list is no value"),
+            ('n_procs = "many"\n', "config.toml: 'many'"),
         ],
     )
     def test_refusal(

@@ -57,6 +57,14 @@ def test_altered_weights_are_refused(files: tuple[Path, Path]) -> None:
         load_model(files[0], encoder_path=files[1])
 
 
+def test_an_altered_header_is_refused(files: tuple[Path, Path]) -> None:
+    content = files[0].read_bytes()
+    assert content.count(b"tiny") == 1
+    files[0].write_bytes(content.replace(b"tiny", b"tony"))
+    with pytest.raises(BadData, match="sha256 does not match"):
+        load_model(files[0], encoder_path=files[1])
+
+
 def test_truncated_and_missing_files_are_refused(files: tuple[Path, Path]) -> None:
     files[0].write_bytes(files[0].read_bytes()[:-100])
     with pytest.raises(BadData, match="not a readable safetensors file"):

@@ -84,6 +84,16 @@ def test_truncated(tmp_path: Path, data: np.ndarray) -> None:
         list(open_series(path).volumes())
 
 
+def test_altered(tmp_path: Path, data: np.ndarray) -> None:
+    """A checksum that is wrong is seen, though all volumes could be read."""
+    path = save(tmp_path / "a.nii.gz", data)
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BadData, match=r"a\.nii\.gz: .*copy it again"):
+        list(open_series(path).volumes())
+
+
 @pytest.mark.parametrize("shape", [(5, 6, 7), (5, 6, 7, 1)])
 def test_no_series(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = save(tmp_path / "a.nii.gz", np.ones(shape, dtype=np.int16))

@@ -34,6 +34,23 @@ def test_last_of_a_chain_counts() -> None:
     assert explain(first + NESTED.format(kind="TryAgain", sentence="second")) == ("second", 75)
 
 
+@pytest.mark.parametrize(
+    ("last", "code", "words"),
+    [
+        ("MemoryError: Unable to allocate 3 GiB", 75, "--n-procs"),
+        ("RuntimeError: [enforce fail at alloc.cpp] can't allocate memory", 75, "more"),
+        ("std::bad_alloc", 75, "memory"),
+        ("OSError: [Errno 28] No space left on device: '/w/a.npz'", 73, "/w/a.npz cannot be"),
+        ("OSError: [Errno 28] No space left on device", 73, "the work folder cannot be written"),
+        ("OSError: [Errno 5] Input/output error", 1, "please report"),
+    ],
+)
+def test_memory_and_disk(last: str, code: int, words: str) -> None:
+    sentence, found = explain(f"Traceback (most recent call last):\n  File x\n{last}\n")
+    assert found == code
+    assert words in sentence
+
+
 @given(st.text(min_size=0, max_size=200))
 def test_anything_else_gives_one_line(text: str) -> None:
     sentence, code = explain(text)

@@ -14,6 +14,7 @@ import pytest
 
 from bids_ihf.bids.image import Image
 from bids_ihf.config import RunConfig
+from bids_ihf.errors import CannotCreate
 from bids_ihf.evaluation import familiar
 from bids_ihf.report.figures import KINDS, figure_name
 from bids_ihf.targets.profile import Profile
@@ -113,6 +114,19 @@ def test_all_is_written(task: Task, settings: Settings) -> None:
     assert set(dictionary) == set(row)
 
 
+def test_no_mark_of_completion_where_a_file_was_taken_away(
+    task: Task, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> Any:
+        task.outputs.change.unlink()
+        return {}
+
+    monkeypatch.setattr(derivatives, "measures", measure)
+    with pytest.raises(CannotCreate, match=r"T1w\.nii\.gz was taken away"):
+        derivatives.write_all(task, *results(task), settings, "cpu")
+    assert not task.sidecar.exists()
+
+
 def test_image_out_of_range_is_flagged_and_written(
     task: Task, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +160,7 @@ def test_sidecar_is_written_last(
 
     monkeypatch.setattr(derivatives, "write_atomic", note)
     monkeypatch.setattr(derivatives, "write_json", note)
+    monkeypatch.setattr(derivatives, "require_written", lambda _task: None)
     derivatives.write_all(task, *results(task), settings, "cpu")
     assert written[-2:] == [task.outputs.harmonized, task.sidecar]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bids_ihf.config import RunConfig
@@ -66,6 +69,38 @@ def test_no_task_is_left_without_a_result(error: Exception, words: str) -> None:
     plugin._collect(7, future)
     assert plugin._taskresult[7]["result"] is None
     assert words in "".join(plugin._taskresult[7]["traceback"])
+
+
+RUN = """
+import multiprocessing, os, sys, time
+from bids_ihf.config import RunConfig
+from bids_ihf.workflow.plugin import start_process
+
+def work(config, folder):
+    start_process(config, folder)
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    context = multiprocessing.get_context("forkserver")
+    context.Process(target=work, args=(RunConfig(folder, folder), folder)).start()
+    time.sleep(60)
+"""
+
+
+def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    run = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    worker = psutil.Process(int(run.stdout.readline()))
+    run.kill()
+    run.wait()
+    psutil.wait_procs([worker], timeout=30)
+    assert not worker.is_running()
 
 
 def test_plugin_file(tmp_path: Path) -> None:
