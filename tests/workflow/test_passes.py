@@ -52,7 +52,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def align(*_: Any) -> Alignment:
         seen["alignments"] += 1
-        return Alignment(np.eye(4), 0.9)
+        return Alignment(np.eye(4), 0.9, 1.0)
 
     def bias(data: np.ndarray, *_: Any) -> np.ndarray:
         seen["bias fields"] += 1
