@@ -193,6 +193,12 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
             )
             for number, (original, image) in enumerate(volumes):
                 change = image - original
+                if not np.isfinite(change).all():
+                    raise BadData(
+                        f"{series.path}: volume {number + 1} is NaN or infinite and was not when "
+                        "it was first read, so the file was changed meanwhile; look at it and "
+                        "run again."
+                    )
                 outputs.add(image, change)
                 after.add(number, image)
                 before.add(number, original)

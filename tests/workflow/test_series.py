@@ -204,6 +204,21 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert figures == {figure_name("sub-1", kind, "dwi") for kind in KINDS}
 
 
+def test_a_series_that_is_spoiled_on_the_way_leaves_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_plan = series.make_plan
+
+    def spoiling(*args: Any) -> Any:
+        spoil(with_nan)(root)  # after the looks and the fit, before the change
+        return make_plan(*args)
+
+    monkeypatch.setattr(series, "make_plan", spoiling)
+    with pytest.raises(BadData, match="volume 6 is NaN or infinite and was not"):
+        run(root, tmp_path / "out", monkeypatch)
+    assert not list((tmp_path / "out").rglob("*_desc-*.nii.gz"))
+
+
 @pytest.mark.parametrize(("exponents", "score"), [((1.0,), 0), ((1.0, 1.35), 1), ((0.75,), 1)])
 def test_strain_is_one_at_the_limits(exponents: tuple[float, ...], score: float) -> None:
     shells: Any = [SimpleNamespace(measured=exponent) for exponent in exponents]
