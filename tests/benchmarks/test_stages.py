@@ -31,7 +31,7 @@ STAGES = (
 
 
 def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: Any = Alignment(np.eye(4), 0.9)
+    found: Any = Alignment(np.eye(4), 0.9, 1.0)
     monkeypatch.setattr(mask, "segment", lambda *_: small_segmentation())
     monkeypatch.setattr(align, "align_to_template", lambda _: found)
     monkeypatch.setattr(bias, "bias_field", lambda data, *_: np.ones_like(data))

@@ -40,7 +40,7 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((len(z), 4), dtype=np.float32)
 
     profile: Any = SimpleNamespace(embeddings_at=embeddings_at)
-    matched: Any = SimpleNamespace(data=data, source=profile)
+    matched: Any = SimpleNamespace(data=data, source=profile, share=1.0)
     on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0))
     model: Any = SimpleNamespace(network=network, device=torch.device("cpu"))
     return data[:, :, SLICES], harmonize_slices(matched, on_grid, profile, model, SLICES, 8)

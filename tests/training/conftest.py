@@ -71,7 +71,7 @@ def config_path(labels: Path) -> Path:
 def no_registration() -> object:
     """Label maps of the tests lie straight; aligning them would only take time."""
     patch = pytest.MonkeyPatch()
-    straight = Alignment(np.eye(4), 1.0)
+    straight = Alignment(np.eye(4), 1.0, 1.0)
     patch.setattr("bids_ihf.spatial.align.align_to_template", lambda _: straight)
     yield
     patch.undo()
