@@ -32,7 +32,7 @@ def scan() -> Scan:
         embeddings_at=lambda z: np.zeros((len(z), 480), dtype=np.float32)
     )
     data = np.random.default_rng(0).random(shape, dtype=np.float32)
-    matched: Any = SimpleNamespace(data=data, source=embeddings)
+    matched: Any = SimpleNamespace(data=data, source=embeddings, share=1.0)
     grid = Grid(shape, np.eye(4))
     on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(9.0), grid=grid)
     return Scan(on_grid, matched, embeddings, SLICES)
