@@ -12,7 +12,7 @@ import attrs
 
 from bids_ihf.errors import BadData
 from bids_ihf.targets.diffusion import DiffusionProfile, KnownScanner, ShellProfile, merge
-from bids_ihf.targets.target import DIFFUSION
+from bids_ihf.targets.target import DIFFUSION, is_builtin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,8 +86,6 @@ def content_of(target: Target) -> Mapping[str, Any] | None:
     own = target.record.get(KEY)
     if own is not None:
         return dict(own)
-    from bids_ihf.targets.target import is_builtin
-
     # A vendor's own file carries no record of its people; any other has one.
     return builtin().get(target.name) if is_builtin(target) else None
 
@@ -144,8 +142,6 @@ def scanner_of_target(target: Target) -> KnownScanner:
     BadData
         It was built from no diffusion series.
     """
-    from bids_ihf.targets.target import is_builtin
-
     profile = profile_of_target(target)
     if is_builtin(target):
         return KnownScanner.of_vendor(profile, target.name)
