@@ -94,21 +94,13 @@ def output_stages(
 ) -> None:
     """Compressing and writing an image, and its figures."""
     from bids_ihf.bids.write import write_atomic
-    from bids_ihf.report.figures import Shown, write_reportlets
+    from bids_ihf.report.figures import write_reportlets
     from bids_ihf.volume.nifti import encode_nifti
-    from bids_ihf.workflow.pictures import reference_picture, template_on
+    from bids_ihf.workflow.derivatives import shown
 
     def figures() -> None:
-        shown = Shown(
-            before=prepared.volume.data,
-            after=harmonized.image,
-            change=harmonized.change,
-            mask=prepared.mask,
-            affine=prepared.volume.affine,
-            template=template_on(prepared),
-            reference=reference_picture(prepared, harmonized.evidence.target),
-        )
-        write_reportlets(folder / "figures", "sub-01", "T1w", shown, harmonized.evidence)
+        pictures = shown(prepared, harmonized)
+        write_reportlets(folder / "figures", "sub-01", "T1w", pictures, harmonized.evidence)
 
     data = watch("compression", lambda: encode_nifti(harmonized.image, prepared.volume))
     path = folder / "image.nii.gz"

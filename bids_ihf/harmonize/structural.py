@@ -26,7 +26,7 @@ from bids_ihf.targets.gridding import (
     statistics_on_grid,
     to_network_grid,
 )
-from bids_ihf.targets.known import known_curve
+from bids_ihf.targets.known import known_curve, scanner_share
 from bids_ihf.targets.profile import Profile, centre_of
 from bids_ihf.volume.grid import Grid, resample
 from bids_ihf.volume.intensity import air_gain
@@ -178,8 +178,8 @@ def match(
     curve = known_curve(own, profile, source)
     data = network_units(curve(on_grid.scale.normalize(on_grid.data)))
     statistics = statistics_on_grid(data, on_grid, model.encoder)
-    share = 1.0 if source is None else source.share_of(own)
-    return Matched(data, own, curve, attrs.evolve(own, embeddings=statistics.embeddings), share)
+    after = attrs.evolve(own, embeddings=statistics.embeddings)
+    return Matched(data, own, curve, after, scanner_share(own, source))
 
 
 def harmonize_slices(

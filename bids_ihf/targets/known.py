@@ -106,6 +106,11 @@ def _contrasts(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.log(np.delete(signal, WHITE) / signal[WHITE]))
 
 
+def scanner_share(own: Profile, source: KnownSource | None) -> float:
+    """The scanner's share, 0 to 1, of what a scan deviates: all where nothing is known of it."""
+    return 1.0 if source is None else source.share_of(own)
+
+
 def known_curve(own: Profile, target: Profile, source: KnownSource | None) -> IntensityCurve:
     """The curve that brings a scan with the profile ``own`` to a target.
 
@@ -114,7 +119,7 @@ def known_curve(own: Profile, target: Profile, source: KnownSource | None) -> In
     is known of the source.
     """
     plain = target.curve_from(own)
-    share = 1.0 if source is None else source.share_of(own)
+    share = scanner_share(own, source)
     if source is None or share >= 1:
         return plain
     typical = target.curve_from(source.profile)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.harmonize.structural import Harmonized
+    from bids_ihf.report.figures import Shown
     from bids_ihf.spatial.prepare import Prepared
     from bids_ihf.workflow.plan import Task
     from bids_ihf.workflow.steps import Settings
@@ -184,22 +185,29 @@ def _write_template_image(
 def _write_figures(
     task: Task, prepared: Prepared, harmonized: Harmonized, settings: Settings
 ) -> None:
-    from bids_ihf.report.figures import Shown, write_reportlets
+    from bids_ihf.report.figures import write_reportlets
 
     write_reportlets(
         figures_folder(task, settings),
         task.name.rsplit("_", 1)[0],
         task.image.suffix,
-        Shown(
-            before=prepared.volume.data,
-            after=harmonized.image,
-            change=harmonized.change,
-            mask=prepared.mask,
-            affine=prepared.volume.affine,
-            template=template_on(prepared),
-            reference=reference_picture(prepared, harmonized.evidence.target),
-        ),
+        shown(prepared, harmonized),
         harmonized.evidence,
+    )
+
+
+def shown(prepared: Prepared, harmonized: Harmonized) -> Shown:
+    """What the figures of an image show."""
+    from bids_ihf.report.figures import Shown
+
+    return Shown(
+        before=prepared.volume.data,
+        after=harmonized.image,
+        change=harmonized.change,
+        mask=prepared.mask,
+        affine=prepared.volume.affine,
+        template=template_on(prepared),
+        reference=reference_picture(prepared, harmonized.evidence.target),
     )
 
 
