@@ -48,3 +48,9 @@ class TryAgain(HarmonyError):
     """A passing trouble, such as a full GPU; the same call may succeed later."""
 
     exit_code = 75
+
+
+NO_MEMORY = (
+    "there was not memory enough for it ({}); give more, or run again with a smaller --n-procs."
+)
+"""What to tell where memory ran out; the gap is for how that showed."""

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bids_ihf.cli.parse import parse
-from bids_ihf.errors import HarmonyError
+from bids_ihf.errors import NO_MEMORY, HarmonyError, TryAgain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except HarmonyError as error:
         sys.stderr.write(f"ihf-harmony: error: {error}\n")
         code = error.exit_code
+    except MemoryError:  # outside the steps, while the dataset is read, say
+        sys.stderr.write(f"ihf-harmony: error: {NO_MEMORY.format('MemoryError')}\n")
+        code = TryAgain.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("ihf-harmony: interrupted\n")
         code = INTERRUPTED

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
 from bids_ihf.cli.setting import find_all, make_settings
-from bids_ihf.errors import HarmonyError
+from bids_ihf.errors import NO_MEMORY, HarmonyError
 from bids_ihf.workflow.engine import prepare_environment, read_plugin
 from bids_ihf.workflow.log import NOTICE, about, log_to_subjects, start_logging
 from bids_ihf.workflow.plan import HARMONIZE, Task, plan
@@ -132,6 +132,9 @@ def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
                 build_participant_report(config.out_dir, subject, config)
             except HarmonyError as error:
                 LOGGER.error("sub-%s: no report: %s", subject, error)
+                built = False
+            except MemoryError:
+                LOGGER.error("sub-%s: no report: %s", subject, NO_MEMORY.format("MemoryError"))
                 built = False
             except Exception:
                 # The images are done; whatever the report stumbles over must not hide that.

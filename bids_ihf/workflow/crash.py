@@ -17,9 +17,6 @@ _EXPECTED = re.compile(r"^\s*bids_ihf\.errors\.(\w+): (.+)$", re.MULTILINE)
 # How Python, torch and ITK say that there is no memory, and the system that a disk is full.
 _MEMORY = re.compile(r"MemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory")
 _DISK = re.compile(r"OSError: \[Errno (?:28|122)\] ([^:\n]+)(?:: '?([^'\n]+)'?)?$")
-NO_MEMORY = (
-    "there was not memory enough for it ({}); give more, or run again with a smaller --n-procs."
-)
 DISK_FULL = "{} cannot be written ({}): free some space, or name another work folder with -w."
 UNEXPECTED = "unexpected error: {}; please report it with the crash file"
 # What nipype writes of a cluster's job that left no result, and below the traceback of any job.
@@ -57,7 +54,7 @@ def explain(traceback: str) -> tuple[str, int]:
 def _of_line(last: str) -> tuple[str, int]:
     """Sentence and exit code of an error that is not our own."""
     if _MEMORY.search(last):
-        return NO_MEMORY.format(last[:80]), errors.TryAgain.exit_code
+        return errors.NO_MEMORY.format(last[:80]), errors.TryAgain.exit_code
     full = _DISK.search(last)
     if full:
         sentence = DISK_FULL.format(full[2] or "the work folder", full[1].lower())

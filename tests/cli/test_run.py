@@ -227,16 +227,26 @@ class TestFailure:
         crashes = list((dataset.parent / "out").glob("**/crash-*.txt"))
         assert len(crashes) == 1
 
+    @pytest.mark.parametrize("error", [KeyError("no"), MemoryError()])
     def test_report_that_fails(
-        self, dataset: Path, fake_steps: FakeSteps, monkeypatch: pytest.MonkeyPatch
+        self,
+        dataset: Path,
+        fake_steps: FakeSteps,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        error: Exception,
     ) -> None:
         def fail(*_: object) -> None:
-            raise KeyError("no")
+            raise error
 
         module = sys.modules["bids_ihf.report.participant"]
         monkeypatch.setattr(module, "build_participant_report", fail)
         assert call(dataset) == 1
         assert len(fake_steps.harmonized) == 5
+        said = capsys.readouterr().err
+        if isinstance(error, MemoryError):
+            assert "sub-01: no report: there was not memory enough" in said
+            assert "Traceback" not in said
 
 
 class TestExitCodes:
@@ -289,6 +299,20 @@ class TestExitCodes:
 
         monkeypatch.setattr("bids_ihf.cli.run.plan", interrupt)
         assert call(dataset) == 130
+
+    def test_memory_runs_out_outside_the_steps(
+        self,
+        dataset: Path,
+        fake_steps: FakeSteps,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def starve(*_: object, **__: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("bids_ihf.cli.run.plan", starve)
+        assert call(dataset) == 75
+        assert "ihf-harmony: error: there was not memory" in capsys.readouterr().err
 
 
 def test_reports_only(dataset: Path, fake_steps: FakeSteps) -> None:
