@@ -194,10 +194,13 @@ def harmonize_slices(
     target.
 
     The network's change counts by the scanner's share: it is conditioned on statistics of one
-    person's scan, and the target's are other people's.
+    person's scan, and the target's are other people's; where those are few, by less.  Beyond the
+    positions that the target covers, both are those of the last one: what differs between
+    positions is no scanner's.
     """
-    target_z = profile.embeddings_at(on_grid.z)
-    source_z = matched.source.embeddings_at(on_grid.z)
+    covered = centre_of(profile.positions)
+    z = np.clip(on_grid.z, covered[0], covered[-1])
+    target_z, source_z = profile.embeddings_at(z), matched.source.embeddings_at(z)
     parts = []
     start, size = 0, batch_size
     while start < len(slices):
@@ -222,11 +225,9 @@ def harmonize_slices(
             continue
         parts.append(np.moveaxis(out[:, 1].cpu().numpy(), 0, 2))
         start += len(batch)
-    out = np.concatenate(parts, axis=2)
-    if matched.share < 1:
-        before = matched.data[:, :, slices]
-        out = before + np.float32(matched.share) * (out - before)
-    return out
+    before = matched.data[:, :, slices]
+    change = np.concatenate(parts, axis=2) - before
+    return before + np.float32(matched.share * profile.certainty) * change
 
 
 def _gain(on_grid: OnGrid, profile: Profile) -> float:

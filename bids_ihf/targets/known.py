@@ -10,34 +10,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import frozen
 
+from bids_ihf.targets.contrast import WHITE, alike
 from bids_ihf.targets.target import VENDORS, builtin_path, is_builtin, read_target
 from bids_ihf.volume.intensity import IntensityCurve, mean_curve
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bids_ihf.targets.profile import Profile
     from bids_ihf.targets.target import Target
-
-WHITE = 1
-"""Row of white matter among a profile's landmarks."""
 
 VENDOR_SHARE = 0.25
 """The scanner's share of what a scan deviates from the typical scan by its vendor, where that is
 little: of 0, 0.25, 0.5, 0.75 and 1 the one with the smallest error, T1w and T2w taken together,
 between the vendors' scans of the training's 11 people, each known from the other ten."""
-
-PEOPLE = (0.045, 0.09)
-"""Standard deviations between people, by a vendor's scanners, of the logarithms of grey matter and
-fluid over white matter: between those of the same 11 people in T1w (0.051, 0.120) and in T2w
-(0.033, 0.051), which are 1.48 median absolute deviations."""
-
-LITTLE = 2.0
-"""Deviation, in those standard deviations, up to which the person may be its reason; what is
-beyond is another protocol's."""
 
 
 @frozen(eq=False)
@@ -64,17 +50,7 @@ class KnownSource:
     def share_of(self, own: Profile) -> float:
         """The scanner's share of what a scan deviates: 1, so that nothing is held to be the
         person's, as its tissues' contrasts leave the span of people or cannot be told."""
-        apart = self.deviation(own)
-        if not np.isfinite(apart):
-            return 1.0
-        return 1.0 - (1.0 - self.share) * min(1.0, LITTLE / max(apart, 1e-9))
-
-    def deviation(self, own: Profile) -> float:
-        """How far a scan's contrasts are from the typical ones, root mean square, in standard
-        deviations between people; NaN where no contrast is known."""
-        apart = (_contrasts(own.landmarks) - _contrasts(self.profile.landmarks)) / PEOPLE
-        known = apart[np.isfinite(apart)]
-        return float(np.sqrt(np.mean(np.square(known)))) if known.size else float("nan")
+        return 1.0 - (1.0 - self.share) * alike(own.landmarks, self.profile.landmarks)
 
     def gain(self, own: Profile) -> float:
         """Factor that brings a scan's white matter to where the typical scan has it."""
@@ -88,7 +64,7 @@ def source_of(target: Target, modality: str) -> KnownSource | None:
         return None
     if is_builtin(target):
         return KnownSource.of_vendor(profile)
-    return KnownSource.of_people(profile, int(target.record.get(f"{modality}_scans", 1)))
+    return KnownSource.of_people(profile, profile.scans)
 
 
 @lru_cache(maxsize=8)
@@ -98,12 +74,6 @@ def vendor_source(vendor: str, modality: str, encoder_hash: str) -> KnownSource 
         return None
     target = read_target(builtin_path(vendor))
     return source_of(target, modality) if target.encoder == encoder_hash else None
-
-
-def _contrasts(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms (2,) of grey matter and fluid over white matter; NaN where one is not known."""
-    signal = np.where(landmarks > -1, landmarks + 1, np.nan)
-    return np.asarray(np.log(np.delete(signal, WHITE) / signal[WHITE]))
 
 
 def scanner_share(own: Profile, source: KnownSource | None) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.targets.contrast import alike
 from bids_ihf.volume.intensity import (
     IntensityCurve,
     Scale,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 BIN = 6.0
 """Thickness of a slice position, mm."""
+
+MARKED = 0.25
+"""Weight of the curve through the tissues' landmarks beside that through their quantiles."""
 
 MIN_OVERLAP = 0.2
 """Share of a scan's brain voxels that must lie at positions its target covers, to match only
@@ -50,6 +54,7 @@ class Profile:
 
     ``landmarks`` (3,) are the intensities of grey matter, white matter and CSF in network units,
     NaN where they could not be told; ``tissues`` (3, LEVELS) their histograms, 0 likewise.
+    ``scans`` is how many they are the average of.
     """
 
     positions: NDArray[np.int64]
@@ -58,6 +63,14 @@ class Profile:
     landmarks: NDArray[np.float64]
     tissues: NDArray[np.float64]
     scale: Scale
+    scans: int = 1
+
+    @property
+    def certainty(self) -> float:
+        """The scanner's share, 0 to 1, of what a scan differs by from this profile: the rest is
+        owed to the few people that the profile comes from, as if the scan were one more of
+        them."""
+        return self.scans / (self.scans + 1)
 
     def embeddings_at(self, z: NDArray[np.float64]) -> NDArray[np.float32]:
         """Embeddings (len(z), E) at axial coordinates (mm), linear between bins, constant
@@ -72,21 +85,31 @@ class Profile:
     def curve_from(self, source: Profile) -> IntensityCurve:
         """The curve that matches a scan with the profile ``source`` to this one.
 
-        Half-way between the curve through the tissues' landmarks and that through the quantiles
-        this profile would have with the tissue shares of the source; the second alone where
-        landmarks are unknown or differ in order; plain quantiles where no tissue is known.
+        Between the curve through the tissues' landmarks, which counts by MARKED, and that through
+        the quantiles this profile would have with the tissue shares of the source's person; the
+        second alone where landmarks are unknown or differ in order; plain quantiles where no
+        tissue is known.
         """
         if not (self.tissues.any() and source.tissues.any()):
             return self.quantile_curve_from(source)
         weighed = self._tissue_curve_from(source)
         marked = landmark_curve(source.landmarks, self.landmarks)
-        return weighed if marked is None else mean_curve(marked, weighed)
+        return weighed if marked is None else mean_curve(marked, weighed, MARKED)
 
     def _tissue_curve_from(self, source: Profile) -> IntensityCurve:
-        """Quantiles of the tissues, in the shares that the source has of them."""
-        own = self.tissues / np.maximum(self.tissues.sum(axis=1, keepdims=True), 1e-9)
-        shares = source.tissues.sum(axis=1, keepdims=True)
-        return matching_curve(source.tissues.sum(axis=0), (shares * own).sum(axis=0))
+        """Quantiles of the tissues, in the shares that the source has of them.
+
+        What shares differ by is the person's as far as the contrasts are of one protocol; else
+        the scanners', which make of partial volume now one tissue and now another.
+        """
+        ours, theirs = (
+            np.maximum(each / each.sum(), 1e-9)
+            for each in (self.tissues.sum(axis=1), source.tissues.sum(axis=1))
+        )
+        weights = (theirs / ours) ** alike(source.landmarks, self.landmarks)
+        return matching_curve(
+            source.tissues.sum(axis=0), (weights[:, None] * self.tissues).sum(axis=0)
+        )
 
     def quantile_curve_from(self, source: Profile) -> IntensityCurve:
         """The curve through the quantiles of both brains.
@@ -129,6 +152,7 @@ def merge(profiles: Sequence[Profile]) -> Profile:
             low=float(np.median([p.scale.low for p in profiles])),
             high=float(np.median([p.scale.high for p in profiles])),
         ),
+        scans=sum(p.scans for p in profiles),
     )
 
 

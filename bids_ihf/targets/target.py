@@ -111,6 +111,7 @@ def read_target(path: Path) -> Target:
                 landmarks=arrays[f"{modality}.landmarks"].astype(np.float64),
                 tissues=arrays[f"{modality}.tissues"].astype(np.float64),
                 scale=Scale(low, high),
+                scans=int(header.get("record", {}).get(f"{modality}_scans", 1)),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise BadData(
@@ -144,7 +145,13 @@ def _fits(profile: Profile) -> bool:
     )
     numbers = (profile.histograms, profile.embeddings, profile.tissues)
     finite = all(np.isfinite(array).all() for array in numbers)
-    return count > 0 and all(shapes) and finite and profile.scale.high > profile.scale.low
+    return (
+        count > 0
+        and profile.scans > 0
+        and all(shapes)
+        and finite
+        and profile.scale.high > profile.scale.low
+    )
 
 
 def builtin_path(vendor: str) -> Path:

@@ -26,7 +26,7 @@ from bids_ihf.spatial.prepare import Prepared
 from bids_ihf.spatial.segment import Segmentation
 from bids_ihf.targets.build import build_target
 from bids_ihf.targets.gridding import brain_grid, profile_of, to_network_grid
-from bids_ihf.targets.profile import Profile
+from bids_ihf.targets.profile import Profile, centre_of
 from bids_ihf.volume.grid import Grid
 from bids_ihf.volume.nifti import Volume
 
@@ -113,6 +113,30 @@ def test_the_networks_change_counts_by_the_scanners_share() -> None:
     )
     assert np.abs(whole - before).max() > 0.01
     np.testing.assert_allclose(quarter - before, 0.25 * (whole - before), atol=1e-5)
+    assert profile.scans == 1
+    many = harmonize_slices(alone, on_grid, attrs.evolve(profile, scans=9), model, slices)
+    np.testing.assert_allclose(many - before, 1.8 * (whole - before), atol=1e-5)
+
+
+def test_beyond_a_slab_the_source_is_seen_where_the_target_is() -> None:
+    model = tiny_model(identity=False)
+    on_grid = to_network_grid(head())
+    whole = target_of(head(seed=1, gamma=1.5), model)
+    slab = attrs.evolve(
+        whole,
+        positions=whole.positions[:4],
+        histograms=whole.histograms[:4],
+        embeddings=whole.embeddings[:4],
+    )
+    matched = match(on_grid, slab, model)
+    beyond = np.flatnonzero(on_grid.z > centre_of(slab.positions[-1:])[0])[:20:4]
+    elsewhere = matched.source.embeddings.copy()
+    elsewhere[np.flatnonzero(matched.source.positions == slab.positions[-1])[0] + 1 :] += 5.0
+    other = attrs.evolve(matched, source=attrs.evolve(matched.source, embeddings=elsewhere))
+    one, same = (harmonize_slices(m, on_grid, slab, model, beyond) for m in (matched, other))
+    assert np.array_equal(one, same)
+    all_of_it = harmonize_slices(other, on_grid, whole, model, beyond)
+    assert not np.allclose(one, all_of_it, atol=1e-3)
 
 
 def test_contrast_moves_to_the_target_and_into_its_units() -> None:

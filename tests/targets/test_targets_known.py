@@ -6,11 +6,9 @@ import attrs
 import numpy as np
 import pytest
 
+from bids_ihf.targets.contrast import LITTLE, PEOPLE, WHITE
 from bids_ihf.targets.known import (
-    LITTLE,
-    PEOPLE,
     VENDOR_SHARE,
-    WHITE,
     KnownSource,
     known_curve,
     source_of,
@@ -106,7 +104,7 @@ def test_sources_are_vendors_or_sites() -> None:
     vendor = source_of(read_target(builtin_path("GE")), "T2w")
     assert vendor is not None
     assert vendor.share == VENDOR_SHARE
-    site = Target("site", "hash", {"T1w": profile(TYPICAL)}, {"T1w_scans": 4})
+    site = Target("site", "hash", {"T1w": attrs.evolve(profile(TYPICAL), scans=4)})
     found = source_of(site, "T1w")
     assert found is not None
     assert found.share == pytest.approx(1 / 5)

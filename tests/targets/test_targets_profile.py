@@ -11,7 +11,7 @@ import pytest
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.targets.profile import BIN, Profile, centre_of, merge, position_of
 from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
-from bids_ihf.volume.intensity import LEVELS, Scale, histogram, matching_curve
+from bids_ihf.volume.intensity import LEVELS, RANGE, Scale, histogram, matching_curve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +78,31 @@ def test_tissues_make_the_curve_whatever_the_share_of_each(counts: tuple[int, ..
     plain = matching_curve(here.tissues.sum(axis=0), other.tissues.sum(axis=0))
     wrong = np.abs(plain(x) - [-1.0, -0.3, 0.2, 0.7]).max()
     assert wrong < 0.02 if counts[2] == 100 else wrong > 0.1
+
+
+def test_shares_of_another_protocol_are_the_scanners() -> None:
+    # The same voxels; the other scanner shows half of grey matter as fluid, and little contrast.
+    here = profile(0, 5)
+    voxels = here.tissues.sum(axis=0)
+    level = np.linspace(*RANGE, LEVELS)
+    fluid = level < 0.1
+    other = attrs.evolve(
+        here,
+        landmarks=np.array([0.55, 0.6, -0.9]),
+        tissues=np.stack(
+            [voxels * (~fluid & (level < 0.35)), voxels * (level >= 0.35), voxels * fluid]
+        ),
+    )
+    x = np.array([-0.5, 0.1, 0.6], np.float32)
+    like = attrs.evolve(other, landmarks=here.landmarks)
+    off = [np.abs(each._tissue_curve_from(here)(x) - x).max() for each in (like, other)]
+    assert off[1] < 0.5 * off[0]
+
+
+def test_certainty_grows_with_the_scans() -> None:
+    one = profile(0, 4)
+    assert one.certainty == 0.5
+    assert merge([one, merge([one, one])]).certainty == 0.75
 
 
 @pytest.mark.parametrize(
