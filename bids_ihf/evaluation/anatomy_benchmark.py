@@ -133,14 +133,11 @@ def harmonized(
     source: KnownSource | None = None,
 ) -> NDArray[np.float32]:
     """The measured slices (X, Y, S) as the product makes them, in the target's units."""
-    from bids_ihf.harmonize.structural import feather, harmonize_slices, match
+    from bids_ihf.evaluation.methods import through_network
+    from bids_ihf.harmonize.structural import match
 
     matched = match(on_grid, profile, model, source)
-    start = matched.data[..., truth.slices]
-    done = harmonize_slices(matched, on_grid, profile, model, truth.slices)
-    curve = matched.curve(on_grid.scale.normalize(on_grid.data[..., truth.slices]))
-    change = (done - start) * feather(on_grid.mask)[..., truth.slices]
-    return profile.scale.restore(curve + change)
+    return through_network(matched, on_grid, profile, model, truth.slices)
 
 
 def compare(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.evaluation.people import Slices
     from bids_ihf.evaluation.references import Reference
+    from bids_ihf.harmonize.structural import Matched
     from bids_ihf.model.checkpoint import Harmonizer
     from bids_ihf.targets.gridding import OnGrid
     from bids_ihf.targets.known import KnownSource
@@ -118,16 +119,30 @@ def _run_networks(
     models: Mapping[str, Harmonizer],
     source: KnownSource | None,
 ) -> Images:
-    """As :func:`bids_ihf.harmonize.structural.harmonize` composes it, but on the network's grid:
-    the curve, not clipped, plus the network's feathered change, in the target's units."""
-    from bids_ihf.harmonize.structural import feather, harmonize_slices, match
+    from bids_ihf.harmonize.structural import match
 
     chosen = measured_slices(on_grid)
     matched = match(on_grid, profile, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, chosen]))
-    start, weight = matched.data[:, :, chosen], feather(on_grid.mask)[:, :, chosen]
     images = {CURVE: profile.scale.restore(curve)}
     for name, model in models.items():
-        done = harmonize_slices(matched, on_grid, profile, model, chosen)
-        images[name] = profile.scale.restore(curve + (done - start) * weight)
+        images[name] = through_network(matched, on_grid, profile, model, chosen)
     return images
+
+
+def through_network(
+    matched: Matched,
+    on_grid: OnGrid,
+    profile: Profile,
+    model: Harmonizer,
+    slices: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """Axial slices (X, Y, S) as :func:`bids_ihf.harmonize.structural.harmonize` composes them,
+    but on the network's grid: the curve, not clipped, plus the network's feathered change, in the
+    target's units."""
+    from bids_ihf.harmonize.structural import feather, harmonize_slices
+
+    curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
+    done = harmonize_slices(matched, on_grid, profile, model, slices)
+    change = (done - matched.data[:, :, slices]) * feather(on_grid.mask)[:, :, slices]
+    return profile.scale.restore(curve + change)

@@ -54,7 +54,7 @@ class Evidence:
     ``before`` is the scan as it came, ``after`` the result, ``target`` what it was brought to.
     ``change`` is the root mean square of after less before in the brain, network units: what is
     left of the change once units are alike.  ``distances`` of the encoder's statistics to the
-    target's are root mean squares, before and after.
+    target's are root mean squares, before and after, where the target covers the scan.
     """
 
     before: Profile
@@ -137,7 +137,9 @@ def witness(
     finished = network_units(result)
     done = statistics_on_grid(finished, on_grid, model.encoder)
     own = matched.own
-    wanted = profile.embeddings_at(centre_of(own.positions))
+    shared = np.isin(own.positions, profile.positions)
+    compared = shared if shared.any() else ~shared
+    wanted = profile.embeddings_at(centre_of(own.positions[compared]))
     brain = on_grid.brain[:, :, slices]
     original = network_units(on_grid.scale.normalize(on_grid.data[:, :, slices][brain]))
     moved = finished[:, :, slices][brain] - original
@@ -146,7 +148,10 @@ def witness(
         after=done,
         target=profile,
         change=float(np.sqrt(np.mean(np.square(moved, dtype=np.float64)))),
-        distances=(_distance(own.embeddings, wanted), _distance(done.embeddings, wanted)),
+        distances=(
+            _distance(own.embeddings[compared], wanted),
+            _distance(done.embeddings[compared], wanted),
+        ),
     )
 
 
