@@ -29,7 +29,9 @@ def scan() -> Scan:
     """Slices of noise."""
     shape = (12, 14, 9)
     embeddings: Any = SimpleNamespace(
-        embeddings_at=lambda z: np.zeros((len(z), 480), dtype=np.float32)
+        embeddings_at=lambda z: np.zeros((len(z), 480), dtype=np.float32),
+        positions=np.arange(3),
+        certainty=1.0,
     )
     data = np.random.default_rng(0).random(shape, dtype=np.float32)
     matched: Any = SimpleNamespace(data=data, source=embeddings, share=1.0)

@@ -39,7 +39,9 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
     def embeddings_at(z: np.ndarray) -> np.ndarray:
         return np.zeros((len(z), 4), dtype=np.float32)
 
-    profile: Any = SimpleNamespace(embeddings_at=embeddings_at)
+    profile: Any = SimpleNamespace(
+        embeddings_at=embeddings_at, positions=np.arange(3), certainty=1.0
+    )
     matched: Any = SimpleNamespace(data=data, source=profile, share=1.0)
     on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0))
     model: Any = SimpleNamespace(network=network, device=torch.device("cpu"))
