@@ -4,7 +4,7 @@ Neither scanner was seen in training and no vendor is told: two off-range scanne
 take turns as source and target, on people none has seen.  The reference is a slab of the target's
 scan, either of the same person, below the slices that are measured, or of another person.
 
-Usage: python benchmarks/slab.py LABELS_DIR OUT_DIR [SEED]
+T1w.  Usage: python benchmarks/slab.py LABELS_DIR OUT_DIR [PERSON ...]
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bids_ihf.evaluation.people import Slices
     from bids_ihf.evaluation.table import Row
 
+SEED = 1
 VENDOR = "GE"
 SLAB = (-10.0, 50.0)
 """Axial template coordinates, mm, of the source and of another person's reference."""
@@ -132,10 +133,10 @@ def summary(rows: list[Row]) -> list[Row]:
     return out
 
 
-def main(labels: Path, out: Path, seed: int = 1) -> None:
-    """Measure all people, two at a time, and write OUT_DIR/slab.tsv and slab_subjects.tsv."""
+def main(labels: Path, out: Path, *people: str) -> None:
+    """Measure the people, two at a time, and write OUT_DIR/slab.tsv and slab_subjects.tsv."""
     deterministic(1)
-    tasks = [(labels, person, kind, seed) for kind in ("T1w", "T2w") for person in PEOPLE]
+    tasks = [(labels, person, "T1w", SEED) for person in people or PEOPLE]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=start_worker) as pool:
         rows = [row for found in pool.map(measure, *zip(*tasks, strict=True)) for row in found]
     where = ("subject", "modality", "source", "target", "reference", "method")
@@ -143,8 +144,9 @@ def main(labels: Path, out: Path, seed: int = 1) -> None:
     table = summary(rows)
     write_atomic(out / "slab.tsv", to_tsv(table, tuple(table[0])))
     about = {
-        "Command": f"python benchmarks/slab.py LABELS_DIR OUT_DIR {seed}",
+        "Command": " ".join(["python benchmarks/slab.py LABELS_DIR OUT_DIR", *people]),
         "Convention": CONVENTION,
+        "Seed": SEED,
         "nearer": {"Description": "Pairs whose RMSE is below that of histogram matching"},
     }
     write_json(out / "slab.json", about)
@@ -152,4 +154,4 @@ def main(labels: Path, out: Path, seed: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
