@@ -1,8 +1,8 @@
 """A target scanner that is known from some slices of one scan, as a NIfTI reference gives it.
 
-Neither scanner was seen in training and no vendor is told: two off-range scanners and one vendor's
-take turns as source and target, on people none has seen.  The reference is a slab of the target's
-scan, either of the same person, below the slices that are measured, or of another person.
+Two off-range scanners and one vendor's take turns as source and target, on people that training
+has not seen; no vendor is told, and no vendor's target is used.  The reference is a slab of the
+target's scan, either of the same person, below the slices that are measured, or of another person.
 
 T1w.  Usage: python benchmarks/slab.py LABELS_DIR OUT_DIR [PERSON ...]
 """
