@@ -21,17 +21,17 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.spatial.align import align_to_template
-from bids_ihf.spatial.mask import find_brain
-from bids_ihf.spatial.prepare import deterministic
-from bids_ihf.spatial.segment import antialias
-from bids_ihf.volume.grid import Grid, resample
+from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.preprocessing.alignment import align_to_template
+from bids_ihf.preprocessing.brain_mask import find_brain
+from bids_ihf.preprocessing.prepare import deterministic
+from bids_ihf.preprocessing.segmentation import antialias
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from bids_ihf.spatial.mask import Brain
+    from bids_ihf.preprocessing.brain_mask import Brain
 
 COLUMNS = 3
 """Images side by side."""

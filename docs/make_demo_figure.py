@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.spatial.itk import read_affine
-from bids_ihf.spatial.template import load_template
-from bids_ihf.volume.grid import Grid, resample
-from bids_ihf.volume.nifti import read_volume
+from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.geometry.template import load_template
+from bids_ihf.io.nifti import read_volume
+from bids_ihf.preprocessing.itk import read_affine
 
 SESSIONS = {"siemens": "Siemens", "ge": "GE", "philips": "Philips"}
 XFM = "{}_from-{}_to-MNI152NLin2009aSym_mode-image_xfm.mat"

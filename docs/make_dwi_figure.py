@@ -17,11 +17,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.bids.btable import read_table
-from bids_ihf.evaluation.dwi_maps import Maps, tensor_maps
-from bids_ihf.evaluation.dwi_people import Scan
-from bids_ihf.volume.nifti import read_volume
-from bids_ihf.volume.series import open_series
+from bids_ihf.bids.gradient_tables import read_table
+from bids_ihf.io.nifti import read_volume
+from bids_ihf.io.series import open_series
+from bids_ihf.lab.benchmarks.dwi.maps import Maps, tensor_maps
+from bids_ihf.lab.benchmarks.dwi.travelers import Scan
 
 FULL = 0.05
 """Difference of FA in full colour."""

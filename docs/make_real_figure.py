@@ -17,20 +17,20 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.bids.vendor import normalize_vendor
-from bids_ihf.harmonize.structural import harmonize
-from bids_ihf.model.checkpoint import load_model
-from bids_ihf.spatial.prepare import deterministic, prepare
-from bids_ihf.spatial.template import load_template
+from bids_ihf.anat.harmonize import harmonize
+from bids_ihf.bids.vendors import normalize_vendor
+from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.geometry.template import load_template
+from bids_ihf.network.checkpoint import load_model
+from bids_ihf.preprocessing.prepare import deterministic, prepare
 from bids_ihf.targets.build import load_target
-from bids_ihf.targets.known import source_of
+from bids_ihf.targets.source_profile import source_of
 from bids_ihf.targets.target import VENDORS
-from bids_ihf.volume.grid import Grid, resample
 
 if TYPE_CHECKING:
-    from bids_ihf.model.checkpoint import Harmonizer
-    from bids_ihf.spatial.prepare import Prepared
-    from bids_ihf.targets.known import KnownSource
+    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.source_profile import KnownSource
 
 HEIGHTS = (18.0, -14.0)
 """Axial template coordinates of the slices, mm: ventricles, and cerebellum with temporal lobes."""

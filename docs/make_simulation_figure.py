@@ -13,14 +13,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.simulation.anatomy import from_labels
-from bids_ihf.simulation.lesions import with_lesions
-from bids_ihf.simulation.scanner import random_scanner, scan, vendor_scanner
+from bids_ihf.lab.simulation.anatomy import from_labels
+from bids_ihf.lab.simulation.lesions import with_lesions
+from bids_ihf.lab.simulation.scanner import random_scanner, scan, vendor_scanner
+from bids_ihf.lab.training.simulated_pool import crop
 from bids_ihf.targets.target import VENDORS
-from bids_ihf.training.simulated import crop
 
 if TYPE_CHECKING:
-    from bids_ihf.simulation.protocol import Modality
+    from bids_ihf.lab.simulation.protocol import Modality
 
 SEED = 5
 RANDOM = 5

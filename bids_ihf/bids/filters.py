@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.entities import BIDSName, entity_keys, index_keys
+from bids_ihf.bids.names import BIDSName, entity_keys, index_keys
 from bids_ihf.errors import UsageError
 
 LOGGER = logging.getLogger(__name__)

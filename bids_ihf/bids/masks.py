@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bids_ihf.bids.entities import in_schema_order
-from bids_ihf.bids.image import Image, has_t1w_twin, not_fetched
+from bids_ihf.bids.images import Image, has_t1w_twin, not_fetched
+from bids_ihf.bids.names import in_schema_order
 
 LOGGER = logging.getLogger(__name__)
 

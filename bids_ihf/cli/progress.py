@@ -7,10 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from bids_ihf.workflow.log import NOTICE
+from bids_ihf.pipeline.run_log import NOTICE
 
 if TYPE_CHECKING:
-    from bids_ihf.workflow.plan import Task
+    from bids_ihf.pipeline.plan import Task
 
 LOGGER = logging.getLogger(__name__)
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
-from bids_ihf.cli.setting import find_all, make_settings
 from bids_ihf.errors import NO_MEMORY, HarmonyError
-from bids_ihf.workflow.engine import prepare_environment, read_plugin
-from bids_ihf.workflow.log import NOTICE, about, log_to_subjects, start_logging
-from bids_ihf.workflow.plan import HARMONIZE, Task, plan
+from bids_ihf.pipeline.engine import prepare_environment, read_plugin
+from bids_ihf.pipeline.plan import HARMONIZE, Task, plan
+from bids_ihf.pipeline.run_log import NOTICE, about, log_to_subjects, start_logging
+from bids_ihf.pipeline.session import find_all, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from bids_ihf.config import RunConfig
-    from bids_ihf.workflow.participant import Outcome
-    from bids_ihf.workflow.steps import Settings
+    from bids_ihf.pipeline.participants import Outcome
+    from bids_ihf.pipeline.worker import Settings
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def run(config: RunConfig) -> int:
     start_logging(config.verbose)
     prepare_environment(config.work_dir)
     if config.analysis_level == "group":
-        from bids_ihf.workflow.group import run_group
+        from bids_ihf.pipeline.group import run_group
 
         run_group(config.out_dir)
         return 0
@@ -47,8 +47,8 @@ def run(config: RunConfig) -> int:
 
 def participants(config: RunConfig) -> int:
     """The participant level."""
-    from bids_ihf.bids.discover import select_subjects
-    from bids_ihf.bids.validate import validate_input
+    from bids_ihf.bids.discovery import select_subjects
+    from bids_ihf.bids.validation import validate_input
 
     if config.use_plugin is not None:
         read_plugin(config.use_plugin)
@@ -66,7 +66,7 @@ def participants(config: RunConfig) -> int:
 
 def harmonize(tasks: Sequence[Task], config: RunConfig, settings: Settings) -> int:
     """Harmonize what is to be done, report on it, and say what came out."""
-    from bids_ihf.bids.dataset import initialize_output
+    from bids_ihf.bids.dataset_files import initialize_output
 
     todo = [task for task in tasks if task.action == HARMONIZE]
     initialize_output(config.out_dir, config.bids_dir)
@@ -82,7 +82,7 @@ def harmonize(tasks: Sequence[Task], config: RunConfig, settings: Settings) -> i
 
 def tidy(out_dir: Path, subjects: Iterable[str]) -> None:
     """Take away what killed runs left half-written in the root and in these subjects' folders."""
-    from bids_ihf.bids.write import sweep
+    from bids_ihf.io.atomic import sweep
 
     sweep(out_dir)
     for subject in subjects:
@@ -93,8 +93,8 @@ def tidy(out_dir: Path, subjects: Iterable[str]) -> None:
 
 def start_logs(tasks: Iterable[Task], config: RunConfig, settings: Settings) -> None:
     """Give every subject at work a log file and a copy of the settings of this run."""
-    from bids_ihf.bids.write import write_atomic
-    from bids_ihf.cli.setting import describe
+    from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.pipeline.session import describe
 
     subjects = list(dict.fromkeys(task.image.subject for task in tasks))
     content = describe(config, settings).encode()
@@ -105,7 +105,7 @@ def start_logs(tasks: Iterable[Task], config: RunConfig, settings: Settings) -> 
 
 def run_all(todo: Sequence[Task], config: RunConfig, settings: Settings) -> Outcome:
     """Run the participant graph, showing how far it is."""
-    from bids_ihf.workflow.participant import Outcome, run_participants
+    from bids_ihf.pipeline.participants import Outcome, run_participants
 
     if not todo:
         return Outcome((), ())
@@ -115,7 +115,7 @@ def run_all(todo: Sequence[Task], config: RunConfig, settings: Settings) -> Outc
 
 def report_only(config: RunConfig) -> int:
     """Rebuild the reports of the selected participants from what is in the output folder."""
-    from bids_ihf.bids.discover import select_subjects
+    from bids_ihf.bids.discovery import select_subjects
 
     subjects = select_subjects(config.out_dir, config.participant_label)
     return 0 if build_reports(subjects, config) else 1
@@ -127,7 +127,7 @@ def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
     for subject in sorted(subjects):
         with about(subject):
             try:
-                from bids_ihf.report.participant import build_participant_report
+                from bids_ihf.reports.participant import build_participant_report
 
                 build_participant_report(config.out_dir, subject, config)
             except HarmonyError as error:

@@ -6,18 +6,18 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from bids_ihf.bids.vendor import UNKNOWN
+from bids_ihf.bids.vendors import UNKNOWN
 from bids_ihf.errors import BadData, CannotCreate, TryAgain
-from bids_ihf.workflow.log import NOTICE, about
-from bids_ihf.workflow.plan import DONE, HARMONIZE, Goal, Task
+from bids_ihf.pipeline.plan import DONE, HARMONIZE, Goal, Task
+from bids_ihf.pipeline.run_log import NOTICE, about
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from bids_ihf.config import RunConfig
-    from bids_ihf.workflow.participant import Outcome
-    from bids_ihf.workflow.steps import Settings
+    from bids_ihf.pipeline.participants import Outcome
+    from bids_ihf.pipeline.worker import Settings
 
 LOGGER = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ def close(tasks: Sequence[Task], outcome: Outcome, config: RunConfig) -> None:
 
 def _tell_doubtful(outcome: Outcome, config: RunConfig) -> None:
     """Name the images of this run that their measures make doubtful, and where to look."""
-    from bids_ihf.report.checks import alarm, concerns
-    from bids_ihf.report.images import find_finished
+    from bids_ihf.bids.harmonized_images import find_finished
+    from bids_ihf.qc.flags import alarm, concerns
 
     fresh = {task.sidecar for task in outcome.harmonized}
     for subject in dict.fromkeys(task.image.subject for task in outcome.harmonized):

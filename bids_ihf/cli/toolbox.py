@@ -13,14 +13,16 @@ from bids_ihf.errors import HarmonyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PRODUCT, LABORATORY = "bids_ihf.cli.commands", "bids_ihf.lab.commands"
 COMMANDS = {
-    "demo-data": "write a small simulated traveling-subject BIDS dataset",
-    "target": "list, show or build targets",
-    "train": "train or fine-tune a network",
-    "restore": "get the original image back from a harmonized one",
-    "evaluate": "compare harmonized images with scans of the target",
-    "benchmark": "measure harmonization on simulated traveling people, beside simple methods",
+    "target": (PRODUCT, "list, show or build targets"),
+    "restore": (PRODUCT, "get the original image back from a harmonized one"),
+    "evaluate": (LABORATORY, "compare harmonized images with scans of the target"),
+    "demo-data": (LABORATORY, "write a small simulated traveling-subject BIDS dataset"),
+    "train": (LABORATORY, "train or fine-tune a network"),
+    "benchmark": (LABORATORY, "measure harmonization on simulated traveling subjects"),
 }
+"""For each subcommand the package of its module, and what it does."""
 INTERRUPTED = 130
 
 
@@ -31,10 +33,10 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ihf {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in COMMANDS.items():
+    for name, (package, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == chosen:
-            module = import_module(f"bids_ihf.cli.commands.{name.replace('-', '_')}")
+            module = import_module(f"{package}.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.add_argument("-v", "--verbose", action="count", default=0, help="say more")
             command.set_defaults(run=module.run)
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = next((word for word in words if not word.startswith("-")), None)
     given = build_parser(chosen).parse_args(words)
     try:
-        from bids_ihf.workflow.log import start_logging
+        from bids_ihf.pipeline.run_log import start_logging
 
         start_logging(given.verbose)
         code = int(given.run(given))

@@ -6,17 +6,17 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_ihf.dwi.profile_file import KEY
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.targets.diffusion_file import KEY
-from bids_ihf.targets.gridding import profile_of, to_network_grid
+from bids_ihf.targets.network_input import profile_of, to_network_grid
 from bids_ihf.targets.profile import merge
 from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bids_ihf.model.checkpoint import Harmonizer
-    from bids_ihf.spatial.prepare import Prepared
+    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
 SUFFIXES = ("T1w", "T2w", "dwi")
@@ -81,7 +81,7 @@ def reference_target(path: Path, model: Harmonizer, *, preprocessed: bool = Fals
     UsageError
         It is a diffusion series.
     """
-    from bids_ihf.spatial.prepare import prepare
+    from bids_ihf.preprocessing.prepare import prepare
 
     modality = modality_of(path)
     if modality == "dwi":

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from attrs import frozen
 
-from bids_ihf.model.encoder import TISSUES, join_statistics
-from bids_ihf.volume.intensity import LEVELS, histogram
+from bids_ihf.network.encoder import TISSUES, join_statistics
+from bids_ihf.targets.intensity import LEVELS, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from bids_ihf.model.encoder import Encoder
+    from bids_ihf.network.encoder import Encoder
 
 COUNT = len(TISSUES) - 1
 

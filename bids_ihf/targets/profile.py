@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.targets.contrast import alike
-from bids_ihf.volume.intensity import (
+from bids_ihf.targets.intensity import (
     IntensityCurve,
     Scale,
     landmark_curve,

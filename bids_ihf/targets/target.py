@@ -8,8 +8,8 @@ import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData, UsageError
+from bids_ihf.targets.intensity import LEVELS, Scale
 from bids_ihf.targets.profile import Profile
-from bids_ihf.volume.intensity import LEVELS, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +68,7 @@ def pack_target(target: Target) -> bytes:
     """A target as the bytes of a safetensors file."""
     import torch
 
-    from bids_ihf.model.checkpoint import pack
+    from bids_ihf.io.tensors import pack
 
     tensors = {}
     for modality, profile in target.profiles.items():
@@ -96,7 +96,7 @@ def read_target(path: Path) -> Target:
     BadData
         The file is unreadable, altered, of another format, or lacks a part.
     """
-    from bids_ihf.model.checkpoint import unpack
+    from bids_ihf.io.tensors import unpack
 
     tensors, header = unpack(path, FORMAT)
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
@@ -162,7 +162,7 @@ def builtin_path(vendor: str) -> Path:
     UsageError
         No such vendor.
     """
-    from bids_ihf.model.checkpoint import shipped
+    from bids_ihf.io.tensors import shipped
 
     by_name = {name.lower(): name for name in VENDORS}
     if vendor.lower() not in by_name:

@@ -15,11 +15,11 @@ import nibabel as nib
 import numpy as np
 from attrs import evolve
 
-from bids_ihf.simulation.anatomy import Anatomy, demo_anatomy, from_labels
-from bids_ihf.simulation.metadata import sidecar
-from bids_ihf.simulation.protocol import Protocol
-from bids_ihf.simulation.scanner import Scanner, scan
-from bids_ihf.simulation.tissues import TISSUE_INDEX
+from bids_ihf.lab.simulation.anatomy import Anatomy, demo_anatomy, from_labels
+from bids_ihf.lab.simulation.metadata import sidecar
+from bids_ihf.lab.simulation.protocol import Protocol
+from bids_ihf.lab.simulation.scanner import Scanner, scan
+from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 # Neither is like a scanner of Siemens, GE or Philips.  The names only label them.
 SITES = {

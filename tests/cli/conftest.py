@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from bids_ihf.bids.sidecar import write_json
-from bids_ihf.bids.write import write_atomic
+from bids_ihf.bids.sidecars import write_json
 from bids_ihf.cli import run as run_module
 from bids_ihf.errors import BadData
-from bids_ihf.workflow import steps
-from bids_ihf.workflow.plan import Goal, Task
-from bids_ihf.workflow.steps import Settings
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.pipeline import worker as steps
+from bids_ihf.pipeline.plan import Goal, Task
+from bids_ihf.pipeline.worker import Settings
 from tests.datasets import write_dataset
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def fake_steps(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     monkeypatch.setattr(steps, "prepare_scan", fake.prepare)
     monkeypatch.setattr(steps, "harmonize_scan", fake.harmonize)
     monkeypatch.setattr(run_module, "make_settings", fake_settings)
-    report = ModuleType("bids_ihf.report.participant")
+    report = ModuleType("bids_ihf.reports.participant")
     report.build_participant_report = lambda *_: None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "bids_ihf.report.participant", report)
+    monkeypatch.setitem(sys.modules, "bids_ihf.reports.participant", report)
     return fake
 
 

@@ -239,7 +239,7 @@ class TestFailure:
         def fail(*_: object) -> None:
             raise error
 
-        module = sys.modules["bids_ihf.report.participant"]
+        module = sys.modules["bids_ihf.reports.participant"]
         monkeypatch.setattr(module, "build_participant_report", fail)
         assert call(dataset) == 1
         assert len(fake_steps.harmonized) == 5

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bids_ihf.cli import summary
-from bids_ihf.workflow.plan import HARMONIZE
-from tests.report.conftest import add_image
+from bids_ihf.pipeline.plan import HARMONIZE
+from tests.reports.conftest import add_image
 
 
 class Kept(logging.Handler):

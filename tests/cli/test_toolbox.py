@@ -60,7 +60,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupt(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bids_ihf.cli.commands.demo_data.run", interrupt)
+    monkeypatch.setattr("bids_ihf.lab.commands.demo_data.run", interrupt)
     assert call("demo-data", str(tmp_path)) == 130
 
 
@@ -70,6 +70,6 @@ def test_expected_error_is_one_line(
     def fail(_: object) -> int:
         raise BadData("x.nii.gz: is empty; fetch it again.")
 
-    monkeypatch.setattr("bids_ihf.cli.commands.demo_data.run", fail)
+    monkeypatch.setattr("bids_ihf.lab.commands.demo_data.run", fail)
     assert call("demo-data", str(tmp_path)) == 65
     assert capsys.readouterr().err == "ihf: error: x.nii.gz: is empty; fetch it again.\n"

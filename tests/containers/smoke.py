@@ -17,10 +17,10 @@ MODULES = (
     "ants",
     "bids",
     "bids_ihf.cli.run",
-    "bids_ihf.harmonize.structural",
-    "bids_ihf.report.participant",
-    "bids_ihf.spatial.prepare",
-    "bids_ihf.workflow.participant",
+    "bids_ihf.anat.harmonize",
+    "bids_ihf.reports.participant",
+    "bids_ihf.preprocessing.prepare",
+    "bids_ihf.pipeline.participants",
     "isal.igzip",
     "matplotlib.pyplot",
     "nipype.pipeline.engine",
@@ -49,7 +49,8 @@ def check_weights() -> int:
     """Compare the sha256 in each shipped file's header with its tensors; how many there are."""
     from safetensors import safe_open
 
-    from bids_ihf.model.checkpoint import HEADER, load_model, tensor_hash
+    from bids_ihf.io.tensors import HEADER, tensor_hash
+    from bids_ihf.network.checkpoint import load_model
 
     files = sorted(Path(str(resources.files("bids_ihf") / "data")).glob("*.safetensors"))
     for path in files:
@@ -70,8 +71,8 @@ def main() -> None:
     given = parser.parse_args()
 
     from bids_ihf import __version__
-    from bids_ihf.bids.validate import find_validator
-    from bids_ihf.spatial.template import load_template
+    from bids_ihf.bids.validation import find_validator
+    from bids_ihf.geometry.template import load_template
 
     if given.version not in (None, __version__):
         sys.exit(f"This is {__version__}, not {given.version}; mend VERSION in the Dockerfile.")

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.bids.dataset import initialize_output
+from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import TryAgain
-from bids_ihf.report.methods import write_boilerplate
-from bids_ihf.workflow.crash import failures
-from bids_ihf.workflow.engine import execute, prepare_environment
-from bids_ihf.workflow.log import LOG_NAME, RUN
+from bids_ihf.pipeline.engine import execute, prepare_environment
+from bids_ihf.pipeline.failures import failures
+from bids_ihf.pipeline.run_log import LOG_NAME, RUN
+from bids_ihf.reports.methods import write_boilerplate
 from tests.datasets import write_dataset
-from tests.workflow.test_plugin import FINE, workflow
+from tests.pipeline.test_plugins import FINE, workflow
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "slurm" / "nipype.yml"
 SBATCH = """#!/bin/bash
@@ -73,7 +73,7 @@ def test_slurm_plugin_without_a_user_name(
 def test_jobs_log_to_the_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nipype.pipeline import engine
 
-    from bids_ihf.workflow.interfaces import Prepare
+    from bids_ihf.pipeline.interfaces import Prepare
 
     image = tmp_path / "sub-01_T1w.nii.gz"
     image.write_bytes(b"no image")

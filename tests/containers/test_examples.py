@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 
 from bids_ihf import __version__
 from bids_ihf.cli.options import build_parser
-from bids_ihf.workflow.engine import read_plugin
+from bids_ihf.pipeline.engine import read_plugin
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

@@ -11,9 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from bids_ihf.bids.scans import read_scans_table
+from bids_ihf.bids.scans_table import read_scans_table
 from tests.endtoend.conftest import BIN, PLAIN, App, Run, command
-from tests.report.browser import Browser, find_chromium
+from tests.reports.browser import Browser, find_chromium
 
 STEM = "sub-01/ses-ge/anat/sub-01_ses-ge"
 OWN_KEYS = {

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.model.checkpoint import NETWORK_FORMAT, pack, shipped
+from bids_ihf.io.tensors import pack, shipped
+from bids_ihf.network.checkpoint import NETWORK_FORMAT
 from tests.reliability import bad_images, phantom, runs
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _repacked(
     """A target with a valid hash whose content is wrong."""
 
     def write(path: Path) -> None:
-        from bids_ihf.model.checkpoint import unpack
+        from bids_ihf.io.tensors import unpack
         from bids_ihf.targets.target import FORMAT
 
         tensors, header = unpack(shipped("target-ge.safetensors"), FORMAT)

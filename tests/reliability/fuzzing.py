@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bids_ihf.bids.entities import derivative_name, parse
 from bids_ihf.bids.filters import matches, read_filters
+from bids_ihf.bids.names import derivative_name, parse
 from bids_ihf.errors import BadData, HarmonyError, InvalidBIDS, UsageError
-from bids_ihf.model.checkpoint import pack
+from bids_ihf.io.nifti import read_volume
+from bids_ihf.io.tensors import pack
+from bids_ihf.targets.intensity import LEVELS
 from bids_ihf.targets.target import FORMAT, read_target
-from bids_ihf.volume.intensity import LEVELS
-from bids_ihf.volume.nifti import read_volume
 from tests.reliability import bad_images
 
 if TYPE_CHECKING:

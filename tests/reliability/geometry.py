@@ -189,7 +189,7 @@ def _voxels(source: Any, files: dict[str, Path]) -> list[str]:
 
 def _ants(source: Path, files: dict[str, Path]) -> list[str]:
     """Where ANTs sees source and results, and whether it reads what nibabel reads."""
-    from bids_ihf.spatial.itk import load_ants
+    from bids_ihf.preprocessing.itk import load_ants
 
     ants = load_ants()
     before, after = ants.image_read(str(source)), ants.image_read(str(files["harmonized_T1w"]))

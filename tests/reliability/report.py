@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from bids_ihf.bids.write import alone, write_atomic
+from bids_ihf.io.atomic import alone, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bids_ihf
-from bids_ihf.model.checkpoint import pack, shipped, unpack
+from bids_ihf.io.tensors import pack, shipped, unpack
 from bids_ihf.targets.target import FORMAT
 from tests.reliability import phantom, runs
 

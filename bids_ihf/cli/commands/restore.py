@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> int:
         raise UsageError(f"{given.output}: the output is one of the inputs; name another file.")
     if not output.name.endswith(".nii.gz"):
         raise UsageError(f"{given.output}: compressed NIfTI is written; end the name in .nii.gz.")
-    from bids_ihf.harmonize.restore import restore
+    from bids_ihf.pipeline.restore import restore
 
     restore(given.harmonized, given.change, given.output)
     return 0

@@ -70,13 +70,13 @@ def show_target(name: str) -> int:
 
 
 def _modalities(target: Target) -> str:
-    from bids_ihf.targets.diffusion_file import content_of
+    from bids_ihf.dwi.profile_file import content_of
 
     return " ".join([*target.modalities, *(["dwi"] if content_of(target) else [])])
 
 
 def _describe(target: Target) -> None:
-    from bids_ihf.targets.diffusion_file import KEY, content_of, profile_of_target
+    from bids_ihf.dwi.profile_file import KEY, content_of, profile_of_target
 
     facts = {
         "name": target.name,
@@ -104,12 +104,12 @@ def build(given: argparse.Namespace) -> int:
     """
     if given.output.suffix != EXTENSION:
         raise CannotCreate(f"{given.output}: a target file ends in {EXTENSION}; rename it.")
-    from bids_ihf.bids.write import write_atomic
-    from bids_ihf.cli.references import collect, diffusion_profiles, prepared_scans
+    from bids_ihf.dwi.profile_file import record_of
+    from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.pipeline.references import collect, diffusion_profiles, prepared_scans
+    from bids_ihf.pipeline.worker import fix_threads, model_on
     from bids_ihf.targets.build import build_target
-    from bids_ihf.targets.diffusion_file import record_of
     from bids_ihf.targets.target import pack_target
-    from bids_ihf.workflow.steps import fix_threads, model_on
 
     scans = collect(
         given.references,

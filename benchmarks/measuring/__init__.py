@@ -1,1 +1,0 @@
-"""What the benchmarks share: watching processes, layouts to compare with, inputs, tables."""

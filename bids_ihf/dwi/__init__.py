@@ -1,0 +1,1 @@
+"""Diffusion: shells, harmonics, profiles, harmonization, FA, and what is written of it."""

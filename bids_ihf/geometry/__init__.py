@@ -1,0 +1,1 @@
+"""Grids, resampling, slices and the template."""

@@ -1,1 +1,0 @@
-"""One image through the network and back to its own grid."""

@@ -1,0 +1,1 @@
+"""Files: NIfTI, series read and written volume by volume, tensors, atomic writing."""

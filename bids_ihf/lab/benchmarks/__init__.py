@@ -1,0 +1,1 @@
+"""Benchmarks on simulated traveling subjects, and measurements of time and memory."""

@@ -1,0 +1,1 @@
+"""Whether harmonization keeps the anatomy."""

@@ -1,0 +1,77 @@
+"""What is known of a simulated person's anatomy, on the network's grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from bids_ihf.lab.benchmarks.anatomy.measures import PURE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_ihf.lab.benchmarks.virtual_subjects import Body
+    from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.network_input import OnGrid
+
+SPACING = 6
+"""Distance of the slices that are measured, mm."""
+
+GROUPS = (("grey", "deep_grey"), ("white",), ("csf",))
+"""Simulated tissues behind the shares of grey matter, white matter and CSF."""
+
+
+@frozen(eq=False)
+class Truth:
+    """What is known of the measured ``slices`` (S,): shares (3, X, Y, S) of grey matter, white
+    matter and CSF, brain mask and lesions (X, Y, S)."""
+
+    slices: NDArray[np.intp]
+    shares: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    lesion: NDArray[np.bool_]
+
+    def pure(self, tissue: int) -> NDArray[np.bool_]:
+        """Voxels of one tissue alone."""
+        return self.mask & (self.shares[tissue] > PURE) & ~self.lesion
+
+
+def known_truth(body: Body, lesion: NDArray[np.bool_]) -> Truth:
+    """Shares, mask and lesions of a person (X, Y, Z) on the network's grid."""
+    from bids_ihf.geometry.grid import inverse, resample
+    from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+
+    shares = []
+    for group in GROUPS:
+        share = body.anatomy.fractions[[TISSUE_INDEX[name] for name in group]].sum(dim=0)
+        shares.append(on_grid_of(body, share.numpy()))
+    spots = resample(
+        lesion.astype(np.float32), _prepared(body, lesion).grid, shares[0].grid,
+        target_to_source=inverse(body.to_template), order=1,
+    )  # fmt: skip
+    brain = shares[0].brain
+    slices = np.flatnonzero(brain.any(axis=(0, 1)))[SPACING // 2 :: SPACING]
+    return Truth(
+        slices=slices,
+        shares=np.stack([share.data[..., slices] for share in shares]),
+        mask=brain[..., slices],
+        lesion=spots[..., slices] > 0.5,
+    )
+
+
+def _prepared(body: Body, data: NDArray[Any]) -> Prepared:
+    from bids_ihf.lab.training.simulated_pool import as_prepared
+
+    plain = data.astype(np.float32)
+    return as_prepared(
+        plain, body.brain, body.segmentation, body.to_template, body.path, body.anatomy.affine
+    )
+
+
+def on_grid_of(body: Body, data: NDArray[np.float32]) -> OnGrid:
+    """An array (X, Y, Z) of the person on the network's grid, with the known mask."""
+    from bids_ihf.targets.network_input import to_network_grid
+
+    return to_network_grid(_prepared(body, data))

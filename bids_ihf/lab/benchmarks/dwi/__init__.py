@@ -1,0 +1,1 @@
+"""Diffusion between vendors."""

@@ -1,0 +1,134 @@
+"""Simulated traveling people in diffusion scanners: a slab of one head through three vendors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import evolve, frozen
+
+from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
+from bids_ihf.targets.target import VENDORS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.bids.gradient_tables import GradientTable
+    from bids_ihf.dwi.shell_fit import ShellFit
+    from bids_ihf.dwi.shells import Shell
+    from bids_ihf.lab.simulation.anatomy import Anatomy
+
+    Array = NDArray[np.float32]
+    Mask = NDArray[np.bool_]
+
+FACTOR = 3
+"""Voxels of the label map along each side of a diffusion voxel."""
+
+SLAB_MM = 36.0
+"""Height of the slab about the brain's centre; whole heads would take four times as long."""
+
+SHELLS: dict[float, int] = {0: 4, 1000: 24, 2000: 24, 3000: 24}
+"""Volumes at each b-value, s/mm2."""
+
+NEURAL, WHITE = 0.5, 0.8
+"""Least share of nervous tissue and of white matter in the voxels that are measured."""
+
+AGAIN = " again"
+"""Ends the name of the second series by the same scanner."""
+
+
+@frozen(eq=False)
+class Traveler:
+    """A person to scan: anatomy, seed, and masks (X, Y, Z) of brain, of what lies well inside it,
+    of nervous tissue and of white matter."""
+
+    name: str
+    anatomy: Anatomy
+    seed: int
+    brain: Mask
+    inside: Mask
+    neural: Mask
+    white: Mask
+
+
+@frozen(eq=False)
+class Scan:
+    """One series (N, X, Y, Z) with its table, directions along the array's axes."""
+
+    volumes: Array
+    gradients: GradientTable
+
+    @property
+    def shells(self) -> tuple[Shell, ...]:
+        """b 0 and the weighted shells."""
+        from bids_ihf.dwi.shells import find_shells
+
+        return find_shells(self.gradients.bvals)
+
+    def fits(self, where: Mask) -> tuple[ShellFit, ...]:
+        """The fit of each shell in some voxels."""
+        from bids_ihf.dwi.shell_fit import fit_shells
+
+        return fit_shells(self.volumes, self.gradients, self.shells, where)
+
+
+def load_traveler(path: Path, name: str, seed: int) -> Traveler:
+    """The person of a label map, pooled and cut to the slab."""
+    from scipy import ndimage
+
+    from bids_ihf.lab.simulation.anatomy import from_labels
+    from bids_ihf.lab.simulation.epi import pooled
+    from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+    from bids_ihf.lab.training.simulated_pool import crop
+
+    own = seed_of(seed, name)
+    anatomy = slab(pooled(crop(from_labels(path, seed=own)), FACTOR))
+    brain: Mask = anatomy.brain.numpy()
+    share = {
+        tissue: anatomy.fractions[TISSUE_INDEX[tissue]].numpy()
+        for tissue in ("white", "grey", "deep_grey")
+    }
+    return Traveler(
+        name,
+        anatomy,
+        own,
+        brain,
+        ndimage.binary_erosion(brain, border_value=1),
+        brain & (sum(share.values()) > NEURAL),
+        brain & (share["white"] > WHITE),
+    )
+
+
+def slab(anatomy: Anatomy) -> Anatomy:
+    """The axial slices within half SLAB_MM of the brain's centre."""
+    middle = float(np.argwhere(anatomy.brain.numpy())[:, 2].mean())
+    half = SLAB_MM / 2 / float(anatomy.zooms[2])
+    rows = slice(max(round(middle - half), 0), round(middle + half))
+    affine = anatomy.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * rows.start
+    return evolve(
+        anatomy,
+        fractions=anatomy.fractions[..., rows].clone(),
+        texture=anatomy.texture[..., rows].clone(),
+        brain=anatomy.brain[..., rows].clone(),
+        affine=affine,
+    )
+
+
+def scan_traveler(person: Traveler, seed: int, *, again: bool) -> dict[str, Scan]:
+    """The person's series by each vendor's scanner, and, if wanted, a second one by each."""
+    from bids_ihf.lab.simulation.epi import session, vendor_epi
+    from bids_ihf.lab.simulation.gradients import table
+
+    found = {}
+    for vendor in VENDORS:
+        scanner = vendor_epi(vendor, seed_of(seed, person.name, vendor, "dwi"))
+        lying = session(person.anatomy, scanner, person.seed)
+        gradients = table(SHELLS, sum(vendor.encode()))
+        for end in ("", AGAIN) if again else ("",):
+            noise = seed_of(seed, person.name, vendor, "dwi noise", end)
+            volumes = np.stack(list(lying.volumes(gradients, noise)))
+            found[vendor + end] = Scan(volumes, gradients)
+    return found

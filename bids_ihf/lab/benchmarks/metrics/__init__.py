@@ -1,0 +1,1 @@
+"""Metrics of image similarity, overlap, edges, tissues and scanner readout."""

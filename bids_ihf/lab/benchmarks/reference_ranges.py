@@ -1,0 +1,225 @@
+"""``ihf benchmark --ranges``: the measures of the scans a network was trained on, against which
+those of others are held."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from attrs import frozen
+
+from bids_ihf import __version__
+from bids_ihf.errors import BadData
+from bids_ihf.qc.out_of_distribution import FILE as FAMILIAR
+from bids_ihf.qc.out_of_distribution import Reference, gather, pack_reference
+from bids_ihf.qc.reference_ranges import BAD_SIDE, FILE, Ranges, range_of, to_dict
+from bids_ihf.targets.target import VENDORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.lab.training.pool import Pool, Scan
+    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.profile import Profile
+
+LOGGER = logging.getLogger(__name__)
+
+SCANS = 16
+"""Scans of each person and modality that are looked at, unless told otherwise."""
+
+PART = 4
+"""One of so many is harmonized and measured too; statistics are taken of all."""
+
+
+@frozen(eq=False)
+class Seen:
+    """One scan of the pool: of whom, its statistics, and its measures where it was harmonized."""
+
+    person: str
+    modality: str
+    profile: Profile
+    measures: dict[str, float]
+
+
+def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer, *, scans: int = SCANS) -> Ranges:
+    """Measure ``scans`` of each person and modality of a training pool, and write ``ranges.json``
+    and ``familiar.safetensors``.
+
+    Raises
+    ------
+    BadData
+        The pool cannot be used, or a target belongs to another encoder.
+    CannotCreate
+        A file cannot be written.
+    """
+    from bids_ihf.bids.sidecars import to_json
+    from bids_ihf.io.atomic import write_atomic
+
+    pool, made = open_pool(pool_dir)
+    targets = vendor_profiles(model)
+    seen = list(look_at(pool, model, targets, scans))
+    record = {
+        "version": __version__,
+        "pool": made,
+        "harmonized_to": "the vendors in turn",
+        "model": model.hash,
+        "encoder": model.encoder_hash,
+    }
+    reference, ranges = evaluate(seen, model.encoder_hash, record)
+    write_atomic(folder / FAMILIAR, pack_reference(reference))
+    write_atomic(folder / FILE, to_json(to_dict(ranges)))
+    return ranges
+
+
+def open_pool(folder: Path) -> tuple[Pool, dict[str, Any]]:
+    """A pool that ``ihf train`` left, and the record of how it was made.
+
+    Raises
+    ------
+    BadData
+        There is no finished pool.
+    """
+    from bids_ihf.lab.training.pool import read_index
+
+    try:
+        record = json.loads((folder / "index.json").read_text(encoding="utf-8"))["record"]
+        pool = read_index(folder, record)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadData(
+            f"{folder}: holds no finished pool of scans ({error}); name the 'pool' folder of a "
+            "training."
+        ) from error
+    if pool is None or not pool.scans:
+        raise BadData(f"{folder}: its pool of scans is empty; name another.")
+    return pool, record
+
+
+def vendor_profiles(model: Harmonizer) -> dict[str, Mapping[str, Profile]]:
+    """Profiles of the built-in targets, by vendor and modality."""
+    from bids_ihf.targets.build import load_target
+
+    return {vendor: load_target(vendor, model).profiles for vendor in VENDORS}
+
+
+def look_at(
+    pool: Pool, model: Harmonizer, targets: Mapping[str, Mapping[str, Profile]], count: int
+) -> Iterable[Seen]:
+    """``count`` scans of each person and modality of a pool, whole and stripped; one of PART is
+    harmonized to a vendor that is not its own."""
+    from bids_ihf.anat.harmonize import changed, match, witness
+    from bids_ihf.qc.measures import image_measures
+    from bids_ihf.targets.network_input import profile_of
+    from bids_ihf.targets.source_profile import KnownSource
+
+    picked = chosen(pool.scans, count)
+    for done, (number, harmonized) in enumerate(sorted(picked.items()), start=1):
+        scan = pool.scans[number]
+        on_grid = on_grid_of(pool, scan)
+        LOGGER.info("Looking at %s (%d of %d)", scan.file, done, len(picked))
+        bare = profile_of(stripped(on_grid), model.encoder)
+        yield Seen(scan.person, scan.modality, bare, {})
+        if not harmonized:
+            yield Seen(scan.person, scan.modality, profile_of(on_grid, model.encoder), {})
+            continue
+        vendors = [vendor for vendor in VENDORS if vendor != scan.vendor]
+        profile = targets[vendors[number % len(vendors)]][scan.modality]
+        own = targets.get(scan.vendor)
+        source = None if own is None else KnownSource.of_vendor(own[scan.modality])
+        matched = match(on_grid, profile, model, source)
+        slices = measured_slices(on_grid)
+        result = changed(matched, on_grid, profile, model, slices)
+        evidence = witness(matched, on_grid, profile, model, result, slices)
+        measures = {"distance_after": evidence.distances[1], **image_measures(evidence)}
+        yield Seen(scan.person, scan.modality, evidence.before, measures)
+
+
+def chosen(scans: Sequence[Scan], count: int) -> dict[int, bool]:
+    """Numbers of ``count`` scans of each person and modality, and whether each is harmonized.
+
+    Makers follow each other, and the first one changes from person to person.
+    """
+    found: dict[int, bool] = {}
+    people = list(dict.fromkeys(scan.person for scan in scans))
+    for turn, person in enumerate(people):
+        for modality in dict.fromkeys(scan.modality for scan in scans):
+            own: dict[str, list[int]] = {}
+            for number, scan in enumerate(scans):
+                if (scan.person, scan.modality) == (person, modality):
+                    own.setdefault(scan.vendor, []).append(number)
+            order = _by_turns(list(own.values()), turn)[:count]
+            found |= {number: place % PART == 0 for place, number in enumerate(order)}
+    return found
+
+
+def _by_turns(groups: Sequence[list[int]], turn: int) -> list[int]:
+    """One of each group after the other until all are through, beginning with group ``turn``."""
+    start = turn % len(groups)
+    turned = [*groups[start:], *groups[:start]]
+    rounds = range(max(map(len, groups)))
+    return [group[place] for place in rounds for group in turned if place < len(group)]
+
+
+def on_grid_of(pool: Pool, scan: Scan) -> OnGrid:
+    """A scan of a pool in network units, framed as it was before it was stored: what the encoder's
+    coarse maps see depends on where the frame begins."""
+    from bids_ihf.geometry.grid import Grid
+    from bids_ihf.targets.intensity import Scale
+    from bids_ihf.targets.network_input import MARGIN, ZOOM, OnGrid
+
+    stored = np.asarray(pool.mask(scan))
+    rows, columns = (np.flatnonzero((stored > 0).any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    box = tuple(
+        slice(max(0, int(seen[0]) - MARGIN), int(seen[-1]) + MARGIN + 1)
+        for seen in (rows, columns)
+    )
+    data, mask = (
+        np.ascontiguousarray(np.moveaxis(array[(slice(None), *box)], 0, 2), dtype=np.float32)
+        for array in (pool.data(scan), stored)
+    )
+    mask /= np.float32(255)
+    affine = np.diag([ZOOM, ZOOM, ZOOM, 1.0])
+    affine[2, 3] = scan.z[0]
+    shape = (data.shape[0], data.shape[1], data.shape[2])
+    return OnGrid(data, mask, Grid(shape, affine), Scale(-1.0, 1.0))
+
+
+def stripped(on_grid: OnGrid) -> OnGrid:
+    """Without signal outside the brain: what the encoder sees near its edge is another thing."""
+    inside = on_grid.mask > 0.5
+    return attrs.evolve(on_grid, data=np.where(inside, on_grid.data, np.float32(-1)))
+
+
+def measured_slices(on_grid: OnGrid) -> NDArray[np.intp]:
+    """The slices that statistics are taken of, and their neighbours, which these look at."""
+    from bids_ihf.targets.network_input import slices_by_position
+
+    middle = np.array(list(slices_by_position(on_grid).values()))
+    near = np.unique(np.concatenate([middle - 1, middle, middle + 1]))
+    return near[(near >= 0) & (near < on_grid.grid.shape[2])]
+
+
+def evaluate(
+    scans: Sequence[Seen], encoder: str, record: dict[str, Any]
+) -> tuple[Reference, Ranges]:
+    """Known scans and ranges from what was seen."""
+    modalities, familiar = {}, {}
+    counts: dict[str, int] = {}
+    for modality in dict.fromkeys(scan.modality for scan in scans):
+        own = [scan for scan in scans if scan.modality == modality]
+        known, scores = gather([scan.profile for scan in own], [scan.person for scan in own])
+        familiar[modality] = known
+        values = {name: [s.measures[name] for s in own if name in s.measures] for name in BAD_SIDE}
+        values["out_of_range_score"] = scores
+        found = {name: range_of(each) for name, each in values.items()}
+        modalities[modality] = {name: each for name, each in found.items() if each is not None}
+        measured = sum(bool(scan.measures) for scan in own)
+        counts |= {f"{modality}_scans": len(own), f"{modality}_harmonized": measured}
+    record = {**record, **counts}
+    return Reference(encoder, familiar, record), Ranges(modalities, record)

@@ -1,0 +1,1 @@
+"""Time and memory: watching processes, layouts to compare with, inputs, tables."""

@@ -1,0 +1,126 @@
+"""The stages of one T1w scan, each alone and several times, in this process."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from attrs import define, field
+
+from bids_ihf.lab.benchmarks.speed.network import Scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bids_ihf.anat.harmonize import Harmonized
+    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.profile import Profile
+
+Result = TypeVar("Result")
+
+
+@define
+class Stopwatch:
+    """Calls things several times and keeps the median seconds by name."""
+
+    repeats: int
+    seconds: dict[str, float] = field(factory=dict)
+
+    def __call__(self, name: str, run: Callable[[], Result]) -> Result:
+        """The result of the last call."""
+        times = []
+        for _ in range(self.repeats):
+            start = time.perf_counter()
+            result = run()
+            times.append(time.perf_counter() - start)
+        self.seconds[f"{name}_s"] = median(times)
+        return result
+
+
+def prepare_stages(watch: Stopwatch, bids: Path, path: Path) -> Prepared:
+    """From the index to a prepared scan."""
+    from bids_ihf.bids.discovery import find_images
+    from bids_ihf.geometry.template import load_template
+    from bids_ihf.io.nifti import read_volume
+    from bids_ihf.preprocessing.alignment import align_to_template
+    from bids_ihf.preprocessing.bias_field import bias_field
+    from bids_ihf.preprocessing.brain_mask import find_brain
+    from bids_ihf.preprocessing.prepare import Prepared
+
+    label = path.name.split("_")[0]
+    load_template()  # read once in a process, whatever it does
+    watch("index", lambda: find_images(bids, label))
+    volume = watch("load", lambda: read_volume(path))
+    brain = watch("mask", lambda: find_brain(volume.data, volume.affine))
+    way = watch("registration", lambda: align_to_template(brain.segmentation))
+    bias = watch("n4", lambda: bias_field(volume.data, volume.affine, brain.mask))
+    return Prepared(
+        volume, bias, brain.mask, brain.segmentation, brain.stripped, way.matrix, way.similarity
+    )
+
+
+def network_stages(
+    watch: Stopwatch, prepared: Prepared, profile: Profile, model: Harmonizer
+) -> tuple[Scan, Harmonized]:
+    """From a prepared scan to the harmonized one."""
+    from bids_ihf.anat.harmonize import (
+        changed,
+        from_network_grid,
+        harmonize,
+        head_weight,
+        match,
+        witness,
+    )
+    from bids_ihf.targets.network_input import to_network_grid
+
+    on_grid = watch("to_network_grid", lambda: to_network_grid(prepared))
+    matched = watch("encoder_and_curve", lambda: match(on_grid, profile, model))
+    slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
+    scan = Scan(on_grid, matched, profile, slices)
+    result = watch("network", lambda: changed(matched, on_grid, profile, model, slices))
+    watch("evidence", lambda: witness(matched, on_grid, profile, model, result, slices))
+    residual = result - matched.data
+    watch("back_projection", lambda: from_network_grid(residual, on_grid.grid, prepared))
+    watch("head", lambda: head_weight(prepared))
+    return scan, harmonize(prepared, profile, model)
+
+
+def output_stages(
+    watch: Stopwatch, prepared: Prepared, harmonized: Harmonized, folder: Path
+) -> None:
+    """Compressing and writing an image, and its figures."""
+    from bids_ihf.anat.outputs import shown
+    from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.io.nifti import encode_nifti
+    from bids_ihf.reports.figures import write_reportlets
+
+    def figures() -> None:
+        pictures = shown(prepared, harmonized)
+        write_reportlets(folder / "figures", "sub-01", "T1w", pictures, harmonized.evidence)
+
+    data = watch("compression", lambda: encode_nifti(harmonized.image, prepared.volume))
+    path = folder / "image.nii.gz"
+
+    def both() -> None:
+        write_atomic(path, encode_nifti(harmonized.image, prepared.volume))
+
+    watch("writing", lambda: write_atomic(path, data))
+    watch("compression_and_writing", both)
+    watch("figures", figures)
+
+
+def page_stage(watch: Stopwatch, out: Path, label: str) -> None:
+    """The page of a participant from what a run has left."""
+    from bids_ihf.reports.participant import build_participant_report
+
+    watch("report", lambda: build_participant_report(out, label))
+
+
+def shape_of(prepared: Prepared) -> dict[str, Any]:
+    """What was measured on."""
+    zooms = prepared.grid.zooms
+    return {"voxels": list(prepared.volume.data.shape), "zooms_mm": [float(z) for z in zooms]}

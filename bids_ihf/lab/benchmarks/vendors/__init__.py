@@ -1,0 +1,1 @@
+"""Harmonization between vendors, beside other methods."""

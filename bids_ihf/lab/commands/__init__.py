@@ -1,0 +1,1 @@
+"""The subcommands of ``ihf`` that belong to the laboratory."""

@@ -1,0 +1,43 @@
+"""``ihf demo-data DIR``: a simulated traveling-subject dataset."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_ihf.cli.values import positive
+from bids_ihf.errors import CannotCreate
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``ihf demo-data``."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="new folder for the dataset")
+    parser.add_argument(
+        "--subjects", type=positive, default=2, metavar="N", help="persons (default: 2)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
+    parser.add_argument(
+        "--zoom", type=float, default=1.0, metavar="MM", help="voxel size (default: 1 mm)"
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Write the dataset.
+
+    Raises
+    ------
+    CannotCreate
+        The folder is there and not empty, or cannot be written.
+    """
+    folder = Path(given.folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CannotCreate(f"{folder}: is there and not empty; name a new folder.")
+    from bids_ihf.lab.simulation.dataset import write_demo_dataset
+
+    write_demo_dataset(folder, subjects=given.subjects, seed=given.seed, zoom=given.zoom)
+    sys.stdout.write(f"{folder}\n")
+    return 0

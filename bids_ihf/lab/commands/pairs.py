@@ -1,0 +1,43 @@
+"""A file of pairs to evaluate."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from bids_ihf.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bids_ihf.lab.benchmarks.files import Pair
+
+COLUMNS = ("harmonized", "target", "mask", "source")
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Pairs from a tab-separated file; paths are relative to it, ``n/a`` stands for none.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read or lacks a column or a row.
+    """
+    from bids_ihf.lab.benchmarks.files import Pair
+
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); check --pairs.") from error
+    if not rows or not {"harmonized", "target"} <= set(rows[0]):
+        raise UsageError(f"{path}: needs the columns harmonized and target and at least one row.")
+    pairs = []
+    for row in rows:
+        files = {
+            key: path.parent / row[key] for key in COLUMNS if row.get(key) not in (None, "", "n/a")
+        }
+        if not {"harmonized", "target"} <= set(files):
+            raise UsageError(f"{path}: a row names no harmonized image or no target; fill it in.")
+        pairs.append(Pair(**files))
+    return pairs

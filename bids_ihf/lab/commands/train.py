@@ -1,0 +1,30 @@
+"""``ihf train CONFIG.toml``: train or fine-tune a network."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from bids_ihf.cli.values import device, existing_file
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``ihf train``."""
+    parser.add_argument(
+        "config", type=existing_file, metavar="CONFIG.toml", help="data, losses and schedule"
+    )
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Train as the file says, and tell where the weights are."""
+    from bids_ihf.lab.training.run import train
+    from bids_ihf.pipeline.run_log import start_logging
+
+    # Losses are INFO; whoever waits for hours wants to see them without asking.
+    start_logging(given.verbose + 1)
+    sys.stdout.write(f"{train(given.config, given.device)}\n")
+    return 0

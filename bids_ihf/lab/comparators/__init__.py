@@ -1,0 +1,1 @@
+"""Other methods of harmonization, to compare with."""

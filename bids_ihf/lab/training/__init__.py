@@ -1,0 +1,1 @@
+"""Training of the network, its encoder and the segmentation U-Net."""

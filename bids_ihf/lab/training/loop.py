@@ -1,0 +1,170 @@
+"""Train the network: the paper's losses, and on simulated pairs a supervised one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from attrs import frozen
+from safetensors import safe_open
+from safetensors.torch import save
+
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.tensors import shipped, unpack
+from bids_ihf.lab.training.losses import (
+    anatomy_loss,
+    artefact_loss,
+    split_embedding,
+    supervised_loss,
+)
+from bids_ihf.network.checkpoint import NETWORK_FORMAT
+from bids_ihf.network.encoder import join_statistics
+from bids_ihf.network.flow import Architecture, IHFNetwork
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bids_ihf.lab.training.config import NetworkConfig, TrainConfig
+    from bids_ihf.lab.training.sampling import Batch, Sampler
+    from bids_ihf.network.encoder import Encoder
+
+LOGGER = logging.getLogger(__name__)
+
+LOG_EVERY = 25
+ARTEFACT_TAPS = 3
+WARM_UP = 100
+
+
+def architecture(config: NetworkConfig, encoder: Encoder) -> Architecture:
+    """The architecture that a configuration asks for."""
+    return Architecture(
+        embedding=encoder.size,
+        splits=config.splits,
+        hidden=config.hidden,
+        style=config.style,
+        form=config.form,
+    )
+
+
+@frozen(eq=False)
+class Losses:
+    """One step's losses, unweighted, as plain numbers, and their weighted sum."""
+
+    total: Tensor
+    parts: dict[str, float]
+
+
+def batch_losses(
+    network: IHFNetwork, encoder: Encoder, batch: Batch, config: NetworkConfig
+) -> Losses:
+    """Harmonize a batch and weigh its losses; a loss of weight 0 is not computed."""
+    with torch.no_grad():
+        before = encoder(batch.source)
+        source = join_statistics(before, batch.mask)
+    output = network(batch.source, batch.mask, batch.target, source)
+    terms: dict[str, tuple[float, Tensor]] = {}
+    if config.supervised and batch.truth is not None:
+        terms["supervised"] = config.supervised, supervised_loss(output, batch.truth, batch.mask)
+    if config.anatomy or config.artefact:
+        features = encoder(output, taps=ARTEFACT_TAPS)
+        if config.anatomy:
+            same_layer = before[ARTEFACT_TAPS - 1]
+            terms["anatomy"] = config.anatomy, anatomy_loss(same_layer, features[-1])
+        if config.artefact:
+            target = split_embedding(batch.target, encoder.channels)[:ARTEFACT_TAPS]
+            terms["artefact"] = config.artefact, artefact_loss(features, target, batch.mask)
+    total = sum((weight * value for weight, value in terms.values()), output.new_zeros(()))
+    return Losses(total, {name: float(value.detach()) for name, (_, value) in terms.items()})
+
+
+def train_network(
+    sampler: Sampler, encoder: Encoder, config: TrainConfig, device: torch.device
+) -> IHFNetwork:
+    """Train for the configured steps, going on from the last state in the output folder, if any.
+
+    Deterministic on the CPU with the same number of threads, interrupted or not: the batch of a
+    step depends on seed and step alone.
+    """
+    torch.manual_seed(config.seed)
+    settings = config.network
+    # Channels last: convolutions of this width are a quarter faster so.
+    network = IHFNetwork(architecture(settings, encoder)).to(device)
+    for module in (network, encoder):
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.start:
+        _start_from(network, settings.start)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    state = config.output / "state.safetensors"
+    first = load_state(state, network, optimizer) if state.exists() else 0
+    for step in range(first, settings.steps):
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+            losses = batch_losses(network, encoder, _to(sampler(step), device), settings)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate(step, settings.steps)
+        optimizer.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if step % LOG_EVERY == 0 or step == settings.steps - 1:
+            parts = " ".join(f"{name} {value:.5f}" for name, value in losses.parts.items())
+            LOGGER.info("network %d/%d: %s", step + 1, settings.steps, parts)
+        if (step + 1) % settings.save_every == 0:
+            save_state(state, network, optimizer, step + 1)
+    return network.eval()
+
+
+def rate(step: int, steps: int) -> float:
+    """Share of the learning rate: a short rise, then half a cosine down to a hundredth."""
+    if step < WARM_UP:
+        return (step + 1) / WARM_UP
+    share = min(1.0, (step - WARM_UP) / max(1, steps - WARM_UP))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return attrs.evolve(
+        batch,
+        source=batch.source.to(device, memory_format=torch.channels_last),
+        truth=None if batch.truth is None else batch.truth.to(device),
+        mask=batch.mask.to(device),
+        target=batch.target.to(device),
+    )
+
+
+def _start_from(network: IHFNetwork, start: str) -> None:
+    path = shipped("network.safetensors") if start == "shipped" else Path(start)
+    tensors, _ = unpack(path, NETWORK_FORMAT)
+    network.load_state_dict(tensors)
+
+
+def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Adam, step: int) -> None:
+    """Weights and optimizer moments as safetensors, written atomically."""
+    tensors = {f"network.{key}": value.contiguous() for key, value in network.state_dict().items()}
+    for number, values in optimizer.state_dict()["state"].items():
+        for key, value in values.items():
+            tensors[f"adam.{number}.{key}"] = torch.as_tensor(value).contiguous()
+    write_atomic(path, save(tensors, {"step": json.dumps(step)}))
+
+
+def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Adam) -> int:
+    """Bring network and optimizer to a saved state; returns the steps done."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    weights = {}
+    with safe_open(path, framework="pt") as file:
+        step = int(json.loads(file.metadata()["step"]))
+        for key in file.keys():
+            kind, rest = key.split(".", 1)
+            if kind == "network":
+                weights[rest] = file.get_tensor(key)
+            else:
+                number, name = rest.split(".")
+                moments.setdefault(int(number), {})[name] = file.get_tensor(key)
+    network.load_state_dict(weights)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return step

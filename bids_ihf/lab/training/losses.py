@@ -1,0 +1,84 @@
+"""The paper's two losses (Eqs. 3 and 4 of arXiv 2602.21536) and a supervised one for simulated
+pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from bids_ihf.network.statistics import channel_statistics, fit_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+PATCH = 8
+"""Side of the patches whose points are correlated, pixels of the relu3_1 map."""
+
+KEPT = 0.9
+"""Share k of the channels that the artefact loss aligns."""
+
+
+def correlation_maps(features: Tensor) -> Tensor:
+    """``f^T f`` of every PATCH x PATCH patch of (B, C, H, W): (B * patches, PATCH^2, PATCH^2).
+
+    Features are scaled to unit length over channels, so that the map holds similarities and not
+    contrast, which harmonization is to change.
+    """
+    height, width = (n - n % PATCH for n in features.shape[-2:])
+    unit = F.normalize(features[..., :height, :width], dim=1)
+    channels = unit.shape[1]
+    patches = F.unfold(unit, PATCH, stride=PATCH)
+    patches = patches.transpose(1, 2).reshape(-1, channels, PATCH * PATCH)
+    return patches.transpose(1, 2) @ patches
+
+
+def anatomy_loss(source: Tensor, output: Tensor) -> Tensor:
+    """Eq. (3): L1 between the self-correlation maps of relu3_1 features of input and output."""
+    return F.l1_loss(correlation_maps(output), correlation_maps(source))
+
+
+def artefact_loss(
+    output: Sequence[Tensor], target: Sequence[tuple[Tensor, Tensor]], mask: Tensor
+) -> Tensor:
+    """Eq. (4): distance of channel means and deviations over the KEPT channels with the nearest
+    means.
+
+    ``output`` are features of relu1_1 to relu3_1, ``target`` their (mean, deviation), each (B, C).
+    The norms are those of the vector of kept channels, divided by the root of their number, so
+    that wide layers weigh no more than narrow ones.
+    """
+    total = output[0].new_zeros(())
+    for features, (mean_t, deviation_t) in zip(output, target, strict=True):
+        mean, deviation = (s.flatten(1) for s in channel_statistics(features, mask))
+        gap = mean - mean_t
+        count = max(1, int(KEPT * gap.shape[1]))
+        chosen = gap.detach().abs().topk(count, dim=1, largest=False).indices
+        for difference in (gap, deviation - deviation_t):
+            total = (
+                total + difference.gather(1, chosen).square().mean(dim=1).add(1e-8).sqrt().mean()
+            )
+    return total
+
+
+def supervised_loss(output: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Huber loss between the centre slices, inside a mask that is grown a little beyond the
+    brain."""
+    grown = F.max_pool2d(fit_mask(mask, output), 5, stride=1, padding=2)
+    error = F.huber_loss(output[:, 1:2], truth, delta=0.1, reduction="none")
+    return (error * grown).sum() / grown.sum().clamp_min(1) / 0.1
+
+
+def split_embedding(embedding: Tensor, widths: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """An embedding (B, E) back to (mean, deviation) of each layer with so many channels."""
+    means, deviations = embedding.chunk(2, dim=1)
+    return list(
+        zip(
+            torch.split(means, list(widths), dim=1),
+            torch.split(deviations, list(widths), dim=1),
+            strict=True,
+        )
+    )

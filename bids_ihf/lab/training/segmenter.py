@@ -1,0 +1,103 @@
+"""Train the network that finds brain and tissues, on heads painted anew for every step."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from bids_ihf.errors import UsageError
+from bids_ihf.lab.simulation.painted import load_head, paint
+from bids_ihf.lab.training.loop import load_state, rate, save_state
+from bids_ihf.lab.training.simulated_pool import label_maps
+from bids_ihf.network.unet import Segmenter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bids_ihf.lab.training.config import BrainConfig, TrainConfig
+
+LOGGER = logging.getLogger(__name__)
+
+LOG_EVERY = 25
+
+FREE = 0.4
+"""Chance of a contrast that is no protocol's, reached half-way: with it from the start, tissue is
+not learnt for thousands of steps."""
+
+
+class PaintedHeads(Dataset[tuple["Tensor", "Tensor"]]):
+    """Image (1, S, S, S) and truth (4, S, S, S) of every step from ``first`` on; a step's depend
+    on seed and step alone."""
+
+    def __init__(self, config: TrainConfig, settings: BrainConfig, first: int) -> None:
+        maps = label_maps(config)
+        self.heads = [load_head(path, config.seed * 100 + n) for n, path in enumerate(maps)]
+        self.seed, self.side, self.first = config.seed, settings.box, first
+        self.steps = settings.steps
+
+    def __len__(self) -> int:
+        return self.steps - self.first
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        step = self.first + index
+        head = self.heads[step * 7 % len(self.heads)]  # every head once in a round
+        free = FREE * min(1.0, 2 * step / self.steps)
+        painted = paint(head, self.side, [self.seed, 3, step], free=free)
+        return painted.image[None], painted.truth
+
+
+def segmentation_loss(scores: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy to the shares (B, 4, X, Y, Z) plus one minus their mean soft Dice; and that
+    Dice (4,)."""
+    entropy = -(truth * F.log_softmax(scores, dim=1)).sum(dim=1).mean()
+    share = scores.softmax(dim=1)
+    both = (share * truth).sum(dim=(0, 2, 3, 4))
+    sizes = (share.square() + truth.square()).sum(dim=(0, 2, 3, 4))
+    dice = (2 * both + 1) / (sizes + 1)
+    return entropy + 1 - dice.mean(), dice.detach()
+
+
+def train_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
+    """Train for the configured steps, going on from the last state in the output folder, if any.
+
+    Raises
+    ------
+    UsageError
+        The configuration has no [brain], or a box that the network cannot halve often enough.
+    """
+    settings = config.brain
+    torch.manual_seed(config.seed)
+    if settings is None:
+        raise UsageError("The configuration has no [brain]; add it.")
+    network = Segmenter(settings.widths).to(device)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    if settings.box % network.multiple:
+        raise UsageError(f"[brain] box must be a multiple of {network.multiple}; correct it.")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
+    state = config.output / "brain-state.safetensors"
+    first = load_state(state, network, optimizer) if state.exists() else 0
+    heads = PaintedHeads(config, settings, first)
+    loader = DataLoader(heads, batch_size=1, num_workers=config.threads, prefetch_factor=4)
+    recent: list[Tensor] = []
+    for step, (image, truth) in enumerate(loader, start=first):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate(step, settings.steps)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+            scores = network(image.to(device, memory_format=torch.channels_last_3d))
+        loss, dice = segmentation_loss(scores.float(), truth.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        recent.append(dice)
+        if step % LOG_EVERY == 0 or step == settings.steps - 1:
+            values = " ".join(f"{float(value):.3f}" for value in torch.stack(recent).mean(dim=0))
+            LOGGER.info("brain %d/%d: Dice %s", step + 1, settings.steps, values)
+            recent.clear()
+        if (step + 1) % settings.save_every == 0:
+            save_state(state, network, optimizer, step + 1)
+    return network.eval()

@@ -1,2 +1,0 @@
-"""The network: squeeze, invertible hierarchy flow, artefact-aware normalization, encoder,
-checkpoints."""

@@ -1,0 +1,1 @@
+"""The IHF network, its encoder, the segmentation U-Net and their checkpoints (torch only)."""

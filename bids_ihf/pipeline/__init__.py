@@ -1,0 +1,1 @@
+"""From a dataset to its derivatives: jobs, workers, the nipype graph, provenance."""

@@ -1,0 +1,1 @@
+"""Brain mask and tissues, registration to the template, bias field (ANTs)."""

@@ -1,0 +1,1 @@
+"""Quality control: measures, flags, out-of-distribution scores, reference ranges."""

@@ -1,1 +1,0 @@
-"""What a person looks at: figures of each image, a page for each participant and the group."""

@@ -1,0 +1,1 @@
+"""Participant and group pages: figures, tables, boilerplate."""

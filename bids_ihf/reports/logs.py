@@ -1,0 +1,87 @@
+"""What went wrong: crash files and warnings that the runs of a participant left behind."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bids_ihf.bids.harmonized_images import Finished
+
+_WARNING = re.compile(r"^\S+ \S+ WARNING (.+)$", re.MULTILINE)
+LONGEST = 20_000
+"""Characters of a crash file that are shown: its end, where the error stands."""
+
+
+@frozen
+class Crash:
+    """A step of an image that failed.
+
+    Attributes
+    ----------
+    path
+        Crash file, relative to the output folder.
+    node
+        Name of the step.
+    sentence
+        What is wrong and what to do.
+    details
+        The crash file itself.
+    mended
+        Whether the image was finished after that.
+    """
+
+    path: str
+    node: str
+    sentence: str
+    details: str
+    mended: bool
+
+
+def find_crashes(out_dir: Path, subject: str, images: Sequence[Finished]) -> list[Crash]:
+    """Return all failures of a participant, the newest run first."""
+    from bids_ihf.pipeline.failures import read_crash
+
+    paths = (out_dir / f"sub-{subject}" / "log").glob("*/crash-*.txt")
+    finished = {f"{image.stem}_{image.suffix}": image.sidecar_path for image in images}
+    crashes = []
+    for path in sorted(paths, key=lambda path: (path.parent.name, path.name), reverse=True):
+        failure = read_crash(path)
+        sidecar = finished.get(failure.node.partition("_")[2])
+        text = path.read_text(encoding="utf-8", errors="replace")
+        crashes.append(
+            Crash(
+                path.relative_to(out_dir).as_posix(),
+                failure.node,
+                failure.sentence,
+                text[-LONGEST:],
+                sidecar is not None and sidecar.stat().st_mtime >= path.stat().st_mtime,
+            )
+        )
+    return crashes
+
+
+def find_warnings(out_dir: Path, subject: str) -> list[str]:
+    """Return the warnings of the latest run that has a log, each once."""
+    logs = sorted((out_dir / f"sub-{subject}" / "log").glob("*/ihf_harmony.log"))
+    if not logs:
+        return []
+    text = logs[-1].read_text(encoding="utf-8", errors="replace")
+    return list(dict.fromkeys(_WARNING.findall(text)))
+
+
+def find_options(out_dir: Path, subject: str) -> dict[str, Any]:
+    """Return the options of the latest run that recorded them, or nothing."""
+    for path in sorted((out_dir / f"sub-{subject}" / "log").glob("*/ihf_harmony.toml"))[::-1]:
+        try:
+            options = tomllib.loads(path.read_text(encoding="utf-8")).get("options", {})
+        except (OSError, ValueError):
+            continue
+        return options if isinstance(options, dict) else {}
+    return {}

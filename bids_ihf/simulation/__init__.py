@@ -1,1 +1,0 @@
-"""Simulated people and scanners: the source of pairs for training, testing and the demo."""

@@ -1,0 +1,133 @@
+"""A prepared scan on the network's grid and its statistics by slice position."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from bids_ihf.geometry.grid import Grid, inverse, resample
+from bids_ihf.geometry.slices import slice_stack
+from bids_ihf.targets.intensity import Scale, histogram, robust_scale
+from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
+from bids_ihf.targets.profile import Profile, centre_of, position_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_ihf.network.encoder import Encoder
+    from bids_ihf.preprocessing.prepare import Prepared
+
+ZOOM = 1.0
+"""Voxel size of the network's grid, mm."""
+
+MARGIN = 7
+"""Voxels kept round the brain, so that the network sees what lies next to it."""
+
+MIN_AREA = 100
+"""Brain pixels a slice needs to give statistics."""
+
+
+@frozen(eq=False)
+class OnGrid:
+    """Bias-corrected intensities in own units and brain mask (0 to 1) on a 1 mm RAS grid."""
+
+    data: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    grid: Grid
+    scale: Scale
+
+    @property
+    def z(self) -> NDArray[np.float64]:
+        """Axial template coordinate (mm) of every slice."""
+        affine = self.grid.affine
+        return affine[2, 3] + affine[2, 2] * np.arange(self.grid.shape[2])
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """Voxels more inside the brain than outside."""
+        return self.mask > 0.5
+
+
+def brain_grid(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Grid:
+    """The 1 mm RAS grid that holds a mask with MARGIN to spare.
+
+    ``affine`` leads from the mask's voxels to the space of the grid.  Grid points lie on whole
+    millimetres, except where the mask's own voxels already are 1 mm and axis-aligned: then on
+    those, so that nothing is interpolated.
+    """
+    corners = np.argwhere(mask)
+    box = np.stack([corners.min(axis=0), corners.max(axis=0)])
+    ends = np.array(np.meshgrid(*box.T)).reshape(3, -1)
+    world = affine[:3, :3] @ ends + affine[:3, 3:]
+    aligned = np.allclose(np.sort(np.abs(affine[:3, :3]), axis=1)[:, :2], 0, atol=1e-4)
+    aligned = aligned and np.allclose(np.abs(affine[:3, :3]).max(axis=1), ZOOM, atol=1e-4)
+    phase = affine[:3, 3] % ZOOM if aligned else np.zeros(3)
+    low = np.floor((world.min(axis=1) - phase) / ZOOM) * ZOOM + phase - MARGIN
+    high = np.ceil((world.max(axis=1) - phase) / ZOOM) * ZOOM + phase + MARGIN
+    out = np.diag([ZOOM, ZOOM, ZOOM, 1.0])
+    out[:3, 3] = low
+    shape = tuple(int(n) for n in np.rint((high - low) / ZOOM).astype(int) + 1)
+    return Grid(shape=(shape[0], shape[1], shape[2]), affine=out)
+
+
+def to_network_grid(prepared: Prepared) -> OnGrid:
+    """Bias-corrected scan and mask in the brain's box of template space, by one interpolation."""
+    native = prepared.grid
+    grid = brain_grid(prepared.mask, prepared.to_template @ native.affine)
+    back = inverse(prepared.to_template)
+    data = resample(prepared.corrected, native, grid, target_to_source=back, order=1)
+    soft = prepared.mask.astype(np.float32)
+    mask = resample(soft, native, grid, target_to_source=back, order=1)
+    mask = np.clip(mask, 0, 1)
+    return OnGrid(data=data, mask=mask, grid=grid, scale=robust_scale(data, mask > 0.5))
+
+
+def histograms_by_position(
+    data: NDArray[np.float32], on_grid: OnGrid
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Slice positions the brain covers, and the histogram of ``data`` (network units) at each."""
+    position = position_of(on_grid.z)
+    brain = on_grid.brain
+    area = brain.sum(axis=(0, 1))
+    covered = np.unique(position[area > 0])
+    rows = [histogram(data[:, :, position == p][brain[:, :, position == p]]) for p in covered]
+    return covered, np.stack(rows)
+
+
+def slices_by_position(on_grid: OnGrid) -> dict[int, int]:
+    """Position to the index of its slice nearest the middle, where that shows enough brain."""
+    area = on_grid.brain.sum(axis=(0, 1))
+    usable = np.flatnonzero(area >= min(MIN_AREA, area.max()))
+    index = position_of(on_grid.z[usable])
+    return {
+        int(p): int(min(usable[index == p], key=lambda i: abs(on_grid.z[i] - centre_of(p))))
+        for p in np.unique(index)
+    }
+
+
+def statistics_on_grid(
+    data: NDArray[np.float32], on_grid: OnGrid, encoder: Encoder
+) -> SliceStatistics:
+    """What the encoder says of the slices at every position of ``data`` (network units)."""
+    chosen = list(slices_by_position(on_grid).values())
+    mask = np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, chosen], 2, 0))
+    return slice_statistics(encoder, slice_stack(data, chosen), mask)
+
+
+def profile_of(on_grid: OnGrid, encoder: Encoder) -> Profile:
+    """The profile of one scan."""
+    data = network_units(on_grid.scale.normalize(on_grid.data))
+    positions, histograms = histograms_by_position(data, on_grid)
+    found = statistics_on_grid(data, on_grid, encoder)
+    kept = np.isin(positions, list(slices_by_position(on_grid)))
+    return Profile(
+        positions[kept], histograms[kept],
+        found.embeddings, found.landmarks, found.tissues, on_grid.scale,
+    )  # fmt: skip
+
+
+def network_units(data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Clip to what the network was trained on: scalp and vessels may outshine the brain."""
+    return np.clip(data, -1.0, 1.5)

@@ -1,1 +1,0 @@
-"""Training of the encoder and the network."""

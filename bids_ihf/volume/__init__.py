@@ -1,1 +1,0 @@
-"""Volumes in and out of NIfTI, grids, intensity scales and slices."""

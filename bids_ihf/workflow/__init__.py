@@ -1,1 +1,0 @@
-"""The nipype graph of a run: thin interfaces over plain functions."""

@@ -1,0 +1,89 @@
+"""A device that runs out of memory: smaller batches, then the processor."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bids_ihf.anat.harmonize import harmonize_slices
+from bids_ihf.errors import TryAgain
+from bids_ihf.pipeline import worker as steps
+
+SLICES = np.arange(1, 14)
+
+
+class Full:
+    """A network on a device that holds no more than ``room`` slices."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.batches: list[int] = []
+
+    def __call__(self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor) -> Tensor:
+        self.batches.append(len(x))
+        if len(x) > self.room:
+            raise torch.cuda.OutOfMemoryError
+        assert len(mask) == len(target) == len(source) == len(x)
+        return 2 * x
+
+
+def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
+    """Slices before and after."""
+    data = np.random.default_rng(0).random((5, 6, 15), dtype=np.float32)
+
+    def embeddings_at(z: np.ndarray) -> np.ndarray:
+        return np.zeros((len(z), 4), dtype=np.float32)
+
+    profile: Any = SimpleNamespace(
+        embeddings_at=embeddings_at, positions=np.arange(3), certainty=1.0
+    )
+    matched: Any = SimpleNamespace(data=data, source=profile, share=1.0)
+    on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0))
+    model: Any = SimpleNamespace(network=network, device=torch.device("cpu"))
+    return data[:, :, SLICES], harmonize_slices(matched, on_grid, profile, model, SLICES, 8)
+
+
+def test_batches_are_halved_until_they_fit() -> None:
+    network = Full(room=3)
+    before, after = through(network)
+    assert network.batches == [8, 4, 2, 2, 2, 2, 2, 2, 1]
+    assert np.array_equal(after, 2 * before)
+
+
+def test_enough_memory_is_used() -> None:
+    network = Full(room=8)
+    before, after = through(network)
+    assert network.batches == [8, 5]
+    assert np.array_equal(after, 2 * before)
+
+
+def test_not_even_one_slice() -> None:
+    network = Full(room=0)
+    with pytest.raises(TryAgain, match="out of memory"):
+        through(network)
+    assert network.batches == [8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(("device", "if_full"), [("cuda", True), ("cuda", False), ("cpu", True)])
+def test_processor_takes_over_if_the_device_was_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, device: str, if_full: bool
+) -> None:
+    def full(task: Any, prepared: Any, settings: Any, where: str) -> str:
+        if where != "cpu" or device == "cpu":
+            raise TryAgain("full")
+        return "done"
+
+    monkeypatch.setattr(steps, "_harmonize", full)
+    settings: Any = SimpleNamespace(device=device, cpu_if_full=if_full)
+    task: Any = SimpleNamespace(name="sub-01_T1w")
+    if device == "cuda" and if_full:
+        found: Any = steps._on_device(task, SimpleNamespace(), settings)  # type: ignore[arg-type]
+        assert found == ("done", "cpu")
+    else:
+        with pytest.raises(TryAgain):
+            steps._on_device(task, SimpleNamespace(), settings)  # type: ignore[arg-type]

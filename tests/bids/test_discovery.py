@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bids_ihf.bids.discovery import find_images, select_subjects, subjects
+from bids_ihf.bids.images import Image
+from bids_ihf.errors import BadData, CannotCreate, InvalidBIDS, NothingSelected, UsageError
+
+Maker = Callable[..., Path]
+
+
+def names(images: list[Image]) -> list[str]:
+    return [image.path.name for image in images]
+
+
+def test_subjects_are_listed_and_odd_folders_named(
+    dataset: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset("sub-02/a", "sub-01/a", "sub-01_old/a", "derivatives/sub-09/a", "sub-7.html")
+    assert subjects(root) == ["01", "02"]
+    assert "sub-01_old" in caplog.text
+    assert select_subjects(root) == ["01", "02"]
+    assert select_subjects(root, ["sub-02", "02"]) == ["02"]
+
+
+def test_missing_subjects_are_named_with_what_there_is(dataset: Maker, tmp_path: Path) -> None:
+    root = dataset("sub-02/a")
+    with pytest.raises(NothingSelected, match="no participant 03: choose from 02"):
+        select_subjects(root, ["sub-02", "sub-03"])
+    with pytest.raises(NothingSelected, match="no folder sub-"):
+        select_subjects(dataset(root="empty"))
+    with pytest.raises(UsageError, match="none is not a folder"):
+        subjects(tmp_path / "none")
+
+
+def test_every_entity_is_kept_and_metadata_inherited(dataset: Maker) -> None:
+    t2w = "sub-01/ses-A/anat/sub-01_ses-A_acq-x_ce-gd_rec-n_run-01_echo-2_part-mag_chunk-1_T2w"
+    root = dataset(
+        f"{t2w}.nii.gz",
+        "sub-01/ses-A/anat/sub-01_ses-A_T1w.nii.gz",
+        **{
+            "T1w.json": {"Manufacturer": "SIEMENS", "EchoTime": 0.002, "FlipAngle": 9},
+            "sub-01/ses-A/sub-01_ses-A_T1w.json": {"EchoTime": 0.003},
+            "sub-01/ses-A/anat/sub-01_ses-A_T1w.json": {"FlipAngle": 8},
+            "sub-01/sub-01_T2w.json": {"Manufacturer": "GE MEDICAL SYSTEMS"},
+        },
+    )
+    t1w_image, t2w_image = sorted(find_images(root, "sub-01"), key=lambda image: image.suffix)
+    assert t1w_image.metadata == {"Manufacturer": "SIEMENS", "EchoTime": 0.003, "FlipAngle": 8}
+    assert (t1w_image.vendor, t2w_image.vendor) == ("Siemens", "GE")
+    assert type(t1w_image.metadata) is dict
+    keys = [key for key, _ in t2w_image.entities]
+    assert keys == ["sub", "ses", "acq", "ce", "rec", "run", "echo", "part", "chunk"]
+    assert dict(t2w_image.entities)["run"] == "01"
+    assert (t2w_image.subject, t2w_image.session) == ("01", "A")
+    assert t2w_image.uri == f"bids:raw:{t2w}.nii.gz"
+
+
+def test_only_this_subject_is_indexed(dataset: Maker) -> None:
+    root = dataset(
+        *(f"sub-{label}/anat/sub-{label}_T1w.nii" for label in ("1", "11", "1a", "01")),
+        "derivatives/x/sub-1/anat/sub-1_desc-a_T1w.nii",
+        "sourcedata/sub-1/anat/sub-1_acq-b_T1w.nii",
+        "sub-1/func/sub-1_task-a_bold.nii",
+        ".git/sub-1/anat/sub-1_acq-c_T1w.nii",
+    )
+    # A broken sidecar of somebody else, or of a kind not used here, does no harm.
+    (root / "sub-11/anat/sub-11_T1w.json").write_text("{")
+    (root / "sub-1/func/sub-1_task-a_bold.json").write_text("{")
+    (root / "task-a_bold.json").write_text("{")
+    assert names(find_images(root, "1")) == ["sub-1_T1w.nii"]
+
+
+def test_a_root_whose_path_looks_like_entities(dataset: Maker) -> None:
+    root = dataset(
+        "sub-02/ses-B/anat/sub-02_ses-B_T1w.nii.gz",
+        root="sub-01_study/ses-9/anat/run-3",
+        **{"T1w.json": {"Manufacturer": "Philips"}},
+    )
+    (image,) = find_images(root, "02", sessions=["ses-B"])
+    assert (image.subject, image.session, image.vendor) == ("02", "B", "Philips")
+
+
+def test_missing_sidecar_is_an_unknown_vendor(dataset: Maker) -> None:
+    (image,) = find_images(dataset("sub-1/anat/sub-1_T1w.nii.gz"), "1")
+    assert (image.vendor, image.metadata) == ("unknown", {})
+
+
+@pytest.mark.parametrize(
+    ("part", "word"), [("phase", "phase"), ("real", "real"), ("imag", "imag")]
+)
+def test_unusual_parts_are_left_out_by_name(
+    dataset: Maker, caplog: pytest.LogCaptureFixture, part: str, word: str
+) -> None:
+    odd = f"sub-1_part-{part}_T1w.nii.gz"
+    root = dataset(f"sub-1/anat/{odd}", "sub-1/anat/sub-1_part-mag_T1w.nii.gz")
+    assert names(find_images(root, "1")) == ["sub-1_part-mag_T1w.nii.gz"]
+    assert f"{odd} is left out: a {word}" in caplog.text
+
+
+def test_images_that_would_share_an_output_are_left_out_by_name(
+    dataset: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = "sub-1/anat/sub-1"
+    root = dataset(
+        f"{folder}_T1w.nii",
+        f"{folder}_T1w.nii.gz",
+        f"{folder}_desc-a_T2w.nii",
+        f"{folder}_T2w.nii",
+    )
+    found = names(find_images(root, "1"))
+    assert "sub-1_T1w.nii.gz" in found
+    assert len(found) == 2
+    assert "sub-1_T1w.nii is left out" in caplog.text
+
+
+def test_misnamed_and_misplaced_files_are_left_out_by_name(
+    dataset: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset("sub-1/anat/sub-1-b_T1w.nii.gz", "sub-1/anat/sub-2_T1w.nii.gz")
+    assert find_images(root, "1") == []
+    assert "sub-1-b_T1w.nii.gz is not named as BIDS asks" in caplog.text
+    assert "sub-2_T1w.nii.gz is left out: it lies in the folder of sub-1" in caplog.text
+
+
+def test_selection_by_session_modality_and_filter(dataset: Maker) -> None:
+    root = dataset(
+        *(
+            f"sub-1/ses-{session}/anat/sub-1_ses-{session}_{rest}.nii.gz"
+            for session in ("A", "B")
+            for rest in ("T1w", "rec-n_T1w", "T2w")
+        )
+    )
+    assert len(find_images(root, "1")) == 6
+    assert len(find_images(root, "1", sessions=["ses-A"])) == 3
+    assert len(find_images(root, "1", sessions=["A", "B"], modalities=["T2w"])) == 2
+    filters = {"T1w": {"reconstruction": None, "session": "B"}}
+    found = find_images(root, "1", modalities=["T1w"], filters=filters)
+    assert names(found) == ["sub-1_ses-B_T1w.nii.gz"]
+
+
+def test_nothing_found_says_what_was_asked_and_what_there_is(
+    dataset: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz")
+    assert find_images(root, "1", modalities=["T2w"], sessions=["A"]) == []
+    assert "sub-1: no image for modalities T2w, sessions A" in caplog.text
+    assert "sub-1_T1w.nii.gz" in caplog.text
+
+
+def test_dwi_with_inherited_tables(dataset: Maker) -> None:
+    root = dataset(
+        "dwi.bval",
+        "sub-1/dwi/sub-1_dwi.nii.gz",
+        "sub-1/dwi/sub-1_dwi.bvec",
+        "sub-1/dwi/sub-1_acq-b_dwi.nii.gz",
+        "sub-1/dwi/sub-1_acq-b_dwi.bval",
+        "sub-1/dwi/sub-1_acq-b_dwi.bvec",
+        "sub-1/dwi/sub-1_dir-AP_sbref.nii.gz",
+    )
+    acq_b, plain = find_images(root, "1")
+    folder = root / "sub-1/dwi"
+    assert (plain.bval, plain.bvec) == (root / "dwi.bval", folder / "sub-1_dwi.bvec")
+    assert (acq_b.bval, acq_b.bvec) == (folder / "sub-1_acq-b_dwi.bval", acq_b.bvec)
+    assert (plain.suffix, plain.datatype) == ("dwi", "dwi")
+
+
+def test_dwi_without_tables(dataset: Maker) -> None:
+    root = dataset("sub-1/dwi/sub-1_dwi.nii.gz", "sub-1/dwi/sub-1_acq-b_dwi.bval")
+    (image,) = find_images(root, "1")
+    assert (image.bval, image.bvec) == (None, None)
+
+
+def test_links_are_not_resolved_and_dangling_ones_named(
+    dataset: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = dataset(**{"T1w.json": {"Manufacturer": "SIEMENS"}})
+    annexed = root / ".git/annex/objects/KEY.nii.gz"
+    annexed.parent.mkdir(parents=True)
+    annexed.write_bytes(b"x")
+    anat = root / "sub-1/anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-1_T1w.nii.gz").symlink_to("../../.git/annex/objects/KEY.nii.gz")
+    (anat / "sub-1_run-2_T1w.nii.gz").symlink_to("../../.git/annex/objects/GONE.nii.gz")
+    fetched, dangling = find_images(root, "1")
+    assert fetched.path == anat / "sub-1_T1w.nii.gz"
+    assert fetched.fetched
+    assert not dangling.fetched
+    assert dangling.vendor == "Siemens"
+    assert (
+        "sub-1_run-2_T1w.nii.gz is a link whose content is not here (not fetched)" in caplog.text
+    )
+    fetched.require_fetched()
+    with pytest.raises(BadData, match=r"sub-1_run-2_T1w\.nii\.gz.*datalad get"):
+        dangling.require_fetched()
+
+
+def test_a_linked_dataset_keeps_its_own_name(dataset: Maker, tmp_path: Path) -> None:
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz", root="real")
+    link = tmp_path / "linked"
+    link.symlink_to(root)
+    (image,) = find_images(link, "1")
+    assert image.path == link / "sub-1/anat/sub-1_T1w.nii.gz"
+
+
+def test_relative_dataset_gives_absolute_paths(
+    dataset: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz")
+    monkeypatch.chdir(root / "sub-1")
+    (image,) = find_images(Path(".."), "1")
+    assert image.path.is_absolute()
+    assert image.relative == "sub-1/anat/sub-1_T1w.nii.gz"
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '"text"'])
+def test_a_broken_sidecar_is_named(dataset: Maker, content: str) -> None:
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz")
+    (root / "sub-1/anat/sub-1_T1w.json").write_text(content)
+    with pytest.raises(InvalidBIDS, match="sub-1"):
+        find_images(root, "1")
+
+
+def test_no_database_unless_asked_then_one_for_each_subject(
+    dataset: Maker, tmp_path: Path
+) -> None:
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz", "sub-2/anat/sub-2_T1w.nii.gz")
+    before = sorted(root.rglob("*"))
+    find_images(root, "1")
+    assert sorted(root.rglob("*")) == before
+    database = tmp_path / "data base"
+    first = find_images(root, "1", database_dir=database)
+    find_images(root, "2", database_dir=database)
+    kept = sorted(path.relative_to(database).as_posix() for path in database.rglob("*.*"))
+    assert kept == ["sub-1/layout_index.sqlite", "sub-2/layout_index.sqlite"]
+    assert find_images(root, "1", database_dir=database) == first
+
+
+def test_a_kept_index_is_used_but_not_a_damaged_or_foreign_one(
+    dataset: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    side = {"T1w.json": {"Manufacturer": "GE"}}
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz", **side)
+    database = tmp_path / "db"
+    find_images(root, "1", database_dir=database)
+    (root / "sub-1/anat/sub-1_T2w.nii.gz").write_bytes(b"")
+    (image,) = find_images(root, "1", database_dir=database)
+    assert image.vendor == "GE"
+    other = dataset("sub-1/anat/sub-1_acq-o_T1w.nii.gz", root="other")
+    assert names(find_images(other, "1", database_dir=database)) == ["sub-1_acq-o_T1w.nii.gz"]
+    (database / "sub-1/layout_index.sqlite").write_bytes(b"rubbish" * 99)
+    assert len(find_images(root, "1", database_dir=database)) == 2
+    assert caplog.text.count("made anew") == 2
+
+
+def test_an_index_that_cannot_be_kept_is_refused(dataset: Maker, tmp_path: Path) -> None:
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotCreate, match="file/sub-1"):
+        find_images(root, "1", database_dir=tmp_path / "file")
+
+
+def test_indexing_a_large_dataset_reads_one_subject(
+    dataset: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [f"{number:03d}" for number in range(60)]
+    root = dataset(*(f"sub-{label}/anat/sub-{label}_T1w.nii" for label in labels))
+    for label in labels:
+        (root / f"sub-{label}/anat/sub-{label}_T1w.json").write_text(json.dumps({"EchoTime": 1}))
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def spy(path: str) -> object:
+        listed.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", spy)
+    (image,) = find_images(root, "007")
+    assert image.metadata == {"EchoTime": 1}
+    assert listed
+    assert not [path for path in listed if "sub-" in path and "sub-007" not in path]

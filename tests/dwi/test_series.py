@@ -1,0 +1,280 @@
+"""A diffusion series on its way through the two steps; what stops it is said in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from bids_ihf.bids.images import Image
+from bids_ihf.bids.scans_table import read_scans_table
+from bids_ihf.config import RunConfig
+from bids_ihf.dwi import series
+from bids_ihf.dwi.outputs import strain
+from bids_ihf.dwi.profile import DiffusionProfile, ShellProfile
+from bids_ihf.dwi.series import standing_in
+from bids_ihf.errors import BadData
+from bids_ihf.io.nifti import read_volume
+from bids_ihf.io.series import open_series
+from bids_ihf.lab.simulation.gradients import table, to_text
+from bids_ihf.pipeline.plan import Goal, Task, plan
+from bids_ihf.reports.figures import KINDS, figure_name
+from bids_ihf.targets.intensity import air_gain
+
+GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
+SCHEME = table({0: 2, 1000: 12}, 4)
+SIDE = 16
+TARGET = DiffusionProfile((900.0, 2500.0), 30.0, (ShellProfile(1000.0, 0.66e-3, 0.8e-3, 1e-4),))
+STEM = "sub-1/dwi/sub-1_dwi"
+
+
+def ball() -> np.ndarray:
+    """A head of tissue round a ventricle, in noisy air (X, Y, Z, N)."""
+    rng = np.random.default_rng(3)
+    axis = np.arange(SIDE) - (SIDE - 1) / 2
+    radius = np.sqrt(sum(a**2 for a in np.meshgrid(axis, axis, axis, indexing="ij")))
+    level = np.select([radius < 3, radius < 7], [1200.0, 500.0], 0.0)
+    md = np.where(radius < 3, 3e-3, 0.7e-3)
+    tilt = rng.uniform(0, 1e-3, md.shape) * (radius >= 3)
+    out = np.empty((*md.shape, len(SCHEME)))
+    for number, (b, g) in enumerate(zip(SCHEME.bvals, SCHEME.bvecs, strict=True)):
+        clean = level * np.exp(-b * (md + tilt * (g[0] ** 2 - 1 / 3)))
+        out[..., number] = np.hypot(clean + rng.normal(0, 6, md.shape), rng.normal(0, 6, md.shape))
+    return out
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    path = tmp_path / "bids" / f"{STEM}.nii.gz"
+    path.parent.mkdir(parents=True)
+    save(path, ball())
+    for extension, content in zip(("bval", "bvec"), to_text(SCHEME), strict=True):
+        path.with_name(f"sub-1_dwi.{extension}").write_bytes(content)
+    return tmp_path / "bids"
+
+
+def save(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> None:
+    place = np.diag([-3.0, 3, 3, 1]) if affine is None else affine
+    nibabel.save(nibabel.Nifti1Image(data.astype(np.float32), place), path)
+
+
+def image_of(root: Path) -> Image:
+    path = root / f"{STEM}.nii.gz"
+    tables = (path.with_name(f"sub-1_dwi.{kind}") for kind in ("bval", "bvec"))
+    bval, bvec = (table if table.exists() else None for table in tables)
+    return Image.from_path(path, root, bval=bval, bvec=bvec)
+
+
+def stand_in(root: Path) -> Path:
+    image = image_of(root)
+    with standing_in(image.path, (image.bval, image.bvec), root / "prepared.npz") as path:
+        return path
+
+
+def test_mean_of_the_unweighted_volumes_stands_in(root: Path) -> None:
+    found = read_volume(stand_in(root))
+    data = nibabel.load(root / f"{STEM}.nii.gz").get_fdata()
+    assert np.allclose(found.data, data[..., SCHEME.bvals == 0].mean(axis=-1), rtol=1e-5)
+    assert np.array_equal(found.affine, np.diag([-3.0, 3, 3, 1]))
+
+
+def test_trouble_with_the_stand_in_is_told_of_the_series(root: Path) -> None:
+    image = image_of(root)
+    tables = (image.bval, image.bvec)
+    with (
+        pytest.raises(BadData, match=r"sub-1_dwi\.nii\.gz: no brain"),
+        standing_in(image.path, tables, root / "prepared.npz") as path,
+    ):
+        raise BadData(f"{path}: no brain.")
+
+
+def spoil(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    def spoiled(root: Path) -> None:
+        path = root / f"{STEM}.nii.gz"
+        save(path, change(nibabel.load(path).get_fdata()))
+
+    return spoiled
+
+
+def with_nan(data: np.ndarray) -> np.ndarray:
+    data[2, 2, 2, 5] = np.nan
+    return data
+
+
+def without_slices(data: np.ndarray) -> np.ndarray:
+    data[:, :, 4:6, 7] = 0
+    return data
+
+
+def write(name: str, text: str) -> Callable[[Path], None]:
+    return lambda root: (root / f"{STEM}.{name}").write_text(text) and None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (spoil(with_nan), "1 voxels of volume 6 are NaN or infinite"),
+        (spoil(without_slices), "volume 8 has 2 empty slices where others have signal"),
+        (spoil(lambda data: data[..., 0]), "a single volume"),
+        (spoil(lambda data: data[..., :1]), "a single volume"),
+        (write("bval", " ".join(["0", *13 * ["1000000000"]])), "cannot be s/mm2"),
+        (spoil(lambda data: data[..., :9]), "has 9 volumes, but 14 b-values"),
+        (spoil(np.zeros_like), "all voxels are 0"),
+        (write("bval", " ".join(14 * ["0"])), "all b-values are 0"),
+        (write("bval", " ".join(["0", *13 * ["1"]])), "in ms/um2"),
+        (lambda root: (root / f"{STEM}.bvec").unlink(), r"has no \.bvec file"),
+    ],
+)
+def test_bad_input(root: Path, wrong: Callable[[Path], None], words: str) -> None:
+    wrong(root)
+    with pytest.raises(BadData, match=words) as caught:
+        stand_in(root)
+    assert "sub-1_dwi." in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def prepared_of(root: Path) -> Any:
+    from bids_ihf.preprocessing.prepare import Prepared
+
+    volume = read_volume(stand_in(root))
+    mask = volume.data > 200
+    nothing: Any = None  # tissue shares: the shells tell tissue by their own attenuation
+    return Prepared(
+        volume=volume,
+        bias=np.ones_like(volume.data),
+        mask=mask,
+        segmentation=nothing,
+        stripped=False,
+        to_template=np.eye(4),
+        similarity=0.9,
+        coverage=0.95,
+        seconds={"mask": 1.0},
+    )
+
+
+def run(
+    root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = ()
+) -> Task:
+    monkeypatch.setattr(series, "_target", lambda _settings: TARGET)
+    monkeypatch.setattr(series, "INSIDE_MM", 1.0)
+    (task,) = plan([image_of(root)], RunConfig(root, out), GOAL)
+    settings: Any = SimpleNamespace(
+        goal=GOAL, out_dir=out, target="GE", output_spaces=spaces, source_profile=None
+    )
+    series.harmonize_series(task, prepared_of(root), settings)
+    return task
+
+
+def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = run(root, tmp_path / "out", monkeypatch)
+    assert task.finished
+    names = sorted(path.name for path in task.outputs.folder.iterdir())
+    assert names == sorted(
+        [
+            *(f"sub-1_desc-{kind}_dwi.{end}" for kind in ("harmonized", "change")
+              for end in ("nii.gz", "json", "bval", "bvec")),
+            "sub-1_desc-brain_mask.nii.gz",
+            "sub-1_desc-brain_mask.json",
+            "sub-1_from-dwi_to-MNI152NLin2009aSym_mode-image_xfm.mat",
+        ]
+    )  # fmt: skip
+    sidecar = json.loads(task.sidecar.read_text())
+    assert sidecar["SourceProfile"] is None  # no vendor is named
+    assert sidecar["HarmonizationShells"][0]["AnisotropyFactor"] == 1
+    source, image, change = (
+        np.stack(list(open_series(path).volumes()))
+        for path in (task.image.path, task.outputs.harmonized, task.outputs.change)
+    )
+    assert np.allclose(image - change, source, atol=1e-3)
+    assert image.min() >= 0
+    tissue = prepared_of(root).mask & (source[0] < 800)
+    assert np.median(image[0][tissue]) == pytest.approx(900, rel=0.05)
+    (table_file,) = (tmp_path / "out").glob("sub-1/*_scans.tsv")
+    (row,) = read_scans_table(table_file)
+    assert float(row["fa_after"]) == pytest.approx(float(row["fa_before"]), abs=0.02)
+    assert 0 < float(row["out_of_range_score"]) < 1
+    assert row["harmonization_warning"] == "no"
+    figures = {path.name for path in (tmp_path / "out/sub-1/figures").iterdir()}
+    assert figures == {figure_name("sub-1", kind, "dwi") for kind in KINDS}
+
+
+def test_a_series_that_is_spoiled_on_the_way_leaves_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_plan = series.make_plan
+
+    def spoiling(*args: Any) -> Any:
+        spoil(with_nan)(root)  # after the looks and the fit, before the change
+        return make_plan(*args)
+
+    monkeypatch.setattr(series, "make_plan", spoiling)
+    with pytest.raises(BadData, match="volume 6 is NaN or infinite and was not"):
+        run(root, tmp_path / "out", monkeypatch)
+    assert not list((tmp_path / "out").rglob("*_desc-*.nii.gz"))
+
+
+@pytest.mark.parametrize(("exponents", "score"), [((1.0,), 0), ((1.0, 1.35), 1), ((0.75,), 1)])
+def test_strain_is_one_at_the_limits(exponents: tuple[float, ...], score: float) -> None:
+    shells: Any = [SimpleNamespace(measured=exponent) for exponent in exponents]
+    plan: Any = SimpleNamespace(shells=shells)
+    assert strain(plan) == pytest.approx(score)
+
+
+def test_template_space_is_left_out_with_a_word(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = run(root, tmp_path / "out", monkeypatch, ("MNI152NLin2009aSym",))
+    assert "sub-1_dwi: --output-spaces does not hold for it" in caplog.text
+    assert not list(task.outputs.folder.glob("*space-*"))
+
+
+def test_same_input_same_bytes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (run(root, tmp_path / name, monkeypatch).outputs for name in "ab")
+    assert one.harmonized.read_bytes() == other.harmonized.read_bytes()
+    assert one.change.read_bytes() == other.change.read_bytes()
+
+
+def test_axes_do_not_matter(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oblique and permuted axes give the same voxels: directions are along the image's axes."""
+    plain = run(root, tmp_path / "a", monkeypatch).outputs.harmonized
+    data = nibabel.load(root / f"{STEM}.nii.gz").get_fdata()
+    turn = np.deg2rad(30)
+    oblique = np.eye(4)
+    oblique[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    save(root / f"{STEM}.nii.gz", data, oblique @ np.diag([-3.0, 3, 3, 1])[:, [1, 2, 0, 3]])
+    turned = run(root, tmp_path / "b", monkeypatch).outputs.harmonized
+    # Where the head ends is found on a grid along the world's axes, so the air may differ.
+    inside = prepared_of(root).mask
+    one, other = (nibabel.load(path).get_fdata()[inside] for path in (plain, turned))
+    assert np.allclose(one, other, rtol=1e-4, atol=0.1)
+
+
+def test_air_keeps_its_numbers_where_units_are_alike() -> None:
+    assert air_gain(1.5) == 1.0
+    assert air_gain(30.0) == 30.0
+
+
+def test_restore(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bids_ihf.pipeline.restore import restore
+
+    outputs = run(root, tmp_path / "out", monkeypatch).outputs
+    restore(outputs.harmonized, None, tmp_path / "original.nii.gz")
+    source, found = (
+        nibabel.load(path).get_fdata()
+        for path in (root / f"{STEM}.nii.gz", tmp_path / "original.nii.gz")
+    )
+    assert np.abs(found - source).max() <= 1e-5 * source.max()
+    save(tmp_path / "short.nii.gz", source[..., :5])
+    with pytest.raises(BadData, match="not on the grid"):
+        restore(outputs.harmonized, tmp_path / "short.nii.gz", tmp_path / "x.nii.gz")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+from scipy.spatial.transform import Rotation
+
+from bids_ihf.geometry.grid import Grid, canonical_grid, inverse, resample
+
+ORNTS = st.permutations([0, 1, 2]).flatmap(
+    lambda axes: st.tuples(*[st.sampled_from([-1, 1])] * 3).map(
+        lambda flips: np.array(list(zip(axes, flips, strict=True)), dtype=float)
+    )
+)
+
+
+def noise(shape: tuple[int, int, int] = (5, 6, 7)) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def grid(shape: tuple[int, int, int] = (5, 6, 7), zooms: tuple[float, ...] = (1, 1, 1)) -> Grid:
+    affine = np.diag([*zooms, 1.0])
+    affine[:3, 3] = [-10.3, 4.7, 20.1]
+    return Grid(shape, affine)
+
+
+def test_identity_is_an_exact_copy() -> None:
+    data = noise()
+    out = resample(data, grid(), grid())
+    assert np.array_equal(out, data)
+    assert not np.shares_memory(out, data)
+
+
+@settings(deadline=None, max_examples=48)
+@given(ornt=ORNTS)
+def test_signed_permutations_are_exact(ornt: np.ndarray) -> None:
+    data = noise()
+    source = grid(zooms=(0.8, 1.3, 2.1))
+    turned = apply_orientation(data, ornt)
+    affine = source.affine @ inv_ornt_aff(ornt, data.shape)
+    target = Grid((turned.shape[0], turned.shape[1], turned.shape[2]), affine)
+    assert np.array_equal(resample(data, source, target), turned)
+    assert np.array_equal(resample(turned, target, source), data)
+
+
+def test_whole_voxel_shifts_cut_and_pad() -> None:
+    data = noise()
+    shifted = Grid((5, 6, 7), grid().affine.copy())
+    shifted.affine[:3, 3] += [2, -1, 0]
+    out = resample(data, grid(), shifted, cval=-9)
+    assert np.array_equal(out[:3, 1:], data[2:, :5])
+    assert (out[3:] == -9).all()
+    assert (out[:, 0] == -9).all()
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_linear_field_is_found_again_through_a_rotation(order: int) -> None:
+    source = Grid((20, 22, 24), grid(zooms=(1.0, 1.2, 1.4)).affine)
+    world = np.eye(4)
+    world[:3, :3] = Rotation.from_euler("xyz", [10, 20, -15], degrees=True).as_matrix()
+    world[:3, 3] = [1, 2, 3]
+    target = Grid((6, 6, 6), np.eye(4))
+    target.affine[:3, 3] = (inverse(world) @ source.affine @ [10, 11, 12, 1])[:3] - 3
+
+    def field(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        points = np.indices(shape).reshape(3, -1)
+        x, y, z = affine[:3, :3] @ points + affine[:3, 3:]
+        return (0.3 * x - 0.2 * y + 0.1 * z).reshape(shape)
+
+    data = field(source.affine, source.shape)
+    out = resample(data, source, target, target_to_source=world, order=order)
+    assert np.abs(out - field(world @ target.affine, target.shape)).max() < 1e-3
+
+
+def test_outside_is_cval() -> None:
+    far = Grid((2, 2, 2), grid().affine.copy())
+    far.affine[:3, 3] += 100.5
+    assert (resample(noise(), grid(), far, cval=3) == 3).all()
+
+
+@settings(deadline=None, max_examples=48)
+@given(ornt=ORNTS)
+def test_canonical_keeps_voxels_of_aligned_millimetre_grids(ornt: np.ndarray) -> None:
+    data = noise()
+    affine = grid().affine @ inv_ornt_aff(ornt, data.shape)
+    turned = apply_orientation(data, ornt)
+    found = canonical_grid(turned.shape, affine)
+    assert found.shape == data.shape
+    assert np.allclose(found.affine, grid().affine)
+    shape = (turned.shape[0], turned.shape[1], turned.shape[2])
+    assert np.array_equal(resample(turned, Grid(shape, affine), found), data)
+
+
+def test_canonical_covers_an_oblique_box() -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", [30, 10, 5], degrees=True).as_matrix()
+    affine[:3, :3] @= np.diag([0.9, 1.0, 5.0])
+    found = canonical_grid((10, 12, 6), affine, zoom=1.0)
+    corners = np.array(np.meshgrid((0, 9), (0, 11), (0, 5))).reshape(3, -1)
+    world = affine[:3, :3] @ corners + affine[:3, 3:]
+    index = (inverse(found.affine) @ np.vstack([world, np.ones(8)]))[:3]
+    assert index.min() >= -1e-6
+    assert (index.max(axis=1) <= np.array(found.shape) - 1 + 1e-6).all()
+    assert np.allclose(found.zooms, 1.0)
+    assert np.allclose(found.affine[:3, :3], np.eye(3))

@@ -1,0 +1,152 @@
+"""The benchmark's sections on anatomy and read-out, on a small phantom."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from bids_ihf.lab.benchmarks.anatomy import benchmark as anatomy_benchmark
+from bids_ihf.lab.benchmarks.anatomy.benchmark import measure_person
+from bids_ihf.lab.benchmarks.anatomy.tables import (
+    COLUMNS,
+    DESCRIPTIONS,
+    READOUT_COLUMNS,
+    SUBJECT_COLUMNS,
+    anatomy_files,
+    by_pair,
+)
+from bids_ihf.lab.benchmarks.anatomy.truth import known_truth
+from bids_ihf.lab.benchmarks.vendors.readout import Embedded, embed_person, readout_rows
+from bids_ihf.lab.benchmarks.virtual_subjects import Body
+from bids_ihf.lab.simulation.anatomy import Anatomy
+from bids_ihf.lab.simulation.fields import texture
+from bids_ihf.lab.simulation.tissues import TISSUES
+from bids_ihf.lab.training.simulated_pool import brain_mask, true_segmentation
+from bids_ihf.network.checkpoint import load_model
+
+if TYPE_CHECKING:
+    from bids_ihf.lab.benchmarks.table import Row
+    from bids_ihf.network.checkpoint import Harmonizer
+
+PERSON = Path("somebody_dseg.nii.gz")
+VENDORS = ("Siemens", "GE")
+
+
+@pytest.fixture(scope="module")
+def model() -> Harmonizer:
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def body() -> Body:
+    """18 mm of nested ellipses: ventricle, white and folded grey matter, CSF, air."""
+    shape = (112, 128, 18)
+    x, y, _ = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
+    radius = np.hypot(x / 48, y / 55)
+    folds = 0.08 * np.sin(x / 4) * np.cos(y / 5)
+    shells = [radius < 0.2, radius + folds < 0.7, radius + folds < 0.88, radius < 1]
+    names = np.select(shells, ["csf", "white", "grey", "csf"], default="air")
+    sharp = np.stack([names == one.name for one in TISSUES]).astype(np.float32)
+    fractions = ndimage.gaussian_filter(sharp, (0, 0.6, 0.6, 0.6), mode="nearest")
+    affine = np.eye(4)
+    affine[:3, 3] = -np.array(shape) // 2
+    anatomy = Anatomy(
+        torch.from_numpy(fractions),
+        texture(shape, np.ones(3), 0),
+        affine,
+        torch.from_numpy(radius < 0.95),
+    )
+    brain = brain_mask(anatomy, 2)
+    return Body(anatomy, brain, true_segmentation(anatomy, brain), np.eye(4), PERSON)
+
+
+@pytest.fixture(scope="module")
+def rows(model: Harmonizer, body: Body) -> list[Row]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "bids_ihf.preprocessing.bias_field.bias_field", lambda data, *_: np.ones_like(data)
+        )
+        patch.setattr(anatomy_benchmark, "VENDORS", VENDORS)
+        scanners = anatomy_benchmark.vendor_scanners
+        patch.setattr(
+            anatomy_benchmark,
+            "vendor_scanners",
+            lambda *given: {name: scanners(*given)[name] for name in VENDORS},
+        )
+        return measure_person(PERSON, seed=5, model=model, modalities=("T1w",), body=body)
+
+
+def test_a_row_for_every_ordered_pair(rows: list[Row]) -> None:
+    pairs = [(row["source"], row["target"]) for row in rows]
+    assert pairs == [(source, target) for source in VENDORS for target in VENDORS]
+    for row in rows:
+        assert row["subject"] == "somebody"
+        assert set(row) <= set(SUBJECT_COLUMNS)
+        own = row["source"] == row["target"]
+        assert np.isfinite(row["own_change_over_repeat"]) == own
+        assert ("own_scanner_change_over_repeat" in row) == own
+
+
+def test_a_phantom_keeps_its_anatomy(rows: list[Row]) -> None:
+    for row in rows:
+        for tissue in ("grey", "white"):
+            assert row[f"dice_{tissue}_after"] > row[f"dice_{tissue}_before"] - 0.15
+        assert row["edge_shift_median"] < 0.25  # a quarter of a voxel
+        assert row["edge_shift_lost"] < 0.05
+        assert 0.5 < row["lesion_kept"] < 2
+        assert np.isfinite(row["lesion_kept_target"])
+
+
+def test_truth_is_of_one_grid(body: Body) -> None:
+    truth = known_truth(body, np.zeros(body.brain.shape, dtype=bool))
+    assert truth.shares.shape == (3, *truth.mask.shape)
+    assert truth.mask.shape[2] == len(truth.slices)
+    inside = truth.shares.sum(axis=0)[truth.mask]
+    assert np.median(inside) == pytest.approx(1, abs=0.01)
+    assert not truth.lesion.any()
+
+
+def test_tables_hold_every_column_and_say_what_it_is(rows: list[Row]) -> None:
+    again = [row | {"subject": "another", "lesion_kept": np.nan} for row in rows]
+    table = by_pair([*rows, *again])
+    assert [row["subjects"] for row in table] == [2] * len(rows)
+    assert table[0]["lesion_kept"] == pytest.approx(rows[0]["lesion_kept"])
+    files = anatomy_files(rows, [], {"Seed": 5})
+    for name, columns in (("anatomy", COLUMNS), ("readout", READOUT_COLUMNS)):
+        assert files[f"{name}.tsv"].decode().splitlines()[0].split("\t") == list(columns)
+        explained = json.loads(files[f"{name}.json"])
+        assert set(explained) == {*columns, "Benchmark"}
+    assert len(files["anatomy_subjects.tsv"].decode().splitlines()) == len(rows) + 1
+    assert set(DESCRIPTIONS) == {*COLUMNS, *SUBJECT_COLUMNS, *READOUT_COLUMNS}
+
+
+def test_embeddings_of_all_scanners(
+    model: Harmonizer, body: Body, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bids_ihf.lab.benchmarks.vendors.readout.OTHERS", 1)
+    found = embed_person(PERSON, seed=5, model=model, modalities=("T2w",), body=body)
+    assert [scan.scanner for scan in found] == ["Siemens", "GE", "Philips", "other 1"]
+    assert all(scan.embeddings.shape[1] == model.encoder.size for scan in found)
+
+
+def test_rows_of_the_read_out() -> None:
+    rng = np.random.default_rng(0)
+    sites = dict(zip("abc", rng.normal(size=(3, 20)) * 4, strict=True))
+    scans = [
+        Embedded(f"p{k}", site, "T1w", (centre + rng.normal(size=(6, 20))).astype(np.float32))
+        for k in range(4)
+        for site, centre in sites.items()
+    ]
+    scanner, person = readout_rows(scans)
+    assert set(scanner) == set(READOUT_COLUMNS)
+    assert (scanner["told_apart"], person["told_apart"]) == ("scanner", "person")
+    assert scanner["accuracy"] == 1 > person["accuracy"]
+    assert scanner["variance"] > 0.8 > person["variance"]
+    with pytest.raises(ValueError, match="equally often"):
+        readout_rows(scans[:-1])

@@ -1,0 +1,121 @@
+"""Measures, cases and tables of the brain benchmark."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bids_ihf.lab.benchmarks.brain.benchmark import distance, outcome
+from bids_ihf.lab.benchmarks.brain.cases import Case, in_blocks, posed
+from bids_ihf.lab.benchmarks.brain.tables import ALL, OUTCOMES, brain_files, by_condition, by_pose
+from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
+from bids_ihf.preprocessing.prepare import DOUBTFUL, FAILED, PARTIAL
+
+
+def cube(low: int, high: int, size: int = 20) -> np.ndarray:
+    mask = np.zeros((size, size, size), dtype=bool)
+    mask[low:high, low:high, low:high] = True
+    return mask
+
+
+def test_dice_of_masks_and_shares() -> None:
+    assert dice(cube(4, 12), cube(4, 12)) == 1
+    assert dice(cube(0, 4), cube(8, 12)) == 0
+    assert dice(cube(4, 12), cube(4, 8)) == pytest.approx(2 * 64 / (512 + 64))
+    half = np.full((2, 2), 0.5)
+    assert dice(half, np.ones((2, 2))) == pytest.approx(2 / 3)
+    assert dice(cube(0, 0), cube(0, 0)) == 1
+
+
+def test_surface_distance_is_in_millimetres() -> None:
+    zooms = np.array([1.0, 1.0, 1.0])
+    assert surface_distance(cube(4, 12), cube(4, 12), zooms) == 0
+    # All six sides of the inner cube lie two voxels inside.
+    assert surface_distance(cube(4, 16), cube(6, 14), zooms) == pytest.approx(2, abs=1.0)
+    assert surface_distance(cube(4, 16), cube(6, 14), 3 * zooms) == pytest.approx(6, abs=3.0)
+    assert np.isnan(surface_distance(cube(4, 16), cube(0, 0), zooms))
+
+
+def case() -> Case:
+    data = np.arange(20**3, dtype=np.float32).reshape(20, 20, 20)
+    return Case("T1w", data, np.diag([4.0, 4, 4, 1]), cube(2, 18))
+
+
+def test_blocks_keep_their_place() -> None:
+    found = in_blocks(case(), "thick", (1, 2, 4))
+    assert found.data.shape == (20, 10, 5)
+    assert found.data[3, 0, 0] == case().data[3, :2, :4].mean()
+    world = found.affine @ [3, 0, 0, 1]
+    assert world[:3].tolist() == [12, 2, 6]  # the middle of the block
+
+
+def test_poses_move_header_and_head_together() -> None:
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for _ in range(40):
+        pose = posed(case(), rng)
+        kinds.add(pose.kind)
+        assert np.allclose(pose.moved[:3, :3] @ pose.moved[:3, :3].T, np.eye(3))
+        assert np.linalg.det(pose.moved[:3, :3]) > 0
+        # The first voxel of what is left is where it was, moved.
+        first = int(pose.data.flat[0])
+        index = np.unravel_index(first, (20, 20, 20))
+        wanted = pose.moved @ case().affine @ [*index, 1]
+        assert np.allclose(pose.affine[:, 3], wanted)
+    assert kinds == {"tilted", "tilted, cut", "axes exchanged", "axes exchanged, cut"}
+
+
+def test_distance_of_two_ways() -> None:
+    shifted = np.eye(4)
+    shifted[:3, 3] = (3, 4, 0)
+    assert distance(np.eye(4), np.eye(4)) == 0
+    assert distance(shifted, np.eye(4)) == pytest.approx(5)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "coverage", "error", "wanted"),
+    [
+        (1.0, 1.0, 2.0, "found"),
+        (1.0, 1.0, 30.0, "silent"),
+        (1.0, PARTIAL - 0.01, 2.0, "doubted"),
+        (1.0, PARTIAL - 0.01, 30.0, "warned"),
+        ((FAILED + DOUBTFUL) / 2, 1.0, 2.0, "doubted"),
+        ((FAILED + DOUBTFUL) / 2, 1.0, 30.0, "warned"),
+        (0.0, 1.0, 2.0, "refused needlessly"),
+        (0.0, 0.0, float("nan"), "refused"),
+    ],
+)
+def test_outcomes(similarity: float, coverage: float, error: float, wanted: str) -> None:
+    assert outcome(similarity, coverage, error) == wanted
+    assert wanted in OUTCOMES
+
+
+def test_tables_hold_means_and_the_worst() -> None:
+    rows = [
+        {"subject": "a", "condition": "T1w", "method": "ours", "dice": 0.9, "mask_s": 2.0},
+        {"subject": "b", "condition": "T1w", "method": "ours", "dice": 0.8, "mask_s": 4.0},
+        {"subject": "b", "condition": "T2w", "method": "ours", "dice": 1.0, "mask_s": 3.0},
+    ]
+    table = by_condition(rows)
+    assert [(row["condition"], row["scans"]) for row in table] == [
+        ("T1w", 2),
+        ("T2w", 1),
+        (ALL, 3),
+    ]
+    assert table[0]["dice"] == pytest.approx(0.85)
+    assert table[0]["dice_least"] == 0.8
+    assert np.isnan(table[0]["error_mm_most"])
+    poses = [
+        {"subject": "a", "modality": "T1w", "pose": pose, "outcome": found, "similarity": 0.7,
+         "error_mm": 3.0, "seconds": 1.0}
+        for pose, found in (("tilted", "found"), ("tilted", "silent"), ("cut", "found"))
+    ]  # fmt: skip
+    counts = {row["pose"]: row for row in by_pose(poses)}
+    assert counts[ALL]["silent"] == counts["tilted"]["silent"] == 1
+    assert counts["cut"]["found"] == 1
+    files = brain_files(rows, poses, {"Seed": 1})
+    assert set(files) == {
+        f"{name}.{kind}"
+        for name in ("brain", "brain_subjects", "brain_poses", "brain_poses_subjects")
+        for kind in ("tsv", "json")
+    }

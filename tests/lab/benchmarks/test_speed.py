@@ -1,0 +1,178 @@
+"""The parts of the benchmark of time and memory."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from bids_ihf.bids.discovery import find_images, subjects
+from bids_ihf.geometry.grid import Grid
+from bids_ihf.lab.benchmarks.speed import machine, table
+from bids_ihf.lab.benchmarks.speed.inputs import SLAB, make_crowd, make_slabs
+from bids_ihf.lab.benchmarks.speed.network import Scan, against_limit, compare
+from bids_ihf.lab.benchmarks.speed.processes import Watch, descendants
+from bids_ihf.lab.benchmarks.speed.stages import Stopwatch
+from bids_ihf.network.checkpoint import load_model
+
+SLICES = np.arange(2, 7)
+
+
+@pytest.fixture(scope="module")
+def scan() -> Scan:
+    """Slices of noise."""
+    shape = (12, 14, 9)
+    embeddings: Any = SimpleNamespace(
+        embeddings_at=lambda z: np.zeros((len(z), 480), dtype=np.float32),
+        positions=np.arange(3),
+        certainty=1.0,
+    )
+    data = np.random.default_rng(0).random(shape, dtype=np.float32)
+    matched: Any = SimpleNamespace(data=data, source=embeddings, share=1.0)
+    grid = Grid(shape, np.eye(4))
+    on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(9.0), grid=grid)
+    return Scan(on_grid, matched, embeddings, SLICES)
+
+
+@pytest.fixture(scope="module")
+def measured(scan: Scan) -> dict[str, Any]:
+    """Two rounds of the three layouts."""
+    return compare(scan, load_model(), rounds=2)
+
+
+def test_layouts_are_compared_on_the_same_slices(measured: dict[str, Any]) -> None:
+    assert measured["slices"] == len(SLICES)
+    for name in ("network", "authors_layout", "hierarchyflow_layout"):
+        rounds = measured[f"{name}_rounds_s"]
+        assert len(rounds) == 2
+        assert min(rounds) <= measured[f"{name}_s_per_volume"] <= max(rounds)
+    work = [
+        measured[f"{name}_gigamultiplyadds_per_volume"]
+        for name in ("network", "hierarchyflow_layout", "authors_layout")
+    ]
+    assert work == sorted(work)
+    ratios = [
+        theirs / ours
+        for theirs, ours in zip(
+            measured["authors_layout_rounds_s"], measured["network_rounds_s"], strict=True
+        )
+    ]
+    assert measured["authors_layout_over_network"] == pytest.approx(np.median(ratios))
+
+
+def test_share_of_the_limit(scan: Scan) -> None:
+    limit = machine.Limit(multiply_adds=1e9, bytes=1e9)
+    found = against_limit(scan, load_model(), 2.0, limit)
+    assert found["arithmetic_alone_s"] == pytest.approx(found["network_gigamultiplyadds"])
+    assert found["fraction_of_matrix_throughput"] == pytest.approx(found["arithmetic_alone_s"] / 2)
+    assert found["fraction_of_memory_bandwidth"] == pytest.approx(
+        found["network_gigabytes_moved"] / 2
+    )
+
+
+def results(measured: dict[str, Any]) -> dict[str, Any]:
+    """A whole result, the parts that are commands made up."""
+    stages = {"n4_s": 11.0, "registration_s": 4.0, "compression_and_writing_s": 0.25}
+    cpu = {
+        **measured,
+        "stages": stages,
+        "limit": {
+            "network_gigamultiplyadds": 270.0, "matrix_gigamultiplyadds_per_s": 90.0,
+            "arithmetic_alone_s": 3.0, "fraction_of_matrix_throughput": 0.5,
+            "network_gigabytes_moved": 26.0, "memory_gigabytes_per_s": 10.0,
+            "memory_alone_s": 2.6, "fraction_of_memory_bandwidth": 0.43,
+        },
+        "participant_T1w_s": 40.0, "participant_peak_rss_gib": 1.5,
+        "participant_T1w_T2w_dwi_s": 400.0, "starts": {"ihf_harmony_version_s": 0.2},
+        "growth": [{"images": 10, "s": 25.0, "peak_pss_gib": 1.25}],
+        "index_people": 1500, "index_all_s": 200.0, "index_one_of_them_s": 2.0,
+    }  # fmt: skip
+    return {"machine": machine.describe(), "command": "speed.py DEMO", "cpu": cpu}
+
+
+def test_tables_say_which_aims_are_met(measured: dict[str, Any], tmp_path: Path) -> None:
+    found = results(measured)
+    text = table.page(found)
+    assert "| bias field (N4) | at most 10 s | 11 s | no |" in text
+    assert "| registration | at most 10 s | 4 s | yes |" in text
+    assert "| participant with T1w, T2w, 30 directions | at most 360 s | 400 s | no |" in text
+    assert "| 10 | 25 s | 2.50 s | 1.25 GiB |" in text
+    assert "1,500 people's T1w and T2w: 200 s" in text
+    assert "GPU" not in text
+    with_gpu = copy.deepcopy(found)
+    with_gpu["gpu"] = {
+        **measured, "limit": found["cpu"]["limit"], "name": "H200",
+        "network_s_per_volume": 0.6, "memory_gib": 0.5,
+    }  # fmt: skip
+    text = table.page(with_gpu)
+    assert "**H200**" in text
+    assert "| network, a volume, with transfers | at most 0.5 s | 0.6 s | no |" in text
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.put(text, page)
+    table.put(text, page)
+    assert page.read_text() == f"before\n{table.BEGIN}\n{text}\n{table.END}\nafter\n"
+
+
+def test_page_of_the_docs_has_a_place_for_the_tables() -> None:
+    page = Path(__file__).parents[3] / "docs" / "performance.md"
+    content = page.read_text(encoding="utf-8")
+    assert content.count(table.BEGIN) == content.count(table.END) == 1
+
+
+def test_slabs_are_the_middle_of_the_brain(tmp_path: Path) -> None:
+    data = np.arange(20 * 24 * 22, dtype=np.int16).reshape(20, 24, 22) + 1
+    affine = np.array([[-1.0, 0, 0, 9], [0, 0, 1, -5], [0, -1, 0, 30], [0, 0, 0, 1]])
+    scan = tmp_path / "sub-01_T1w.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(data, affine), scan)
+    brain = np.zeros(data.shape, dtype=bool)
+    brain[5:15, 8:20, 6:16] = True  # the second axis leads down
+    root = make_slabs(tmp_path / "slabs", scan, brain, 2)
+    assert subjects(root) == ["0001", "0002"]
+    slab = nibabel.load(root / "sub-0002/anat/sub-0002_T1w.nii.gz")
+    assert slab.shape == (20, 22, SLAB)
+    values = np.asarray(slab.dataobj)
+    there = values[values > 0]
+    assert set(there.tolist()) <= set(data[brain].tolist())
+    index = np.argwhere(values > 0)[0]
+    world = slab.affine @ [*index, 1]
+    voxel = np.rint(np.linalg.inv(affine) @ world).astype(int)[:3]
+    assert data[tuple(voxel)] == values[tuple(index)]
+
+
+def test_crowd_is_found(tmp_path: Path) -> None:
+    root = make_crowd(tmp_path / "crowd", 3)
+    assert subjects(root) == ["0001", "0002", "0003"]
+    assert [image.suffix for image in find_images(root, "0002")] == ["T1w", "T2w"]
+
+
+def test_memory_of_a_command_and_its_children_is_seen(tmp_path: Path) -> None:
+    import subprocess
+
+    hold = "import time; x = bytearray(150 * 2**20); time.sleep(1.5)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent])
+    with Watch(process.pid, tmp_path) as seen:
+        assert process.pid in descendants(process.pid)
+        process.wait()
+    assert 0.14 < seen.memory_gib <= seen.rss_gib < 0.3
+
+
+def test_stopwatch_keeps_the_middle() -> None:
+    waits = iter((0.0, 0.02, 0.3))
+    watch = Stopwatch(3)
+
+    def run() -> str:
+        import time
+
+        time.sleep(next(waits))
+        return "done"
+
+    assert watch("stage", run) == "done"
+    assert 0.02 <= watch.seconds["stage_s"] < 0.3

@@ -1,0 +1,304 @@
+"""The benchmark's people, cases and methods, on a small phantom."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import pytest
+
+from bids_ihf.errors import BadData, UsageError
+from bids_ihf.lab.benchmarks.vendors import worker as person_module
+from bids_ihf.lab.benchmarks.vendors.cases import OFF, cases_of
+from bids_ihf.lab.benchmarks.vendors.methods import (
+    BOUND,
+    CURVE,
+    MATCHED,
+    NONE,
+    REPEAT,
+    SHIPPED,
+    SWAPPED,
+    UNKNOWN,
+    baseline_names,
+    run_baseline,
+    run_networks,
+)
+from bids_ihf.lab.benchmarks.vendors.plan import Plan, Weights, check, hashes_of
+from bids_ihf.lab.benchmarks.vendors.references import Reference, make_reference
+from bids_ihf.lab.benchmarks.vendors.scores import scores
+from bids_ihf.lab.benchmarks.vendors.worker import measure_person, scan_reference
+from bids_ihf.lab.benchmarks.virtual_subjects import (
+    FIRST_SEED,
+    Body,
+    Slices,
+    cut,
+    laid_over,
+    measured_slices,
+    off_range_scanners,
+    scan_once,
+    seed_of,
+    traveling_scans,
+    vendor_scanners,
+)
+from bids_ihf.lab.training.simulated_pool import true_segmentation
+from bids_ihf.targets.target import VENDORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bids_ihf.lab.simulation.anatomy import Anatomy
+
+RNG = np.random.default_rng(5)
+
+
+def phantom(zoom: float, scale: float = 1.0) -> Anatomy:
+    """A slab of nested ellipses, 12 mm thick: ventricle, white and grey matter, CSF, air."""
+    import torch
+
+    from bids_ihf.lab.simulation.anatomy import Anatomy
+    from bids_ihf.lab.simulation.fields import texture
+    from bids_ihf.lab.simulation.tissues import TISSUES
+
+    shape = (round(92 / zoom), round(104 / zoom), round(12 / zoom))
+    axes = [(np.arange(n) - (n - 1) / 2) * zoom for n in shape]
+    x, y, _ = np.meshgrid(*axes, indexing="ij")
+    radius = np.hypot(x / (40 * scale), y / (46 * scale))
+    folds = 0.05 * np.sin(x / 3) * np.cos(y / 4)
+    shells = [radius < 0.2, radius + folds < 0.65, radius < 0.9, radius < 1]
+    names = np.select(shells, ["csf", "white", "grey", "csf"], default="air")
+    fractions = np.stack([names == one.name for one in TISSUES]).astype(np.float32)
+    affine = np.diag([zoom, zoom, zoom, 1.0])
+    affine[:3, 3] = [axis[0] for axis in axes]
+    affine[:3, 3] = np.round(affine[:3, 3])
+    own = texture((shape[0], shape[1], shape[2]), np.full(3, zoom), 0)
+    return Anatomy(torch.from_numpy(fractions), own, affine, torch.from_numpy(radius < 0.9))
+
+
+def body(zoom: float, scale: float = 1.0) -> Body:
+    anatomy = phantom(zoom, scale)
+    brain = anatomy.brain.numpy()
+    known = true_segmentation(anatomy, brain)
+    return Body(anatomy, brain, known, np.eye(4), Path("phantom.nii.gz"))
+
+
+@pytest.fixture(autouse=True)
+def no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    """N4 takes seconds a scan."""
+    monkeypatch.setattr(
+        "bids_ihf.preprocessing.bias_field.bias_field", lambda data, *_: np.ones_like(data)
+    )
+
+
+def slices(data: np.ndarray, corner: tuple[int, int] = (0, 0), z: int = 0) -> Slices:
+    at = z + 3 * np.arange(data.shape[2])
+    return Slices(data.astype(np.float32), data > 0, at, corner)
+
+
+def test_seeds_differ_and_are_never_those_of_training() -> None:
+    seeds = [seed_of(1, person, word) for person in ("a", "b") for word in ("x", "y")]
+    assert len(set(seeds)) == len(seeds)
+    assert min(seeds) >= FIRST_SEED
+    assert seed_of(1, "a", "x") == seeds[0] != seed_of(2, "a", "x")
+
+
+def test_a_person_has_own_scanners() -> None:
+    for draw in (vendor_scanners, off_range_scanners):
+        mine, theirs = (draw(person, "T1w", 1) for person in ("a", "b"))
+        assert mine == draw("a", "T1w", 1)
+        assert all(mine[name] != theirs[name] for name in mine)
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_a_repeat_scan_has_fresh_noise_only() -> None:
+    from bids_ihf.lab.simulation.scanner import scan
+
+    scanner = vendor_scanners("a", "T1w", 1)["GE"]
+    quiet = attrs.evolve(scanner, noise=0.0)
+    anatomy = phantom(4.0)
+    assert np.array_equal(scan(anatomy, quiet, 1), scan(anatomy, quiet, 2))
+    found = traveling_scans(body(4.0), "a", "T1w", 1)
+    assert set(found) == {*VENDORS, *(f"{v} again" for v in VENDORS), "off-range 1", "off-range 2"}
+    one, two = found["GE"], found["GE again"]
+    assert np.array_equal(one.grid.affine, two.grid.affine)
+    assert not np.array_equal(one.data, two.data)
+    assert np.corrcoef(one.data[one.brain], two.data[two.brain])[0, 1] > 0.9
+
+
+def test_scans_are_corrected_for_bias_and_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = "bids_ihf.preprocessing.bias_field.bias_field"
+    scanner = vendor_scanners("a", "T1w", 1)["GE"]
+
+    def scanned(bias: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        monkeypatch.setattr(field, lambda data, *_: bias(data))
+        found = scan_once(body(4.0), scanner, 1)
+        return found.data[found.brain]
+
+    plain = scanned(np.ones_like)
+    # A bias that is a gain alone is taken out; one that doubles from side to side is not.
+    np.testing.assert_allclose(scanned(lambda x: np.full_like(x, 2)), plain, rtol=1e-5)
+    ramp = scanned(lambda x: np.ones_like(x) * np.linspace(1, 2, len(x))[:, None, None])
+    assert np.abs(ramp / plain - 1).max() > 0.1
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_measured_slices_lie_at_the_same_places_in_all_people() -> None:
+    found = scan_once(body(2.0), vendor_scanners("a", "T1w", 1)["GE"], 1)
+    chosen = measured_slices(found)
+    assert set(found.z[chosen] % 3) == {0}
+    assert len(chosen) == pytest.approx(found.brain.any(axis=(0, 1)).sum() / 3, abs=1)
+    assert found.brain[:, :, chosen].any(axis=(0, 1)).all()
+
+
+def test_slices_are_laid_over_by_their_coordinates() -> None:
+    frame = slices(np.ones((4, 5, 2)), corner=(10, 20), z=0)
+    other = slices(np.arange(1.0, 25).reshape(3, 4, 2), corner=(11, 18), z=3)
+    found = laid_over(other, frame)
+    assert not found[:, :, 0].any()
+    assert np.array_equal(found[1:4, 0:2, 1], other.data[:, 2:4, 0])
+    assert found.sum() == other.data[:, 2:4, 0].sum()
+
+
+def test_cases_are_complete() -> None:
+    cases = [case for target in VENDORS for case in cases_of(target)]
+    pairs = [(case.source, case.target) for case in cases if not case.own]
+    assert set(permutations(VENDORS, 2)) <= set(pairs)
+    for vendor in VENDORS:
+        assert pairs.count((OFF, vendor)) == 2
+    assert sorted(case.source for case in cases if case.own) == sorted(VENDORS)
+    assert len(cases) == len(set(cases)) == 15
+
+
+def test_scores_in_own_range_take_units_out() -> None:
+    data = RNG.uniform(0.2, 1, (170, 180, 2))
+    truth = slices(data)
+    found = scores(50 * data.astype(np.float32), truth)
+    assert found["rmse"] > 0.3
+    assert found["rmse_own"] < 1e-6
+    same = scores(truth.data, truth)
+    assert same["rmse"] == same["rmse_own"] == 0
+    assert same["psnr_own"] == np.inf
+
+
+def test_small_slices_keep_five_scales(caplog: pytest.LogCaptureFixture) -> None:
+    truth = slices(RNG.uniform(0.2, 1, (40, 61, 2)))
+    assert scores(truth.data, truth)["ms_ssim"] == pytest.approx(1)
+    assert not caplog.records
+
+
+def test_the_frame_is_the_brains_box() -> None:
+    image = np.zeros((200, 260, 1), dtype=np.float32)
+    image[10:160, 60:240] = RNG.uniform(0.5, 1, (150, 180, 1))
+    truth = slices(image)
+    wrong = image.copy()
+    wrong[:, :40] = 1  # far from the brain: out of the frame
+    assert scores(wrong, truth) == scores(image, truth)
+    wrong[:, 55:60] = 1
+    found = scores(wrong, truth)
+    assert found["rmse"] == 0 < found["rmse_frame"]
+    share = 5 * 164 / (164 * 194)
+    assert found["rmse_frame"] == pytest.approx(np.sqrt(share), rel=1e-3)
+
+
+def references(*gains: float) -> Reference:
+    image = RNG.gamma(9.0, 10.0, (40, 40, 3))
+    return make_reference([slices(gain * image) for gain in gains])
+
+
+def test_references_pool_every_person() -> None:
+    found = references(0.8, 1, 1.3)
+    assert len(found.pooled) == 3 * 1200
+    ends = [np.percentile(each, 99.9) for each in found.voxels]
+    assert found.high == pytest.approx(np.median(ends), rel=0.05)
+
+
+@pytest.mark.parametrize("name", baseline_names())
+def test_baselines_end_in_the_units_of_the_target(name: str) -> None:
+    reference = references(1, 1)
+    source = slices(reference.slices.data * 7)
+    found = run_baseline(name, source, reference)
+    assert found.shape == source.data.shape
+    wanted = reference.slices.data
+    assert np.median(found) == pytest.approx(np.median(wanted), rel=0.1)
+    if name != SWAPPED:  # its reference has other slices' phases in general, here the very same
+        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+def test_networks_give_what_the_product_gives() -> None:
+    from bids_ihf.anat.harmonize import harmonize
+    from bids_ihf.lab.simulation.scanner import scan
+    from bids_ihf.lab.training.simulated_pool import as_prepared
+    from bids_ihf.network.checkpoint import load_model
+    from bids_ihf.targets.build import load_target
+    from bids_ihf.targets.network_input import to_network_grid
+
+    one = body(1.0)  # on the network's grid: nothing is interpolated
+    image = scan(one.anatomy, vendor_scanners("a", "T1w", 1)["GE"], 1)
+    prepared = as_prepared(
+        image, one.brain, one.segmentation, np.eye(4), one.path, one.anatomy.affine
+    )
+    model = load_model()
+    profile = load_target("Siemens", model).profile("T1w")
+    on_grid = to_network_grid(prepared)
+    found = run_networks(on_grid, profile, {SHIPPED: model})
+    product = attrs.evolve(prepared.volume, data=harmonize(prepared, profile, model).image)
+    wanted = to_network_grid(attrs.evolve(prepared, volume=product)).data
+    inside = cut(on_grid).mask
+    chosen = measured_slices(on_grid)
+    assert np.allclose(found[SHIPPED][inside], wanted[:, :, chosen][inside], rtol=1e-4)
+    assert not np.allclose(found[CURVE][inside], found[SHIPPED][inside], rtol=1e-2)
+
+
+@pytest.mark.usefixtures("no_bias")
+def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"tested": 1.0, "known": 0.9}
+    monkeypatch.setattr(person_module, "load_body", lambda _, person, __: body(3.0, sizes[person]))
+    plan = Plan(Path("labels"), people=("tested",), references=("known",), modalities=("T2w",))
+    scans = scan_reference(plan, "known", "T2w")
+    known = {vendor: make_reference([scans[vendor]]) for vendor in VENDORS}
+    rows, looks = measure_person(plan, "tested", "T2w", known)
+    every = {NONE, *baseline_names(), CURVE, SHIPPED, BOUND, REPEAT}
+    for target in VENDORS:
+        for case in cases_of(target):
+            own = [r for r in rows if (r["scanner"], r["target"]) == (case.scanner, target)]
+            wanted = {NONE, CURVE, SHIPPED, REPEAT} if case.own else every
+            wanted = wanted if case.source == OFF else wanted | {UNKNOWN}
+            assert {row["method"] for row in own} == wanted
+            if case.own:
+                assert own[0]["rmse"] == 0
+    mean = {m: np.mean([r["rmse"] for r in rows if r["method"] == m]) for m in every}
+    assert mean[REPEAT] < mean[BOUND] < mean[NONE]
+    assert mean[MATCHED] < mean[NONE]
+    assert {look.source for look in looks} == {*VENDORS, OFF}
+    assert all(look.counts[SHIPPED].sum() > 0 for look in looks)
+
+
+def maps(folder: Path, *people: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for person in people:
+        (folder / f"{person}_dseg.nii.gz").write_bytes(b"")
+    return folder
+
+
+def test_plans_that_cannot_be(tmp_path: Path) -> None:
+    labels = maps(tmp_path / "labels", "a", "b")
+    good = Plan(labels, people=("a",), references=("b",))
+    check(good)
+    with pytest.raises(BadData, match="c_dseg"):
+        check(attrs.evolve(good, people=("a", "c")))
+    with pytest.raises(UsageError, match="b is in"):
+        check(attrs.evolve(good, people=("a", "b")))
+    with pytest.raises(UsageError, match=REPEAT):
+        check(attrs.evolve(good, weights=Weights(networks={REPEAT: None})))
+    with pytest.raises(BadData, match="no label maps"):
+        check(attrs.evolve(good, labels=maps(tmp_path / "empty")))
+
+
+def test_people_of_the_training_are_refused() -> None:
+    plan = Plan(Path("labels"), people=("head-13", "head-02"))
+    with pytest.raises(UsageError, match="head-02 was in the training"):
+        hashes_of(plan)
+    found = hashes_of(attrs.evolve(plan, people=("head-13",)))
+    assert set(found) == {"encoder", SHIPPED, *(f"target {vendor}" for vendor in VENDORS)}

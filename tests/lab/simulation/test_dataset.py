@@ -1,0 +1,162 @@
+"""The simulated study: valid BIDS, the vendors' geometries, and a truth that fits its images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bids_ihf.lab.simulation import dataset
+from bids_ihf.lab.simulation.dataset import GEOMETRIES, demo_session, write_demo_dataset
+from bids_ihf.lab.simulation.demo_series import Scheme
+from bids_ihf.lab.simulation.protocol import VENDORS
+from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ZOOM = 4.0
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One person at 4 mm."""
+    folder = tmp_path_factory.mktemp("study") / "bids"
+    write_demo_dataset(folder, subjects=1, seed=3, zoom=ZOOM)
+    return folder
+
+
+def test_each_person_is_once_on_each_scanner(study: Path) -> None:
+    found = sorted(path.relative_to(study).as_posix() for path in study.rglob("*.nii.gz"))
+    assert found == sorted(
+        f"sub-01/ses-{vendor}/{folder}/sub-01_ses-{vendor}_{suffix}.nii.gz"
+        for vendor in ("siemens", "ge", "philips")
+        for folder, suffix in (("anat", "T1w"), ("anat", "T2w"), ("dwi", "dwi"))
+    )
+    assert (study / "participants.tsv").read_text().splitlines()[1].startswith("sub-01\t")
+
+
+def test_validator_finds_no_error(study: Path) -> None:
+    binary = shutil.which("bids-validator-deno")
+    if binary is None:
+        pytest.skip("needs bids-validator-deno on the path")
+    done = subprocess.run(
+        [binary, str(study), "--json"], capture_output=True, text=True, check=False
+    )
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_storage_and_voxels_are_the_vendors(study: Path, vendor: str) -> None:
+    import nibabel as nib
+
+    geometry = GEOMETRIES[vendor]
+    folder = study / "sub-01" / f"ses-{vendor.lower()}" / "anat"
+    t1w, t2w = (
+        nib.load(folder / f"sub-01_ses-{vendor.lower()}_{suffix}.nii.gz")
+        for suffix in ("T1w", "T2w")
+    )
+    for image in (t1w, t2w):
+        assert "".join(nib.aff2axcodes(image.affine)) == geometry.storage
+        assert image.get_data_dtype() == np.int16
+        assert np.allclose(image.get_qform(), image.affine, atol=1e-3)
+    assert max(t2w.header.get_zooms()) == pytest.approx(ZOOM * geometry.thick)
+    metadata = json.loads((folder / f"sub-01_ses-{vendor.lower()}_T2w.json").read_text())
+    assert metadata["SliceThickness"] == ZOOM * geometry.thick
+
+
+@pytest.mark.parametrize("vendor", ["siemens", "ge", "philips"])
+def test_series_have_tables_that_fit(study: Path, vendor: str) -> None:
+    import nibabel as nib
+
+    stem = study / f"sub-01/ses-{vendor}/dwi/sub-01_ses-{vendor}_dwi"
+    image = nib.load(f"{stem}.nii.gz")
+    bvals, bvecs = (np.loadtxt(f"{stem}.{kind}") for kind in ("bval", "bvec"))
+    assert image.shape[3] == len(bvals) == bvecs.shape[1]
+    assert np.allclose(np.linalg.norm(bvecs, axis=0), bvals > 0, atol=1e-5)
+    assert min(image.header.get_zooms()[:3]) >= 3
+    data = image.get_fdata()
+    inside = data[..., 0] > np.percentile(data[..., 0], 90)
+    assert data[inside][:, bvals == 1000].mean() < 0.8 * data[inside][:, 0].mean()
+
+
+def test_one_scanner_and_a_series_of_ones_own(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    scheme = Scheme({0: 1, 700: 6}, zoom=2 * ZOOM)
+    written = write_demo_dataset(
+        tmp_path, subjects=1, seed=3, zoom=ZOOM, vendors=["GE"], scheme=scheme
+    )
+    assert [path.name.rsplit("_", 1)[1] for path in written] == [
+        "T1w.nii.gz", "T2w.nii.gz", "dwi.nii.gz",
+    ]  # fmt: skip
+    series = nib.load(written[-1])
+    assert series.shape[3] == 7
+    assert np.allclose(series.header.get_zooms()[:3], 2 * ZOOM)
+    bvals = written[-1].with_name(written[-1].name.replace(".nii.gz", ".bval")).read_text()
+    assert sorted(map(float, bvals.split())) == [0.0, *[700.0] * 6]
+
+
+def test_same_seed_same_files(study: Path, tmp_path: Path) -> None:
+    write_demo_dataset(tmp_path / "again", subjects=1, seed=3, zoom=ZOOM)
+    for path in sorted(study.rglob("*.*")):
+        again = tmp_path / "again" / path.relative_to(study)
+        assert again.read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.usefixtures("template")
+class TestTruth:
+    """What `demo_session` tells beside the image."""
+
+    @pytest.mark.parametrize("vendor", VENDORS)
+    def test_brain_lies_on_the_stored_image(self, vendor: str) -> None:
+        image, truth = demo_session(1, vendor, "T1w", zoom=ZOOM)
+        assert image.data.shape == truth.brain.shape
+        white = truth.anatomy.fractions[TISSUE_INDEX["white"]].numpy() > 0.95
+        stored, affine = dataset._store(white, truth.anatomy.affine, GEOMETRIES[vendor].storage)
+        assert np.allclose(affine, image.affine)
+        brain = image.data[truth.brain]
+        assert np.median(image.data[stored]) > 1.05 * np.median(brain)
+        air = truth.anatomy.fractions[0].numpy() > 0.99
+        stored_air, _ = dataset._store(air, truth.anatomy.affine, GEOMETRIES[vendor].storage)
+        assert np.median(image.data[stored_air]) < 0.15 * np.median(brain)
+
+    def test_poses_bring_one_session_onto_another(self) -> None:
+        (_, one), (_, other) = (demo_session(1, v, "T1w", zoom=ZOOM) for v in ("Siemens", "GE"))
+        moved = other.pose @ np.linalg.inv(one.pose)
+        assert not np.allclose(moved, np.eye(4), atol=0.5)
+        expected = moved @ np.append(_brain_centre(one), 1)
+        assert np.allclose(expected[:3], _brain_centre(other), atol=0.6)
+        assert np.linalg.norm(_brain_centre(one) - _brain_centre(other)) > 1
+
+    def test_t2w_moves_a_little_within_a_session(self) -> None:
+        (_, t1w), (_, t2w) = (demo_session(1, "Philips", m, zoom=ZOOM) for m in ("T1w", "T2w"))
+        moved = t2w.pose @ np.linalg.inv(t1w.pose)
+        assert 0 < np.abs(moved - np.eye(4)).max() < 3
+        expected = moved @ np.append(_brain_centre(t1w), 1)
+        assert np.allclose(expected[:3], _brain_centre(t2w), atol=0.8)
+
+    def test_thick_slices_average_thin_ones(self) -> None:
+        thin = dataset.session_anatomy(1, "Siemens", zoom=ZOOM)
+        thick = dataset.thicken(thin, 2)
+        pair = thin.fractions[:, 4:6].mean(dim=1)
+        assert np.allclose(thick.fractions[:, 2].numpy(), pair.numpy())
+        assert np.allclose(thick.zooms, (2 * ZOOM, ZOOM, ZOOM))
+        assert np.allclose(_centre(thick), _centre(thin), atol=0.05)
+
+
+def _brain_centre(truth: dataset.Truth) -> np.ndarray:
+    return _centre(truth.anatomy)
+
+
+def _centre(anatomy: dataset.Anatomy) -> np.ndarray:
+    """Centre of mass of the brain's tissues in the world."""
+    weights = anatomy.fractions[[TISSUE_INDEX["grey"], TISSUE_INDEX["white"]]].sum(dim=0).numpy()
+    voxels = np.indices(weights.shape).reshape(3, -1) @ weights.ravel() / weights.sum()
+    return anatomy.affine[:3, :3] @ voxels + anatomy.affine[:3, 3]

@@ -1,0 +1,83 @@
+"""The signal of neurites against independent computations, and the maps that are known of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bids_ihf.lab.simulation import microstructure as micro
+from bids_ihf.lab.simulation.gradients import hemisphere, image_axes, table
+from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+
+if TYPE_CHECKING:
+    from bids_ihf.lab.simulation.anatomy import Anatomy
+
+AXIS = np.array([0.0, 0.6, 0.8])
+
+
+def sampled(b: float, odi: float, direction: np.ndarray) -> float:
+    """Dispersed sticks by brute force: a sum over many orientations."""
+    sticks = hemisphere(20000)
+    kappa = 1 / np.tan(np.pi / 2 * odi)
+    weight = np.exp(kappa * (sticks @ AXIS) ** 2)
+    signal = np.exp(-b * micro.PARALLEL * (sticks @ direction) ** 2)
+    return float((weight * signal).sum() / weight.sum())
+
+
+@pytest.mark.parametrize("b", [700.0, 1000.0, 3000.0])
+@pytest.mark.parametrize("odi", [0.1, 0.3, 0.8])
+@pytest.mark.parametrize("direction", [(0, 0.6, 0.8), (1, 0, 0), (0.48, 0.6, 0.64)])
+def test_sticks(b: float, odi: float, direction: tuple[float, float, float]) -> None:
+    one = np.ones(1, dtype=np.float32)
+    moments = [micro.watson_moment(order, one * np.float32(odi)) for order in micro.ORDERS]
+    square = one * np.float32(np.dot(direction, AXIS) ** 2)
+    series = micro.stick_series(one * np.float32(b), moments)
+    found = micro.neurite_signal(one * np.float32(b), square, one, moments[1], series)
+    assert found[0] == pytest.approx(sampled(b, odi, np.asarray(direction)), abs=0.004)
+
+
+def test_without_neurites_water_is_free_to_move_along(phantom: Anatomy) -> None:
+    across, along = micro.hindered(np.zeros(1, np.float32), np.ones(1, np.float32))
+    assert across[0] == along[0] == pytest.approx(micro.PARALLEL)
+    across, along = micro.hindered(np.full(1, 0.6, np.float32), np.ones(1, np.float32))
+    assert along[0] == pytest.approx(micro.PARALLEL)
+    assert across[0] == pytest.approx(0.4 * micro.PARALLEL)
+
+
+def test_truth_is_that_of_the_tissues(phantom: Anatomy) -> None:
+    drawn = micro.microstructure(phantom, 3, np.eye(4))
+    truth = micro.truth(phantom, drawn)
+    white, grey, csf = (
+        phantom.fractions[TISSUE_INDEX[name]].numpy() == 1 for name in ("white", "grey", "csf")
+    )
+    assert np.allclose(truth.md[csf], micro.FREE)
+    assert np.allclose(truth.fa[csf], 0, atol=1e-6)
+    assert 0.6e-3 < truth.md[white].mean() < 0.9e-3
+    assert truth.fa[white].mean() > 3 * truth.fa[grey].mean()
+    assert np.allclose(truth.ndi[white], drawn.ndi["white"][white])
+
+
+def test_people_differ_a_little_and_share_their_fibres(phantom: Anatomy) -> None:
+    one, other = (micro.microstructure(phantom, seed, np.eye(4)) for seed in (1, 2))
+    white = phantom.fractions[TISSUE_INDEX["white"]].numpy() == 1
+    cosine = np.abs((one.axis * other.axis).sum(axis=0))[white]
+    assert np.median(np.degrees(np.arccos(np.minimum(cosine, 1)))) < 30
+    assert not np.allclose(one.ndi["white"], other.ndi["white"], atol=0.01)
+    assert np.allclose(np.linalg.norm(one.axis, axis=0), 1, atol=1e-5)
+
+
+def test_table_has_what_was_asked() -> None:
+    found = table({0: 3, 1000: 12, 2000: 20}, 5)
+    assert [int((found.bvals == b).sum()) for b in (0, 1000, 2000)] == [3, 12, 20]
+    assert found.bvals[0] == 0
+    assert np.allclose(np.linalg.norm(found.bvecs[found.bvals > 0], axis=1), 1)
+
+
+def test_stated_directions_follow_fsl() -> None:
+    vectors = np.array([[0.6, 0.0, 0.8]])
+    assert np.allclose(image_axes(vectors, np.diag([2.0, 2, 2, 1])), [[-0.6, 0, 0.8]])
+    assert np.allclose(image_axes(vectors, np.diag([-2.0, 2, 2, 1])), [[-0.6, 0, 0.8]])
+    turned = np.array([[0, 0, 2.0, 0], [2.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
+    assert np.allclose(image_axes(vectors, turned), [[0, 0.8, 0.6]])
