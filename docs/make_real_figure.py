@@ -24,13 +24,13 @@ from bids_ihf.geometry.template import load_template
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.prepare import deterministic, prepare
 from bids_ihf.targets.build import load_target
-from bids_ihf.targets.source_profile import source_of
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.source_profile import source_profile_of
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from bids_ihf.network.checkpoint import Harmonizer
     from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.source_profile import KnownSource
+    from bids_ihf.targets.source_profile import SourceProfile
 
 HEIGHTS = (18.0, -14.0)
 """Axial template coordinates of the slices, mm: ventricles, and cerebellum with temporal lobes."""
@@ -50,12 +50,16 @@ def axial(data: np.ndarray, prepared: Prepared, height: float) -> np.ndarray:
     return plane[BOX][:, :, 0]
 
 
-def maker(path: Path, modality: str, model: Harmonizer) -> KnownSource | None:
+def maker(path: Path, modality: str, model: Harmonizer) -> SourceProfile | None:
     """What is known of the scanner, by the Manufacturer in the sidecar beside an image."""
     sidecar = path.with_name(f"{path.name.split('.')[0]}.json")
     told = json.loads(sidecar.read_text()).get("Manufacturer", "") if sidecar.exists() else ""
     vendor = normalize_vendor(told)
-    return source_of(load_target(vendor, model), modality) if vendor in VENDORS else None
+    return (
+        source_profile_of(load_target(vendor, model), modality)
+        if vendor in BUILTIN_VENDORS
+        else None
+    )
 
 
 def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, float]]:
@@ -66,7 +70,7 @@ def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, 
     shown = [("original", original / np.percentile(original[prepared.mask], 99.8), 0.0, 1.0)]
     changes = []
     source = maker(path, modality, model)
-    for vendor in VENDORS:
+    for vendor in BUILTIN_VENDORS:
         profile = load_target(vendor, model).profile(modality)
         image = harmonize(prepared, profile, model, source=source).image
         unit = image / np.percentile(image[prepared.mask], 99.8)

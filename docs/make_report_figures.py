@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-
 from tests.report.browser import Browser, find_chromium
 
 IMAGES = Path(__file__).with_name("images")

@@ -17,7 +17,7 @@ from bids_ihf.lab.simulation.anatomy import from_labels
 from bids_ihf.lab.simulation.lesions import with_lesions
 from bids_ihf.lab.simulation.scanner import random_scanner, scan, vendor_scanner
 from bids_ihf.lab.training.simulated_pool import crop
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from bids_ihf.lab.simulation.protocol import Modality
@@ -36,7 +36,7 @@ def draw(labels: Path, figure_path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3 + RANDOM, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for row, modality in enumerate(MODALITIES):
-        scanners = {vendor: vendor_scanner(vendor, modality, SEED) for vendor in VENDORS}
+        scanners = {vendor: vendor_scanner(vendor, modality, SEED) for vendor in BUILTIN_VENDORS}
         scanners |= {f"random {n + 1}": random_scanner(modality, SEED + n) for n in range(RANDOM)}
         for panel, (name, scanner) in zip(axes[row], scanners.items(), strict=True):
             image = scan(anatomy, scanner, SEED)

@@ -20,17 +20,17 @@ from scipy import ndimage
 from bids_ihf.errors import BadData, TryAgain
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.geometry.slices import slice_stack
-from bids_ihf.targets.intensity import air_gain
+from bids_ihf.targets.intensity import background_gain
 from bids_ihf.targets.network_input import (
-    ZOOM,
-    OnGrid,
-    network_units,
-    profile_of,
-    statistics_on_grid,
-    to_network_grid,
+    NETWORK_VOXEL_MM,
+    NetworkInput,
+    clip_to_network_range,
+    measure_profile,
+    position_statistics,
+    to_network_input,
 )
-from bids_ihf.targets.profile import Profile, centre_of
-from bids_ihf.targets.source_profile import known_curve, scanner_share
+from bids_ihf.targets.profile import Profile, position_centre
+from bids_ihf.targets.source_profile import harmonization_curve, scanner_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.intensity import IntensityCurve
     from bids_ihf.targets.landmarks import SliceStatistics
-    from bids_ihf.targets.source_profile import KnownSource
+    from bids_ihf.targets.source_profile import SourceProfile
 
 LOGGER = logging.getLogger(__name__)
 
-HEAD_FEATHER = 1.5
+HEAD_FEATHER_VOXELS = 1.5
 """Width (voxels) over which the change fades from the head into the air around it."""
 
 
 @frozen(eq=False)
-class Evidence:
+class QCStatistics:
     """What was seen on the network's grid, each side in its own network units.
 
     ``before`` is the scan as it came, ``after`` the result, ``target`` what it was brought to.
@@ -75,7 +75,7 @@ class Harmonized:
     change: NDArray[np.float32]
     scaling: dict[str, float]
     round_trip_error: float
-    evidence: Evidence
+    qc: QCStatistics
 
 
 def harmonize(
@@ -83,7 +83,7 @@ def harmonize(
     profile: Profile,
     model: Harmonizer,
     *,
-    source: KnownSource | None = None,
+    source: SourceProfile | None = None,
     batch_size: int = 8,
 ) -> Harmonized:
     """Bring a scan to a target profile, ``batch_size`` slices at a time.
@@ -98,21 +98,21 @@ def harmonize(
         The device ran out of memory even one slice at a time.
     """
     try:
-        on_grid = to_network_grid(prepared)
-        matched = match(on_grid, profile, model, source)
+        on_grid = to_network_input(prepared)
+        matched = match_intensities(on_grid, profile, model, source)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
     slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
-    residual = changed(matched, on_grid, profile, model, slices, batch_size) - matched.data
+    residual = apply_network(matched, on_grid, profile, model, slices, batch_size) - matched.data
     residual *= feather(on_grid.mask)
     image = _compose(prepared, on_grid, matched.curve, profile, residual)
-    evidence = witness(matched, on_grid, profile, model, matched.data + residual, slices)
-    return _summarize(prepared, on_grid, profile, image, evidence, matched.share)
+    evidence = qc_statistics(matched, on_grid, profile, model, matched.data + residual, slices)
+    return _summarize(prepared, on_grid, profile, image, evidence, matched.scanner_weight)
 
 
-def changed(
-    matched: Matched,
-    on_grid: OnGrid,
+def apply_network(
+    matched: IntensityMatched,
+    on_grid: NetworkInput,
     profile: Profile,
     model: Harmonizer,
     slices: NDArray[np.intp],
@@ -124,26 +124,26 @@ def changed(
     return result
 
 
-def witness(
-    matched: Matched,
-    on_grid: OnGrid,
+def qc_statistics(
+    matched: IntensityMatched,
+    on_grid: NetworkInput,
     profile: Profile,
     model: Harmonizer,
     result: NDArray[np.float32],
     slices: NDArray[np.intp],
-) -> Evidence:
+) -> QCStatistics:
     """What is seen of a result (X, Y, Z, network units) beside the scan it was made from;
     ``slices`` are those that were changed."""
-    finished = network_units(result)
-    done = statistics_on_grid(finished, on_grid, model.encoder)
-    own = matched.own
+    finished = clip_to_network_range(result)
+    done = position_statistics(finished, on_grid, model.encoder)
+    own = matched.original
     shared = np.isin(own.positions, profile.positions)
     compared = shared if shared.any() else ~shared
-    wanted = profile.embeddings_at(centre_of(own.positions[compared]))
+    wanted = profile.embeddings_at(position_centre(own.positions[compared]))
     brain = on_grid.brain[:, :, slices]
-    original = network_units(on_grid.scale.normalize(on_grid.data[:, :, slices][brain]))
+    original = clip_to_network_range(on_grid.scale.normalize(on_grid.data[:, :, slices][brain]))
     moved = finished[:, :, slices][brain] - original
-    return Evidence(
+    return QCStatistics(
         before=own,
         after=done,
         target=profile,
@@ -156,21 +156,21 @@ def witness(
 
 
 @frozen(eq=False)
-class Matched:
+class IntensityMatched:
     """A scan on the network's grid after the curve: network units, clipped; its profile and the
     curve; ``source`` holds its statistics after the curve; ``share``, 0 to 1, of what it deviates
     from its scanner's typical scan was held to be the scanner's."""
 
     data: NDArray[np.float32]
-    own: Profile
+    original: Profile
     curve: IntensityCurve
-    source: Profile
-    share: float
+    matched: Profile
+    scanner_weight: float
 
 
-def match(
-    on_grid: OnGrid, profile: Profile, model: Harmonizer, source: KnownSource | None = None
-) -> Matched:
+def match_intensities(
+    on_grid: NetworkInput, profile: Profile, model: Harmonizer, source: SourceProfile | None = None
+) -> IntensityMatched:
     """Bring a scan's intensities to a target profile by one curve, with what is known of the
     scan's scanner.
 
@@ -179,17 +179,17 @@ def match(
     ValueError
         The brain is of one intensity.
     """
-    own = profile_of(on_grid, model.encoder)
-    curve = known_curve(own, profile, source)
-    data = network_units(curve(on_grid.scale.normalize(on_grid.data)))
-    statistics = statistics_on_grid(data, on_grid, model.encoder)
+    own = measure_profile(on_grid, model.encoder)
+    curve = harmonization_curve(own, profile, source)
+    data = clip_to_network_range(curve(on_grid.scale.normalize(on_grid.data)))
+    statistics = position_statistics(data, on_grid, model.encoder)
     after = attrs.evolve(own, embeddings=statistics.embeddings)
-    return Matched(data, own, curve, after, scanner_share(own, source))
+    return IntensityMatched(data, own, curve, after, scanner_weight(own, source))
 
 
 def harmonize_slices(
-    matched: Matched,
-    on_grid: OnGrid,
+    matched: IntensityMatched,
+    on_grid: NetworkInput,
     profile: Profile,
     model: Harmonizer,
     slices: NDArray[np.intp],
@@ -203,9 +203,9 @@ def harmonize_slices(
     positions that the target covers, both are those of the last one: what differs between
     positions is no scanner's.
     """
-    covered = centre_of(profile.positions)
+    covered = position_centre(profile.positions)
     z = np.clip(on_grid.z, covered[0], covered[-1])
-    target_z, source_z = profile.embeddings_at(z), matched.source.embeddings_at(z)
+    target_z, source_z = profile.embeddings_at(z), matched.matched.embeddings_at(z)
     parts = []
     start, size = 0, batch_size
     while start < len(slices):
@@ -232,17 +232,17 @@ def harmonize_slices(
         start += len(batch)
     before = matched.data[:, :, slices]
     change = np.concatenate(parts, axis=2) - before
-    return before + np.float32(matched.share * profile.certainty) * change
+    return before + np.float32(matched.scanner_weight * profile.reliability) * change
 
 
-def _gain(on_grid: OnGrid, profile: Profile) -> float:
-    """Factor for the air, see :func:`bids_ihf.targets.intensity.air_gain`."""
-    return air_gain(profile.scale.high / on_grid.scale.high)
+def _gain(on_grid: NetworkInput, profile: Profile) -> float:
+    """Factor for the air, see :func:`bids_ihf.targets.intensity.background_gain`."""
+    return background_gain(profile.scale.high / on_grid.scale.high)
 
 
 def _compose(
     prepared: Prepared,
-    on_grid: OnGrid,
+    on_grid: NetworkInput,
     curve: IntensityCurve,
     profile: Profile,
     residual: NDArray[np.float32],
@@ -268,8 +268,10 @@ def from_network_grid(
 def feather(mask: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32]:
     """A weight that is 1 in the brain and falls smoothly to 0 within about four widths (mm) of
     it."""
-    grown = ndimage.binary_dilation(mask > 0.5, iterations=max(1, round(2 * width / ZOOM)))
-    smooth = ndimage.gaussian_filter(grown.astype(np.float32), width / ZOOM)
+    grown = ndimage.binary_dilation(
+        mask > 0.5, iterations=max(1, round(2 * width / NETWORK_VOXEL_MM))
+    )
+    smooth = ndimage.gaussian_filter(grown.astype(np.float32), width / NETWORK_VOXEL_MM)
     return np.where(mask > 0.5, np.float32(1), smooth.astype(np.float32))
 
 
@@ -284,7 +286,9 @@ def head_weight(prepared: Prepared) -> NDArray[np.float32]:
         return signal
     head = head_mask(original, prepared.volume.affine) | prepared.mask
     grown = ndimage.binary_dilation(head, iterations=2)
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(grown.astype(np.float32), HEAD_FEATHER)
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
+        grown.astype(np.float32), HEAD_FEATHER_VOXELS
+    )
     weight = np.where(head, np.float32(1), smooth)
     return np.where(weight > 0.01, weight, np.float32(0)) * signal
 
@@ -295,10 +299,10 @@ def _distance(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
 
 def _summarize(
     prepared: Prepared,
-    on_grid: OnGrid,
+    on_grid: NetworkInput,
     profile: Profile,
     image: NDArray[np.float32],
-    evidence: Evidence,
+    evidence: QCStatistics,
     share: float,
 ) -> Harmonized:
     original = prepared.volume.data
@@ -315,5 +319,5 @@ def _summarize(
             "ScannerShare": share,
         },
         round_trip_error=float(np.abs((image - change) - original).max() / np.abs(original).max()),
-        evidence=evidence,
+        qc=evidence,
     )

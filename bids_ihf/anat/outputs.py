@@ -192,7 +192,7 @@ def _write_figures(
         task.name.rsplit("_", 1)[0],
         task.image.suffix,
         shown(prepared, harmonized),
-        harmonized.evidence,
+        harmonized.qc,
     )
 
 
@@ -207,7 +207,7 @@ def shown(prepared: Prepared, harmonized: Harmonized) -> Shown:
         mask=prepared.mask,
         affine=prepared.volume.affine,
         template=template_on(prepared),
-        reference=reference_picture(prepared, harmonized.evidence.target),
+        reference=reference_picture(prepared, harmonized.qc.target),
     )
 
 
@@ -237,8 +237,8 @@ def measures(
     return {
         "harmonization_target": settings.goal.name,
         "source_vendor": task.image.vendor,
-        "distance_before": harmonized.evidence.distances[0],
-        "distance_after": harmonized.evidence.distances[1],
+        "distance_before": harmonized.qc.distances[0],
+        "distance_after": harmonized.qc.distances[1],
         "change_rms": float(np.sqrt(np.mean(np.square(inside, dtype=np.float64)))),
         "round_trip_max_error": harmonized.round_trip_error,
         "mask_volume_ml": float(np.count_nonzero(prepared.mask)) * voxel / 1000,

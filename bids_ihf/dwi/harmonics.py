@@ -10,29 +10,36 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SMOOTH = 0.006
+LAPLACE_BELTRAMI_WEIGHT = 0.006
 """Weight of the Laplace-Beltrami penalty (Descoteaux et al. 2007, Magn Reson Med 58:497)."""
 
-SPARE = 1.3
+MIN_DIRECTIONS_PER_COEFFICIENT = 1.3
 """Directions a shell must have for each coefficient, so that a fit smooths."""
 
 
-def order_for(directions: int) -> int:
+def max_order(directions: int) -> int:
     """Highest order that so many directions carry: 4, 2, or 0 (the mean alone)."""
-    return next((order for order in (4, 2) if directions >= SPARE * size(order)), 0)
+    return next(
+        (
+            order
+            for order in (4, 2)
+            if directions >= MIN_DIRECTIONS_PER_COEFFICIENT * coefficient_count(order)
+        ),
+        0,
+    )
 
 
-def size(order: int) -> int:
+def coefficient_count(order: int) -> int:
     """Number of real harmonics of even order up to ``order``."""
     return (order + 1) * (order + 2) // 2
 
 
-def orders_of(order: int) -> NDArray[np.int64]:
+def column_orders(order: int) -> NDArray[np.int64]:
     """The order of each column of `harmonics`."""
     return np.concatenate([np.full(2 * n + 1, n) for n in range(0, order + 1, 2)])
 
 
-def harmonics(directions: NDArray[np.float64], order: int) -> NDArray[np.float64]:
+def real_harmonics(directions: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     """Real harmonics (N, size(order)) at unit vectors (N, 3).
 
     Their mean square over the sphere is 1, so the first is 1 everywhere, its coefficient the mean
@@ -56,7 +63,7 @@ def harmonics(directions: NDArray[np.float64], order: int) -> NDArray[np.float64
 
 def fitting_matrix(directions: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     """Matrix (size(order), N) that leads from signals along directions to coefficients."""
-    basis = harmonics(directions, order)
-    n = orders_of(order)
-    penalty = SMOOTH * np.diag((n * (n + 1.0)) ** 2)
+    basis = real_harmonics(directions, order)
+    n = column_orders(order)
+    penalty = LAPLACE_BELTRAMI_WEIGHT * np.diag((n * (n + 1.0)) ** 2)
     return np.asarray(np.linalg.solve(basis.T @ basis + penalty, basis.T))

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-EXPONENTS = (0.75, 1.35)
+EXPONENT_BOUNDS = (0.75, 1.35)
 """Bounds of the exponent on attenuation: more is no difference between working scanners."""
 
-ANISOTROPIES = (0.8, 1.25)
+ANISOTROPY_FACTOR_BOUNDS = (0.8, 1.25)
 """Bounds of the factor on the directions' deviations."""
 
-DEVIATION = 0.3
+MAX_DIRECTION_CHANGE = 0.3
 """Share of a direction's deviation from the mean (logarithms) by which it may change."""
 
-RATIOS = (0.25, 4.0)
+RATIO_BOUNDS = (0.25, 4.0)
 """Bounds of what a volume is multiplied by, beside the gain."""
 
 
@@ -58,7 +58,7 @@ class ShellChange:
 
 
 @frozen(eq=False)
-class Plan:
+class ShellPlan:
     """What is done to a series: noise floors and levels at b 0 of both sides, in their units, and
     the weighted shells."""
 
@@ -76,7 +76,7 @@ class Plan:
 
 def make_plan(
     source: DiffusionProfile, target: DiffusionProfile, scanner: KnownScanner | None = None
-) -> Plan:
+) -> ShellPlan:
     """Compare the profile of a series with the target's.
 
     With a known ``scanner``, shells are changed as that scanner and the target differ, and by the
@@ -88,7 +88,7 @@ def make_plan(
     seen[0] = True
     ours, theirs = np.asarray(source.levels)[seen], np.asarray(target.levels)[seen]
     changes = [_change(shell, target, scanner) for shell in source.shells]
-    return Plan(source.floor, target.floor, ours, theirs, tuple(changes))
+    return ShellPlan(source.floor, target.floor, ours, theirs, tuple(changes))
 
 
 def _change(
@@ -109,8 +109,8 @@ def _change(
     return ShellChange(
         shell.b,
         target.nearest(shell.b).b,
-        exponent=float(np.clip(np.exp(exponent), *EXPONENTS)),
-        anisotropy=float(np.clip(np.exp(factor), *ANISOTROPIES)),
+        exponent=float(np.clip(np.exp(exponent), *EXPONENT_BOUNDS)),
+        anisotropy=float(np.clip(np.exp(factor), *ANISOTROPY_FACTOR_BOUNDS)),
         measured=float(np.exp(measured)),
     )
 
@@ -121,7 +121,7 @@ def _log_ratio(wanted: ShellProfile, own: ShellProfile) -> float:
     return float(np.nanmean(np.log(ratios)))
 
 
-def gain_curve(levels: Array, plan: Plan) -> Array:
+def gain_curve(levels: Array, plan: ShellPlan) -> Array:
     """Gain at signals of any shape: that of the nearest levels, linear between them.
 
     One gain for all where the levels of both sides are in another order.
@@ -134,7 +134,7 @@ def gain_curve(levels: Array, plan: Plan) -> Array:
 
 
 @frozen(eq=False)
-class Changer:
+class ShellHarmonizer:
     """Ratios by which volumes are multiplied, at the V voxels of the fits.
 
     ``bias`` (V,) is the receive field, which is divided out.  ``means`` are the ratios (V,) for
@@ -142,7 +142,7 @@ class Changer:
     """
 
     fits: tuple[ShellFit, ...]
-    plan: Plan
+    plan: ShellPlan
     bias: Array
     means: tuple[Array, ...] = ()
 
@@ -158,14 +158,16 @@ class Changer:
             return common
         expected = fit.along(direction)
         own = np.log(self.wanted(shell, expected) / np.maximum(expected, 1e-6) / common)
-        reach = np.float32(DEVIATION) * np.abs(np.log(expected / np.maximum(fit.mean, 1e-6)))
+        reach = np.float32(MAX_DIRECTION_CHANGE) * np.abs(
+            np.log(expected / np.maximum(fit.mean, 1e-6))
+        )
         return np.asarray(common * np.exp(np.clip(own, -reach, reach)))
 
     def mean_ratio(self, shell: int) -> Array:
         """Ratio (V,) for the mean image of a shell, no more than RATIOS from the gain."""
         mean = np.maximum(self.fits[shell].mean, 1e-6)
         _, gain = self._unweighted()
-        low, high = (np.float32(bound) * gain / self.bias for bound in RATIOS)
+        low, high = (np.float32(bound) * gain / self.bias for bound in RATIO_BOUNDS)
         return np.clip(self.wanted(shell, mean) / mean, low, high).astype(np.float32)
 
     def wanted(self, shell: int, expected: Array) -> Array:
@@ -200,16 +202,16 @@ class Changer:
         return np.hypot(signal, floor)
 
 
-def make_changer(fits: tuple[ShellFit, ...], plan: Plan, bias: Array) -> Changer:
+def make_harmonizer(fits: tuple[ShellFit, ...], plan: ShellPlan, bias: Array) -> ShellHarmonizer:
     """The changer of a series, the ratios of its shells' means computed."""
-    changer = Changer(fits, plan, bias)
+    changer = ShellHarmonizer(fits, plan, bias)
     return evolve(changer, means=tuple(changer.mean_ratio(k) for k in range(len(fits))))
 
 
-def change_volumes(
+def harmonize_volumes(
     volumes: Iterator[Array],
     gradients: GradientTable,
-    changer: Changer,
+    changer: ShellHarmonizer,
     where: NDArray[np.bool_],
     weight: Array,
     air_gain: float,

@@ -21,7 +21,7 @@ from bids_ihf.anat.outputs import (
 from bids_ihf.bids.images import sidecar_path, table_paths
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.bids.sidecars import derivative_sidecar, write_json
-from bids_ihf.dwi.harmonize import EXPONENTS
+from bids_ihf.dwi.harmonize import EXPONENT_BOUNDS
 from bids_ihf.io.atomic import replacing, write_atomic
 from bids_ihf.io.series import SeriesWriter
 from bids_ihf.pipeline.plan import DIFFUSION_MODEL
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.dwi.harmonize import Plan
+    from bids_ihf.dwi.harmonize import ShellPlan
     from bids_ihf.io.series import Series
     from bids_ihf.pipeline.plan import Task
     from bids_ihf.pipeline.worker import Settings
@@ -57,7 +57,7 @@ class Result:
     anisotropy: (X, Y, Z) FA before and after; None where the directions are too few.
     """
 
-    plan: Plan
+    plan: ShellPlan
     scanner: str | None
     before: Array
     after: Array
@@ -214,9 +214,9 @@ def _measures(
     }
 
 
-def strain(plan: Plan) -> float:
+def strain(plan: ShellPlan) -> float:
     """How large an exponent a shell asks for, at most: 0 is none, 1 the limit of what is used."""
-    low, high = np.log(EXPONENTS)
+    low, high = np.log(EXPONENT_BOUNDS)
     logs = [float(np.log(shell.measured)) for shell in plan.shells]
     return max((log / (high if log > 0 else low) for log in logs), default=0.0)
 

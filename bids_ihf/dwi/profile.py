@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
     Mask = NDArray[np.bool_]
 
-TYPICAL = 1000.0
+TISSUE_CONTRAST_B_VALUE = 1000.0
 """The shell nearest to this b-value (s/mm2) tells fluid, fibrous and other tissue apart."""
 
-TISSUE = (0.4, 1.5)
+TISSUE_ATTENUATION_BOUNDS = (0.4, 1.5)
 """Attenuation of tissue, relative to its own median."""
 
-FLUID = 2.6
+MIN_CSF_ATTENUATION = 2.6
 """Attenuation from which on a voxel is free fluid, relative to tissue's."""
 
-FREE_FROM = 1800.0
+MIN_CSF_FLOOR_B_VALUE = 1800.0
 """b-value (s/mm2) from which on free fluid shows nothing but the noise floor."""
 
-DARKEST = 25.0
+CSF_FLOOR_PERCENTILE = 25.0
 """Percentile of fluid's voxels at which the floor is read: others hold some tissue."""
 
-CLEAR = 3.0
+MIN_SIGNAL_TO_FLOOR = 3.0
 """Least signal of tissue at b 0, over the noise floor."""
 
-FEWEST = 50
+MIN_TISSUE_VOXELS = 50
 """Voxels that a number needs."""
 
-ALIKE = 0.1
+B_VALUE_TOLERANCE = 0.1
 """Share by which the b-values of shells may differ that are merged."""
 
-PEOPLE, PEOPLE_ANISOTROPY = 0.025, 0.065
+SUBJECT_LOG_ATTENUATION_SD, SUBJECT_LOG_ANISOTROPY_SD = 0.025, 0.065
 """Standard deviations between people of the logarithms of attenuation, and of anisotropy over
 attenuation, rounded from those of 11 simulated people in the scanners of one vendor."""
 
-SCANNERS, SCANNERS_ANISOTROPY = 0.02, 0.01
+SCANNER_LOG_ATTENUATION_SD, SCANNER_LOG_ANISOTROPY_SD = 0.02, 0.01
 """The same between scanners of one vendor: the diffusivity of ice water differed by less than 2 %
 between 35 scanners of three vendors (Malyarenko et al. 2013, J Magn Reson Imaging 37:1238); FA by
 1 % and more between two of one model, mostly by noise (Vollmar et al. 2010, NeuroImage 51:1384).
 Simulated ones differ less."""
 
-RICIAN = float(np.sqrt(np.pi / 2))
+RAYLEIGH_MEAN_PER_SD = float(np.sqrt(np.pi / 2))
 """Mean magnitude of noise alone in one channel, over its standard deviation."""
 
 
@@ -121,8 +121,12 @@ class KnownScanner:
     @classmethod
     def of_vendor(cls, profile: DiffusionProfile, name: str = "") -> KnownScanner:
         """A scanner of a vendor whose typical profile is known."""
-        attenuation = SCANNERS**2 / (SCANNERS**2 + PEOPLE**2)
-        anisotropy = SCANNERS_ANISOTROPY**2 / (SCANNERS_ANISOTROPY**2 + PEOPLE_ANISOTROPY**2)
+        attenuation = SCANNER_LOG_ATTENUATION_SD**2 / (
+            SCANNER_LOG_ATTENUATION_SD**2 + SUBJECT_LOG_ATTENUATION_SD**2
+        )
+        anisotropy = SCANNER_LOG_ANISOTROPY_SD**2 / (
+            SCANNER_LOG_ANISOTROPY_SD**2 + SUBJECT_LOG_ANISOTROPY_SD**2
+        )
         return cls(profile, attenuation, anisotropy, name)
 
     @classmethod
@@ -167,24 +171,28 @@ def find_tissues(fits: Sequence[ShellFit], brain: Mask) -> Tissues:
     b0, typical = fits[0].mean, typical_shell(fits)
     values = attenuation(typical, b0, 0.0)
     lit = brain & (b0 > 0) & (typical.mean > 0) & (values > 0)
-    if lit.sum() < FEWEST:
+    if lit.sum() < MIN_TISSUE_VOXELS:
         raise ValueError("the brain shows too little signal")
     middle = float(np.median(values[lit]))
     for _ in range(8):
-        tissue = lit & (values > TISSUE[0] * middle) & (values < TISSUE[1] * middle)
+        tissue = (
+            lit
+            & (values > TISSUE_ATTENUATION_BOUNDS[0] * middle)
+            & (values < TISSUE_ATTENUATION_BOUNDS[1] * middle)
+        )
         middle = float(np.median(values[tissue])) if tissue.any() else middle
-    if tissue.sum() < FEWEST:
+    if tissue.sum() < MIN_TISSUE_VOXELS:
         raise ValueError("the brain shows too little tissue")
     spread = typical.variance / np.maximum(np.square(typical.mean), 1e-12)
     fibrous = tissue & (spread > np.median(spread[tissue]))
     if not fibrous.any():  # too few directions to tell anisotropy
         fibrous = tissue
-    return Tissues(fibrous, tissue & ~fibrous, lit & (values > FLUID * middle))
+    return Tissues(fibrous, tissue & ~fibrous, lit & (values > MIN_CSF_ATTENUATION * middle))
 
 
 def typical_shell(fits: Sequence[ShellFit]) -> ShellFit:
     """The weighted shell nearest to TYPICAL."""
-    return min(fits[1:], key=lambda fit: abs(fit.shell.b - TYPICAL))
+    return min(fits[1:], key=lambda fit: abs(fit.shell.b - TISSUE_CONTRAST_B_VALUE))
 
 
 def noise_floor(fits: Sequence[ShellFit], tissues: Tissues) -> float:
@@ -194,14 +202,14 @@ def noise_floor(fits: Sequence[ShellFit], tissues: Tissues) -> float:
     harmonics do not explain in tissue, as if the noise were Rician.
     """
     highest = fits[-1]
-    if highest.shell.b >= FREE_FROM and tissues.fluid.sum() >= FEWEST:
-        return float(np.percentile(highest.mean[tissues.fluid], DARKEST))
+    if highest.shell.b >= MIN_CSF_FLOOR_B_VALUE and tissues.fluid.sum() >= MIN_TISSUE_VOXELS:
+        return float(np.percentile(highest.mean[tissues.fluid], CSF_FLOOR_PERCENTILE))
     left = typical_shell(fits).residual[tissues.fibrous]
     left = left[np.isfinite(left)]
-    return RICIAN * float(np.sqrt(np.median(left))) if left.size else 0.0
+    return RAYLEIGH_MEAN_PER_SD * float(np.sqrt(np.median(left))) if left.size else 0.0
 
 
-def measure(fits: Sequence[ShellFit], brain: Mask, bias: Array) -> DiffusionProfile:
+def measure_profile(fits: Sequence[ShellFit], brain: Mask, bias: Array) -> DiffusionProfile:
     """The profile of one series; the first fit is b 0; ``bias`` (V,) is multiplicative.
 
     Raises
@@ -211,7 +219,7 @@ def measure(fits: Sequence[ShellFit], brain: Mask, bias: Array) -> DiffusionProf
     """
     tissues = find_tissues(fits, brain)
     floor = noise_floor(fits, tissues)
-    if _median(fits[0].mean, tissues.fibrous) < CLEAR * floor:
+    if _median(fits[0].mean, tissues.fibrous) < MIN_SIGNAL_TO_FLOOR * floor:
         raise ValueError("the brain hardly stands out of the noise")
     b0 = above_floor(fits[0].mean, floor) / bias
     levels = _median(b0, tissues.fibrous | tissues.other), _median(b0, tissues.fluid)
@@ -233,10 +241,10 @@ def _shell_profile(fit: ShellFit, b0: Array, floor: float, tissues: Tissues) -> 
 
 
 def _median(values: Array, where: Mask) -> float:
-    return float(np.median(values[where])) if where.sum() >= FEWEST else float("nan")
+    return float(np.median(values[where])) if where.sum() >= MIN_TISSUE_VOXELS else float("nan")
 
 
-def merge(profiles: Sequence[DiffusionProfile]) -> DiffusionProfile:
+def merge_profiles(profiles: Sequence[DiffusionProfile]) -> DiffusionProfile:
     """One profile from several people's series of one protocol: medians of all numbers.
 
     Raises
@@ -247,12 +255,12 @@ def merge(profiles: Sequence[DiffusionProfile]) -> DiffusionProfile:
     first = [shell.b for shell in profiles[0].shells]
     for profile in profiles[1:]:
         own = [shell.b for shell in profile.shells]
-        if len(own) != len(first) or not np.allclose(own, first, rtol=ALIKE):
+        if len(own) != len(first) or not np.allclose(own, first, rtol=B_VALUE_TOLERANCE):
             there, here = (" ".join(f"{b:.0f}" for b in values) for values in (first, own))
             raise ValueError(f"one series has shells at {there} s/mm2, another at {here}")
     levels = np.array([profile.levels for profile in profiles])
     shells = [
-        ShellProfile(*(_middle([getattr(one, name) for one in group]) for name in FIELDS))
+        ShellProfile(*(_middle([getattr(one, name) for one in group]) for name in SHELL_FIELDS))
         for group in zip(*(profile.shells for profile in profiles), strict=True)
     ]
     tissue, fluid = (_middle(column.tolist()) for column in levels.T)
@@ -260,7 +268,7 @@ def merge(profiles: Sequence[DiffusionProfile]) -> DiffusionProfile:
     return DiffusionProfile((tissue, fluid), floor, tuple(shells))
 
 
-FIELDS = ("b", "fibrous", "other", "anisotropy")
+SHELL_FIELDS = ("b", "fibrous", "other", "anisotropy")
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from bids_ihf.dwi.profile import DiffusionProfile, KnownScanner, ShellProfile, merge
+from bids_ihf.dwi.profile import DiffusionProfile, KnownScanner, ShellProfile, merge_profiles
 from bids_ihf.errors import BadData
-from bids_ihf.targets.target import DIFFUSION, is_builtin
+from bids_ihf.targets.target import DIFFUSION_KEY, is_builtin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bids_ihf.targets.target import Target
 
-FILE = "diffusion.json"
-KEY, COUNT = DIFFUSION, "dwi_scans"
+VENDOR_PROFILES_FILE = "diffusion.json"
+KEY, COUNT = DIFFUSION_KEY, "dwi_scans"
 """Where a target's record holds its diffusion profile, and of how many series."""
 
-DIGITS = 6
+SIGNIFICANT_DIGITS = 6
 
 
 def pack_profile(profile: DiffusionProfile) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def record_of(profiles: Sequence[DiffusionProfile]) -> dict[str, Any]:
     if not profiles:
         return {}
     try:
-        merged = merge(profiles)
+        merged = merge_profiles(profiles)
     except ValueError as error:
         raise BadData(
             f"The diffusion series are of different protocols ({error}); select those of one."
@@ -92,7 +92,7 @@ def content_of(target: Target) -> Mapping[str, Any] | None:
 
 def builtin() -> dict[str, Any]:
     """The vendors' profiles by name."""
-    text = (files("bids_ihf") / "data" / FILE).read_text(encoding="utf-8")
+    text = (files("bids_ihf") / "data" / VENDOR_PROFILES_FILE).read_text(encoding="utf-8")
     return dict(json.loads(text)["targets"])
 
 
@@ -149,7 +149,7 @@ def scanner_of_target(target: Target) -> KnownScanner:
 
 
 def _plain(value: float) -> float | None:
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
 
 
 def _number(value: float | None) -> float:

@@ -13,9 +13,9 @@ from attrs import frozen
 from scipy import ndimage
 
 from bids_ihf.bids.gradient_tables import UNWEIGHTED, read_table
-from bids_ihf.dwi.harmonize import EXPONENTS, change_volumes, make_changer, make_plan
+from bids_ihf.dwi.harmonize import EXPONENT_BOUNDS, harmonize_volumes, make_harmonizer, make_plan
 from bids_ihf.dwi.outputs import Result, write_rest, writing
-from bids_ihf.dwi.profile import measure
+from bids_ihf.dwi.profile import measure_profile
 from bids_ihf.dwi.shell_fit import ShellSums, fit_shells
 from bids_ihf.dwi.shells import find_shells
 from bids_ihf.dwi.tensor import TensorSums
@@ -24,7 +24,7 @@ from bids_ihf.io.atomic import alone
 from bids_ihf.io.nifti import Volume, encode_nifti
 from bids_ihf.io.series import open_series
 from bids_ihf.pipeline.run_log import NOTICE
-from bids_ihf.targets.intensity import air_gain
+from bids_ihf.targets.intensity import background_gain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.bids.gradient_tables import GradientTable
-    from bids_ihf.dwi.harmonize import Plan
+    from bids_ihf.dwi.harmonize import ShellPlan
     from bids_ihf.dwi.profile import DiffusionProfile, KnownScanner
     from bids_ihf.dwi.shell_fit import ShellFit
     from bids_ihf.io.series import Series
@@ -147,7 +147,7 @@ def fit_series(image: Path, tables: tuple[Path | None, Path | None], prepared: P
     fits = fit_shells(volumes, gradients, find_shells(gradients.bvals), where)
     bias, brain = prepared.bias[where], _well_inside(prepared)[where]
     try:
-        profile = measure(fits, brain, bias)
+        profile = measure_profile(fits, brain, bias)
     except ValueError as error:
         raise BadData(f"{image}: {error}; check the series and its mask.") from error
     return Fitted(series, gradients, weight, fits, bias, brain, profile)
@@ -170,7 +170,7 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     target = _target(settings)
     scanner = _scanner(task.image.vendor, settings)
     plan = make_plan(found.profile, target, scanner)
-    changer = make_changer(found.fits, plan, found.bias)
+    changer = make_harmonizer(found.fits, plan, found.bias)
     _doubt(task.name, plan)
     if settings.output_spaces:
         LOGGER.warning(
@@ -187,9 +187,9 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
         if task.finished:
             return
         with writing(task, series) as outputs:
-            volumes = change_volumes(
+            volumes = harmonize_volumes(
                 _shown(series, task.name, "changing"),
-                *(found.gradients, changer, where, found.weight, air_gain(plan.gain)),
+                *(found.gradients, changer, where, found.weight, background_gain(plan.gain)),
             )
             for number, (original, image) in enumerate(volumes):
                 change = image - original
@@ -228,10 +228,10 @@ def _both(before: Array | None, after: Array | None) -> tuple[Array, Array] | No
     return None if before is None or after is None else (before, after)
 
 
-def _doubt(name: str, plan: Plan) -> None:
+def _doubt(name: str, plan: ShellPlan) -> None:
     """Warn of a shell that differs from the target's by more than scanners do."""
     for shell in plan.shells:
-        if not EXPONENTS[0] < shell.measured < EXPONENTS[1]:
+        if not EXPONENT_BOUNDS[0] < shell.measured < EXPONENT_BOUNDS[1]:
             LOGGER.warning(
                 "%s: at b %.0f its attenuation differs from the target's by more than scanners do "
                 "(an exponent of %.2f would be needed, %.2f is used); look at it.",
@@ -293,7 +293,7 @@ def _distance_after(sums: ShellSums, brain: NDArray[np.bool_], target: Diffusion
     fits = sums.fits()
     ones = np.ones(len(brain), dtype=np.float32)
     try:
-        return distance(measure(fits, brain, ones), target)
+        return distance(measure_profile(fits, brain, ones), target)
     except ValueError:  # the result is written all the same; the table has no number
         return float("nan")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.dwi.harmonics import fitting_matrix, harmonics, order_for, size
+from bids_ihf.dwi.harmonics import coefficient_count, fitting_matrix, max_order, real_harmonics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,11 +42,13 @@ class ShellFit:
     @property
     def variance(self) -> Array:
         """Variance over directions (V,) of what the harmonics of order 2 explain."""
-        return np.asarray((self.coefficients[1 : size(min(self.order, 2))] ** 2).sum(axis=0))
+        return np.asarray(
+            (self.coefficients[1 : coefficient_count(min(self.order, 2))] ** 2).sum(axis=0)
+        )
 
     def along(self, direction: NDArray[np.float64]) -> Array:
         """Expected signal (V,) along a unit vector; no less than a hundredth of the mean."""
-        row = harmonics(direction[None], self.order)[0].astype(np.float32)
+        row = real_harmonics(direction[None], self.order)[0].astype(np.float32)
         return np.maximum(row @ self.coefficients, np.float32(0.01) * self.mean)
 
 
@@ -56,9 +58,9 @@ class _Sums:
     def __init__(self, shell: Shell, gradients: GradientTable, voxels: int) -> None:
         directions = gradients.bvecs[shell.volumes]
         self.shell = shell
-        self.order = order_for(len(directions)) if shell.weighted else 0
+        self.order = max_order(len(directions)) if shell.weighted else 0
         self.matrix = fitting_matrix(directions, self.order)
-        self.basis = harmonics(directions, self.order)
+        self.basis = real_harmonics(directions, self.order)
         self.coefficients = np.zeros((len(self.matrix), voxels), dtype=np.float32)
         self.squares = np.zeros(voxels, dtype=np.float64)
 

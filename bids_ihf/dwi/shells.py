@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-WIDEST = 100.0
+MAX_SHELL_WIDTH = 100.0
 """Most (s/mm2) by which b-values of a shell differ, whatever the shell ..."""
 
-WIDEST_SHARE = 0.1
+MAX_RELATIVE_SHELL_WIDTH = 0.1
 """... and the share of its smallest b-value, where that is more."""
 
 
@@ -53,7 +53,9 @@ def find_shells(bvals: NDArray[np.float64]) -> tuple[Shell, ...]:
         if groups:
             first = bvals[groups[-1][0]]
             both_low = value <= UNWEIGHTED
-            near = first > UNWEIGHTED and value - first <= max(WIDEST, WIDEST_SHARE * first)
+            near = first > UNWEIGHTED and value - first <= max(
+                MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH * first
+            )
             if both_low or near:
                 groups[-1].append(int(index))
                 continue

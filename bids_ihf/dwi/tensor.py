@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-UP_TO = 1500.0
+MAX_TENSOR_B_VALUE = 1500.0
 """Largest b-value (s/mm2) that is fitted: above, the signal is no single exponential."""
 
-PARTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+TENSOR_ENTRIES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Entries of the tensor, in the order of the fit."""
 
 
@@ -29,12 +29,12 @@ class TensorSums:
 
     def __init__(self, gradients: GradientTable, where: NDArray[np.bool_]) -> None:
         self._where = where
-        used = np.flatnonzero(gradients.bvals <= UP_TO)
+        used = np.flatnonzero(gradients.bvals <= MAX_TENSOR_B_VALUE)
         design = _design(gradients.bvals[used], gradients.bvecs[used])
         self.possible = bool(len(used) and np.linalg.matrix_rank(design) == design.shape[1])
         solution = np.linalg.pinv(design).astype(np.float32) if self.possible else design.T
         self._columns = dict(zip(used.tolist(), solution.T, strict=True))
-        self._sums = np.zeros((len(PARTS), int(where.sum())), dtype=np.float32)
+        self._sums = np.zeros((len(TENSOR_ENTRIES), int(where.sum())), dtype=np.float32)
 
     def add(self, number: int, volume: Array) -> None:
         """One volume (X, Y, Z), by its place in the series; high weightings are passed over."""
@@ -44,7 +44,7 @@ class TensorSums:
         values = volume[self._where]
         # A hundredth of the mean: noise about zero has no logarithm.
         logs = np.log(np.maximum(values, np.float32(0.01) * max(float(values.mean()), 1e-6)))
-        for row, weight in enumerate(column[: len(PARTS)]):
+        for row, weight in enumerate(column[: len(TENSOR_ENTRIES)]):
             self._sums[row] += weight * logs
 
     def anisotropy(self) -> Array | None:
@@ -52,7 +52,7 @@ class TensorSums:
         if not self.possible:
             return None
         tensors = np.zeros((self._sums.shape[1], 3, 3))
-        for (row, column), values in zip(PARTS, self._sums, strict=True):
+        for (row, column), values in zip(TENSOR_ENTRIES, self._sums, strict=True):
             tensors[:, row, column] = tensors[:, column, row] = values
         out = np.zeros(self._where.shape, dtype=np.float32)
         out[self._where] = fractional_anisotropy(np.linalg.eigvalsh(tensors))
@@ -61,10 +61,10 @@ class TensorSums:
 
 def _design(bvals: NDArray[np.float64], bvecs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows (N, 7) that give the logarithm of the signal from tensor and logarithm of b 0."""
-    twice = [1 if row == column else 2 for row, column in PARTS]
+    twice = [1 if row == column else 2 for row, column in TENSOR_ENTRIES]
     columns = [
         -bvals * factor * bvecs[:, row] * bvecs[:, column]
-        for (row, column), factor in zip(PARTS, twice, strict=True)
+        for (row, column), factor in zip(TENSOR_ENTRIES, twice, strict=True)
     ]
     return np.stack([*columns, np.ones(len(bvals))], axis=1)
 

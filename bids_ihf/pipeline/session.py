@@ -149,10 +149,10 @@ def _source_hash(config: RunConfig, model: Harmonizer) -> str:
     """
     from bids_ihf.dwi.profile_file import builtin_hash, content_of
     from bids_ihf.targets.build import load_target
-    from bids_ihf.targets.target import VENDORS, builtin_path, read_target
+    from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
     told = [builtin_hash()]
-    told += [read_target(builtin_path(vendor)).hash for vendor in VENDORS]
+    told += [read_target(builtin_path(vendor)).hash for vendor in BUILTIN_VENDORS]
     if config.source_profile is not None:
         source = load_target(str(config.source_profile), model)
         known = {*source.profiles, *(["dwi"] if content_of(source) else [])}

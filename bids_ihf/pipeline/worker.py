@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bids_ihf.network.checkpoint import Harmonizer
     from bids_ihf.pipeline.plan import Goal, Task
     from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.source_profile import KnownSource
+    from bids_ihf.targets.source_profile import SourceProfile
     from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
@@ -240,18 +240,18 @@ def _harmonize(task: Task, prepared: Prepared, settings: Settings, device: str) 
     )
 
 
-def _known_source(image: Image, settings: Settings, device: str) -> KnownSource | None:
+def _known_source(image: Image, settings: Settings, device: str) -> SourceProfile | None:
     """What is known of the scanner of a T1w or T2w scan: from --source-profile, or its
     vendor's."""
-    from bids_ihf.targets.source_profile import source_of, vendor_source
+    from bids_ihf.targets.source_profile import source_profile_of, vendor_source_profile
 
     model = model_on(device, settings.model)
     if settings.source_profile is not None:
         told = target_of(settings.source_profile, device, settings.model)
-        found = source_of(told, image.suffix)
+        found = source_profile_of(told, image.suffix)
         if found is not None:
             return found
-    return vendor_source(image.vendor, image.suffix, model.encoder_hash)
+    return vendor_source_profile(image.vendor, image.suffix, model.encoder_hash)
 
 
 def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:

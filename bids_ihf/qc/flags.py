@@ -9,31 +9,36 @@ from bids_ihf.preprocessing.prepare import doubt
 if TYPE_CHECKING:
     from bids_ihf.bids.harmonized_images import Finished
 
-ROUND_TRIP = 1e-4
+MAX_ROUND_TRIP_ERROR = 1e-4
 """Encoding and decoding in single precision stays well below this."""
-BRAIN_ML = (700.0, 2100.0)
+USUAL_BRAIN_VOLUME_ML = (700.0, 2100.0)
 """Brain volumes that are usual from childhood on, CSF round the brain included."""
 
 
-def alarm(image: Finished) -> str | None:
+def harmonization_warning(image: Finished) -> str | None:
     """Return the sentence with which the image was flagged; None where it was not."""
     found = image.sidecar.get("HarmonizationWarning")
     return found if isinstance(found, str) and found else None
 
 
-def concerns(image: Finished) -> list[str]:
+def qc_flags(image: Finished) -> list[str]:
     """Return one sentence for each sign."""
     found = []
     before, after = image.number("distance_before"), image.number("distance_after")
-    if before is not None and after is not None and after >= before and not _is_at_home(image):
+    if (
+        before is not None
+        and after is not None
+        and after >= before
+        and not is_target_vendor(image)
+    ):
         found.append(
             f"Not closer to the target than before (distance {before:.4g} to {after:.4g})."
         )
     error = image.number("round_trip_max_error")
-    if error is not None and error > ROUND_TRIP:
+    if error is not None and error > MAX_ROUND_TRIP_ERROR:
         found.append(f"Harmonized less change is not the original (off by {error:.2g}).")
     volume = image.number("mask_volume_ml")
-    if volume is not None and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
+    if volume is not None and not USUAL_BRAIN_VOLUME_ML[0] <= volume <= USUAL_BRAIN_VOLUME_ML[1]:
         found.append(f"A brain mask of {volume:.0f} ml is unusual for a whole brain.")
     similarity = image.number("alignment_similarity")
     coverage = image.number("alignment_coverage")
@@ -45,7 +50,7 @@ def concerns(image: Finished) -> list[str]:
     return found
 
 
-def _is_at_home(image: Finished) -> bool:
+def is_target_vendor(image: Finished) -> bool:
     """Whether the scanner is of the target's make: such an image has nowhere to come closer to."""
     vendor = image.text("source_vendor", "SourceVendor").casefold()
     return vendor == image.text("harmonization_target", "HarmonizationTarget").casefold()

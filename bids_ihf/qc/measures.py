@@ -11,48 +11,51 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.targets.intensity import LEVELS, RANGE
-from bids_ihf.targets.profile import BIN
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE
+from bids_ihf.targets.profile import POSITION_BIN_MM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.anat.harmonize import Evidence
+    from bids_ihf.anat.harmonize import QCStatistics
 
     Histogram = NDArray[np.float64]
 
-TISSUES = ("grey", "white", "csf")
+TISSUE_NAMES = ("grey", "white", "csf")
 """Rows of the histograms of tissues."""
 
 GREY, WHITE = 0, 1
 
-FEWEST = 500.0
+MIN_TISSUE_VOXELS = 500.0
 """Voxels of a tissue below which nothing is said of it."""
 
-STEP = (RANGE[1] - RANGE[0]) / LEVELS / 2
+BIN_WIDTH = (HISTOGRAM_RANGE[1] - HISTOGRAM_RANGE[0]) / HISTOGRAM_BINS / 2
 """Width of a bin, as a share of the bright end."""
 
 
-def image_measures(evidence: Evidence) -> dict[str, float]:
+def image_measures(evidence: QCStatistics) -> dict[str, float]:
     """The measures by column of the scans table; NaN where a tissue is not seen."""
-    before, after = evidence.before.tissues, evidence.after.tissues
-    target = evidence.target.tissues
+    before, after = evidence.before.tissue_histograms, evidence.after.tissue_histograms
+    target = evidence.target.tissue_histograms
     found = {"change_share": evidence.change / 2}
-    for row, name in enumerate(TISSUES):
+    for row, name in enumerate(TISSUE_NAMES):
         found[f"wasserstein_{name}_before"] = wasserstein(before[row], target[row])
         found[f"wasserstein_{name}_after"] = wasserstein(after[row], target[row])
     for side, tissues in (("before", before), ("after", after)):
         found[f"snr_{side}"] = snr(tissues)
         found[f"cnr_{side}"] = cnr(tissues)
         found[f"contrast_{side}"] = contrast(tissues)
-        for row, name in enumerate(TISSUES):
+        for row, name in enumerate(TISSUE_NAMES):
             found[f"{name}_ml_{side}"] = volume_ml(tissues[row])
     return found
 
 
 def centres() -> Histogram:
     """Intensity (LEVELS,) in the middle of each bin, as a share of the bright end."""
-    return np.asarray(RANGE[0] / 2 + 0.5 + STEP * (np.arange(LEVELS) + 0.5), dtype=np.float64)
+    return np.asarray(
+        HISTOGRAM_RANGE[0] / 2 + 0.5 + BIN_WIDTH * (np.arange(HISTOGRAM_BINS) + 0.5),
+        dtype=np.float64,
+    )
 
 
 def wasserstein(one: Histogram, other: Histogram) -> float:
@@ -64,7 +67,7 @@ def wasserstein(one: Histogram, other: Histogram) -> float:
     if one.sum() <= 0 or other.sum() <= 0:
         return float("nan")
     apart = np.cumsum(one / one.sum() - other / other.sum())
-    return float(np.abs(apart).sum() * STEP)
+    return float(np.abs(apart).sum() * BIN_WIDTH)
 
 
 def snr(tissues: Histogram) -> float:
@@ -99,13 +102,13 @@ def contrast(tissues: Histogram) -> float:
 
 def volume_ml(tissue: Histogram) -> float:
     """Volume (ml) of a tissue (LEVELS,), counted in one slice at every slice position."""
-    return float(tissue.sum()) * BIN / 1000 if _seen(tissue) else float("nan")
+    return float(tissue.sum()) * POSITION_BIN_MM / 1000 if _seen(tissue) else float("nan")
 
 
 def median(counts: Histogram) -> float:
     """Median of a histogram (LEVELS,), a share of the bright end; not empty."""
     cumulative = np.concatenate([[0.0], np.cumsum(counts)])
-    edges = RANGE[0] / 2 + 0.5 + STEP * np.arange(LEVELS + 1)
+    edges = HISTOGRAM_RANGE[0] / 2 + 0.5 + BIN_WIDTH * np.arange(HISTOGRAM_BINS + 1)
     return float(np.interp(cumulative[-1] / 2, cumulative, edges))
 
 
@@ -113,8 +116,8 @@ def spread(counts: Histogram) -> float:
     """Standard deviation of a histogram (LEVELS,), no less than a bin is wide."""
     weights, level = counts / counts.sum(), centres()
     mean = float(weights @ level)
-    return max(float(np.sqrt(weights @ np.square(level - mean))), STEP)
+    return max(float(np.sqrt(weights @ np.square(level - mean))), BIN_WIDTH)
 
 
 def _seen(tissue: Histogram) -> bool:
-    return bool(tissue.sum() >= FEWEST)
+    return bool(tissue.sum() >= MIN_TISSUE_VOXELS)

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from bids_ihf.targets.profile import Profile
 
-FORMAT = "ihf-harmony familiar scans 1"
-FILE = "familiar.safetensors"
-LIMIT = 1.0
+REFERENCE_FORMAT = "ihf-harmony familiar scans 1"
+REFERENCE_FILE = "familiar.safetensors"
+MAX_OUT_OF_RANGE_SCORE = 1.0
 """Score above which an image is flagged."""
 
-SEEN_BY = 0.5
+MIN_SCAN_FRACTION = 0.5
 """Share of the known scans that must show a slice position for it to count."""
 
 
 @frozen(eq=False)
-class Familiar:
+class ReferenceDistribution:
     """Known scans of one modality.
 
     ``positions`` (P,) and their mean embeddings ``means`` (P, E); ``scale`` (E,) is the deviation
@@ -65,15 +65,17 @@ class Familiar:
 
 
 @frozen(eq=False)
-class Reference:
+class ReferenceScans:
     """Known scans by modality, the hash of the encoder that saw them, and how they were made."""
 
-    encoder: str
-    modalities: Mapping[str, Familiar]
+    encoder_hash: str
+    modalities: Mapping[str, ReferenceDistribution]
     record: Mapping[str, Any] = field(factory=dict)
 
 
-def gather(profiles: Sequence[Profile], people: Sequence[str]) -> tuple[Familiar, list[float]]:
+def fit_reference_distribution(
+    profiles: Sequence[Profile], people: Sequence[str]
+) -> tuple[ReferenceDistribution, list[float]]:
     """Known scans from profiles of several people, and the score of each among the others'.
 
     Raises
@@ -84,7 +86,7 @@ def gather(profiles: Sequence[Profile], people: Sequence[str]) -> tuple[Familiar
     if len(set(people)) < 2:
         raise ValueError("known scans must be of two people at least")
     found, seen_by = np.unique(np.concatenate([p.positions for p in profiles]), return_counts=True)
-    positions = found[seen_by >= SEEN_BY * len(profiles)]
+    positions = found[seen_by >= MIN_SCAN_FRACTION * len(profiles)]
     if not positions.size:
         raise ValueError("the scans share no slice position")
     means = np.zeros((len(positions), profiles[0].embeddings.shape[1]))
@@ -95,7 +97,7 @@ def gather(profiles: Sequence[Profile], people: Sequence[str]) -> tuple[Familiar
         means[rows] += profile.embeddings[shared]
         counts[rows] += 1
     ones = np.ones(means.shape[1], dtype=np.float32)
-    start = Familiar(
+    start = ReferenceDistribution(
         positions,
         np.asarray(means / counts[:, None], np.float32),
         ones,
@@ -110,10 +112,12 @@ def gather(profiles: Sequence[Profile], people: Sequence[str]) -> tuple[Familiar
     apart[names[:, None] == names[None]] = np.inf
     lonely = apart.min(axis=1)
     unit = float(lonely.max())
-    return Familiar(positions, start.means, scale, scans, unit), (lonely / unit).tolist()
+    return ReferenceDistribution(positions, start.means, scale, scans, unit), (
+        lonely / unit
+    ).tolist()
 
 
-def _placed(known: Familiar, profile: Profile) -> NDArray[np.float32]:
+def _placed(known: ReferenceDistribution, profile: Profile) -> NDArray[np.float32]:
     place = known.place(profile)
     if place is None:
         raise ValueError("a scan shares no slice position with the others")
@@ -127,7 +131,7 @@ def _distances(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArra
     )
 
 
-def pack_reference(reference: Reference) -> bytes:
+def pack_reference(reference: ReferenceScans) -> bytes:
     """A reference as the bytes of a safetensors file."""
     import torch
 
@@ -140,11 +144,15 @@ def pack_reference(reference: Reference) -> bytes:
         tensors[f"{modality}.scale"] = torch.from_numpy(known.scale).float()
         tensors[f"{modality}.scans"] = torch.from_numpy(known.scans).half()
         tensors[f"{modality}.unit"] = torch.tensor([known.unit], dtype=torch.float64)
-    header = {"format": FORMAT, "encoder": reference.encoder, "record": dict(reference.record)}
+    header = {
+        "format": REFERENCE_FORMAT,
+        "encoder": reference.encoder_hash,
+        "record": dict(reference.record),
+    }
     return pack(tensors, header)
 
 
-def read_reference(path: Path) -> Reference:
+def read_reference(path: Path) -> ReferenceScans:
     """Read a reference file.
 
     Raises
@@ -154,11 +162,11 @@ def read_reference(path: Path) -> Reference:
     """
     from bids_ihf.io.tensors import unpack
 
-    tensors, header = unpack(path, FORMAT)
+    tensors, header = unpack(path, REFERENCE_FORMAT)
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
     try:
         modalities = {
-            modality: Familiar(
+            modality: ReferenceDistribution(
                 arrays[f"{modality}.positions"],
                 arrays[f"{modality}.means"].astype(np.float32),
                 arrays[f"{modality}.scale"],
@@ -169,10 +177,10 @@ def read_reference(path: Path) -> Reference:
         }
     except KeyError as error:
         raise BadData(f"{path}: the part {error} is missing; install the package anew.") from error
-    return Reference(str(header.get("encoder")), modalities, header.get("record", {}))
+    return ReferenceScans(str(header.get("encoder")), modalities, header.get("record", {}))
 
 
-def shipped_reference(encoder: str) -> Reference | None:
+def shipped_reference(encoder: str) -> ReferenceScans | None:
     """The reference that comes with the package, where it was made with this encoder.
 
     Raises
@@ -182,8 +190,8 @@ def shipped_reference(encoder: str) -> Reference | None:
     """
     from bids_ihf.io.tensors import shipped
 
-    path = shipped(FILE)
+    path = shipped(REFERENCE_FILE)
     if not path.is_file():
         return None
     found = read_reference(path)
-    return found if found.encoder == encoder else None
+    return found if found.encoder_hash == encoder else None

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-FILE = "ranges.json"
-PERCENTILES = {"low": 5.0, "middle": 50.0, "high": 95.0}
+RANGES_FILE = "ranges.json"
+RANGE_PERCENTILES = {"low": 5.0, "middle": 50.0, "high": 95.0}
 """Ends and middle of the range that counts as usual."""
 
-Light = Literal["green", "amber", "red"]
-Side = Literal["low", "high", "both"]
+TrafficLight = Literal["green", "amber", "red"]
+AbnormalSide = Literal["low", "high", "both"]
 
-BAD_SIDE: dict[str, Side] = {
+ABNORMAL_SIDE: dict[str, AbnormalSide] = {
     "distance_after": "high",
     "wasserstein_grey_after": "high",
     "wasserstein_white_after": "high",
@@ -37,14 +37,14 @@ BAD_SIDE: dict[str, Side] = {
 
 
 @frozen
-class Range:
+class ReferenceRange:
     """Usual values of a measure: percentiles 5, 50 and 95 on simulated scans."""
 
     low: float
     middle: float
     high: float
 
-    def light(self, value: float, bad: Side) -> Light:
+    def light(self, value: float, bad: AbnormalSide) -> TrafficLight:
         """Green within the range, or beyond it on a good side; red farther beyond than the range
         is wide; amber between."""
         below = self.low - value if bad != "high" else 0.0
@@ -56,38 +56,40 @@ class Range:
 
 
 @frozen
-class Ranges:
+class ReferenceRanges:
     """Ranges by modality and measure, and how they were measured."""
 
-    modalities: Mapping[str, Mapping[str, Range]]
+    modalities: Mapping[str, Mapping[str, ReferenceRange]]
     record: Mapping[str, Any] = field(factory=dict)
 
-    def of(self, modality: str, measure: str) -> Range | None:
+    def of(self, modality: str, measure: str) -> ReferenceRange | None:
         """The range of a measure; None where it was not measured."""
         return self.modalities.get(modality, {}).get(measure)
 
 
-def range_of(values: Sequence[float]) -> Range | None:
+def reference_range(values: Sequence[float]) -> ReferenceRange | None:
     """The range of measured values; None where fewer than two are finite."""
     known = [value for value in values if np.isfinite(value)]
     if len(known) < 2:
         return None
-    return Range(*(float(np.percentile(known, share)) for share in PERCENTILES.values()))
+    return ReferenceRange(
+        *(float(np.percentile(known, share)) for share in RANGE_PERCENTILES.values())
+    )
 
 
-def to_dict(ranges: Ranges) -> dict[str, Any]:
+def to_dict(ranges: ReferenceRanges) -> dict[str, Any]:
     """The content of a file, four significant digits each."""
     modalities = {
         modality: {
-            measure: {end: float(f"{getattr(found, end):.4g}") for end in PERCENTILES}
+            measure: {end: float(f"{getattr(found, end):.4g}") for end in RANGE_PERCENTILES}
             for measure, found in measures.items()
         }
         for modality, measures in ranges.modalities.items()
     }
-    return {"percentiles": PERCENTILES, **modalities, "record": dict(ranges.record)}
+    return {"percentiles": RANGE_PERCENTILES, **modalities, "record": dict(ranges.record)}
 
 
-def read_ranges(path: Path) -> Ranges:
+def read_ranges(path: Path) -> ReferenceRanges:
     """Read a file of ranges.
 
     Raises
@@ -98,17 +100,17 @@ def read_ranges(path: Path) -> Ranges:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         modalities = {
-            modality: {measure: Range(**ends) for measure, ends in measures.items()}
+            modality: {measure: ReferenceRange(**ends) for measure, ends in measures.items()}
             for modality, measures in content.items()
             if modality not in {"percentiles", "record"}
         }
-        return Ranges(modalities, content["record"])
+        return ReferenceRanges(modalities, content["record"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadData(f"{path}: no ranges of measures ({error}); install anew.") from error
 
 
 @lru_cache(maxsize=1)
-def shipped_ranges() -> Ranges:
+def shipped_ranges() -> ReferenceRanges:
     """The ranges that come with the package; none where it has no such file.
 
     Raises
@@ -119,5 +121,5 @@ def shipped_ranges() -> Ranges:
     from importlib import resources
     from pathlib import Path
 
-    path = Path(str(resources.files("bids_ihf") / "data" / FILE))
-    return read_ranges(path) if path.is_file() else Ranges({})
+    path = Path(str(resources.files("bids_ihf") / "data" / RANGES_FILE))
+    return read_ranges(path) if path.is_file() else ReferenceRanges({})

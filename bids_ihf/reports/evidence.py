@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.qc.measures import STEP, TISSUES
-from bids_ihf.targets.intensity import LEVELS, RANGE
+from bids_ihf.qc.measures import BIN_WIDTH, TISSUE_NAMES
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.anat.harmonize import Evidence
+    from bids_ihf.anat.harmonize import QCStatistics
     from bids_ihf.bids.harmonized_images import Finished
 
 LOGGER = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ TOP = 1.25
 """Brightest share of the 99.9th percentile that is kept apart."""
 WIDTH = 4
 """Bins of a histogram that make one of a density."""
-COUNT = round(TOP / (WIDTH * STEP))
+COUNT = round(TOP / (WIDTH * BIN_WIDTH))
 """Bins of a density, from no signal to TOP."""
 DIGITS = 4
 
@@ -60,16 +60,16 @@ def evidence_name(stem: str, suffix: str) -> str:
     return f"{stem}_desc-evidence_{suffix}.json"
 
 
-def to_content(evidence: Evidence) -> dict[str, Any]:
+def to_content(evidence: QCStatistics) -> dict[str, Any]:
     """What is kept of an image as JSON content; without densities where no tissue is named."""
     tissues = {
-        "before": evidence.before.tissues,
-        "after": evidence.after.tissues,
-        "target": evidence.target.tissues,
+        "before": evidence.before.tissue_histograms,
+        "after": evidence.after.tissue_histograms,
+        "target": evidence.target.tissue_histograms,
     }
     embeddings = {"before": evidence.before.embeddings, "after": evidence.after.embeddings}
     densities = {
-        side: {name: _short(row) for name, row in zip(TISSUES, coarse(found), strict=True)}
+        side: {name: _short(row) for name, row in zip(TISSUE_NAMES, coarse(found), strict=True)}
         for side, found in tissues.items()
         if found.any()
     }
@@ -90,8 +90,8 @@ def pack(content: Mapping[str, Any]) -> bytes:
 def coarse(tissues: NDArray[np.float64]) -> NDArray[np.float64]:
     """Histograms (3, LEVELS) as shares (3, COUNT) of their sum; what is beyond counts at the
     ends."""
-    first = round(-(RANGE[0] / 2 + 0.5) / STEP)
-    place = np.clip((np.arange(LEVELS) - first) // WIDTH, 0, COUNT - 1)
+    first = round(-(HISTOGRAM_RANGE[0] / 2 + 0.5) / BIN_WIDTH)
+    place = np.clip((np.arange(HISTOGRAM_BINS) - first) // WIDTH, 0, COUNT - 1)
     rows = [np.bincount(place, weights=row, minlength=COUNT) for row in tissues]
     return np.stack(rows) / max(float(tissues.sum()), 1e-9)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.anat.harmonize import Evidence
+    from bids_ihf.anat.harmonize import QCStatistics
     from bids_ihf.reports.evidence import Kept
 
 HARMONIZED, FLICKER, CHANGE, DENSITIES = "harmonized", "flicker", "change", "densities"
@@ -80,7 +80,7 @@ class Shown:
 
 
 def write_reportlets(
-    figures_dir: Path, stem: str, suffix: str, shown: Shown, evidence: Evidence | None = None
+    figures_dir: Path, stem: str, suffix: str, shown: Shown, evidence: QCStatistics | None = None
 ) -> list[Path]:
     """Write the figures of one image, and of a T1w or T2w image what was seen on the way.
 

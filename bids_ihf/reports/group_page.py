@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bids_ihf import __version__
 from bids_ihf.bids.scans_table import COLUMNS, MISSING
-from bids_ihf.qc.flags import alarm, concerns
+from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports import markup
 from bids_ihf.reports.distance_plot import distance_plot
 from bids_ihf.reports.group import DICTIONARY, by_suffix, by_vendor, group_row
@@ -117,8 +117,8 @@ def _page_link(out_dir: Path, image: Finished) -> markup.Cell:
 
 
 def _look_at(out_dir: Path, images: Sequence[Finished]) -> str:
-    flagged = [(image, words) for image in images if (words := alarm(image))]
-    rows = [(image, found) for image in images if (found := concerns(image))]
+    flagged = [(image, words) for image in images if (words := harmonization_warning(image))]
+    rows = [(image, found) for image in images if (found := qc_flags(image))]
     parts = ["<h3>Look at these</h3>\n"]
     if flagged:
         words = f"{markup.count(len(flagged), 'image')} out of range."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bids_ihf.qc.flags import alarm, concerns
+from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports import markup
 from bids_ihf.reports.figures import (
     ALIGNMENT,
@@ -74,10 +74,10 @@ _HASH = 12
 def image_section(out_dir: Path, image: Finished, warnings: Sequence[str]) -> str:
     """Return the HTML of one image: facts, concerns, figures, measures, provenance."""
     parts = [f'<p class="file">{markup.render(image.relative)}</p>\n']
-    flagged = alarm(image)
+    flagged = harmonization_warning(image)
     if flagged:
         parts.append(markup.note(flagged, "failure"))
-    parts += [markup.note(words, "warning") for words in concerns(image)]
+    parts += [markup.note(words, "warning") for words in qc_flags(image)]
     others = [words for words in warnings if not flagged or flagged not in words]
     parts += [markup.note(f"Warning of the run: {words}", "warning") for words in others]
     parts += [

@@ -8,23 +8,28 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bids_ihf.preprocessing.prepare import DOUBTFUL, PARTIAL
-from bids_ihf.qc.flags import BRAIN_ML, ROUND_TRIP
-from bids_ihf.qc.out_of_distribution import LIMIT
-from bids_ihf.qc.reference_ranges import BAD_SIDE, Range, shipped_ranges
+from bids_ihf.qc.flags import MAX_ROUND_TRIP_ERROR, USUAL_BRAIN_VOLUME_ML
+from bids_ihf.qc.out_of_distribution import MAX_OUT_OF_RANGE_SCORE
+from bids_ihf.qc.reference_ranges import ABNORMAL_SIDE, ReferenceRange, shipped_ranges
 from bids_ihf.reports import markup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bids_ihf.bids.harmonized_images import Finished
-    from bids_ihf.qc.reference_ranges import Light, Side
+    from bids_ihf.qc.reference_ranges import AbnormalSide, TrafficLight
 
-WORDS: dict[Light, str] = {"green": "usual", "amber": "unusual", "red": "far off"}
-FIXED: dict[str, tuple[Range, Side]] = {
-    "round_trip_max_error": (Range(0.0, 0.0, ROUND_TRIP), "high"),
-    "mask_volume_ml": (Range(BRAIN_ML[0], sum(BRAIN_ML) / 2, BRAIN_ML[1]), "both"),
-    "alignment_similarity": (Range(DOUBTFUL, (1 + DOUBTFUL) / 2, 1.0), "low"),
-    "alignment_coverage": (Range(PARTIAL, (1 + PARTIAL) / 2, 1.0), "low"),
+WORDS: dict[TrafficLight, str] = {"green": "usual", "amber": "unusual", "red": "far off"}
+FIXED: dict[str, tuple[ReferenceRange, AbnormalSide]] = {
+    "round_trip_max_error": (ReferenceRange(0.0, 0.0, MAX_ROUND_TRIP_ERROR), "high"),
+    "mask_volume_ml": (
+        ReferenceRange(
+            USUAL_BRAIN_VOLUME_ML[0], sum(USUAL_BRAIN_VOLUME_ML) / 2, USUAL_BRAIN_VOLUME_ML[1]
+        ),
+        "both",
+    ),
+    "alignment_similarity": (ReferenceRange(DOUBTFUL, (1 + DOUBTFUL) / 2, 1.0), "low"),
+    "alignment_coverage": (ReferenceRange(PARTIAL, (1 + PARTIAL) / 2, 1.0), "low"),
 }
 """Limits that were not measured here but set: see `checks` and docs/brain.md."""
 
@@ -96,16 +101,16 @@ def short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def judge(image: Finished, column: str) -> tuple[str, Light | None]:
+def judge(image: Finished, column: str) -> tuple[str, TrafficLight | None]:
     """Return what is usual of a measure, in words, and the light of this image's value; nothing
     where it is not known."""
-    found: Range | None
+    found: ReferenceRange | None
     if column in FIXED:
         found, bad = FIXED[column]
     elif column == "out_of_range_score":
-        found, bad = Range(0.0, 0.5, LIMIT), "high"
-    elif column in BAD_SIDE:
-        found, bad = shipped_ranges().of(image.suffix, column), BAD_SIDE[column]
+        found, bad = ReferenceRange(0.0, 0.5, MAX_OUT_OF_RANGE_SCORE), "high"
+    elif column in ABNORMAL_SIDE:
+        found, bad = shipped_ranges().of(image.suffix, column), ABNORMAL_SIDE[column]
     else:
         return "", None
     value = image.number(column)
@@ -116,7 +121,7 @@ def judge(image: Finished, column: str) -> tuple[str, Light | None]:
         "high": f"up to {short(found.high)}",
         "both": f"{short(found.low)} to {short(found.high)}",
     }
-    if column == "out_of_range_score" and value > LIMIT:
+    if column == "out_of_range_score" and value > MAX_OUT_OF_RANGE_SCORE:
         return words[bad], "red"
     return words[bad], found.light(value, bad)
 
@@ -133,7 +138,7 @@ def verdict(image: Finished) -> markup.Cell:
     return markup.Markup(f'<span class="light {worst}">{words}</span>')
 
 
-def _light(light: Light | None) -> markup.Cell:
+def _light(light: TrafficLight | None) -> markup.Cell:
     if light is None:
         return ""
     return markup.Markup(f'<span class="light {light}">{WORDS[light]}</span>')

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from bids_ihf import __version__
 from bids_ihf.bids.harmonized_images import Finished, find_finished
-from bids_ihf.qc.flags import alarm, concerns
+from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports import markup
 from bids_ihf.reports.image_section import distances, image_section
 from bids_ihf.reports.logs import Crash, find_crashes, find_options, find_warnings
@@ -235,7 +235,7 @@ def _summary(
                 markup.Markup(text + markup.link("#errors", "errors and warnings").html), "failure"
             )
         )
-    flagged = sum(alarm(image) is not None for image in images)
+    flagged = sum(harmonization_warning(image) is not None for image in images)
     if flagged:
         are = "is" if flagged == 1 else "are"
         words = f"{markup.count(flagged, 'image')} {are} out of range; look before you use them."
@@ -250,7 +250,7 @@ def _summary(
 
 def _summary_row(image: Finished, everyone: Sequence[Finished]) -> tuple[markup.Cell, ...]:
     seconds = image.number("seconds")
-    flagged = alarm(image)
+    flagged = harmonization_warning(image)
     return (
         markup.link(f"{page_name(everyone, image)}#{image.full_name}", image.title),
         image.text("source_vendor", "SourceVendor"),
@@ -259,7 +259,7 @@ def _summary_row(image: Finished, everyone: Sequence[Finished]) -> tuple[markup.
         str(image.sidecar.get("Device", "n/a")),
         "n/a" if seconds is None else f"{seconds:.0f} s",
         distances(image),
-        " ".join([*([flagged] if flagged else []), *concerns(image)]) or "none",
+        " ".join([*([flagged] if flagged else []), *qc_flags(image)]) or "none",
     )
 
 

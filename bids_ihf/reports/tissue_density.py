@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.qc.measures import TISSUES
+from bids_ihf.qc.measures import TISSUE_NAMES
 from bids_ihf.reports import svg
 from bids_ihf.reports.evidence import COUNT, SIDES, TOP
 
@@ -28,9 +28,9 @@ def tissue_figure(name: str, densities: Densities) -> bytes:
     """Draw a panel for each tissue, a curve for each side that is there."""
     sides = [side for side in SIDES if side in densities]
     body = _legend(sides)
-    width = PANEL * len(TISSUES)
+    width = PANEL * len(TISSUE_NAMES)
     body.append(svg.text(width - RIGHT, 20, name, size=12, anchor="end"))
-    for number, tissue in enumerate(TISSUES):
+    for number, tissue in enumerate(TISSUE_NAMES):
         curves = {side: _shape(densities[side][tissue]) for side in sides}
         body += _panel(PANEL * number, WORDS[tissue], curves)
     return svg.document(

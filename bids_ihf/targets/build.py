@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from bids_ihf.dwi.profile_file import KEY
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.targets.network_input import profile_of, to_network_grid
-from bids_ihf.targets.profile import merge
-from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
+from bids_ihf.targets.network_input import measure_profile, to_network_input
+from bids_ihf.targets.profile import merge_profiles
+from bids_ihf.targets.target import ANY_MODALITY, Target, builtin_path, pack_target, read_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
-SUFFIXES = ("T1w", "T2w", "dwi")
+TARGET_MODALITIES = ("T1w", "T2w", "dwi")
 
 
-def modality_of(path: Path) -> str:
+def modality_from_name(path: Path) -> str:
     """T1w, T2w or dwi where a BIDS-like file name says so, else ``any``."""
     stem = path.name.split(".")[0]
     return next(
-        (suffix for suffix in SUFFIXES if stem.endswith(f"_{suffix}") or stem == suffix), ANY
+        (suffix for suffix in TARGET_MODALITIES if stem.endswith(f"_{suffix}") or stem == suffix),
+        ANY_MODALITY,
     )
 
 
@@ -50,14 +51,14 @@ def build_target(
     found: dict[str, list[Profile]] = defaultdict(list)
     for modality, prepared in scans:
         try:
-            found[modality].append(profile_of(to_network_grid(prepared), model.encoder))
+            found[modality].append(measure_profile(to_network_input(prepared), model.encoder))
         except ValueError as error:
             path = prepared.volume.path
             raise BadData(f"{path}: {error}; check the image and its mask.") from error
     if not found and KEY not in (record or {}):
         raise UsageError("A target needs at least one reference image; name one.")
     counts = {f"{modality}_scans": len(profiles) for modality, profiles in found.items()}
-    profiles = {modality: merge(each) for modality, each in found.items()}
+    profiles = {modality: merge_profiles(each) for modality, each in found.items()}
     target = Target(name, model.encoder_hash, profiles, {**counts, **(record or {})})
     return with_hash(target)
 
@@ -83,7 +84,7 @@ def reference_target(path: Path, model: Harmonizer, *, preprocessed: bool = Fals
     """
     from bids_ihf.preprocessing.prepare import prepare
 
-    modality = modality_of(path)
+    modality = modality_from_name(path)
     if modality == "dwi":
         raise UsageError(
             f"{path}: a diffusion series is no target by itself; make one of it and others of "

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from attrs import frozen
 
 from bids_ihf.network.encoder import TISSUES, join_statistics
-from bids_ihf.targets.intensity import LEVELS, histogram
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, histogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
     from bids_ihf.network.encoder import Encoder
 
-COUNT = len(TISSUES) - 1
+TISSUE_COUNT = len(TISSUES) - 1
 
-WHOLLY = 0.9
+MIN_BRAIN_FRACTION = 0.9
 """Share of a pixel that must lie in the brain."""
 
-CHUNK = 8
+ENCODER_BATCH_SLICES = 8
 """Slices in the encoder at once."""
 
-STEPS = 20
+EM_ITERATIONS = 20
 """Rounds of expectation and maximization."""
 
-SPREAD = (0.03, 0.3)
+TISSUE_SD_BOUNDS = (0.03, 0.3)
 """Bounds of a tissue's standard deviation, network units."""
 
-PUREST = 0.15
+PUREST_PIXEL_FRACTION = 0.15
 """Share of a tissue's pixels, those the encoder is surest of, that its landmark comes from."""
 
-ENOUGH = 60
+MIN_LANDMARK_PIXELS = 60
 """Pixels (2 x 2 mm) a landmark needs."""
 
-SURE = 0.5
+MIN_MEDIAN_PROBABILITY = 0.5
 """What the encoder must give the tissue in most of these pixels."""
 
 
@@ -55,7 +55,7 @@ class SliceStatistics:
 
     embeddings: NDArray[np.float32]
     landmarks: NDArray[np.float64]
-    tissues: NDArray[np.float64]
+    tissue_histograms: NDArray[np.float64]
 
 
 @frozen(eq=False)
@@ -64,7 +64,7 @@ class Pixels:
     of TISSUES that the encoder sees in them."""
 
     voxels: NDArray[np.float64]
-    shares: NDArray[np.float64]
+    tissue_probabilities: NDArray[np.float64]
 
     @property
     def level(self) -> NDArray[np.float64]:
@@ -84,23 +84,25 @@ def slice_statistics(
     device = next(encoder.parameters()).device
     rows, seen = [], []
     with torch.inference_mode():
-        for start in range(0, len(x), CHUNK):
-            part = torch.from_numpy(x[start : start + CHUNK]).to(device)
-            inside = torch.from_numpy(mask[start : start + CHUNK, None]).to(device)
+        for start in range(0, len(x), ENCODER_BATCH_SLICES):
+            part = torch.from_numpy(x[start : start + ENCODER_BATCH_SLICES]).to(device)
+            inside = torch.from_numpy(mask[start : start + ENCODER_BATCH_SLICES, None]).to(device)
             maps = encoder(part)
             rows.append(join_statistics(maps, inside).cpu().numpy())
             seen.append(_pixels(encoder, maps, part, inside))
     embeddings = np.concatenate(rows)
     pixels = Pixels(
         np.concatenate([part.voxels for part in seen]),
-        np.concatenate([part.shares for part in seen]),
+        np.concatenate([part.tissue_probabilities for part in seen]),
     )
-    if not encoder.names_tissue or len(pixels.voxels) < ENOUGH:
-        return SliceStatistics(embeddings, np.full(COUNT, np.nan), np.zeros((COUNT, LEVELS)))
-    posterior = tissue_posterior(pixels.level, pixels.shares)
+    if not encoder.names_tissue or len(pixels.voxels) < MIN_LANDMARK_PIXELS:
+        return SliceStatistics(
+            embeddings, np.full(TISSUE_COUNT, np.nan), np.zeros((TISSUE_COUNT, HISTOGRAM_BINS))
+        )
+    posterior = tissue_posterior(pixels.level, pixels.tissue_probabilities)
     return SliceStatistics(
         embeddings,
-        landmarks(pixels.level, pixels.shares, posterior),
+        landmarks(pixels.level, pixels.tissue_probabilities, posterior),
         tissue_histograms(pixels, posterior),
     )
 
@@ -110,7 +112,7 @@ def _pixels(encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor) -
     share = encoder.tissue_logits(maps).softmax(dim=1)
     height, width = share.shape[-2:]
     x = F.pad(x[:, 1], (0, 2 * width - x.shape[-1], 0, 2 * height - x.shape[-2]), value=-1.0)
-    inside = F.adaptive_avg_pool2d(mask[:, 0], (height, width)) > WHOLLY
+    inside = F.adaptive_avg_pool2d(mask[:, 0], (height, width)) > MIN_BRAIN_FRACTION
     blocks = x.reshape(-1, height, 2, width, 2).permute(0, 1, 3, 2, 4).flatten(3)
     return Pixels(
         blocks[inside].double().cpu().numpy(),
@@ -132,7 +134,7 @@ def landmarks(
     ``level`` (N,), ``share`` (N, 4) and ``posterior`` (N, 3) are of the same pixels.
     """
     chosen = posterior.argmax(axis=1)
-    return np.array([_purest(level, share[:, k], chosen == k) for k in range(COUNT)])
+    return np.array([_purest(level, share[:, k], chosen == k) for k in range(TISSUE_COUNT)])
 
 
 def tissue_posterior(
@@ -144,17 +146,17 @@ def tissue_posterior(
     Ashburner & Friston 2005 (NeuroImage 26:839), so that pixels the encoder mistakes go where
     their intensity belongs.
     """
-    prior = share[:, :COUNT] + 1e-3
+    prior = share[:, :TISSUE_COUNT] + 1e-3
     mean = np.array([_weighted_median(level, column**4) for column in prior.T])
-    spread = np.full(COUNT, 0.15)
-    for _ in range(STEPS):
+    spread = np.full(TISSUE_COUNT, 0.15)
+    for _ in range(EM_ITERATIONS):
         likelihood = prior * np.exp(-0.5 * ((level[:, None] - mean) / spread) ** 2) / spread
-        total = likelihood.sum(axis=1, keepdims=True) + 1e-3 * share[:, COUNT:] + 1e-9
+        total = likelihood.sum(axis=1, keepdims=True) + 1e-3 * share[:, TISSUE_COUNT:] + 1e-9
         posterior = likelihood / total
         weight = posterior.sum(axis=0) + 1e-6
         mean = (posterior * level[:, None]).sum(axis=0) / weight
         variance = (posterior * (level[:, None] - mean) ** 2).sum(axis=0) / weight
-        spread = np.clip(np.sqrt(variance), *SPREAD)
+        spread = np.clip(np.sqrt(variance), *TISSUE_SD_BOUNDS)
     return posterior
 
 
@@ -169,8 +171,8 @@ def _purest(
 ) -> float:
     """Median intensity of the chosen pixels with the greatest share; NaN if few or unsure."""
     inside = np.flatnonzero(chosen)
-    count = max(ENOUGH, int(len(inside) * PUREST))
+    count = max(MIN_LANDMARK_PIXELS, int(len(inside) * PUREST_PIXEL_FRACTION))
     best = inside[np.argsort(share[inside], kind="stable")[-count:]]
-    if len(best) < ENOUGH or np.median(share[best]) < SURE:
+    if len(best) < MIN_LANDMARK_PIXELS or np.median(share[best]) < MIN_MEDIAN_PROBABILITY:
         return float("nan")
     return float(np.median(level[best]))

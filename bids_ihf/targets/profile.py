@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.targets.contrast import alike
+from bids_ihf.targets.contrast import same_protocol_weight
 from bids_ihf.targets.intensity import (
     IntensityCurve,
-    Scale,
+    IntensityScale,
     landmark_curve,
-    matching_curve,
-    mean_curve,
+    quantile_curve,
+    weighted_mean_curve,
 )
 
 if TYPE_CHECKING:
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BIN = 6.0
+POSITION_BIN_MM = 6.0
 """Thickness of a slice position, mm."""
 
-MARKED = 0.25
+LANDMARK_CURVE_WEIGHT = 0.25
 """Weight of the curve through the tissues' landmarks beside that through their quantiles."""
 
-MIN_OVERLAP = 0.2
+MIN_OVERLAP_FRACTION = 0.2
 """Share of a scan's brain voxels that must lie at positions its target covers, to match only
 there."""
 
 
-def position_of(z: NDArray[np.float64]) -> NDArray[np.int64]:
+def slice_position(z: NDArray[np.float64]) -> NDArray[np.int64]:
     """Bin of each axial coordinate (mm)."""
-    return np.floor(np.asarray(z) / BIN).astype(np.int64)
+    return np.floor(np.asarray(z) / POSITION_BIN_MM).astype(np.int64)
 
 
-def centre_of(position: NDArray[np.int64]) -> NDArray[np.float64]:
+def position_centre(position: NDArray[np.int64]) -> NDArray[np.float64]:
     """Axial coordinate (mm) of the middle of each bin."""
-    return np.asarray((np.asarray(position) + 0.5) * BIN, dtype=np.float64)
+    return np.asarray((np.asarray(position) + 0.5) * POSITION_BIN_MM, dtype=np.float64)
 
 
 @frozen(eq=False)
@@ -61,21 +61,21 @@ class Profile:
     histograms: NDArray[np.float64]
     embeddings: NDArray[np.float32]
     landmarks: NDArray[np.float64]
-    tissues: NDArray[np.float64]
-    scale: Scale
-    scans: int = 1
+    tissue_histograms: NDArray[np.float64]
+    scale: IntensityScale
+    scan_count: int = 1
 
     @property
-    def certainty(self) -> float:
+    def reliability(self) -> float:
         """The scanner's share, 0 to 1, of what a scan differs by from this profile: the rest is
         owed to the few people that the profile comes from, as if the scan were one more of
         them."""
-        return self.scans / (self.scans + 1)
+        return self.scan_count / (self.scan_count + 1)
 
     def embeddings_at(self, z: NDArray[np.float64]) -> NDArray[np.float32]:
         """Embeddings (len(z), E) at axial coordinates (mm), linear between bins, constant
         beyond."""
-        centres = centre_of(self.positions)
+        centres = position_centre(self.positions)
         at = np.interp(z, centres, np.arange(len(centres)))
         below = np.floor(at).astype(np.intp)
         above = np.minimum(below + 1, len(centres) - 1)
@@ -90,11 +90,15 @@ class Profile:
         second alone where landmarks are unknown or differ in order; plain quantiles where no
         tissue is known.
         """
-        if not (self.tissues.any() and source.tissues.any()):
+        if not (self.tissue_histograms.any() and source.tissue_histograms.any()):
             return self.quantile_curve_from(source)
         weighed = self._tissue_curve_from(source)
         marked = landmark_curve(source.landmarks, self.landmarks)
-        return weighed if marked is None else mean_curve(marked, weighed, MARKED)
+        return (
+            weighed
+            if marked is None
+            else weighted_mean_curve(marked, weighed, LANDMARK_CURVE_WEIGHT)
+        )
 
     def _tissue_curve_from(self, source: Profile) -> IntensityCurve:
         """Quantiles of the tissues, in the shares that the source has of them.
@@ -104,11 +108,12 @@ class Profile:
         """
         ours, theirs = (
             np.maximum(each / each.sum(), 1e-9)
-            for each in (self.tissues.sum(axis=1), source.tissues.sum(axis=1))
+            for each in (self.tissue_histograms.sum(axis=1), source.tissue_histograms.sum(axis=1))
         )
-        weights = (theirs / ours) ** alike(source.landmarks, self.landmarks)
-        return matching_curve(
-            source.tissues.sum(axis=0), (weights[:, None] * self.tissues).sum(axis=0)
+        weights = (theirs / ours) ** same_protocol_weight(source.landmarks, self.landmarks)
+        return quantile_curve(
+            source.tissue_histograms.sum(axis=0),
+            (weights[:, None] * self.tissue_histograms).sum(axis=0),
         )
 
     def quantile_curve_from(self, source: Profile) -> IntensityCurve:
@@ -119,12 +124,12 @@ class Profile:
         """
         ours, theirs = self.histograms, source.histograms
         shared = np.isin(source.positions, self.positions)
-        if theirs[shared].sum() >= MIN_OVERLAP * theirs.sum():
+        if theirs[shared].sum() >= MIN_OVERLAP_FRACTION * theirs.sum():
             ours, theirs = ours[np.isin(self.positions, source.positions)], theirs[shared]
-        return matching_curve(theirs.sum(axis=0), ours.sum(axis=0))
+        return quantile_curve(theirs.sum(axis=0), ours.sum(axis=0))
 
 
-def merge(profiles: Sequence[Profile]) -> Profile:
+def merge_profiles(profiles: Sequence[Profile]) -> Profile:
     """One profile from those of several scans by the same scanner.
 
     Histograms are shares of each scan's brain, so that a large head counts no more than a small
@@ -133,13 +138,13 @@ def merge(profiles: Sequence[Profile]) -> Profile:
     """
     positions = np.unique(np.concatenate([p.positions for p in profiles]))
     histograms = np.zeros((len(positions), profiles[0].histograms.shape[1]))
-    tissues = np.zeros_like(profiles[0].tissues)
+    tissues = np.zeros_like(profiles[0].tissue_histograms)
     embeddings = np.zeros((len(positions), profiles[0].embeddings.shape[1]), dtype=np.float64)
     covered = np.zeros(len(positions))
     for profile in profiles:
         rows = np.searchsorted(positions, profile.positions)
         histograms[rows] += profile.histograms / profile.histograms.sum()
-        tissues += profile.tissues / max(profile.tissues.sum(), 1e-9)
+        tissues += profile.tissue_histograms / max(profile.tissue_histograms.sum(), 1e-9)
         embeddings[rows] += profile.embeddings
         covered[rows] += 1
     return Profile(
@@ -147,12 +152,12 @@ def merge(profiles: Sequence[Profile]) -> Profile:
         histograms=histograms,
         embeddings=(embeddings / covered[:, None]).astype(np.float32),
         landmarks=_median([p.landmarks for p in profiles]),
-        tissues=tissues,
-        scale=Scale(
+        tissue_histograms=tissues,
+        scale=IntensityScale(
             low=float(np.median([p.scale.low for p in profiles])),
             high=float(np.median([p.scale.high for p in profiles])),
         ),
-        scans=sum(p.scans for p in profiles),
+        scan_count=sum(p.scan_count for p in profiles),
     )
 
 

@@ -8,18 +8,18 @@ import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.targets.intensity import LEVELS, Scale
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, IntensityScale
 from bids_ihf.targets.profile import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-FORMAT = "ihf-harmony target 2"
-VENDORS = ("Siemens", "GE", "Philips")
-DIFFUSION = "diffusion"
+TARGET_FORMAT = "ihf-harmony target 2"
+BUILTIN_VENDORS = ("Siemens", "GE", "Philips")
+DIFFUSION_KEY = "diffusion"
 """Key of a target's record under which its diffusion profile is kept."""
-ANY = "any"
+ANY_MODALITY = "any"
 """Modality of a reference image whose name does not tell it; serves every modality."""
 
 
@@ -29,7 +29,7 @@ class Target:
     embeddings."""
 
     name: str
-    encoder: str
+    encoder_hash: str
     profiles: Mapping[str, Profile]
     record: Mapping[str, Any] = field(factory=dict)
     hash: str = ""
@@ -47,7 +47,7 @@ class Target:
         BadData
             The target has none.
         """
-        found = self.profiles.get(modality, self.profiles.get(ANY))
+        found = self.profiles.get(modality, self.profiles.get(ANY_MODALITY))
         if found is None:
             raise BadData(
                 f"{self.name}: this target has no {modality} profile (it has "
@@ -57,7 +57,7 @@ class Target:
 
     def require_encoder(self, encoder_hash: str) -> None:
         """Raise BadData unless the profiles come from the encoder with this hash."""
-        if self.encoder != encoder_hash:
+        if self.encoder_hash != encoder_hash:
             raise BadData(
                 f"{self.name}: this target was built with another encoder than the one in use; "
                 "build it again with 'ihf target build'."
@@ -77,12 +77,12 @@ def pack_target(target: Target) -> bytes:
         tensors[f"{modality}.histograms"] = torch.from_numpy(profile.histograms).float()
         tensors[f"{modality}.embeddings"] = torch.from_numpy(profile.embeddings).half()
         tensors[f"{modality}.landmarks"] = torch.from_numpy(profile.landmarks)
-        tensors[f"{modality}.tissues"] = torch.from_numpy(profile.tissues).float()
+        tensors[f"{modality}.tissues"] = torch.from_numpy(profile.tissue_histograms).float()
         tensors[f"{modality}.scale"] = torch.from_numpy(scale)
     header = {
-        "format": FORMAT,
+        "format": TARGET_FORMAT,
         "name": target.name,
-        "encoder": target.encoder,
+        "encoder": target.encoder_hash,
         "record": dict(target.record),
     }
     return pack(tensors, header)
@@ -98,7 +98,7 @@ def read_target(path: Path) -> Target:
     """
     from bids_ihf.io.tensors import unpack
 
-    tensors, header = unpack(path, FORMAT)
+    tensors, header = unpack(path, TARGET_FORMAT)
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
     profiles = {}
     for modality in {key.split(".")[0] for key in arrays}:
@@ -109,9 +109,9 @@ def read_target(path: Path) -> Target:
                 histograms=arrays[f"{modality}.histograms"].astype(np.float64),
                 embeddings=arrays[f"{modality}.embeddings"].astype(np.float32),
                 landmarks=arrays[f"{modality}.landmarks"].astype(np.float64),
-                tissues=arrays[f"{modality}.tissues"].astype(np.float64),
-                scale=Scale(low, high),
-                scans=int(header.get("record", {}).get(f"{modality}_scans", 1)),
+                tissue_histograms=arrays[f"{modality}.tissues"].astype(np.float64),
+                scale=IntensityScale(low, high),
+                scan_count=int(header.get("record", {}).get(f"{modality}_scans", 1)),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise BadData(
@@ -122,11 +122,11 @@ def read_target(path: Path) -> Target:
                 f"{path}: the parts of its {modality} profile do not fit; build it again."
             )
         profiles[modality] = profile
-    if not profiles and DIFFUSION not in header.get("record", {}):
+    if not profiles and DIFFUSION_KEY not in header.get("record", {}):
         raise BadData(f"{path}: holds no profile at all; build it again.")
     return Target(
         name=str(header.get("name", path.stem)),
-        encoder=str(header.get("encoder")),
+        encoder_hash=str(header.get("encoder")),
         profiles=profiles,
         record=dict(header.get("record", {})),
         hash=str(header["sha256"]),
@@ -138,16 +138,16 @@ def _fits(profile: Profile) -> bool:
     count = len(profile.positions)
     shapes = (
         profile.positions.shape == (count,),
-        profile.histograms.shape == (count, LEVELS),
+        profile.histograms.shape == (count, HISTOGRAM_BINS),
         profile.embeddings.ndim == 2 and len(profile.embeddings) == count,
         profile.landmarks.shape == (3,),
-        profile.tissues.shape == (3, LEVELS),
+        profile.tissue_histograms.shape == (3, HISTOGRAM_BINS),
     )
-    numbers = (profile.histograms, profile.embeddings, profile.tissues)
+    numbers = (profile.histograms, profile.embeddings, profile.tissue_histograms)
     finite = all(np.isfinite(array).all() for array in numbers)
     return (
         count > 0
-        and profile.scans > 0
+        and profile.scan_count > 0
         and all(shapes)
         and finite
         and profile.scale.high > profile.scale.low
@@ -164,10 +164,10 @@ def builtin_path(vendor: str) -> Path:
     """
     from bids_ihf.io.tensors import shipped
 
-    by_name = {name.lower(): name for name in VENDORS}
+    by_name = {name.lower(): name for name in BUILTIN_VENDORS}
     if vendor.lower() not in by_name:
         raise UsageError(
-            f"--target {vendor}: neither a built-in vendor ({', '.join(VENDORS)}) nor an existing "
+            f"--target {vendor}: neither a built-in vendor ({', '.join(BUILTIN_VENDORS)}) nor an existing "
             "target file or NIfTI image; check the name."
         )
     return shipped(f"target-{vendor.lower()}.safetensors")
@@ -175,4 +175,7 @@ def builtin_path(vendor: str) -> Path:
 
 def is_builtin(target: Target) -> bool:
     """Whether a target is the very file of the vendor whose name it bears."""
-    return target.name in VENDORS and read_target(builtin_path(target.name)).hash == target.hash
+    return (
+        target.name in BUILTIN_VENDORS
+        and read_target(builtin_path(target.name)).hash == target.hash
+    )

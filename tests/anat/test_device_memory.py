@@ -40,9 +40,9 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((len(z), 4), dtype=np.float32)
 
     profile: Any = SimpleNamespace(
-        embeddings_at=embeddings_at, positions=np.arange(3), certainty=1.0
+        embeddings_at=embeddings_at, positions=np.arange(3), reliability=1.0
     )
-    matched: Any = SimpleNamespace(data=data, source=profile, share=1.0)
+    matched: Any = SimpleNamespace(data=data, matched=profile, scanner_weight=1.0)
     on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0))
     model: Any = SimpleNamespace(network=network, device=torch.device("cpu"))
     return data[:, :, SLICES], harmonize_slices(matched, on_grid, profile, model, SLICES, 8)

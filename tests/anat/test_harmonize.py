@@ -16,7 +16,7 @@ from bids_ihf.anat.harmonize import (
     harmonize,
     harmonize_slices,
     head_weight,
-    match,
+    match_intensities,
 )
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
@@ -27,8 +27,8 @@ from bids_ihf.network.flow import Architecture, IHFNetwork
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 from bids_ihf.targets.build import build_target
-from bids_ihf.targets.network_input import brain_grid, profile_of, to_network_grid
-from bids_ihf.targets.profile import Profile, centre_of
+from bids_ihf.targets.network_input import brain_grid, measure_profile, to_network_input
+from bids_ihf.targets.profile import Profile, position_centre
 
 
 def tiny_model(*, identity: bool) -> Harmonizer:
@@ -101,26 +101,28 @@ def test_harmonized_minus_change_is_the_original() -> None:
 
 def test_the_networks_change_counts_by_the_scanners_share() -> None:
     model = tiny_model(identity=False)
-    on_grid = to_network_grid(head())
+    on_grid = to_network_input(head())
     profile = target_of(head(seed=1, gamma=1.5), model)
-    alone = match(on_grid, profile, model)
-    assert alone.share == 1.0
+    alone = match_intensities(on_grid, profile, model)
+    assert alone.scanner_weight == 1.0
     slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))[::8]
     before = alone.data[:, :, slices]
     whole, quarter = (
-        harmonize_slices(attrs.evolve(alone, share=share), on_grid, profile, model, slices)
+        harmonize_slices(
+            attrs.evolve(alone, scanner_weight=share), on_grid, profile, model, slices
+        )
         for share in (1.0, 0.25)
     )
     assert np.abs(whole - before).max() > 0.01
     np.testing.assert_allclose(quarter - before, 0.25 * (whole - before), atol=1e-5)
-    assert profile.scans == 1
-    many = harmonize_slices(alone, on_grid, attrs.evolve(profile, scans=9), model, slices)
+    assert profile.scan_count == 1
+    many = harmonize_slices(alone, on_grid, attrs.evolve(profile, scan_count=9), model, slices)
     np.testing.assert_allclose(many - before, 1.8 * (whole - before), atol=1e-5)
 
 
 def test_beyond_a_slab_the_source_is_seen_where_the_target_is() -> None:
     model = tiny_model(identity=False)
-    on_grid = to_network_grid(head())
+    on_grid = to_network_input(head())
     whole = target_of(head(seed=1, gamma=1.5), model)
     slab = attrs.evolve(
         whole,
@@ -128,11 +130,11 @@ def test_beyond_a_slab_the_source_is_seen_where_the_target_is() -> None:
         histograms=whole.histograms[:4],
         embeddings=whole.embeddings[:4],
     )
-    matched = match(on_grid, slab, model)
-    beyond = np.flatnonzero(on_grid.z > centre_of(slab.positions[-1:])[0])[:20:4]
-    elsewhere = matched.source.embeddings.copy()
-    elsewhere[np.flatnonzero(matched.source.positions == slab.positions[-1])[0] + 1 :] += 50.0
-    other = attrs.evolve(matched, source=attrs.evolve(matched.source, embeddings=elsewhere))
+    matched = match_intensities(on_grid, slab, model)
+    beyond = np.flatnonzero(on_grid.z > position_centre(slab.positions[-1:])[0])[:20:4]
+    elsewhere = matched.matched.embeddings.copy()
+    elsewhere[np.flatnonzero(matched.matched.positions == slab.positions[-1])[0] + 1 :] += 50.0
+    other = attrs.evolve(matched, matched=attrs.evolve(matched.matched, embeddings=elsewhere))
     one, same = (harmonize_slices(m, on_grid, slab, model, beyond) for m in (matched, other))
     assert np.array_equal(one, same)
     all_of_it = harmonize_slices(other, on_grid, whole, model, beyond)
@@ -151,9 +153,9 @@ def test_contrast_moves_to_the_target_and_into_its_units() -> None:
 def test_an_identity_network_leaves_its_own_target_alone() -> None:
     model = tiny_model(identity=True)
     source = head()
-    done = harmonize(source, profile_of(to_network_grid(source), model.encoder), model)
+    done = harmonize(source, measure_profile(to_network_input(source), model.encoder), model)
     assert np.abs(done.change).max() < 0.02 * source.volume.data.max()
-    assert done.evidence.distances[0] == pytest.approx(0, abs=1e-2)
+    assert done.qc.distances[0] == pytest.approx(0, abs=1e-2)
 
 
 def test_zeros_of_a_stripped_image_stay_zero() -> None:
@@ -251,7 +253,7 @@ def test_aligned_millimetre_input_is_not_interpolated() -> None:
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = [-20.3, 4.7, 0.25]
     source = head(affine=affine)
-    on_grid = to_network_grid(source)
+    on_grid = to_network_input(source)
     values = on_grid.data[on_grid.mask == 1]
     assert np.isin(values, source.volume.data).all()
     assert brain_grid(source.mask, affine).affine[0, 3] % 1 == pytest.approx(0.7)

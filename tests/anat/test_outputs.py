@@ -133,8 +133,8 @@ def test_image_out_of_range_is_flagged_and_written(
 ) -> None:
     """Simulated scans that are all alike make any other look strange."""
     people = [replace_embeddings(evidence().target, seed) for seed in range(3)]
-    known, _ = familiar.gather(people, ["a", "b", "c"])
-    reference = familiar.Reference("e-hash", {"T1w": known})
+    known, _ = familiar.fit_reference_distribution(people, ["a", "b", "c"])
+    reference = familiar.ReferenceScans("e-hash", {"T1w": known})
     monkeypatch.setattr(quality, "reference_of", lambda _encoder: reference)
     derivatives.write_all(task, *results(task), settings, "cpu")
     warning = json.loads(task.sidecar.read_text())["HarmonizationWarning"]
@@ -143,7 +143,11 @@ def test_image_out_of_range_is_flagged_and_written(
     table = (settings.out_dir / "sub-01/ses-A/sub-01_ses-A_scans.tsv").read_text().splitlines()
     row = dict(zip(table[0].split("\t"), table[1].split("\t"), strict=True))
     assert row["harmonization_warning"] == "yes"
-    assert float(row["out_of_range_score"]) == float(row["out_of_range_source"]) > familiar.LIMIT
+    assert (
+        float(row["out_of_range_score"])
+        == float(row["out_of_range_source"])
+        > familiar.MAX_OUT_OF_RANGE_SCORE
+    )
 
 
 def replace_embeddings(profile: Profile, seed: int) -> Profile:

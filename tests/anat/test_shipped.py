@@ -19,17 +19,17 @@ from bids_ihf.lab.training.simulated_pool import as_prepared, brain_mask, crop, 
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.network.flow import round_trip_error
 from bids_ihf.preprocessing.bias_field import bias_field
-from bids_ihf.targets.network_input import to_network_grid
-from bids_ihf.targets.target import VENDORS, builtin_path, read_target
+from bids_ihf.targets.network_input import to_network_input
+from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
 if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
     from bids_ihf.network.checkpoint import Harmonizer
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
 
 SEED = 4711
 MODALITIES = ("T1w", "T2w")
-PAIRS = [pair for pair in product(VENDORS, VENDORS) if pair[0] != pair[1]]
+PAIRS = [pair for pair in product(BUILTIN_VENDORS, BUILTIN_VENDORS) if pair[0] != pair[1]]
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +43,17 @@ def person() -> Anatomy:
 
 
 @pytest.fixture(scope="module")
-def scans(person: Anatomy) -> dict[tuple[str, str], OnGrid]:
+def scans(person: Anatomy) -> dict[tuple[str, str], NetworkInput]:
     """The brain by every vendor, bias corrected as in a run; mask and place are known."""
     brain = brain_mask(person, reach=2)
     found = {}
-    for vendor, modality in product(VENDORS, MODALITIES):
+    for vendor, modality in product(BUILTIN_VENDORS, MODALITIES):
         image = scan(person, vendor_scanner(vendor, modality, SEED), SEED)
         image /= bias_field(image, person.affine, brain)
         path = Path(f"sub-01_{modality}.nii.gz")
         known = true_segmentation(person, brain)
         prepared = as_prepared(image, brain, known, np.eye(4), path, person.affine)
-        found[vendor, modality] = to_network_grid(prepared)
+        found[vendor, modality] = to_network_input(prepared)
     return found
 
 
@@ -68,11 +68,11 @@ def error(image: np.ndarray, truth: Slices) -> float:
 
 
 @pytest.fixture(scope="module")
-def harmonized(scans: dict[tuple[str, str], OnGrid], model: Harmonizer) -> dict:
+def harmonized(scans: dict[tuple[str, str], NetworkInput], model: Harmonizer) -> dict:
     """Slices of every scan harmonized to every vendor, by source, target and modality."""
     done = {}
-    targets = {vendor: read_target(builtin_path(vendor)) for vendor in VENDORS}
-    for source, target, modality in product(VENDORS, VENDORS, MODALITIES):
+    targets = {vendor: read_target(builtin_path(vendor)) for vendor in BUILTIN_VENDORS}
+    for source, target, modality in product(BUILTIN_VENDORS, BUILTIN_VENDORS, MODALITIES):
         profile, maker = (targets[vendor].profile(modality) for vendor in (target, source))
         # Under another name than the benchmark's it is not measured without the vendor, too.
         images = run_networks(scans[source, modality], profile, {"ours": model}, maker)
@@ -109,7 +109,7 @@ def test_contrast_comes_closer_over_all_vendor_pairs(
     assert np.mean(after) < np.mean(before)
 
 
-@pytest.mark.parametrize(("vendor", "modality"), list(product(VENDORS, MODALITIES)))
+@pytest.mark.parametrize(("vendor", "modality"), list(product(BUILTIN_VENDORS, MODALITIES)))
 def test_a_scan_of_the_target_itself_changes_little(
     scans: dict, harmonized: dict, vendor: str, modality: str
 ) -> None:
@@ -117,7 +117,7 @@ def test_a_scan_of_the_target_itself_changes_little(
 
 
 def test_shipped_files_belong_together_and_are_small(model: Harmonizer) -> None:
-    for vendor in VENDORS:
+    for vendor in BUILTIN_VENDORS:
         target = read_target(builtin_path(vendor))
         target.require_encoder(model.encoder_hash)
         assert target.modalities == MODALITIES

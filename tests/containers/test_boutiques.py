@@ -13,7 +13,7 @@ import pytest
 from bids_ihf import __version__
 from bids_ihf.cli import values
 from bids_ihf.cli.options import EPILOG, build_parser
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 ROOT = Path(__file__).parents[2]
 DESCRIPTOR: dict[str, Any] = json.loads((ROOT / "boutiques.json").read_text())
@@ -90,7 +90,7 @@ def test_nothing_else_is_offered() -> None:
 
 def test_choices_the_parser_leaves_open() -> None:
     by_id = {entry["id"]: entry for entry in INPUTS}
-    assert tuple(by_id["target"]["value-choices"]) == VENDORS
+    assert tuple(by_id["target"]["value-choices"]) == BUILTIN_VENDORS
     assert by_id["modalities"]["value-choices"] == list(values._MODALITIES.values())
     for device in by_id["device"]["value-choices"]:
         assert values._DEVICE.fullmatch(device)

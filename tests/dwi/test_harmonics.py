@@ -5,20 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bids_ihf.dwi.harmonics import fitting_matrix, harmonics, order_for, orders_of, size
+from bids_ihf.dwi.harmonics import (
+    coefficient_count,
+    column_orders,
+    fitting_matrix,
+    max_order,
+    real_harmonics,
+)
 from bids_ihf.lab.simulation.gradients import hemisphere
 
 
 def test_mean_square_is_one_and_products_vanish() -> None:
-    basis = harmonics(hemisphere(4000), 4)
-    assert basis.shape == (4000, size(4)) == (4000, 15)
+    basis = real_harmonics(hemisphere(4000), 4)
+    assert basis.shape == (4000, coefficient_count(4)) == (4000, 15)
     assert np.allclose(basis.T @ basis / 4000, np.eye(15), atol=0.02)
-    assert orders_of(4).tolist() == [0, *5 * [2], *9 * [4]]
+    assert column_orders(4).tolist() == [0, *5 * [2], *9 * [4]]
 
 
 @pytest.mark.parametrize(("count", "order"), [(3, 0), (7, 0), (8, 2), (16, 2), (20, 4), (64, 4)])
 def test_order_goes_with_directions(count: int, order: int) -> None:
-    assert order_for(count) == order
+    assert max_order(count) == order
 
 
 def test_a_tensor_shaped_signal_is_found_again() -> None:
@@ -27,7 +33,7 @@ def test_a_tensor_shaped_signal_is_found_again() -> None:
     signal = 100 - 40 * (directions @ axis) ** 2
     coefficients = fitting_matrix(directions, 4) @ signal
     assert coefficients[0] == pytest.approx(100 - 40 / 3, rel=0.005)
-    along = harmonics(axis[None], 4)[0] @ coefficients
+    along = real_harmonics(axis[None], 4)[0] @ coefficients
     assert along == pytest.approx(60, rel=0.02)
     variance = 40**2 * 4 / 45  # of cos^2 over the sphere
     assert (coefficients[1:] ** 2).sum() == pytest.approx(variance, rel=0.05)

@@ -9,8 +9,14 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.dwi.harmonize import change_volumes, gain_curve, make_changer, make_plan
-from bids_ihf.dwi.profile import PEOPLE, SCANNERS, DiffusionProfile, KnownScanner, measure
+from bids_ihf.dwi.harmonize import gain_curve, harmonize_volumes, make_harmonizer, make_plan
+from bids_ihf.dwi.profile import (
+    SCANNER_LOG_ATTENUATION_SD,
+    SUBJECT_LOG_ATTENUATION_SD,
+    DiffusionProfile,
+    KnownScanner,
+    measure_profile,
+)
 from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shells import find_shells
 from bids_ihf.lab.simulation.gradients import table
@@ -56,17 +62,17 @@ def fitted(volumes: list[np.ndarray], scheme: GradientTable = SCHEME) -> tuple[S
 
 
 def profile(volumes: list[np.ndarray], scheme: GradientTable = SCHEME) -> DiffusionProfile:
-    return measure(fitted(volumes, scheme), WHERE.ravel(), ONES)
+    return measure_profile(fitted(volumes, scheme), WHERE.ravel(), ONES)
 
 
 def harmonized(
     volumes: list[np.ndarray], target: DiffusionProfile, scheme: GradientTable = SCHEME, **how: Any
 ) -> np.ndarray:
     fits = fitted(volumes, scheme)
-    plan = make_plan(measure(fits, WHERE.ravel(), ONES), target, **how)
-    changer = make_changer(fits, plan, ONES)
+    plan = make_plan(measure_profile(fits, WHERE.ravel(), ONES), target, **how)
+    changer = make_harmonizer(fits, plan, ONES)
     weight = np.ones(WHERE.shape, dtype=np.float32)
-    pairs = change_volumes(iter(volumes), scheme, changer, WHERE, weight, 1.0)
+    pairs = harmonize_volumes(iter(volumes), scheme, changer, WHERE, weight, 1.0)
     return np.stack([image for _, image in pairs])
 
 
@@ -191,7 +197,9 @@ def test_a_vendors_typical_scanner_and_the_series_share_the_exponent() -> None:
     scanner = KnownScanner.of_vendor(target)
     shell = make_plan(own, target, scanner).shells[0]
     (alone,) = make_plan(own, target).shells[:1]
-    share = SCANNERS**2 / (SCANNERS**2 + PEOPLE**2)
+    share = SCANNER_LOG_ATTENUATION_SD**2 / (
+        SCANNER_LOG_ATTENUATION_SD**2 + SUBJECT_LOG_ATTENUATION_SD**2
+    )
     assert np.log(shell.exponent) == pytest.approx(share * np.log(alone.exponent))
     assert KnownScanner.of_people(target, 1).attenuation == 0.5
     assert KnownScanner.of_people(target, 9).anisotropy == pytest.approx(0.1)
@@ -224,7 +232,7 @@ def test_gain_follows_the_levels() -> None:
 def test_too_little_brain() -> None:
     fits = fitted(series())
     with pytest.raises(ValueError, match="too little"):
-        measure(fits, np.zeros(WHERE.size, dtype=bool), ONES)
+        measure_profile(fits, np.zeros(WHERE.size, dtype=bool), ONES)
 
 
 def test_noise_at_the_floor_does_not_become_anisotropy() -> None:

@@ -10,10 +10,10 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.dwi import profile_file as diffusion_file
-from bids_ihf.dwi.profile import DiffusionProfile, ShellProfile, merge
+from bids_ihf.dwi.profile import DiffusionProfile, ShellProfile, merge_profiles
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.targets.build import reference_target
-from bids_ihf.targets.target import VENDORS, Target, builtin_path, read_target
+from bids_ihf.targets.target import BUILTIN_VENDORS, Target, builtin_path, read_target
 
 PROFILE = DiffusionProfile(
     (400.0, math.nan),
@@ -43,15 +43,15 @@ def test_between_shells_and_beyond() -> None:
 
 def test_merge_takes_medians_of_what_is_known() -> None:
     others = [evolve(PROFILE, floor=value, levels=(400.0, value)) for value in (10, 20, 90)]
-    merged = merge([PROFILE, *others])
+    merged = merge_profiles([PROFILE, *others])
     assert merged.floor == 16
     assert merged.levels[1] == 20
     assert merged.shells[0] == PROFILE.shells[0]
     with pytest.raises(ValueError, match=r"1000 2000 s/mm2, another at 1000$"):
-        merge([PROFILE, evolve(PROFILE, shells=PROFILE.shells[:1])])
+        merge_profiles([PROFILE, evolve(PROFILE, shells=PROFILE.shells[:1])])
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", BUILTIN_VENDORS)
 def test_vendors_know_three_shells(vendor: str) -> None:
     target = read_target(builtin_path(vendor))
     profile = diffusion_file.profile_of_target(target)
@@ -86,7 +86,7 @@ def test_a_series_is_no_target_by_itself() -> None:
 
 def test_scanner_that_a_series_comes_from() -> None:
     """The more people behind a profile, the less a single series says of its scanner."""
-    for vendor in VENDORS:
+    for vendor in BUILTIN_VENDORS:
         known = diffusion_file.scanner_of_vendor(vendor)
         assert known is not None
         assert known.anisotropy < known.attenuation <= 0.5

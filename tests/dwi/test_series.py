@@ -25,7 +25,7 @@ from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradients import table, to_text
 from bids_ihf.pipeline.plan import Goal, Task, plan
 from bids_ihf.reports.figures import KINDS, figure_name
-from bids_ihf.targets.intensity import air_gain
+from bids_ihf.targets.intensity import background_gain
 
 GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
 SCHEME = table({0: 2, 1000: 12}, 4)
@@ -261,8 +261,8 @@ def test_axes_do_not_matter(root: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_air_keeps_its_numbers_where_units_are_alike() -> None:
-    assert air_gain(1.5) == 1.0
-    assert air_gain(30.0) == 30.0
+    assert background_gain(1.5) == 1.0
+    assert background_gain(30.0) == 30.0
 
 
 def test_restore(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bids_ihf.qc import measures as quality
-from bids_ihf.targets.intensity import LEVELS, RANGE
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE
 
-LEVEL = (np.arange(LEVELS) + 0.5) * (RANGE[1] - RANGE[0]) / LEVELS + RANGE[0]
+LEVEL = (np.arange(HISTOGRAM_BINS) + 0.5) * (
+    HISTOGRAM_RANGE[1] - HISTOGRAM_RANGE[0]
+) / HISTOGRAM_BINS + HISTOGRAM_RANGE[0]
 
 
 def bell(middle: float, width: float, size: float = 1e5) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ from bids_ihf.errors import BadData
 from bids_ihf.lab.benchmarks.reference_ranges import chosen
 from bids_ihf.qc import out_of_distribution as familiar
 from bids_ihf.qc import reference_ranges as ranges
-from bids_ihf.qc.reference_ranges import BAD_SIDE, Range, Ranges
-from bids_ihf.targets.intensity import LEVELS, Scale
+from bids_ihf.qc.reference_ranges import ABNORMAL_SIDE, ReferenceRange, ReferenceRanges
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, IntensityScale
 from bids_ihf.targets.profile import Profile
 
 
@@ -24,50 +24,52 @@ def scan(scanner: float, person: int, positions: int = 6, start: int = 0) -> Pro
     place = np.arange(start, start + positions)
     noise = rng.normal(scale=0.05, size=8)
     embeddings = place[:, None] + scanner + noise
-    empty = np.zeros((3, LEVELS))
+    empty = np.zeros((3, HISTOGRAM_BINS))
     return Profile(
-        place, np.ones((positions, LEVELS)), embeddings.astype(np.float32),
-        np.zeros(3), empty, Scale(0.0, 1.0),
+        place, np.ones((positions, HISTOGRAM_BINS)), embeddings.astype(np.float32),
+        np.zeros(3), empty, IntensityScale(0.0, 1.0),
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def known() -> familiar.Familiar:
+def known() -> familiar.ReferenceDistribution:
     profiles = [scan(scanner, person) for person in range(5) for scanner in (-1.0, 0.0, 1.0)]
-    found, scores = familiar.gather(profiles, [str(person) for person in range(5) for _ in "abc"])
+    found, scores = familiar.fit_reference_distribution(
+        profiles, [str(person) for person in range(5) for _ in "abc"]
+    )
     assert max(scores) == pytest.approx(1)
     assert min(scores) > 0
     return found
 
 
 class TestFamiliar:
-    def test_near_and_far(self, known: familiar.Familiar) -> None:
+    def test_near_and_far(self, known: familiar.ReferenceDistribution) -> None:
         assert known.score(scan(0.0, 77)) < 2
         assert known.score(scan(3.0, 77)) > 10
 
-    def test_a_slab_counts_where_it_is(self, known: familiar.Familiar) -> None:
+    def test_a_slab_counts_where_it_is(self, known: familiar.ReferenceDistribution) -> None:
         """Positions differ more than scanners do; a part of a head must not look strange."""
         assert known.score(scan(0.0, 77, positions=2, start=4)) < 2
 
-    def test_nothing_shared(self, known: familiar.Familiar) -> None:
+    def test_nothing_shared(self, known: familiar.ReferenceDistribution) -> None:
         assert np.isnan(known.score(scan(0.0, 77, start=40)))
 
     def test_own_scans_do_not_count(self) -> None:
         """With one person apart from all others, the loneliest scan is that person's."""
         profiles = [scan(0.0, person) for person in range(4)] + [scan(2.0, 9), scan(2.0, 9)]
-        _, scores = familiar.gather(profiles, ["a", "b", "c", "d", "e", "e"])
+        _, scores = familiar.fit_reference_distribution(profiles, ["a", "b", "c", "d", "e", "e"])
         assert int(np.argmax(scores)) in {4, 5}
 
     def test_one_person_is_too_few(self) -> None:
         with pytest.raises(ValueError, match="two people"):
-            familiar.gather([scan(0.0, 1)], ["a"])
+            familiar.fit_reference_distribution([scan(0.0, 1)], ["a"])
 
-    def test_file(self, known: familiar.Familiar, tmp_path: Path) -> None:
+    def test_file(self, known: familiar.ReferenceDistribution, tmp_path: Path) -> None:
         path = tmp_path / "familiar.safetensors"
-        reference = familiar.Reference("hash", {"T1w": known}, {"seed": 1})
+        reference = familiar.ReferenceScans("hash", {"T1w": known}, {"seed": 1})
         path.write_bytes(familiar.pack_reference(reference))
         found = familiar.read_reference(path)
-        assert (found.encoder, found.record) == ("hash", {"seed": 1})
+        assert (found.encoder_hash, found.record) == ("hash", {"seed": 1})
         here = found.modalities["T1w"].score(scan(0.5, 77))
         assert here == pytest.approx(known.score(scan(0.5, 77)), rel=0.02)
 
@@ -85,19 +87,21 @@ class TestRanges:
             ("low", -0.5, "red"), ("both", 0.5, "amber"), ("both", 9.0, "red"),
         ],
     )  # fmt: skip
-    def test_lights(self, bad: ranges.Side, value: float, light: str) -> None:
-        assert Range(1.0, 1.5, 2.0).light(value, bad) == light
+    def test_lights(self, bad: ranges.AbnormalSide, value: float, light: str) -> None:
+        assert ReferenceRange(1.0, 1.5, 2.0).light(value, bad) == light
 
     def test_range_of_values(self) -> None:
-        found = ranges.range_of([*range(101), float("nan")])
-        assert found == Range(5, 50, 95)
-        assert ranges.range_of([1.0, float("nan")]) is None
+        found = ranges.reference_range([*range(101), float("nan")])
+        assert found == ReferenceRange(5, 50, 95)
+        assert ranges.reference_range([1.0, float("nan")]) is None
 
     def test_file(self, tmp_path: Path) -> None:
         from bids_ihf.bids.sidecars import to_json
 
         path = tmp_path / "ranges.json"
-        content = Ranges({"T1w": {"snr_after": Range(1.0, 2.0, 3.0)}}, {"seed": 1})
+        content = ReferenceRanges(
+            {"T1w": {"snr_after": ReferenceRange(1.0, 2.0, 3.0)}}, {"seed": 1}
+        )
         path.write_bytes(to_json(ranges.to_dict(content)))
         assert ranges.read_ranges(path) == content
         path.write_text('{"T1w": {"snr_after": 3}, "record": {}}')
@@ -107,7 +111,7 @@ class TestRanges:
     def test_judged_measures_are_measured(self) -> None:
         from bids_ihf.bids.scans_table import COLUMNS
 
-        assert set(BAD_SIDE) <= set(COLUMNS)
+        assert set(ABNORMAL_SIDE) <= set(COLUMNS)
 
 
 class TestChosen:
@@ -151,6 +155,6 @@ class TestShipped:
         found = ranges.shipped_ranges()
         assert found.record["encoder"] == self.encoder_hash()
         for modality in ("T1w", "T2w"):
-            assert set(found.modalities[modality]) == set(BAD_SIDE)
+            assert set(found.modalities[modality]) == set(ABNORMAL_SIDE)
             for measured in found.modalities[modality].values():
                 assert measured.low <= measured.middle <= measured.high

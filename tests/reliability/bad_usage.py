@@ -222,9 +222,9 @@ def _repacked(
 
     def write(path: Path) -> None:
         from bids_ihf.io.tensors import unpack
-        from bids_ihf.targets.target import FORMAT
+        from bids_ihf.targets.target import TARGET_FORMAT
 
-        tensors, header = unpack(shipped("target-ge.safetensors"), FORMAT)
+        tensors, header = unpack(shipped("target-ge.safetensors"), TARGET_FORMAT)
         change(tensors, header)
         path.write_bytes(pack(tensors, header))
 

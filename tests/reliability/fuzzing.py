@@ -22,8 +22,8 @@ from bids_ihf.bids.names import derivative_name, parse
 from bids_ihf.errors import BadData, HarmonyError, InvalidBIDS, UsageError
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.tensors import pack
-from bids_ihf.targets.intensity import LEVELS
-from bids_ihf.targets.target import FORMAT, read_target
+from bids_ihf.targets.intensity import HISTOGRAM_BINS
+from bids_ihf.targets.target import TARGET_FORMAT, read_target
 from tests.reliability import bad_images
 
 if TYPE_CHECKING:
@@ -99,14 +99,14 @@ def good_target() -> bytes:
     """A small target file."""
     tensors = {
         "T1w.positions": torch.arange(3),
-        "T1w.histograms": torch.ones(3, LEVELS),
+        "T1w.histograms": torch.ones(3, HISTOGRAM_BINS),
         "T1w.embeddings": torch.ones(3, 4).half(),
         "T1w.landmarks": torch.ones(3),
-        "T1w.tissues": torch.ones(3, LEVELS),
+        "T1w.tissues": torch.ones(3, HISTOGRAM_BINS),
         "T1w.scale": torch.tensor([0.0, 9.0]),
     }
     record = {"diffusion": {"levels": [1.0, 2.0], "floor": 0.5, "shells": []}}
-    return pack(tensors, {"format": FORMAT, "name": "x", "encoder": "e", "record": record})
+    return pack(tensors, {"format": TARGET_FORMAT, "name": "x", "encoder": "e", "record": record})
 
 
 def target(data: bytes) -> None:
@@ -123,7 +123,11 @@ def target(data: bytes) -> None:
         sentence(error)
     else:
         whole = read_target(_file("whole.safetensors", good_target()))
-        assert (found.name, found.encoder, found.hash) == (whole.name, whole.encoder, whole.hash)
+        assert (found.name, found.encoder_hash, found.hash) == (
+            whole.name,
+            whole.encoder_hash,
+            whole.hash,
+        )
         assert json.dumps(found.record) == json.dumps(whole.record)
 
 

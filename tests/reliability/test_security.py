@@ -14,7 +14,7 @@ import pytest
 
 import bids_ihf
 from bids_ihf.io.tensors import pack, shipped, unpack
-from bids_ihf.targets.target import FORMAT
+from bids_ihf.targets.target import TARGET_FORMAT
 from tests.reliability import phantom, runs
 
 PACKAGE = Path(bids_ihf.__file__).parent
@@ -81,7 +81,7 @@ def test_names_from_data_neither_run_nor_escape(tmp_path: Path) -> None:
     sidecar = phantom.scan_path(bids, "01", None).with_name("sub-01_T1w.json")
     fields = ("Manufacturer", "ProtocolName", "SeriesDescription", "IntendedFor")
     sidecar.write_text(json.dumps(dict.fromkeys(fields, EVIL)))
-    tensors, header = unpack(shipped("target-ge.safetensors"), FORMAT)
+    tensors, header = unpack(shipped("target-ge.safetensors"), TARGET_FORMAT)
     target = tmp_path / "in/target.safetensors"
     target.write_bytes(pack(tensors, {**header, "name": EVIL}))
     before = _files(tmp_path)

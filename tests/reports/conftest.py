@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_ihf.anat.harmonize import Evidence
+from bids_ihf.anat.harmonize import QCStatistics
 from bids_ihf.bids.images import Image
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.qc.measures import image_measures
 from bids_ihf.reports.evidence import evidence_name, pack, to_content
 from bids_ihf.reports.figures import Shown, write_reportlets
-from bids_ihf.targets.intensity import LEVELS, RANGE, Scale
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE, IntensityScale
 from bids_ihf.targets.landmarks import SliceStatistics
 from bids_ihf.targets.profile import Profile
 
@@ -81,7 +81,7 @@ def ball(shape: tuple[int, int, int] = (20, 24, 18)) -> NDArray[np.bool_]:
 
 def tissues(shift: float = 0.0, size: float = 4e4) -> NDArray[np.float64]:
     """Histograms (3, LEVELS) of grey matter, white matter and fluid, `shift` network units up."""
-    level = np.linspace(*RANGE, LEVELS)
+    level = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS)
     middles = np.array([[-0.1], [0.5], [-0.7]]) + shift
     bells = np.exp(-0.5 * np.square((level - middles) / 0.1))
     return np.asarray(size * bells / bells.sum(axis=1, keepdims=True))
@@ -93,7 +93,7 @@ def embeddings(shift: float = 0.0, seed: int = 0, size: int = 12) -> NDArray[np.
     return noise.astype(np.float32)
 
 
-def evidence(shift: float = 0.3, seed: int = 0) -> Evidence:
+def evidence(shift: float = 0.3, seed: int = 0) -> QCStatistics:
     """What is seen of an image whose tissues lie `shift` above the target's, and then on them."""
 
     def profile(own: float) -> Profile:
@@ -103,16 +103,16 @@ def evidence(shift: float = 0.3, seed: int = 0) -> Evidence:
             embeddings(own, seed),
             np.array([-0.1, 0.5, -0.7]) + own,
             tissues(own),
-            Scale(0.0, 900.0),
+            IntensityScale(0.0, 900.0),
         )
 
     target = profile(0.0)
     after = SliceStatistics(embeddings(0.0, seed + 1), target.landmarks, tissues(0.0))
-    return Evidence(profile(shift), after, target, shift, (shift, 0.02))
+    return QCStatistics(profile(shift), after, target, shift, (shift, 0.02))
 
 
 def add_figures(
-    out: Path, stem: str, suffix: str, seen: Evidence | None = None, seed: int = 0
+    out: Path, stem: str, suffix: str, seen: QCStatistics | None = None, seed: int = 0
 ) -> list[Path]:
     """Draw the figures of a random image."""
     before = head(seed=seed)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.bids.harmonized_images import find_finished
-from bids_ihf.qc.flags import concerns
-from bids_ihf.qc.reference_ranges import Range, Ranges
+from bids_ihf.qc.flags import qc_flags
+from bids_ihf.qc.reference_ranges import ReferenceRange, ReferenceRanges
 from bids_ihf.reports import measures_table
 from bids_ihf.reports.figures import KINDS
 from bids_ihf.reports.markup import Markup
@@ -176,10 +176,10 @@ def test_subjects_are_told_apart(out: Path) -> None:
 
 def test_concerns(out: Path) -> None:
     image = find_finished(out, "02")[0]
-    found = " ".join(concerns(image))
+    found = " ".join(qc_flags(image))
     assert "Not closer to the target" in found
     assert "maker of the scanner" in found
-    assert concerns(find_finished(out, "01")[0]) == []
+    assert qc_flags(find_finished(out, "01")[0]) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_doubtful_alignments_are_a_concern(
 ) -> None:
     measures = {"alignment_similarity": similarity, "alignment_coverage": coverage}
     add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=measures)
-    found = concerns(find_finished(tmp_path)[0])
+    found = qc_flags(find_finished(tmp_path)[0])
     assert len(found) == 1
     assert "alignment" in found[0]
     assert words in found[0]
@@ -200,7 +200,7 @@ def test_doubtful_alignments_are_a_concern(
 def test_image_of_the_target_vendor_need_not_come_closer(tmp_path: Path) -> None:
     same = {"source_vendor": "Siemens", "harmonization_target": "siemens", "distance_after": 0.6}
     add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=same)
-    assert concerns(find_finished(tmp_path)[0]) == []
+    assert qc_flags(find_finished(tmp_path)[0]) == []
 
 
 WARNING = "Farther from every simulated scan than these are from each other."
@@ -244,7 +244,7 @@ class TestManySessions:
 
 
 class TestMeasuresTable:
-    RANGES = Ranges({"T1w": {"snr_after": Range(10.0, 15.0, 20.0)}})
+    RANGES = ReferenceRanges({"T1w": {"snr_after": ReferenceRange(10.0, 15.0, 20.0)}})
 
     def light(self, out: Path, monkeypatch: pytest.MonkeyPatch, **measures: float) -> str:
         monkeypatch.setattr(measures_table, "shipped_ranges", lambda: self.RANGES)

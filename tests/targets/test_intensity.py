@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_ihf.targets.intensity import (
-    LEVELS,
+    HISTOGRAM_BINS,
     IntensityCurve,
-    Scale,
+    IntensityScale,
     histogram,
-    matching_curve,
-    quantiles,
+    histogram_quantiles,
+    quantile_curve,
     robust_scale,
 )
 
@@ -48,7 +48,7 @@ def test_scale_needs_a_brain_with_contrast(mask: np.ndarray) -> None:
 @given(low=st.floats(-100, 0), span=st.floats(1e-2, 1e6))
 @settings(deadline=None)
 def test_normalize_and_restore_are_inverse(low: float, span: float) -> None:
-    scale = Scale(low, low + span)
+    scale = IntensityScale(low, low + span)
     data = np.linspace(low, low + span, 50).astype(np.float32)
     np.testing.assert_allclose(
         scale.restore(scale.normalize(data)), data, atol=1e-5 * (span + abs(low))
@@ -58,15 +58,15 @@ def test_normalize_and_restore_are_inverse(low: float, span: float) -> None:
 def test_quantiles_of_a_histogram_are_those_of_the_data() -> None:
     values = brain(0)
     counts = histogram(values)
-    assert counts.shape == (LEVELS,)
+    assert counts.shape == (HISTOGRAM_BINS,)
     assert counts.sum() == values.size
     p = np.array([0.05, 0.3, 0.5, 0.9])
-    np.testing.assert_allclose(quantiles(counts, p), np.quantile(values, p), atol=0.01)
+    np.testing.assert_allclose(histogram_quantiles(counts, p), np.quantile(values, p), atol=0.01)
 
 
 @pytest.mark.parametrize("gamma", [0.7, 1.4])
 def test_curve_undoes_a_change_of_contrast(gamma: float) -> None:
-    curve = matching_curve(histogram(brain(1, gamma)), histogram(brain(2)))
+    curve = quantile_curve(histogram(brain(1, gamma)), histogram(brain(2)))
     error = np.abs(curve(brain(1, gamma)) - brain(1)).mean()
     assert error < 0.1 * np.abs(brain(1, gamma) - brain(1)).mean()
 
@@ -74,13 +74,13 @@ def test_curve_undoes_a_change_of_contrast(gamma: float) -> None:
 def test_curve_to_itself_is_the_identity() -> None:
     counts = histogram(brain(3))
     x = np.linspace(-1, 1.5, 200).astype(np.float32)
-    np.testing.assert_allclose(matching_curve(counts, counts)(x), x, atol=1e-5)
+    np.testing.assert_allclose(quantile_curve(counts, counts)(x), x, atol=1e-5)
 
 
 @given(seed=st.integers(0, 50), gamma=st.floats(0.4, 2.5))
 @settings(max_examples=20, deadline=None)
 def test_curve_never_falls_and_keeps_no_signal(seed: int, gamma: float) -> None:
-    curve = matching_curve(histogram(brain(seed, gamma)), histogram(brain(seed + 1)))
+    curve = quantile_curve(histogram(brain(seed, gamma)), histogram(brain(seed + 1)))
     values = curve(np.linspace(-1, 2.5, 500).astype(np.float32))
     assert (np.diff(values) >= -1e-6).all()
     assert values[0] == pytest.approx(-1, abs=1e-3)
@@ -93,12 +93,12 @@ def test_curve_goes_on_straight_beyond_its_ends() -> None:
 
 def test_curve_of_integer_data_with_repeated_quantiles() -> None:
     values = np.repeat(np.array([-0.8, 0.0, 0.7], np.float32), 1000)
-    curve = matching_curve(histogram(values), histogram(brain(0)))
+    curve = quantile_curve(histogram(values), histogram(brain(0)))
     assert np.isfinite(curve(values)).all()
 
 
 def test_dark_voxels_in_the_mask_do_not_brighten_all_darkness() -> None:
     dark = np.full(4000, -0.94, np.float32)
-    curve = matching_curve(histogram(np.concatenate([brain(0), dark])), histogram(brain(1)))
+    curve = quantile_curve(histogram(np.concatenate([brain(0), dark])), histogram(brain(1)))
     assert curve(np.array([-1.0], np.float32))[0] == pytest.approx(-1, abs=1e-3)
     assert curve(np.array([-0.94], np.float32))[0] < -0.75

@@ -52,7 +52,7 @@ def test_landmarks_do_not_move_with_the_share_of_tissues(share: float) -> None:
     found = slice_statistics(naming_encoder(), *slices(share))
     np.testing.assert_allclose(found.landmarks, list(LEVELS.values()), atol=0.02)
     assert found.embeddings.shape == (2, naming_encoder().size)
-    sizes = found.tissues.sum(axis=1) / found.tissues.sum()
+    sizes = found.tissue_histograms.sum(axis=1) / found.tissue_histograms.sum()
     edge = int(48 * share) // 2 * 2
     np.testing.assert_allclose(sizes, [14 / 48, 1 - (edge + 14) / 48, edge / 48], atol=0.01)
 
@@ -70,7 +70,7 @@ def test_an_encoder_that_names_no_tissue_gives_no_landmarks() -> None:
     encoder.names_tissue = False
     found = slice_statistics(encoder, *slices(0.3))
     assert np.isnan(found.landmarks).all()
-    assert not found.tissues.any()
+    assert not found.tissue_histograms.any()
 
 
 def test_slices_of_odd_size_keep_their_voxels_in_place() -> None:

@@ -9,9 +9,21 @@ import numpy as np
 import pytest
 
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.targets.intensity import LEVELS, RANGE, Scale, histogram, matching_curve
-from bids_ihf.targets.profile import BIN, Profile, centre_of, merge, position_of
-from bids_ihf.targets.target import ANY, Target, builtin_path, pack_target, read_target
+from bids_ihf.targets.intensity import (
+    HISTOGRAM_BINS,
+    HISTOGRAM_RANGE,
+    IntensityScale,
+    histogram,
+    quantile_curve,
+)
+from bids_ihf.targets.profile import (
+    POSITION_BIN_MM,
+    Profile,
+    merge_profiles,
+    position_centre,
+    slice_position,
+)
+from bids_ihf.targets.target import ANY_MODALITY, Target, builtin_path, pack_target, read_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +38,7 @@ def profile(first: int, count: int, level: float = 0.0, high: float = 100.0) -> 
     landmarks = np.array([0.1, 0.6, -0.5])
     return Profile(
         np.arange(first, first + count), np.stack(rows), embeddings,
-        landmarks, tissues(landmarks), Scale(0.0, high),
+        landmarks, tissues(landmarks), IntensityScale(0.0, high),
     )  # fmt: skip
 
 
@@ -44,12 +56,19 @@ def tissues(levels: np.ndarray, counts: tuple[int, ...] = (500, 400, 100)) -> np
 
 def test_positions_cover_space_without_gaps() -> None:
     z = np.arange(-30.0, 30.0, 0.5)
-    assert np.abs(centre_of(position_of(z)) - z).max() <= BIN / 2
+    assert np.abs(position_centre(slice_position(z)) - z).max() <= POSITION_BIN_MM / 2
 
 
 def test_embeddings_are_linear_between_bins_and_constant_beyond() -> None:
     p = profile(0, 3)
-    z = np.array([-50.0, *centre_of(p.positions), centre_of(p.positions)[0] + BIN / 4, 99.0])
+    z = np.array(
+        [
+            -50.0,
+            *position_centre(p.positions),
+            position_centre(p.positions)[0] + POSITION_BIN_MM / 4,
+            99.0,
+        ]
+    )
     np.testing.assert_allclose(p.embeddings_at(z)[:, 0], [0, 0, 1, 2, 0.25, 2], atol=1e-6)
 
 
@@ -70,12 +89,16 @@ def test_a_slab_is_matched_to_the_same_part_of_the_target() -> None:
 @pytest.mark.parametrize("counts", [(500, 400, 100), (300, 300, 400)])
 def test_tissues_make_the_curve_whatever_the_share_of_each(counts: tuple[int, ...]) -> None:
     there = np.array([0.2, 0.7, -0.3])
-    here = attrs.evolve(profile(0, 5), tissues=tissues(np.array([0.1, 0.6, -0.5]), counts))
-    other = attrs.evolve(profile(0, 5, level=0.4), landmarks=there, tissues=tissues(there))
+    here = attrs.evolve(
+        profile(0, 5), tissue_histograms=tissues(np.array([0.1, 0.6, -0.5]), counts)
+    )
+    other = attrs.evolve(
+        profile(0, 5, level=0.4), landmarks=there, tissue_histograms=tissues(there)
+    )
     x = np.array([-1.0, -0.5, 0.1, 0.6], np.float32)
     np.testing.assert_allclose(other.curve_from(here)(x), [-1.0, -0.3, 0.2, 0.7], atol=0.02)
     # Quantiles of the whole brain hold only where the shares are those of the target.
-    plain = matching_curve(here.tissues.sum(axis=0), other.tissues.sum(axis=0))
+    plain = quantile_curve(here.tissue_histograms.sum(axis=0), other.tissue_histograms.sum(axis=0))
     wrong = np.abs(plain(x) - [-1.0, -0.3, 0.2, 0.7]).max()
     assert wrong < 0.02 if counts[2] == 100 else wrong > 0.1
 
@@ -83,13 +106,13 @@ def test_tissues_make_the_curve_whatever_the_share_of_each(counts: tuple[int, ..
 def test_shares_of_another_protocol_are_the_scanners() -> None:
     # The same voxels; the other scanner shows half of grey matter as fluid, and little contrast.
     here = profile(0, 5)
-    voxels = here.tissues.sum(axis=0)
-    level = np.linspace(*RANGE, LEVELS)
+    voxels = here.tissue_histograms.sum(axis=0)
+    level = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS)
     fluid = level < 0.1
     other = attrs.evolve(
         here,
         landmarks=np.array([0.55, 0.6, -0.9]),
-        tissues=np.stack(
+        tissue_histograms=np.stack(
             [voxels * (~fluid & (level < 0.35)), voxels * (level >= 0.35), voxels * fluid]
         ),
     )
@@ -101,8 +124,8 @@ def test_shares_of_another_protocol_are_the_scanners() -> None:
 
 def test_certainty_grows_with_the_scans() -> None:
     one = profile(0, 4)
-    assert one.certainty == 0.5
-    assert merge([one, merge([one, one])]).certainty == 0.75
+    assert one.reliability == 0.5
+    assert merge_profiles([one, merge_profiles([one, one])]).reliability == 0.75
 
 
 @pytest.mark.parametrize(
@@ -111,14 +134,14 @@ def test_certainty_grows_with_the_scans() -> None:
 def test_without_usable_landmarks_the_tissues_alone_make_the_curve(landmarks: list[float]) -> None:
     there = np.array([0.2, 0.7, -0.3])
     here = profile(0, 5)
-    other = attrs.evolve(here, landmarks=np.array(landmarks), tissues=tissues(there))
+    other = attrs.evolve(here, landmarks=np.array(landmarks), tissue_histograms=tissues(there))
     x = np.array([-0.5, 0.1, 0.6], np.float32)
     np.testing.assert_allclose(other.curve_from(here)(x), [-0.3, 0.2, 0.7], atol=0.02)
 
 
 def test_without_tissues_quantiles_of_the_brain_make_the_curve() -> None:
     here = profile(0, 5)
-    other = attrs.evolve(profile(0, 5, level=0.3), tissues=np.zeros((3, LEVELS)))
+    other = attrs.evolve(profile(0, 5, level=0.3), tissue_histograms=np.zeros((3, HISTOGRAM_BINS)))
     x = np.linspace(-0.5, 0.7, 20).astype(np.float32)
     np.testing.assert_array_equal(other.curve_from(here)(x), other.quantile_curve_from(here)(x))
 
@@ -130,15 +153,15 @@ def test_merging_weighs_people_alike_and_takes_medians() -> None:
         histograms=big.histograms * 100,
         embeddings=big.embeddings + 2,
         landmarks=np.array([np.nan, 0.8, -0.5]),
-        scale=Scale(0.0, 300.0),
+        scale=IntensityScale(0.0, 300.0),
     )
-    merged = merge([profile(0, 4), big, profile(2, 4)])
+    merged = merge_profiles([profile(0, 4), big, profile(2, 4)])
     assert merged.positions.tolist() == [0, 1, 2, 3, 4, 5]
     assert merged.scale.high == 100
     assert merged.embeddings[0, 0] == pytest.approx(1.0)
     assert merged.histograms.sum() == pytest.approx(3.0)
     np.testing.assert_allclose(merged.landmarks, [0.1, 0.6, -0.5])
-    assert merged.tissues.sum() == pytest.approx(3.0)
+    assert merged.tissue_histograms.sum() == pytest.approx(3.0)
 
 
 def target() -> Target:
@@ -149,12 +172,14 @@ def test_target_survives_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "here.safetensors"
     path.write_bytes(pack_target(target()))
     read = read_target(path)
-    assert (read.name, read.encoder, read.modalities) == ("Here", "abc", ("T1w", "T2w"))
+    assert (read.name, read.encoder_hash, read.modalities) == ("Here", "abc", ("T1w", "T2w"))
     assert read.record == {"scans": 2}
     original = target().profile("T2w")
     np.testing.assert_array_equal(read.profile("T2w").positions, original.positions)
     np.testing.assert_array_equal(read.profile("T2w").landmarks, original.landmarks)
-    np.testing.assert_allclose(read.profile("T2w").tissues, original.tissues, rtol=1e-6)
+    np.testing.assert_allclose(
+        read.profile("T2w").tissue_histograms, original.tissue_histograms, rtol=1e-6
+    )
     np.testing.assert_allclose(read.profile("T2w").embeddings, original.embeddings, rtol=1e-3)
     assert pack_target(target()) == path.read_bytes()
     assert len(read.hash) == 64
@@ -163,8 +188,8 @@ def test_target_survives_the_disk(tmp_path: Path) -> None:
 def test_a_target_without_the_modality_says_what_it_has() -> None:
     with pytest.raises(BadData, match=r"no dwi profile \(it has T1w, T2w\)"):
         target().profile("dwi")
-    everything = Target("x", "abc", {ANY: profile(0, 2)})
-    assert everything.profile("T2w") is everything.profiles[ANY]
+    everything = Target("x", "abc", {ANY_MODALITY: profile(0, 2)})
+    assert everything.profile("T2w") is everything.profiles[ANY_MODALITY]
 
 
 def test_another_encoder_is_refused() -> None:

@@ -52,9 +52,9 @@ def run(given: argparse.Namespace) -> int:
 
 def list_targets() -> int:
     """Name, modalities and hash of each built-in target."""
-    from bids_ihf.targets.target import VENDORS, builtin_path, read_target
+    from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
-    for vendor in VENDORS:
+    for vendor in BUILTIN_VENDORS:
         target = read_target(builtin_path(vendor))
         sys.stdout.write(f"{target.name}\t{_modalities(target)}\t{target.hash[:12]}\n")
     return 0
@@ -82,7 +82,7 @@ def _describe(target: Target) -> None:
         "name": target.name,
         "modalities": _modalities(target),
         "hash": target.hash,
-        "encoder": target.encoder,
+        "encoder": target.encoder_hash,
         **{key: value for key, value in target.record.items() if key != KEY},
     }
     if content_of(target) is not None:

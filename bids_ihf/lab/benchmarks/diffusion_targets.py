@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_ihf.dwi.profile import DiffusionProfile, merge
+from bids_ihf.dwi.profile import DiffusionProfile, merge_profiles
 from bids_ihf.dwi.profile_file import pack_profile
 from bids_ihf.lab.benchmarks.dwi.benchmark import DwiPlan, all_samples
 
@@ -33,7 +33,9 @@ def main(labels: Path, output: Path) -> None:
             "seed": plan.seed,
             "source": "simulated scanners of bids_ihf.lab.simulation.epi",
         },
-        "targets": {vendor: pack_profile(merge(profiles)) for vendor, profiles in found.items()},
+        "targets": {
+            vendor: pack_profile(merge_profiles(profiles)) for vendor, profiles in found.items()
+        },
     }
     output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     tell_spread(found)

@@ -13,10 +13,20 @@ from attrs import frozen
 
 from bids_ihf import __version__
 from bids_ihf.errors import BadData
-from bids_ihf.qc.out_of_distribution import FILE as FAMILIAR
-from bids_ihf.qc.out_of_distribution import Reference, gather, pack_reference
-from bids_ihf.qc.reference_ranges import BAD_SIDE, FILE, Ranges, range_of, to_dict
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.qc.out_of_distribution import REFERENCE_FILE as FAMILIAR
+from bids_ihf.qc.out_of_distribution import (
+    ReferenceScans,
+    fit_reference_distribution,
+    pack_reference,
+)
+from bids_ihf.qc.reference_ranges import (
+    ABNORMAL_SIDE,
+    RANGES_FILE,
+    ReferenceRanges,
+    reference_range,
+    to_dict,
+)
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +36,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.training.pool import Pool, Scan
     from bids_ihf.network.checkpoint import Harmonizer
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
 LOGGER = logging.getLogger(__name__)
@@ -48,7 +58,9 @@ class Seen:
     measures: dict[str, float]
 
 
-def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer, *, scans: int = SCANS) -> Ranges:
+def write_ranges(
+    folder: Path, pool_dir: Path, model: Harmonizer, *, scans: int = SCANS
+) -> ReferenceRanges:
     """Measure ``scans`` of each person and modality of a training pool, and write ``ranges.json``
     and ``familiar.safetensors``.
 
@@ -74,7 +86,7 @@ def write_ranges(folder: Path, pool_dir: Path, model: Harmonizer, *, scans: int 
     }
     reference, ranges = evaluate(seen, model.encoder_hash, record)
     write_atomic(folder / FAMILIAR, pack_reference(reference))
-    write_atomic(folder / FILE, to_json(to_dict(ranges)))
+    write_atomic(folder / RANGES_FILE, to_json(to_dict(ranges)))
     return ranges
 
 
@@ -105,7 +117,7 @@ def vendor_profiles(model: Harmonizer) -> dict[str, Mapping[str, Profile]]:
     """Profiles of the built-in targets, by vendor and modality."""
     from bids_ihf.targets.build import load_target
 
-    return {vendor: load_target(vendor, model).profiles for vendor in VENDORS}
+    return {vendor: load_target(vendor, model).profiles for vendor in BUILTIN_VENDORS}
 
 
 def look_at(
@@ -113,29 +125,29 @@ def look_at(
 ) -> Iterable[Seen]:
     """``count`` scans of each person and modality of a pool, whole and stripped; one of PART is
     harmonized to a vendor that is not its own."""
-    from bids_ihf.anat.harmonize import changed, match, witness
+    from bids_ihf.anat.harmonize import apply_network, match_intensities, qc_statistics
     from bids_ihf.qc.measures import image_measures
-    from bids_ihf.targets.network_input import profile_of
-    from bids_ihf.targets.source_profile import KnownSource
+    from bids_ihf.targets.network_input import measure_profile
+    from bids_ihf.targets.source_profile import SourceProfile
 
     picked = chosen(pool.scans, count)
     for done, (number, harmonized) in enumerate(sorted(picked.items()), start=1):
         scan = pool.scans[number]
         on_grid = on_grid_of(pool, scan)
         LOGGER.info("Looking at %s (%d of %d)", scan.file, done, len(picked))
-        bare = profile_of(stripped(on_grid), model.encoder)
+        bare = measure_profile(stripped(on_grid), model.encoder)
         yield Seen(scan.person, scan.modality, bare, {})
         if not harmonized:
-            yield Seen(scan.person, scan.modality, profile_of(on_grid, model.encoder), {})
+            yield Seen(scan.person, scan.modality, measure_profile(on_grid, model.encoder), {})
             continue
-        vendors = [vendor for vendor in VENDORS if vendor != scan.vendor]
+        vendors = [vendor for vendor in BUILTIN_VENDORS if vendor != scan.vendor]
         profile = targets[vendors[number % len(vendors)]][scan.modality]
         own = targets.get(scan.vendor)
-        source = None if own is None else KnownSource.of_vendor(own[scan.modality])
-        matched = match(on_grid, profile, model, source)
+        source = None if own is None else SourceProfile.of_vendor(own[scan.modality])
+        matched = match_intensities(on_grid, profile, model, source)
         slices = measured_slices(on_grid)
-        result = changed(matched, on_grid, profile, model, slices)
-        evidence = witness(matched, on_grid, profile, model, result, slices)
+        result = apply_network(matched, on_grid, profile, model, slices)
+        evidence = qc_statistics(matched, on_grid, profile, model, result, slices)
         measures = {"distance_after": evidence.distances[1], **image_measures(evidence)}
         yield Seen(scan.person, scan.modality, evidence.before, measures)
 
@@ -166,17 +178,17 @@ def _by_turns(groups: Sequence[list[int]], turn: int) -> list[int]:
     return [group[place] for place in rounds for group in turned if place < len(group)]
 
 
-def on_grid_of(pool: Pool, scan: Scan) -> OnGrid:
+def on_grid_of(pool: Pool, scan: Scan) -> NetworkInput:
     """A scan of a pool in network units, framed as it was before it was stored: what the encoder's
     coarse maps see depends on where the frame begins."""
     from bids_ihf.geometry.grid import Grid
-    from bids_ihf.targets.intensity import Scale
-    from bids_ihf.targets.network_input import MARGIN, ZOOM, OnGrid
+    from bids_ihf.targets.intensity import IntensityScale
+    from bids_ihf.targets.network_input import BRAIN_MARGIN_VOXELS, NETWORK_VOXEL_MM, NetworkInput
 
     stored = np.asarray(pool.mask(scan))
     rows, columns = (np.flatnonzero((stored > 0).any(axis=axes)) for axes in ((0, 2), (0, 1)))
     box = tuple(
-        slice(max(0, int(seen[0]) - MARGIN), int(seen[-1]) + MARGIN + 1)
+        slice(max(0, int(seen[0]) - BRAIN_MARGIN_VOXELS), int(seen[-1]) + BRAIN_MARGIN_VOXELS + 1)
         for seen in (rows, columns)
     )
     data, mask = (
@@ -184,19 +196,19 @@ def on_grid_of(pool: Pool, scan: Scan) -> OnGrid:
         for array in (pool.data(scan), stored)
     )
     mask /= np.float32(255)
-    affine = np.diag([ZOOM, ZOOM, ZOOM, 1.0])
+    affine = np.diag([NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, 1.0])
     affine[2, 3] = scan.z[0]
     shape = (data.shape[0], data.shape[1], data.shape[2])
-    return OnGrid(data, mask, Grid(shape, affine), Scale(-1.0, 1.0))
+    return NetworkInput(data, mask, Grid(shape, affine), IntensityScale(-1.0, 1.0))
 
 
-def stripped(on_grid: OnGrid) -> OnGrid:
+def stripped(on_grid: NetworkInput) -> NetworkInput:
     """Without signal outside the brain: what the encoder sees near its edge is another thing."""
     inside = on_grid.mask > 0.5
     return attrs.evolve(on_grid, data=np.where(inside, on_grid.data, np.float32(-1)))
 
 
-def measured_slices(on_grid: OnGrid) -> NDArray[np.intp]:
+def measured_slices(on_grid: NetworkInput) -> NDArray[np.intp]:
     """The slices that statistics are taken of, and their neighbours, which these look at."""
     from bids_ihf.targets.network_input import slices_by_position
 
@@ -207,19 +219,23 @@ def measured_slices(on_grid: OnGrid) -> NDArray[np.intp]:
 
 def evaluate(
     scans: Sequence[Seen], encoder: str, record: dict[str, Any]
-) -> tuple[Reference, Ranges]:
+) -> tuple[ReferenceScans, ReferenceRanges]:
     """Known scans and ranges from what was seen."""
     modalities, familiar = {}, {}
     counts: dict[str, int] = {}
     for modality in dict.fromkeys(scan.modality for scan in scans):
         own = [scan for scan in scans if scan.modality == modality]
-        known, scores = gather([scan.profile for scan in own], [scan.person for scan in own])
+        known, scores = fit_reference_distribution(
+            [scan.profile for scan in own], [scan.person for scan in own]
+        )
         familiar[modality] = known
-        values = {name: [s.measures[name] for s in own if name in s.measures] for name in BAD_SIDE}
+        values = {
+            name: [s.measures[name] for s in own if name in s.measures] for name in ABNORMAL_SIDE
+        }
         values["out_of_range_score"] = scores
-        found = {name: range_of(each) for name, each in values.items()}
+        found = {name: reference_range(each) for name, each in values.items()}
         modalities[modality] = {name: each for name, each in found.items() if each is not None}
         measured = sum(bool(scan.measures) for scan in own)
         counts |= {f"{modality}_scans": len(own), f"{modality}_harmonized": measured}
     record = {**record, **counts}
-    return Reference(encoder, familiar, record), Ranges(modalities, record)
+    return ReferenceScans(encoder, familiar, record), ReferenceRanges(modalities, record)

@@ -41,7 +41,7 @@ from bids_ihf.lab.comparators.baselines import histogram_matching
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.prepare import deterministic
 from bids_ihf.targets.intensity import robust_scale
-from bids_ihf.targets.network_input import OnGrid, profile_of
+from bids_ihf.targets.network_input import NetworkInput, measure_profile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,19 +61,19 @@ METHODS = (NONE, MATCHED, CURVE, SHIPPED)
 SAME, OTHER = "the same person, slices below", "another person"
 
 
-def between(scan: OnGrid, low: float, high: float) -> OnGrid:
+def between(scan: NetworkInput, low: float, high: float) -> NetworkInput:
     """The slab of a scan between two axial template coordinates, mm."""
     chosen = np.flatnonzero((scan.z >= low) & (scan.z < high))
     data, mask = (np.ascontiguousarray(part[:, :, chosen]) for part in (scan.data, scan.mask))
     affine = scan.grid.affine.copy()
     affine[2, 3] = scan.z[chosen[0]]
     grid = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    return OnGrid(data, mask, grid, robust_scale(data, mask > 0.5))
+    return NetworkInput(data, mask, grid, robust_scale(data, mask > 0.5))
 
 
 def scans_of(
     labels: Path, person: str, modality: Any, seed: int, scanners_of: str
-) -> dict[str, OnGrid]:
+) -> dict[str, NetworkInput]:
     """A person by the three scanners that ``scanners_of`` visits."""
     body = load_body(labels / f"{person}_dseg.nii.gz", person, seed)
     scanners = off_range_scanners(scanners_of, modality, seed)
@@ -101,7 +101,7 @@ def measure(labels: Path, person: str, modality: Any, seed: int) -> list[Row]:
         truth = attrs.evolve(true, data=upper(true.data, true), mask=upper(true.mask, true))
         references = {SAME: between(own[target], *BELOW), OTHER: between(other[target], *SLAB)}
         for kind, reference in references.items():
-            profile = profile_of(reference, models[SHIPPED].encoder)
+            profile = measure_profile(reference, models[SHIPPED].encoder)
             images = {NONE: plain.data, **run_networks(scan, profile, models)}
             images[MATCHED] = histogram_matching(
                 plain.data, plain.mask, reference.data, reference.brain

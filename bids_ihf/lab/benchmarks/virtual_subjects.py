@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.preprocessing.segmentation import Segmentation
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
 
 FIRST_SEED = 900_000
 """Seeds of the benchmark start here; those of training are far below."""
@@ -99,7 +99,7 @@ def vendor_scanners(person: str, modality: Modality, seed: int) -> dict[str, Sca
 
     return {
         vendor: vendor_scanner(vendor, modality, seed_of(seed, person, vendor))
-        for vendor in VENDORS
+        for vendor in BUILTIN_VENDORS
     }
 
 
@@ -112,7 +112,9 @@ def off_range_scanners(person: str, modality: Modality, seed: int) -> dict[str, 
     }
 
 
-def traveling_scans(body: Body, person: str, modality: Modality, seed: int) -> dict[str, OnGrid]:
+def traveling_scans(
+    body: Body, person: str, modality: Modality, seed: int
+) -> dict[str, NetworkInput]:
     """All scans of a test person by name: vendors, vendors again, off-range scanners."""
     vendors = vendor_scanners(person, modality, seed)
     again = {f"{name}{AGAIN}": scanner for name, scanner in vendors.items()}
@@ -123,7 +125,7 @@ def traveling_scans(body: Body, person: str, modality: Modality, seed: int) -> d
     }
 
 
-def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> OnGrid:
+def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> NetworkInput:
     """One scan, corrected for bias, on the network's grid by one interpolation.
 
     White matter is at the scanner's ``units`` after the correction, so that a vendor's scans
@@ -132,24 +134,24 @@ def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> OnGrid:
     from bids_ihf.lab.simulation.scanner import scan
     from bids_ihf.lab.training.simulated_pool import as_prepared, calibrated
     from bids_ihf.preprocessing.bias_field import bias_field
-    from bids_ihf.targets.network_input import to_network_grid
+    from bids_ihf.targets.network_input import to_network_input
 
     affine = body.anatomy.affine
     image = scan(body.anatomy, scanner, noise_seed)
     image /= bias_field(image, affine, body.brain)
     image = calibrated(image, body.anatomy, scanner)
-    return to_network_grid(
+    return to_network_input(
         as_prepared(image, body.brain, body.segmentation, body.to_template, body.path, affine)
     )
 
 
-def measured_slices(on_grid: OnGrid) -> NDArray[np.intp]:
+def measured_slices(on_grid: NetworkInput) -> NDArray[np.intp]:
     """Slices that show brain at every third millimetre of the template, alike for all people."""
     at = np.floor(on_grid.z + 0.5).astype(np.int64)
     return np.flatnonzero(on_grid.brain.any(axis=(0, 1)) & (at % SPACING == 0))
 
 
-def cut(on_grid: OnGrid, data: NDArray[np.float32] | None = None) -> Slices:
+def cut(on_grid: NetworkInput, data: NDArray[np.float32] | None = None) -> Slices:
     """The measured slices of a scan, or of another image on its grid."""
     chosen = measured_slices(on_grid)
     corner = np.floor(on_grid.grid.affine[:2, 3] + 0.5).astype(int)

@@ -200,7 +200,7 @@ def weights_of(folder: Path | None, more: dict[str, Path]) -> Weights:
     """
     from bids_ihf.lab.benchmarks.vendors.methods import SHIPPED
     from bids_ihf.lab.benchmarks.vendors.plan import Weights
-    from bids_ihf.targets.target import VENDORS
+    from bids_ihf.targets.target import BUILTIN_VENDORS
 
     if folder is None:
         return Weights(networks={SHIPPED: None, **more})
@@ -208,7 +208,7 @@ def weights_of(folder: Path | None, more: dict[str, Path]) -> Weights:
     return Weights(
         encoder=encoder if encoder.is_file() else None,
         networks={SHIPPED: folder / "network.safetensors", **more},
-        targets={v: str(folder / f"target-{v.lower()}.safetensors") for v in VENDORS},
+        targets={v: str(folder / f"target-{v.lower()}.safetensors") for v in BUILTIN_VENDORS},
     )
 
 

@@ -19,7 +19,7 @@ from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
 from bids_ihf.lab.training.pool import Pool, add_scan, read_index, write_index
 from bids_ihf.preprocessing.prepare import deterministic, prepare
-from bids_ihf.targets.network_input import to_network_grid
+from bids_ihf.targets.network_input import to_network_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -188,7 +188,7 @@ def _prepare(config: TrainConfig, folder: Path, images: Iterable[Image]) -> list
 
 def _add(folder: Path, image: Image, prepared: Prepared) -> Scan:
     try:
-        on_grid = to_network_grid(prepared)
+        on_grid = to_network_input(prepared)
     except ValueError as error:
         raise BadData(f"{image.path}: {error}; check the image and its mask.") from error
     # A person may have many scans of one site, so the array is named after the scan's file.

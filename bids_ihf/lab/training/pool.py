@@ -13,8 +13,8 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.targets.intensity import Scale
-from bids_ihf.targets.network_input import histograms_by_position, network_units
+from bids_ihf.targets.intensity import IntensityScale
+from bids_ihf.targets.network_input import clip_to_network_range, histograms_by_position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
 
 BOX = (160, 192)
 """In-plane size of the slices, voxels of 1 mm; holds the brains of adults."""
@@ -40,7 +40,7 @@ class Scan:
     vendor: str
     modality: str
     file: str
-    scale: Scale
+    scale: IntensityScale
     z: NDArray[np.float64]
     positions: NDArray[np.int64]
     histograms: NDArray[np.float64]
@@ -89,7 +89,7 @@ def fit_box(data: NDArray[Any], fill: float) -> NDArray[Any]:
 
 def add_scan(
     folder: Path,
-    on_grid: OnGrid,
+    on_grid: NetworkInput,
     *,
     person: str,
     site: str,
@@ -98,7 +98,7 @@ def add_scan(
     appearance: Sequence[float] = (),
 ) -> Scan:
     """Write a scan's arrays and return its entry."""
-    data = network_units(on_grid.scale.normalize(on_grid.data))
+    data = clip_to_network_range(on_grid.scale.normalize(on_grid.data))
     positions, histograms = histograms_by_position(data, on_grid)
     scan = Scan(
         person=person, site=site, vendor=vendor, modality=modality,
@@ -134,7 +134,7 @@ def read_index(folder: Path, record: dict[str, Any]) -> Pool | None:
         return None
     scans = []
     for values in index["scans"]:
-        values["scale"] = Scale(**values["scale"])
+        values["scale"] = IntensityScale(**values["scale"])
         values["z"] = np.array(values["z"])
         values["positions"] = np.array(values["positions"], dtype=np.int64)
         values["histograms"] = np.array(values["histograms"])

@@ -31,7 +31,7 @@ from bids_ihf.lab.training.simulated_pool import RANDOM, label_maps, simulate_po
 from bids_ihf.network.checkpoint import load_encoder, pack_encoder, pack_network, pack_segmenter
 from bids_ihf.pipeline.memory import keep_freed_memory
 from bids_ihf.targets.landmarks import slice_statistics
-from bids_ihf.targets.profile import Profile, merge, position_of
+from bids_ihf.targets.profile import Profile, merge_profiles, slice_position
 from bids_ihf.targets.target import Target, pack_target
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
 def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
     data, mask = pool.data(scan), pool.mask(scan)
     usable = usable_slices(mask)
-    at = position_of(scan.z[usable])
+    at = slice_position(scan.z[usable])
     known = np.unique(at)
     chosen = [int(usable[at == p][np.count_nonzero(at == p) // 2]) for p in known]
     x = np.stack([stack(data, index) for index in chosen])
@@ -205,7 +205,12 @@ def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
     found = slice_statistics(encoder, x, inside)
     rows = np.searchsorted(scan.positions, known)
     return Profile(
-        known, scan.histograms[rows], found.embeddings, found.landmarks, found.tissues, scan.scale
+        known,
+        scan.histograms[rows],
+        found.embeddings,
+        found.landmarks,
+        found.tissue_histograms,
+        scan.scale,
     )
 
 
@@ -220,7 +225,7 @@ def site_targets(
         groups[scan.vendor][scan.modality].append(profiles[scan.file])
     targets = []
     for vendor, modalities in groups.items():
-        merged = {modality: merge(each) for modality, each in modalities.items()}
+        merged = {modality: merge_profiles(each) for modality, each in modalities.items()}
         counts = {f"{modality}_scans": len(each) for modality, each in modalities.items()}
         targets.append(Target(vendor, encoder_hash, merged, {**record, **counts}))
     return targets

@@ -12,9 +12,9 @@ import torch
 from attrs import frozen
 
 from bids_ihf.lab.training.simulated_pool import RANDOM
-from bids_ihf.targets.network_input import network_units
-from bids_ihf.targets.profile import merge, position_of
-from bids_ihf.targets.source_profile import KnownSource, known_curve
+from bids_ihf.targets.network_input import clip_to_network_range
+from bids_ihf.targets.profile import merge_profiles, slice_position
+from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def usable_slices(mask: NDArray[np.uint8]) -> NDArray[np.intp]:
 
 def slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
     """The part of a profile that a slab of 4 to 9 positions round an axial coordinate shows."""
-    first = int(position_of(np.array(z))) - int(rng.integers(0, 5))
+    first = int(slice_position(np.array(z))) - int(rng.integers(0, 5))
     inside = (profile.positions >= first) & (profile.positions < first + rng.integers(4, 10))
     if not inside.any():
         return profile
@@ -135,8 +135,8 @@ class Sampler:
         if rng.random() < SLAB_CHANCE:
             profile = slab(profile, source.z[index], rng)
         known = self._known(source, rng)
-        curve = known_curve(self.profiles[source.file], profile, known)
-        matched = network_units(curve(stack(self.pool.data(source), index)))
+        curve = harmonization_curve(self.profiles[source.file], profile, known)
+        matched = clip_to_network_range(curve(stack(self.pool.data(source), index)))
         truth = matched[1] if not self.paired else self._truth(aim, profile, index)
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]
         inside = mask[index].astype(np.float32) / 255
@@ -154,13 +154,13 @@ class Sampler:
             choices = [s for s in self.pool.scans if s.modality == source.modality]
         return _pick(choices, rng)
 
-    def _known(self, source: Scan, rng: np.random.Generator) -> KnownSource | None:
+    def _known(self, source: Scan, rng: np.random.Generator) -> SourceProfile | None:
         """The source's scanner as one to six other people show it, where that is known."""
         others = self._others(source, source.person)
         if not others or rng.random() >= KNOWN_CHANCE:
             return None
         count = int(rng.integers(1, min(len(others), 6) + 1))
-        return KnownSource.of_vendor(self._merged(others, count, rng))
+        return SourceProfile.of_vendor(self._merged(others, count, rng))
 
     def _others(self, scan: Scan, person: str) -> list[Scan]:
         """Scans of other people by the scanner of ``scan``."""
@@ -168,7 +168,7 @@ class Sampler:
 
     def _merged(self, scans: list[Scan], count: int, rng: np.random.Generator) -> Profile:
         chosen = rng.choice(len(scans), count, replace=False)
-        return merge([self.profiles[scans[i].file] for i in chosen])
+        return merge_profiles([self.profiles[scans[i].file] for i in chosen])
 
     def _reference(self, source: Scan, aim: Scan, rng: np.random.Generator) -> Profile:
         """The target's profile as one to eight other people give it, rarely the person."""

@@ -60,10 +60,10 @@ def scanners(
     """Site name to (vendor, scanner) of what scans a person: all the vendors' scanners, with small
     changes from scan to scan, and ``random_per_person`` of the random ones, in turn."""
     from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
-    from bids_ihf.targets.target import VENDORS
+    from bids_ihf.targets.target import BUILTIN_VENDORS
 
     found = {}
-    for vendor in VENDORS:
+    for vendor in BUILTIN_VENDORS:
         for number in range(config.data.vendor_scanners):
             # Other changes for everybody, so that a vendor's average is that of its scans.
             seed = config.seed * 1000 + person * config.data.vendor_scanners + number
@@ -250,7 +250,7 @@ def load_person(config: TrainConfig, path: Path, number: int) -> Person:
 def _scan_person(config: TrainConfig, path: Path, name: str, number: int) -> list[Scan]:
     from bids_ihf.lab.simulation.scanner import scan
     from bids_ihf.preprocessing.bias_field import bias_field
-    from bids_ihf.targets.network_input import to_network_grid
+    from bids_ihf.targets.network_input import to_network_input
 
     person = load_person(config, path, number)
     scans = []
@@ -263,7 +263,7 @@ def _scan_person(config: TrainConfig, path: Path, name: str, number: int) -> lis
             scans.append(
                 add_scan(
                     config.data.pool,
-                    to_network_grid(person.prepared(image)),
+                    to_network_input(person.prepared(image)),
                     person=name,
                     site=site,
                     vendor=vendor,
@@ -277,12 +277,12 @@ def _scan_person(config: TrainConfig, path: Path, name: str, number: int) -> lis
 
 def _save_tissue(config: TrainConfig, person: Person, name: str) -> None:
     """Grey (deep grey with it), white and CSF shares on the network's grid."""
-    from bids_ihf.targets.network_input import to_network_grid
+    from bids_ihf.targets.network_input import to_network_input
 
     shares = []
     for group in (("grey", "deep_grey"), ("white",), ("csf",)):
         tissues = [TISSUE_INDEX[tissue] for tissue in group]
         share = person.anatomy.fractions[tissues].sum(dim=0).numpy()
-        on_grid = to_network_grid(person.prepared(share))
+        on_grid = to_network_input(person.prepared(share))
         shares.append(fit_box((np.clip(on_grid.data, 0, 1) * 255).astype(np.uint8), 0))
     np.save(config.data.pool / f"{name}_tissue.npy", np.stack(shares))

@@ -39,7 +39,7 @@ from bids_ihf.lab.simulation.anatomy import Anatomy
 from bids_ihf.lab.simulation.epi import EpiScanner, session
 from bids_ihf.lab.simulation.gradients import table
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def known() -> dict[str, Knowledge]:
     taken = [scans(person, 20 + person.seed) for person in people]
     return {
         vendor: pool([sample(t[vendor], p) for t, p in zip(taken, people, strict=True)])
-        for vendor in VENDORS
+        for vendor in BUILTIN_VENDORS
     }
 
 
@@ -221,7 +221,7 @@ def test_files_of_a_run(
     lines = (tmp_path / "dwi.tsv").read_text().splitlines()
     assert lines[0].split("\t") == ["source", "target", "method", "map", "mae", "bias"]
     assert len(lines) == len(table) + 1
-    assert {line.split("\t")[0] for line in lines[1:]} == {*VENDORS, "all"}
+    assert {line.split("\t")[0] for line in lines[1:]} == {*BUILTIN_VENDORS, "all"}
     assert json.loads((tmp_path / "dwi.json").read_text())["People"] == ["p3"]
     assert (tmp_path / "fig-dwi.png").read_bytes()[1:4] == b"PNG"
     assert "shell model" in short_text(table)

@@ -19,18 +19,18 @@ from bids_ihf.lab.benchmarks.reference_ranges import (
 )
 from bids_ihf.lab.training.pool import add_scan, write_index
 from bids_ihf.network.checkpoint import Harmonizer, load_model
-from bids_ihf.qc.out_of_distribution import FILE as FAMILIAR
+from bids_ihf.qc.out_of_distribution import REFERENCE_FILE as FAMILIAR
 from bids_ihf.qc.out_of_distribution import read_reference
-from bids_ihf.qc.reference_ranges import FILE, read_ranges
-from bids_ihf.targets.intensity import Scale
-from bids_ihf.targets.network_input import MARGIN, OnGrid, profile_of
+from bids_ihf.qc.reference_ranges import RANGES_FILE, read_ranges
+from bids_ihf.targets.intensity import IntensityScale
+from bids_ihf.targets.network_input import BRAIN_MARGIN_VOXELS, NetworkInput, measure_profile
 
 RADII = (24.5, 28.5, 10.5)
-SHAPE = (49 + 2 * MARGIN, 57 + 2 * MARGIN, 21 + 2 * MARGIN)
+SHAPE = (49 + 2 * BRAIN_MARGIN_VOXELS, 57 + 2 * BRAIN_MARGIN_VOXELS, 21 + 2 * BRAIN_MARGIN_VOXELS)
 """The ball with its margin, as a scan on the network's grid has it."""
 
 
-def scan(person: int, gain: float) -> OnGrid:
+def scan(person: int, gain: float) -> NetworkInput:
     """A ball of two tissues, another texture for each person and another contrast by scanner."""
     place = np.indices(SHAPE).T - (np.array(SHAPE) - 1) / 2
     radius = np.sqrt(np.square(place / np.array(RADII)).sum(-1).T)
@@ -39,7 +39,9 @@ def scan(person: int, gain: float) -> OnGrid:
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[2, 3] = -17
     inside = (radius < 1).astype(np.float32)
-    return OnGrid(data.astype(np.float32) * inside, inside, Grid(SHAPE, affine), Scale(0.0, 110.0))
+    return NetworkInput(
+        data.astype(np.float32) * inside, inside, Grid(SHAPE, affine), IntensityScale(0.0, 110.0)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,24 +65,29 @@ def model() -> Harmonizer:
 
 def test_both_files_are_written(pool: Path, model: Harmonizer, tmp_path: Path) -> None:
     ranges = write_ranges(tmp_path, pool, model, scans=2)
-    assert read_ranges(tmp_path / FILE).modalities.keys() == {"T1w"}
+    assert read_ranges(tmp_path / RANGES_FILE).modalities.keys() == {"T1w"}
     assert ranges.record["pool"] == {"seed": 5}
     assert (ranges.record["T1w_scans"], ranges.record["T1w_harmonized"]) == (12, 3)
     assert ranges.of("T1w", "distance_after") is not None
     reference = read_reference(tmp_path / FAMILIAR)
-    assert reference.encoder == model.encoder_hash
+    assert reference.encoder_hash == model.encoder_hash
     known = reference.modalities["T1w"]
     assert known.scans.shape == (12, model.encoder.size)  # each whole and stripped
     strange = scan(9, 1.0)
     strange.data[:] = strange.data.max() - strange.data
-    usual, far = (known.score(profile_of(each, model.encoder)) for each in (scan(9, 0.9), strange))
+    usual, far = (
+        known.score(measure_profile(each, model.encoder)) for each in (scan(9, 0.9), strange)
+    )
     assert usual < far
 
 
 def test_a_stored_scan_is_the_scan(pool: Path, model: Harmonizer) -> None:
     stored, _ = open_pool(pool)
     again = on_grid_of(stored, stored.scans[0])
-    there, here = profile_of(again, model.encoder), profile_of(scan(0, 1.0), model.encoder)
+    there, here = (
+        measure_profile(again, model.encoder),
+        measure_profile(scan(0, 1.0), model.encoder),
+    )
     assert there.positions.tolist() == here.positions.tolist()
     np.testing.assert_allclose(there.embeddings, here.embeddings, atol=0.02)
 

@@ -44,7 +44,7 @@ from bids_ihf.lab.benchmarks.virtual_subjects import (
     vendor_scanners,
 )
 from bids_ihf.lab.training.simulated_pool import true_segmentation
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,12 @@ def test_a_repeat_scan_has_fresh_noise_only() -> None:
     anatomy = phantom(4.0)
     assert np.array_equal(scan(anatomy, quiet, 1), scan(anatomy, quiet, 2))
     found = traveling_scans(body(4.0), "a", "T1w", 1)
-    assert set(found) == {*VENDORS, *(f"{v} again" for v in VENDORS), "off-range 1", "off-range 2"}
+    assert set(found) == {
+        *BUILTIN_VENDORS,
+        *(f"{v} again" for v in BUILTIN_VENDORS),
+        "off-range 1",
+        "off-range 2",
+    }
     one, two = found["GE"], found["GE again"]
     assert np.array_equal(one.grid.affine, two.grid.affine)
     assert not np.array_equal(one.data, two.data)
@@ -162,12 +167,12 @@ def test_slices_are_laid_over_by_their_coordinates() -> None:
 
 
 def test_cases_are_complete() -> None:
-    cases = [case for target in VENDORS for case in cases_of(target)]
+    cases = [case for target in BUILTIN_VENDORS for case in cases_of(target)]
     pairs = [(case.source, case.target) for case in cases if not case.own]
-    assert set(permutations(VENDORS, 2)) <= set(pairs)
-    for vendor in VENDORS:
+    assert set(permutations(BUILTIN_VENDORS, 2)) <= set(pairs)
+    for vendor in BUILTIN_VENDORS:
         assert pairs.count((OFF, vendor)) == 2
-    assert sorted(case.source for case in cases if case.own) == sorted(VENDORS)
+    assert sorted(case.source for case in cases if case.own) == sorted(BUILTIN_VENDORS)
     assert len(cases) == len(set(cases)) == 15
 
 
@@ -232,7 +237,7 @@ def test_networks_give_what_the_product_gives() -> None:
     from bids_ihf.lab.training.simulated_pool import as_prepared
     from bids_ihf.network.checkpoint import load_model
     from bids_ihf.targets.build import load_target
-    from bids_ihf.targets.network_input import to_network_grid
+    from bids_ihf.targets.network_input import to_network_input
 
     one = body(1.0)  # on the network's grid: nothing is interpolated
     image = scan(one.anatomy, vendor_scanners("a", "T1w", 1)["GE"], 1)
@@ -241,10 +246,10 @@ def test_networks_give_what_the_product_gives() -> None:
     )
     model = load_model()
     profile = load_target("Siemens", model).profile("T1w")
-    on_grid = to_network_grid(prepared)
+    on_grid = to_network_input(prepared)
     found = run_networks(on_grid, profile, {SHIPPED: model})
     product = attrs.evolve(prepared.volume, data=harmonize(prepared, profile, model).image)
-    wanted = to_network_grid(attrs.evolve(prepared, volume=product)).data
+    wanted = to_network_input(attrs.evolve(prepared, volume=product)).data
     inside = cut(on_grid).mask
     chosen = measured_slices(on_grid)
     assert np.allclose(found[SHIPPED][inside], wanted[:, :, chosen][inside], rtol=1e-4)
@@ -257,10 +262,10 @@ def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(person_module, "load_body", lambda _, person, __: body(3.0, sizes[person]))
     plan = Plan(Path("labels"), people=("tested",), references=("known",), modalities=("T2w",))
     scans = scan_reference(plan, "known", "T2w")
-    known = {vendor: make_reference([scans[vendor]]) for vendor in VENDORS}
+    known = {vendor: make_reference([scans[vendor]]) for vendor in BUILTIN_VENDORS}
     rows, looks = measure_person(plan, "tested", "T2w", known)
     every = {NONE, *baseline_names(), CURVE, SHIPPED, BOUND, REPEAT}
-    for target in VENDORS:
+    for target in BUILTIN_VENDORS:
         for case in cases_of(target):
             own = [r for r in rows if (r["scanner"], r["target"]) == (case.scanner, target)]
             wanted = {NONE, CURVE, SHIPPED, REPEAT} if case.own else every
@@ -271,7 +276,7 @@ def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     mean = {m: np.mean([r["rmse"] for r in rows if r["method"] == m]) for m in every}
     assert mean[REPEAT] < mean[BOUND] < mean[NONE]
     assert mean[MATCHED] < mean[NONE]
-    assert {look.source for look in looks} == {*VENDORS, OFF}
+    assert {look.source for look in looks} == {*BUILTIN_VENDORS, OFF}
     assert all(look.counts[SHIPPED].sum() > 0 for look in looks)
 
 
@@ -301,4 +306,4 @@ def test_people_of_the_training_are_refused() -> None:
     with pytest.raises(UsageError, match="head-02 was in the training"):
         hashes_of(plan)
     found = hashes_of(attrs.evolve(plan, people=("head-13",)))
-    assert set(found) == {"encoder", SHIPPED, *(f"target {vendor}" for vendor in VENDORS)}
+    assert set(found) == {"encoder", SHIPPED, *(f"target {vendor}" for vendor in BUILTIN_VENDORS)}

@@ -21,8 +21,8 @@ from bids_ihf.lab.benchmarks.metrics.edges import edge_shift
 from bids_ihf.lab.benchmarks.metrics.lesions import lesion_kept
 from bids_ihf.lab.benchmarks.metrics.tissues import GREY, WHITE
 from bids_ihf.lab.benchmarks.virtual_subjects import load_body, scan_once, seed_of, vendor_scanners
-from bids_ihf.targets.source_profile import KnownSource
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.source_profile import SourceProfile
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.virtual_subjects import Body
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.network.checkpoint import Harmonizer
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
     from bids_ihf.targets.target import Target
 
@@ -50,7 +50,7 @@ class Visit:
     """A vendor's scan; measured slices (X, Y, S) of it and of a repeat, in its own units; how far
     edges seem to move between the two, and the repeat's profile."""
 
-    grid: OnGrid
+    grid: NetworkInput
     profile: Profile
     first: NDArray[np.float32]
     again: NDArray[np.float32]
@@ -87,7 +87,7 @@ def measure_person(
     from bids_ihf.lab.simulation.lesions import with_lesions
     from bids_ihf.targets.build import load_target
 
-    targets = targets or {vendor: load_target(vendor, model) for vendor in VENDORS}
+    targets = targets or {vendor: load_target(vendor, model) for vendor in BUILTIN_VENDORS}
     person = path.name.split("_")[0]
     body = body or load_body(path, person, seed)
     anatomy, lesion = with_lesions(body.anatomy, seed_of(seed, person, "lesions"))
@@ -96,8 +96,8 @@ def measure_person(
     rows: list[Row] = []
     for modality in modalities:
         visits = visit_all(body, person, modality, seed, truth, model)
-        for source, target in product(VENDORS, VENDORS):
-            known = KnownSource.of_vendor(targets[source].profile(modality))
+        for source, target in product(BUILTIN_VENDORS, BUILTIN_VENDORS):
+            known = SourceProfile.of_vendor(targets[source].profile(modality))
             profile = targets[target].profile(modality)
             done = harmonized(visits[source].grid, profile, model, truth, known)
             row = compare(visits, source, target, done, truth, modality)
@@ -113,7 +113,7 @@ def visit_all(
     body: Body, person: str, modality: Modality, seed: int, truth: Truth, model: Harmonizer
 ) -> dict[str, Visit]:
     """A scan and a repeat by every vendor's scanner."""
-    from bids_ihf.targets.network_input import profile_of
+    from bids_ihf.targets.network_input import measure_profile
 
     found = {}
     for vendor, scanner in vendor_scanners(person, modality, seed).items():
@@ -121,22 +121,22 @@ def visit_all(
         grid, again = (scan_once(body, scanner, noise + number) for number in (0, 1))
         first, repeat = (each.data[..., truth.slices] for each in (grid, again))
         edges = edge_shift(first, repeat, truth.mask, in_plane=True)
-        found[vendor] = Visit(grid, profile_of(again, model.encoder), first, repeat, edges)
+        found[vendor] = Visit(grid, measure_profile(again, model.encoder), first, repeat, edges)
     return found
 
 
 def harmonized(
-    on_grid: OnGrid,
+    on_grid: NetworkInput,
     profile: Profile,
     model: Harmonizer,
     truth: Truth,
-    source: KnownSource | None = None,
+    source: SourceProfile | None = None,
 ) -> NDArray[np.float32]:
     """The measured slices (X, Y, S) as the product makes them, in the target's units."""
-    from bids_ihf.anat.harmonize import match
+    from bids_ihf.anat.harmonize import match_intensities
     from bids_ihf.lab.benchmarks.vendors.methods import through_network
 
-    matched = match(on_grid, profile, model, source)
+    matched = match_intensities(on_grid, profile, model, source)
     return through_network(matched, on_grid, profile, model, truth.slices)
 
 

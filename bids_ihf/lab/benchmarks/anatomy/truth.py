@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.benchmarks.virtual_subjects import Body
     from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
 
 SPACING = 6
 """Distance of the slices that are measured, mm."""
@@ -70,8 +70,8 @@ def _prepared(body: Body, data: NDArray[Any]) -> Prepared:
     )
 
 
-def on_grid_of(body: Body, data: NDArray[np.float32]) -> OnGrid:
+def on_grid_of(body: Body, data: NDArray[np.float32]) -> NetworkInput:
     """An array (X, Y, Z) of the person on the network's grid, with the known mask."""
-    from bids_ihf.targets.network_input import to_network_grid
+    from bids_ihf.targets.network_input import to_network_input
 
-    return to_network_grid(_prepared(body, data))
+    return to_network_input(_prepared(body, data))

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def conditions(whole: Whole, person: str, seed: int) -> Iterator[Case]:
 
     for modality in ("T1w", "T2w"):
         own = seed_of(seed, person, modality, "brain")
-        for vendor in VENDORS:
+        for vendor in BUILTIN_VENDORS:
             scanner = vendor_scanner(vendor, modality, own)
             case = scanned(whole, f"{modality} {vendor}", scanner, own)
             yield case

@@ -14,7 +14,7 @@ from bids_ihf.lab.benchmarks.dwi.methods import NONE, REPEAT, Sample, pool, resu
 from bids_ihf.lab.benchmarks.dwi.scores import score, thinned
 from bids_ihf.lab.benchmarks.dwi.travelers import AGAIN, load_traveler, scan_traveler
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +120,7 @@ def knowledge(plan: DwiPlan) -> dict[str, Knowledge]:
 
 def all_samples(plan: DwiPlan) -> dict[str, list[Sample]]:
     """What is kept of the reference people's series by each vendor."""
-    samples: dict[str, list[Sample]] = {vendor: [] for vendor in VENDORS}
+    samples: dict[str, list[Sample]] = {vendor: [] for vendor in BUILTIN_VENDORS}
     for name in plan.references:
         for vendor, one in reference_samples(plan, name).items():
             samples[vendor].append(one)
@@ -150,7 +150,7 @@ def measure_person(
         return fitter.add_to(found, scan, thinned(person.white)) if fitter else found
 
     own = {name: maps(scan) for name, scan in scans.items()}
-    for source, target in permutations(VENDORS, 2):
+    for source, target in permutations(BUILTIN_VENDORS, 2):
         done = results(scans[source], person, known[source], known[target])
         found = {
             method: own[source] if method == NONE else maps(scan) for method, scan in done.items()

@@ -75,19 +75,21 @@ def profile_of(scan: Scan, person: Traveler) -> DiffusionProfile:
 
 def measure_fits(fits: Sequence[ShellFit], person: Traveler) -> DiffusionProfile:
     """The profile of fits in the brain."""
-    from bids_ihf.dwi.profile import measure
+    from bids_ihf.dwi.profile import measure_profile
 
     ones = np.ones(int(person.brain.sum()), dtype=np.float32)
-    return measure(fits, person.inside[person.brain], ones)
+    return measure_profile(fits, person.inside[person.brain], ones)
 
 
 def pool(samples: Sequence[Sample]) -> Knowledge:
     """All reference people's series by one scanner."""
-    from bids_ihf.dwi.profile import merge
+    from bids_ihf.dwi.profile import merge_profiles
 
     signals = [np.concatenate(parts) for parts in zip(*(s.signals for s in samples), strict=True)]
     features = dwi_rish.total([s.features for s in samples])
-    return Knowledge(tuple(signals), features, merge([s.profile for s in samples]), len(samples))
+    return Knowledge(
+        tuple(signals), features, merge_profiles([s.profile for s in samples]), len(samples)
+    )
 
 
 def results(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> dict[str, Scan]:
@@ -144,7 +146,7 @@ def shell_model(
 ) -> dict[str, Array]:
     """The product's own way, with the true mask and without a bias correction, with all that may
     be known of the source's scanner."""
-    from bids_ihf.dwi.harmonize import change_volumes, make_changer, make_plan
+    from bids_ihf.dwi.harmonize import harmonize_volumes, make_harmonizer, make_plan
 
     where = person.brain
     fits = scan.fits(where)
@@ -154,8 +156,8 @@ def shell_model(
     out = {}
     for name, scanner in scanners.items():
         plan = make_plan(own, target, scanner)
-        changer = make_changer(fits, plan, ones)
-        pairs = change_volumes(
+        changer = make_harmonizer(fits, plan, ones)
+        pairs = harmonize_volumes(
             iter(scan.volumes), scan.gradients, changer, where, weight, plan.gain
         )
         out[name] = np.stack([image for _, image in pairs])

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,7 @@ def scan_traveler(person: Traveler, seed: int, *, again: bool) -> dict[str, Scan
     from bids_ihf.lab.simulation.gradients import table
 
     found = {}
-    for vendor in VENDORS:
+    for vendor in BUILTIN_VENDORS:
         scanner = vendor_epi(vendor, seed_of(seed, person.name, vendor, "dwi"))
         lying = session(person.anatomy, scanner, person.seed)
         gradients = table(SHELLS, sum(vendor.encode()))

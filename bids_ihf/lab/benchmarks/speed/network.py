@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.anat.harmonize import Matched, changed
+from bids_ihf.anat.harmonize import IntensityMatched, apply_network
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.lab.benchmarks.op_counter import Work, count_work
 from bids_ihf.lab.benchmarks.speed.layouts import authors_layout, hierarchyflow_layout
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.benchmarks.speed.layouts import Layout
     from bids_ihf.network.checkpoint import Harmonizer
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
 BATCHES = (1, 2, 4)
@@ -33,8 +33,8 @@ BATCHES = (1, 2, 4)
 class Scan:
     """One scan ready for the network, the target, and the slices that show brain."""
 
-    on_grid: OnGrid
-    matched: Matched
+    on_grid: NetworkInput
+    matched: IntensityMatched
     profile: Profile
     slices: NDArray[np.intp]
 
@@ -49,7 +49,9 @@ class Ours:
         """Of one volume."""
         given, model = self.scan, self.model
         return timed(
-            lambda: changed(given.matched, given.on_grid, given.profile, model, given.slices),
+            lambda: apply_network(
+                given.matched, given.on_grid, given.profile, model, given.slices
+            ),
             model.device.type,
         )
 

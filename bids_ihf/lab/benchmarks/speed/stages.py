@@ -68,21 +68,21 @@ def network_stages(
 ) -> tuple[Scan, Harmonized]:
     """From a prepared scan to the harmonized one."""
     from bids_ihf.anat.harmonize import (
-        changed,
+        apply_network,
         from_network_grid,
         harmonize,
         head_weight,
-        match,
-        witness,
+        match_intensities,
+        qc_statistics,
     )
-    from bids_ihf.targets.network_input import to_network_grid
+    from bids_ihf.targets.network_input import to_network_input
 
-    on_grid = watch("to_network_grid", lambda: to_network_grid(prepared))
-    matched = watch("encoder_and_curve", lambda: match(on_grid, profile, model))
+    on_grid = watch("to_network_grid", lambda: to_network_input(prepared))
+    matched = watch("encoder_and_curve", lambda: match_intensities(on_grid, profile, model))
     slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
     scan = Scan(on_grid, matched, profile, slices)
-    result = watch("network", lambda: changed(matched, on_grid, profile, model, slices))
-    watch("evidence", lambda: witness(matched, on_grid, profile, model, result, slices))
+    result = watch("network", lambda: apply_network(matched, on_grid, profile, model, slices))
+    watch("evidence", lambda: qc_statistics(matched, on_grid, profile, model, result, slices))
     residual = result - matched.data
     watch("back_projection", lambda: from_network_grid(residual, on_grid.grid, prepared))
     watch("head", lambda: head_weight(prepared))
@@ -100,7 +100,7 @@ def output_stages(
 
     def figures() -> None:
         pictures = shown(prepared, harmonized)
-        write_reportlets(folder / "figures", "sub-01", "T1w", pictures, harmonized.evidence)
+        write_reportlets(folder / "figures", "sub-01", "T1w", pictures, harmonized.qc)
 
     data = watch("compression", lambda: encode_nifti(harmonized.image, prepared.volume))
     path = folder / "image.nii.gz"

@@ -21,7 +21,7 @@ from bids_ihf.lab.benchmarks.vendors.worker import (
     start_worker,
 )
 from bids_ihf.preprocessing.prepare import deterministic
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +121,7 @@ def _by_vendor(
                     if m == modality
                 ]
             )
-            for vendor in VENDORS
+            for vendor in BUILTIN_VENDORS
         }
         for modality in plan.modalities
     }

@@ -15,7 +15,7 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
     true_match,
 )
 from bids_ihf.lab.benchmarks.virtual_subjects import OFF_RANGE, cut
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.vendors.methods import Images
     from bids_ihf.lab.benchmarks.vendors.references import Reference
     from bids_ihf.network.checkpoint import Harmonizer
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
 OFF = "off-range"
@@ -50,7 +50,7 @@ class Case:
 
 def cases_of(target: str) -> list[Case]:
     """Every vendor, its own with them, and the off-range scanners to one vendor."""
-    return [Case(source, target) for source in (*VENDORS, *OFF_RANGE)]
+    return [Case(source, target) for source in (*BUILTIN_VENDORS, *OFF_RANGE)]
 
 
 @frozen(eq=False)
@@ -63,7 +63,7 @@ class Known:
 
 def images_of(
     case: Case,
-    scans: Mapping[str, OnGrid],
+    scans: Mapping[str, NetworkInput],
     vendors: Mapping[str, Known],
     models: Mapping[str, Harmonizer],
 ) -> Images:

@@ -18,7 +18,7 @@ from bids_ihf.lab.benchmarks.vendors.example_slices import (
 )
 from bids_ihf.lab.benchmarks.vendors.methods import BOUND, MATCHED, NONE, REPEAT, SHIPPED
 from bids_ihf.lab.benchmarks.vendors.tables import ALL
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ def densities(looks: Sequence[Look], modality: str) -> bytes:
     figure = _figure(10, 5.6)
     people = len({look.person for look in looks})
     for axis, panel in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
-        for source in (*VENDORS, OFF):
+        for source in (*BUILTIN_VENDORS, OFF):
             known = panel == UNITS or source != SHOWN
             curve = _density(looks, source, panel if known else OWN_RANGE)
             if curve is not None:

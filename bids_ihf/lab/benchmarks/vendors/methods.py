@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.anat.harmonize import Matched
+    from bids_ihf.anat.harmonize import IntensityMatched
     from bids_ihf.lab.benchmarks.vendors.references import Reference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
     from bids_ihf.network.checkpoint import Harmonizer
-    from bids_ihf.targets.network_input import OnGrid
+    from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
-    from bids_ihf.targets.source_profile import KnownSource
+    from bids_ihf.targets.source_profile import SourceProfile
 
     Images = dict[str, NDArray[np.float32]]
 
@@ -87,7 +87,7 @@ def _swapped(source: Slices, reference: Reference) -> NDArray[np.float32]:
 
 
 def run_networks(
-    on_grid: OnGrid,
+    on_grid: NetworkInput,
     profile: Profile,
     models: Mapping[str, Harmonizer],
     maker: Profile | None = None,
@@ -102,11 +102,11 @@ def run_networks(
     ValueError
         The brain is of one intensity.
     """
-    from bids_ihf.targets.source_profile import KnownSource
+    from bids_ihf.targets.source_profile import SourceProfile
 
     if maker is None:
         return _run_networks(on_grid, profile, models, None)
-    images = _run_networks(on_grid, profile, models, KnownSource.of_vendor(maker))
+    images = _run_networks(on_grid, profile, models, SourceProfile.of_vendor(maker))
     if SHIPPED in models:
         blind = _run_networks(on_grid, profile, {SHIPPED: models[SHIPPED]}, None)
         images[UNKNOWN] = blind[SHIPPED]
@@ -114,15 +114,15 @@ def run_networks(
 
 
 def _run_networks(
-    on_grid: OnGrid,
+    on_grid: NetworkInput,
     profile: Profile,
     models: Mapping[str, Harmonizer],
-    source: KnownSource | None,
+    source: SourceProfile | None,
 ) -> Images:
-    from bids_ihf.anat.harmonize import match
+    from bids_ihf.anat.harmonize import match_intensities
 
     chosen = measured_slices(on_grid)
-    matched = match(on_grid, profile, next(iter(models.values())), source)
+    matched = match_intensities(on_grid, profile, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, chosen]))
     images = {CURVE: profile.scale.restore(curve)}
     for name, model in models.items():
@@ -131,8 +131,8 @@ def _run_networks(
 
 
 def through_network(
-    matched: Matched,
-    on_grid: OnGrid,
+    matched: IntensityMatched,
+    on_grid: NetworkInput,
     profile: Profile,
     model: Harmonizer,
     slices: NDArray[np.intp],

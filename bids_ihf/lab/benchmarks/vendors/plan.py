@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.lab.benchmarks.vendors.methods import DESCRIPTIONS, SHIPPED
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,9 @@ class Weights:
 
     encoder: Path | None = None
     networks: Mapping[str, Path | None] = field(factory=lambda: {SHIPPED: None})
-    targets: Mapping[str, str] = field(factory=lambda: {vendor: vendor for vendor in VENDORS})
+    targets: Mapping[str, str] = field(
+        factory=lambda: {vendor: vendor for vendor in BUILTIN_VENDORS}
+    )
 
 
 @frozen

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from bids_ihf.lab.benchmarks.metrics.readout import scanner_and_person_readout, variance_shares
 from bids_ihf.lab.benchmarks.virtual_subjects import load_body, scan_once, seed_of
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def same_scanners(modality: Modality, seed: int) -> dict[str, Scanner]:
     from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 
     own = seed_of(seed, "read-out")
-    found = {vendor: vendor_scanner(vendor, modality, own) for vendor in VENDORS}
+    found = {vendor: vendor_scanner(vendor, modality, own) for vendor in BUILTIN_VENDORS}
     found |= {f"other {k + 1}": random_scanner(modality, own + k) for k in range(OTHERS)}
     return found
 
@@ -67,7 +67,7 @@ def embed_person(
     body
         The person, where already loaded.
     """
-    from bids_ihf.targets.network_input import profile_of
+    from bids_ihf.targets.network_input import measure_profile
 
     person = path.name.split("_")[0]
     body = body or load_body(path, person, seed)
@@ -75,7 +75,7 @@ def embed_person(
     for modality in modalities:
         for name, scanner in same_scanners(modality, seed).items():
             noise = seed_of(seed, person, modality, name, "read-out")
-            profile = profile_of(scan_once(body, scanner, noise), model.encoder)
+            profile = measure_profile(scan_once(body, scanner, noise), model.encoder)
             found.append(Embedded(person, name, modality, profile.embeddings))
     return found
 

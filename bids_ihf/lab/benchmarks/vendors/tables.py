@@ -10,7 +10,7 @@ from bids_ihf.lab.benchmarks.table import COVERAGE, RESAMPLINGS, summarize
 from bids_ihf.lab.benchmarks.vendors.cases import OFF
 from bids_ihf.lab.benchmarks.vendors.methods import DESCRIPTIONS
 from bids_ihf.lab.benchmarks.vendors.scores import MEASURES, OWN
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +96,7 @@ def _groups(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row]]]:
     for source, target in pairs:
         pair = (source, target)
         yield source, target, [r for r in rows if (r["source"], r["target"]) == pair]
-    vendors = [row for row in rows if row["source"] in VENDORS]
+    vendors = [row for row in rows if row["source"] in BUILTIN_VENDORS]
     yield ALL, ALL, [row for row in vendors if row["source"] != row["target"]]
     yield OFF, ALL, [row for row in rows if row["source"] == OFF]
     yield OWN_VENDOR, ALL, [row for row in vendors if row["source"] == row["target"]]

@@ -11,7 +11,7 @@ from bids_ihf.lab.benchmarks.vendors.plan import label_map, load_networks
 from bids_ihf.lab.benchmarks.vendors.references import reference_scans
 from bids_ihf.lab.benchmarks.vendors.scores import scores
 from bids_ihf.lab.benchmarks.virtual_subjects import AGAIN, cut, load_body, traveling_scans
-from bids_ihf.targets.target import VENDORS
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def measure_person(
     }
     rows: list[dict[str, Any]] = []
     looks: list[Look] = []
-    for target in VENDORS:
+    for target in BUILTIN_VENDORS:
         truth = cut(scans[target])
         repeat = scores(cut(scans[f"{target}{AGAIN}"]).data, truth)
         for case in cases_of(target):
