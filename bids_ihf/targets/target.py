@@ -167,8 +167,8 @@ def builtin_path(vendor: str) -> Path:
     by_name = {name.lower(): name for name in BUILTIN_VENDORS}
     if vendor.lower() not in by_name:
         raise UsageError(
-            f"--target {vendor}: neither a built-in vendor ({', '.join(BUILTIN_VENDORS)}) nor an existing "
-            "target file or NIfTI image; check the name."
+            f"--target {vendor}: neither a built-in vendor ({', '.join(BUILTIN_VENDORS)}) nor an "
+            "existing target file or NIfTI image; check the name."
         )
     return shipped(f"target-{vendor.lower()}.safetensors")
 

@@ -74,7 +74,7 @@ def results(task: Task) -> tuple[Any, Any]:
         change=np.full(volume.data.shape, 2, dtype=np.float32),
         scaling={"SourceLow": 0.0},
         round_trip_error=1e-7,
-        evidence=evidence(),
+        qc=evidence(),
     )
     return prepared, harmonized
 
