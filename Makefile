@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test check clean test-reliability audit test-boutiques test-containers test-slurm
+.PHONY: demo test check docs figures clean test-reliability audit test-boutiques test-containers test-slurm
 
 demo: $(VENV)/.runtime
 	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids
@@ -25,6 +25,16 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site; a broken link, or a name that does not exist, is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
+
+# The pictures of the pages that show a run of the demo (needs Chromium).
+figures: $(VENV)/.test
+	$(BIN)/python -m docs.figures.demo $(DEMO)/bids $(DEMO)/out
+	$(BIN)/python -m docs.figures.reports $(DEMO)/out
 
 # Everything that can go wrong, and the tables of docs/reliability.md; an hour of one processor.
 test-reliability: $(VENV)/.test
@@ -58,6 +68,10 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]' -c constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.runtime

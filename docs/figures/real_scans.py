@@ -1,6 +1,6 @@
 """Draw real scans beside what the shipped weights make of them for each vendor.
 
-Usage: python docs/make_real_figure.py FIGURE.png IMAGE.nii.gz [IMAGE.nii.gz ...]
+Usage: python -m docs.figures.real_scans FIGURE.png IMAGE.nii.gz [IMAGE.nii.gz ...]
 
 One row for each image: the original, the three harmonized ones, and the three changes, each
 divided by what a gain alone would change.  All go through the steps of a participant run.

@@ -1,6 +1,6 @@
 """Draw docs/images/simulation.png: one person, with lesions, through vendors' and random scanners.
 
-Usage: python docs/make_simulation_figure.py head-12_dseg.nii.gz docs/images/simulation.png
+Usage: python -m docs.figures.simulation head-12_dseg.nii.gz docs/images/simulation.png
 """
 
 from __future__ import annotations

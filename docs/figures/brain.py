@@ -1,6 +1,6 @@
 """Draw the brain mask and the tissues that the shipped network finds in real scans.
 
-Usage: python docs/make_brain_figure.py FIGURE.png IMAGE.nii.gz [IMAGE.nii.gz ...]
+Usage: python -m docs.figures.brain FIGURE.png IMAGE.nii.gz [IMAGE.nii.gz ...]
 
 For each image three planes through the middle of its brain: the scan with the mask's outline, and
 the shares of grey matter (red), white matter (green) and fluid (blue) on the network's 2 mm grid.

@@ -1,6 +1,6 @@
 """Draw FA of real diffusion series before and after harmonization (docs/images/dwi-real.png).
 
-    python docs/make_dwi_figure.py BIDS_DIR OUT_DIR... docs/images/dwi-real.png
+    python -m docs.figures.diffusion BIDS_DIR OUT_DIR... docs/images/dwi-real.png
 
 Each OUT_DIR holds the results of ihf-harmony for one target.  One row a series: FA of the source,
 of each result, and each difference.

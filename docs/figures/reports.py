@@ -1,10 +1,9 @@
 """Take the pictures of the reports in docs/images with a headless Chromium.
 
-Usage, in the root of the repository: python -m docs.make_report_figures OUT_DIR GROUP_DIR
+Usage, in the root of the repository: python -m docs.figures.reports OUT_DIR
 
-OUT_DIR is what a participant run wrote; the top of the first page in it, and the part with change
-and densities, become report.png and report-checks.png.  GROUP_DIR is where a group.html lies; the
-page becomes group.png.
+OUT_DIR is what the participant and group levels wrote.  The top of the first participant's page
+becomes report.png, its part with change and densities report-checks.png, the group page group.png.
 """
 
 from __future__ import annotations
@@ -17,19 +16,20 @@ from pathlib import Path
 from PIL import Image
 from tests.report.browser import Browser, find_chromium
 
-IMAGES = Path(__file__).with_name("images")
-WIDTH = 1440
-SHOWN = 900
-"""Width of a picture in the docs."""
-COLOURS = 256
+IMAGES = Path(__file__).parents[1] / "images"
+PAGE_WIDTH = 1440
+"""Width of the browser window, pixels."""
+PICTURE_WIDTH = 900
+"""Width of a picture in the docs, pixels."""
+PALETTE_SIZE = 256
 
 
 def crop(page: bytes, top: float, bottom: float, path: Path) -> None:
     """Write part of the picture of a page, small and with few colours."""
     whole = Image.open(io.BytesIO(page)).convert("RGB")
     part = whole.crop((0, round(top), whole.width, min(round(bottom), whole.height)))
-    size = (SHOWN, round(part.height * SHOWN / part.width))
-    small = part.resize(size, Image.Resampling.LANCZOS).quantize(COLOURS)
+    size = (PICTURE_WIDTH, round(part.height * PICTURE_WIDTH / part.width))
+    small = part.resize(size, Image.Resampling.LANCZOS).quantize(PALETTE_SIZE)
     small.save(path, optimize=True)
     print(path, size, path.stat().st_size)
 
@@ -43,23 +43,23 @@ def place(browser: Browser, selector: str) -> float:
     )
 
 
-def main(out_dir: Path, group_dir: Path) -> None:
+def main(out_dir: Path) -> None:
     """Take all pictures."""
     program = find_chromium()
     if program is None:
         raise SystemExit("no Chromium on this machine")
     page = min(out_dir.glob("sub-*.html"))
     with tempfile.TemporaryDirectory() as profile, Browser(program, Path(profile)) as browser:
-        browser.open(page, width=WIDTH)
+        browser.open(page, width=PAGE_WIDTH)
         whole = browser.picture(whole=True)
         crop(whole, 0, place(browser, "figure") + 780, IMAGES / "report.png")
         middle = place(browser, "figure.flicker") - 40
         end = place(browser, 'img[src*="desc-mask"]') - 45
         crop(whole, middle, end, IMAGES / "report-checks.png")
-        browser.open(group_dir / "group.html", width=WIDTH)
+        browser.open(out_dir / "group.html", width=PAGE_WIDTH)
         whole = browser.picture(whole=True)
         crop(whole, 0, place(browser, "table.sortable") + 200, IMAGES / "group.png")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -1,6 +1,6 @@
 """Draw docs/images/demo.png from the folders that ``make demo`` writes.
 
-Usage: python docs/make_demo_figure.py demo/bids demo/out docs/images/demo.png
+Usage, in the root of the repository: python -m docs.figures.demo demo/bids demo/out
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from bids_ihf.geometry.template import load_template
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.preprocessing.itk import read_affine
 
+IMAGES = Path(__file__).parents[1] / "images"
 SESSIONS = {"siemens": "Siemens", "ge": "GE", "philips": "Philips"}
-XFM = "{}_from-{}_to-MNI152NLin2009aSym_mode-image_xfm.mat"
-HEIGHT = 18.0
-"""Axial template coordinate of the slice, mm: through the ventricles."""
+TRANSFORM_NAME = "{}_from-{}_to-MNI152NLin2009aSym_mode-image_xfm.mat"
+SLICE_HEIGHT_MM = 18.0
+"""Axial template coordinate of the slice: through the ventricles."""
 
 
 def axial(path: Path, transform: Path) -> np.ndarray:
     """One axial slice of an image in template space."""
     volume, template = read_volume(path), load_template()
     affine = template.grid.affine.copy()
-    affine[2, 3] = HEIGHT
+    affine[2, 3] = SLICE_HEIGHT_MM
     x, y, _ = template.grid.shape
     shape = (volume.data.shape[0], volume.data.shape[1], volume.data.shape[2])
     return resample(
@@ -47,7 +48,7 @@ def draw(bids: Path, out: Path, figure_path: Path, subject: str = "01") -> None:
         for column, (session, vendor) in enumerate(SESSIONS.items()):
             folder = Path(f"sub-{subject}", f"ses-{session}", "anat")
             stem = f"sub-{subject}_ses-{session}"
-            transform = out / folder / XFM.format(stem, suffix)
+            transform = out / folder / TRANSFORM_NAME.format(stem, suffix)
             images = (
                 bids / folder / f"{stem}_{suffix}.nii.gz",
                 out / folder / f"{stem}_desc-harmonized_{suffix}.nii.gz",
@@ -69,10 +70,10 @@ def shared_top(out: Path, subject: str, suffix: str) -> float:
     """White level for all harmonized images: from the Siemens session."""
     folder = out / f"sub-{subject}" / "ses-siemens" / "anat"
     stem = f"sub-{subject}_ses-siemens"
-    transform = folder / XFM.format(stem, suffix)
+    transform = folder / TRANSFORM_NAME.format(stem, suffix)
     plane = axial(folder / f"{stem}_desc-harmonized_{suffix}.nii.gz", transform)
     return float(np.percentile(plane, 99))
 
 
 if __name__ == "__main__":
-    draw(*(Path(argument) for argument in sys.argv[1:4]))
+    draw(Path(sys.argv[1]), Path(sys.argv[2]), IMAGES / "demo.png")
