@@ -1,4 +1,4 @@
-"""What an output folder holds about each harmonized image: its sidecar and its row of measures."""
+"""Harmonized images in an output folder: the sidecar of each and its row of measures."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ DATATYPES = ("anat", "dwi")
 
 
 @frozen
-class Finished:
-    """A finished harmonized image.
+class HarmonizedImage:
+    """A harmonized image that was written completely.
 
     Attributes
     ----------
     sidecar_path
-        Its JSON file, the mark of completion; the image itself may not be here.
+        Its JSON file, the mark of completion; the image itself need not be present.
     relative
-        Path of the image inside the output folder, with forward slashes.
+        Path of the image relative to the output folder, with forward slashes.
     name
-        Its file name taken apart.
+        Its parsed file name.
     sidecar
         Content of its JSON file.
     measures
-        Its row of the scans table, as text by column; empty where there is none.
+        Its row of the scans table, as text by column; empty if it has none.
     """
 
     sidecar_path: Path
@@ -67,44 +67,44 @@ class Finished:
 
     @property
     def full_name(self) -> str:
-        """File name of the source without its extension: tells it from all others."""
+        """File name of the source without its extension; unique in the dataset."""
         return f"{self.stem}_{self.suffix}"
 
     @property
     def title(self) -> str:
-        """Suffix, and what sets this image apart from others of the participant."""
+        """Suffix and the entities that distinguish the image within its participant."""
         pairs = self.name.without("sub", "desc")
         return ", ".join([self.suffix, *(f"{key} {value}" for key, value in pairs)])
 
     def number(self, column: str) -> float | None:
-        """Return a measure as a number; None where there is none."""
+        """Return a measure as a number; None if it is missing."""
         try:
             return float(self.measures.get(column, MISSING))
         except ValueError:
             return None
 
     def text(self, column: str, key: str) -> str:
-        """Return a measure as text, or else what the sidecar says under `key`."""
+        """Return a measure as text, falling back on the field `key` of the sidecar."""
         value = self.measures.get(column, MISSING)
         return value if value != MISSING else str(self.sidecar.get(key) or MISSING)
 
 
-def find_finished(out_dir: Path, subject: str | None = None) -> list[Finished]:
-    """Return the finished images of a participant, or of all, in the order of their names.
+def find_harmonized_images(out_dir: Path, subject: str | None = None) -> list[HarmonizedImage]:
+    """Return the harmonized images of a participant, or of all, sorted by file name.
 
-    A row of a scans table without a sidecar belongs to an image that is not finished and is left
-    out; so are files that cannot be read, with a warning.
+    Rows of a scans table without a sidecar belong to unfinished images and are ignored.  A file
+    that cannot be read is skipped with a warning.
     """
-    found = []
-    # Not "**": that would walk through figures and logs too.
+    images = []
+    # Not "**", which would walk through figures and logs.
     for folder in sorted(_session_folders(out_dir, subject)):
-        rows = _rows(folder)
+        rows = _read_measures(folder)
         for datatype in DATATYPES:
             for path in sorted((folder / datatype).glob("*_desc-harmonized_*.json")):
-                image = _finished(out_dir, path, rows)
+                image = _read_image(out_dir, path, rows)
                 if image is not None:
-                    found.append(image)
-    return found
+                    images.append(image)
+    return images
 
 
 def _session_folders(out_dir: Path, subject: str | None) -> Iterator[Path]:
@@ -112,7 +112,7 @@ def _session_folders(out_dir: Path, subject: str | None) -> Iterator[Path]:
         yield from (path for path in out_dir.glob(pattern) if path.is_dir())
 
 
-def _rows(folder: Path) -> dict[str, dict[str, str]]:
+def _read_measures(folder: Path) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for table in sorted(folder.glob("*_scans.tsv")):
         try:
@@ -122,16 +122,18 @@ def _rows(folder: Path) -> dict[str, dict[str, str]]:
     return rows
 
 
-def _finished(out_dir: Path, path: Path, rows: dict[str, dict[str, str]]) -> Finished | None:
+def _read_image(
+    out_dir: Path, path: Path, rows: dict[str, dict[str, str]]
+) -> HarmonizedImage | None:
     try:
         name = parse(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except (HarmonyError, OSError, ValueError) as error:
-        LOGGER.warning("%s is left out of the report: %s", path, error)
+        LOGGER.warning("%s is not included in the report: %s", path, error)
         return None
     if name.get("space") is not None or not isinstance(content, dict):
-        return None  # a copy in template space has no measures of its own
+        return None  # copies in template space have no measures
     image = path.with_suffix(".nii.gz")
     key = f"{path.parent.name}/{image.name}"
     relative = image.relative_to(out_dir).as_posix()
-    return Finished(path, relative, name, content, rows.get(key, {}))
+    return HarmonizedImage(path, relative, name, content, rows.get(key, {}))

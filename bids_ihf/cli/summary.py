@@ -86,14 +86,14 @@ def close(tasks: Sequence[Task], outcome: Outcome, config: RunConfig) -> None:
 
 def _tell_doubtful(outcome: Outcome, config: RunConfig) -> None:
     """Name the images of this run that their measures make doubtful, and where to look."""
-    from bids_ihf.bids.harmonized_images import find_finished
+    from bids_ihf.bids.harmonized_images import find_harmonized_images
     from bids_ihf.qc.flags import harmonization_warning, qc_flags
 
     fresh = {task.sidecar for task in outcome.harmonized}
     for subject in dict.fromkeys(task.image.subject for task in outcome.harmonized):
         doubtful = [
             image
-            for image in find_finished(config.out_dir, subject)
+            for image in find_harmonized_images(config.out_dir, subject)
             if image.sidecar_path in fresh and (harmonization_warning(image) or qc_flags(image))
         ]
         if doubtful:

@@ -9,7 +9,7 @@ from bids_ihf.reports import svg
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 COLUMN = 190
 HEIGHT = 320
@@ -21,7 +21,7 @@ FEW = 300
 Pairs = list[tuple[str, float, float]]
 
 
-def distance_plot(suffix: str, by_vendor: Mapping[str, Sequence[Finished]]) -> str:
+def distance_plot(suffix: str, by_vendor: Mapping[str, Sequence[HarmonizedImage]]) -> str:
     """Return an SVG element with a pair of columns for each vendor, or "" without distances."""
     pairs = {vendor: _pairs(images) for vendor, images in by_vendor.items()}
     pairs = {vendor: found for vendor, found in pairs.items() if found}
@@ -44,7 +44,7 @@ def distance_plot(suffix: str, by_vendor: Mapping[str, Sequence[Finished]]) -> s
     )
 
 
-def _pairs(images: Sequence[Finished]) -> Pairs:
+def _pairs(images: Sequence[HarmonizedImage]) -> Pairs:
     found = []
     for image in images:
         before, after = image.number("distance_before"), image.number("distance_after")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.anat.harmonize import QCStatistics
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 LOGGER = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _short(values: NDArray[np.floating]) -> list[float]:
     return [float(f"{value:.{DIGITS}g}") for value in values.tolist()]
 
 
-def read_evidence(out_dir: Path, image: Finished) -> Kept | None:
+def read_evidence(out_dir: Path, image: HarmonizedImage) -> Kept | None:
     """What was kept of an image; None where it was not, or with a warning where it cannot be
     read."""
     name = evidence_name(image.stem, image.suffix)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_ihf.bids.harmonized_images import Finished, find_finished
+from bids_ihf.bids.harmonized_images import HarmonizedImage, find_harmonized_images
 from bids_ihf.bids.scans_table import COLUMNS, MISSING
 from bids_ihf.errors import NothingSelected
 from bids_ihf.reports.group_data import scanner_of
@@ -66,7 +66,7 @@ def group_tables(out_dir: Path) -> list[Path]:
     return [*tables, _write_participants(out_dir, images)]
 
 
-def require_finished(out_dir: Path) -> list[Finished]:
+def require_finished(out_dir: Path) -> list[HarmonizedImage]:
     """Return all finished images.
 
     Raises
@@ -74,7 +74,7 @@ def require_finished(out_dir: Path) -> list[Finished]:
     NothingSelected
         There is none.
     """
-    images = find_finished(out_dir)
+    images = find_harmonized_images(out_dir)
     if not images:
         raise NothingSelected(
             f"{out_dir}: no harmonized image with its JSON file is there; "
@@ -83,23 +83,23 @@ def require_finished(out_dir: Path) -> list[Finished]:
     return images
 
 
-def by_suffix(images: Iterable[Finished]) -> dict[str, list[Finished]]:
+def by_suffix(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedImage]]:
     """Group images by suffix, in the order of the suffixes' names."""
-    groups: dict[str, list[Finished]] = defaultdict(list)
+    groups: dict[str, list[HarmonizedImage]] = defaultdict(list)
     for image in images:
         groups[image.suffix].append(image)
     return dict(sorted(groups.items()))
 
 
-def by_vendor(images: Iterable[Finished]) -> dict[str, list[Finished]]:
+def by_vendor(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedImage]]:
     """Group images by the maker of their scanner."""
-    groups: dict[str, list[Finished]] = defaultdict(list)
+    groups: dict[str, list[HarmonizedImage]] = defaultdict(list)
     for image in images:
         groups[image.text("source_vendor", "SourceVendor")].append(image)
     return dict(sorted(groups.items()))
 
 
-def group_row(image: Finished) -> dict[str, str]:
+def group_row(image: HarmonizedImage) -> dict[str, str]:
     """Return the row of an image, its name relative to the output folder."""
     from bids_ihf.bids.scans_table import plain_text
 
@@ -111,7 +111,7 @@ def group_row(image: Finished) -> dict[str, str]:
     return {**row, "filename": image.relative, "scanner": plain_text(scanner_of(image))}
 
 
-def _write_participants(out_dir: Path, images: Sequence[Finished]) -> Path:
+def _write_participants(out_dir: Path, images: Sequence[HarmonizedImage]) -> Path:
     """Name every participant with a folder: BIDS asks that none be missing."""
     counts = Counter(image.subject for image in images)
     sessions = {(image.subject, image.session) for image in images if image.session}

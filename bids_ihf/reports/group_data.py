@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
     from bids_ihf.reports.evidence import Kept
 
 AXES = 30
@@ -28,12 +28,12 @@ class Member:
     """An image of the group, its scanner, and its densities and statistics where they were
     kept."""
 
-    image: Finished
+    image: HarmonizedImage
     scanner: str
     kept: Kept | None
 
 
-def scanner_of(image: Finished) -> str:
+def scanner_of(image: HarmonizedImage) -> str:
     """Maker, model and what tells one such scanner from another, as far as the sidecar says."""
     maker = image.text("source_vendor", "SourceVendor")
     more = [image.sidecar.get(key) for key in ("ManufacturersModelName", "DeviceSerialNumber")]
@@ -42,7 +42,7 @@ def scanner_of(image: Finished) -> str:
     return " ".join(words.split()) or MISSING
 
 
-def members(out_dir: Path, images: Sequence[Finished]) -> list[Member]:
+def members(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[Member]:
     """Read what was kept of each image; no image is loaded."""
     return [Member(image, scanner_of(image), read_evidence(out_dir, image)) for image in images]
 

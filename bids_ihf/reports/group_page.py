@@ -20,7 +20,7 @@ from bids_ihf.reports.outliers import CUT, FEWEST, MEASURES, find_outliers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 SCRIPT = Path(__file__).with_name("sort.html")
 STYLE = Path(__file__).with_name("style.html")
@@ -41,7 +41,7 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def render_page(out_dir: Path, images: Sequence[Finished]) -> str:
+def render_page(out_dir: Path, images: Sequence[HarmonizedImage]) -> str:
     """Return the page; it needs no other file, and links to those of the participants."""
     groups = by_suffix(images)
     subjects = {image.subject for image in images}
@@ -58,7 +58,7 @@ def render_page(out_dir: Path, images: Sequence[Finished]) -> str:
     )
 
 
-def _section(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
+def _section(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> str:
     vendors = by_vendor(images)
     makers = {vendor: members(out_dir, own) for vendor, own in vendors.items()}
     group = [member for own in makers.values() for member in own]
@@ -89,7 +89,7 @@ def _section(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
     return "".join([*parts, "</section>\n"])
 
 
-def _counts(vendors: dict[str, list[Finished]]) -> str:
+def _counts(vendors: dict[str, list[HarmonizedImage]]) -> str:
     rows = []
     for vendor, images in vendors.items():
         targets = sorted(
@@ -103,12 +103,12 @@ def _counts(vendors: dict[str, list[Finished]]) -> str:
     return markup.table(("Source vendor", "Images", "Closer than before", "Target"), rows)
 
 
-def _closer(image: Finished) -> bool:
+def _closer(image: HarmonizedImage) -> bool:
     before, after = image.number("distance_before"), image.number("distance_after")
     return before is not None and after is not None and after < before
 
 
-def _page_link(out_dir: Path, image: Finished) -> markup.Cell:
+def _page_link(out_dir: Path, image: HarmonizedImage) -> markup.Cell:
     """Return the name of an image, linked to its place on the page that shows it."""
     for page in (f"sub-{image.subject}_ses-{image.session}.html", f"sub-{image.subject}.html"):
         if (out_dir / page).is_file():
@@ -116,7 +116,7 @@ def _page_link(out_dir: Path, image: Finished) -> markup.Cell:
     return image.full_name
 
 
-def _look_at(out_dir: Path, images: Sequence[Finished]) -> str:
+def _look_at(out_dir: Path, images: Sequence[HarmonizedImage]) -> str:
     flagged = [(image, words) for image in images if (words := harmonization_warning(image))]
     rows = [(image, found) for image in images if (found := qc_flags(image))]
     parts = ["<h3>Look at these</h3>\n"]
@@ -134,7 +134,7 @@ def _look_at(out_dir: Path, images: Sequence[Finished]) -> str:
     return "".join(parts)
 
 
-def _outliers(out_dir: Path, images: Sequence[Finished]) -> str:
+def _outliers(out_dir: Path, images: Sequence[HarmonizedImage]) -> str:
     head = "<h3>Outliers</h3>\n"
     if len(images) < FEWEST:
         return f"{head}<p>Not looked for among fewer than {FEWEST} images.</p>\n"
@@ -159,7 +159,7 @@ def _outliers(out_dir: Path, images: Sequence[Finished]) -> str:
     return f"{head}<p>{markup.render(words)}</p>\n{table}"
 
 
-def _all(out_dir: Path, suffix: str, images: Sequence[Finished]) -> str:
+def _all(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> str:
     rows = [group_row(image) for image in images]
     columns = [
         column

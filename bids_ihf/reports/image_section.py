@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 TITLES = {
     HARMONIZED: "Before, after, and the target's contrast",
@@ -71,7 +71,7 @@ OF_SERIES = {
 _HASH = 12
 
 
-def image_section(out_dir: Path, image: Finished, warnings: Sequence[str]) -> str:
+def image_section(out_dir: Path, image: HarmonizedImage, warnings: Sequence[str]) -> str:
     """Return the HTML of one image: facts, concerns, figures, measures, provenance."""
     parts = [f'<p class="file">{markup.render(image.relative)}</p>\n']
     flagged = harmonization_warning(image)
@@ -92,7 +92,7 @@ def image_section(out_dir: Path, image: Finished, warnings: Sequence[str]) -> st
     return "".join(parts)
 
 
-def _shells(image: Finished) -> list[str]:
+def _shells(image: HarmonizedImage) -> list[str]:
     """What was done to each shell of a diffusion series."""
     shells = image.sidecar.get("HarmonizationShells")
     if not isinstance(shells, list):
@@ -107,7 +107,7 @@ def _shells(image: Finished) -> list[str]:
     return ["<h4>Shells</h4>\n", markup.table(head, rows)]
 
 
-def distances(image: Finished) -> str:
+def distances(image: HarmonizedImage) -> str:
     """Return distance before and after, and the change in percent."""
     before, after = image.number("distance_before"), image.number("distance_after")
     if before is None or after is None:
@@ -116,7 +116,7 @@ def distances(image: Finished) -> str:
     return f"{before:.4g} → {after:.4g}{change}"
 
 
-def _facts(image: Finished) -> Iterable[tuple[str, str]]:
+def _facts(image: HarmonizedImage) -> Iterable[tuple[str, str]]:
     sidecar = image.sidecar
     scanner = [
         str(sidecar[key]) for key in ("Manufacturer", "ManufacturersModelName") if sidecar.get(key)
@@ -131,7 +131,7 @@ def _facts(image: Finished) -> Iterable[tuple[str, str]]:
     yield "Time", "n/a" if seconds is None else f"{seconds:.0f} s"
 
 
-def _figures(out_dir: Path, image: Finished) -> list[str]:
+def _figures(out_dir: Path, image: HarmonizedImage) -> list[str]:
     """Return the figures that are there; a page must be possible without them."""
     found = []
     for kind in KINDS:
@@ -153,7 +153,7 @@ def _figures(out_dir: Path, image: Finished) -> list[str]:
     return found or [markup.note("The figures of this image are not here.", "warning")]
 
 
-def _provenance(image: Finished) -> Iterable[tuple[str, str]]:
+def _provenance(image: HarmonizedImage) -> Iterable[tuple[str, str]]:
     keys = ("HarmonizationTargetHash", "HarmonizationModelHash", "ConfigurationHash")
     for key in keys:
         yield key, str(image.sidecar.get(key, "n/a"))[:_HASH]

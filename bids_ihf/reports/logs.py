@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 _WARNING = re.compile(r"^\S+ \S+ WARNING (.+)$", re.MULTILINE)
 LONGEST = 20_000
@@ -44,7 +44,7 @@ class Crash:
     mended: bool
 
 
-def find_crashes(out_dir: Path, subject: str, images: Sequence[Finished]) -> list[Crash]:
+def find_crashes(out_dir: Path, subject: str, images: Sequence[HarmonizedImage]) -> list[Crash]:
     """Return all failures of a participant, the newest run first."""
     from bids_ihf.pipeline.failures import read_crash
 

@@ -16,7 +16,7 @@ from bids_ihf.reports import markup
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
     from bids_ihf.qc.reference_ranges import AbnormalSide, TrafficLight
 
 WORDS: dict[TrafficLight, str] = {"green": "usual", "amber": "unusual", "red": "far off"}
@@ -73,12 +73,12 @@ LINES = (
 HEAD = ("Measure", "Before", "After", "Usual", "")
 
 
-def measures_table(image: Finished) -> str:
+def measures_table(image: HarmonizedImage) -> str:
     """Return the table of what is known of an image."""
     return markup.table(HEAD, list(_rows(image)))
 
 
-def _rows(image: Finished) -> Iterator[tuple[markup.Cell, ...]]:
+def _rows(image: HarmonizedImage) -> Iterator[tuple[markup.Cell, ...]]:
     for line in LINES:
         columns = [column for column in (line.before, line.after) if column]
         if all(image.number(column) is None for column in columns):
@@ -89,7 +89,7 @@ def _rows(image: Finished) -> Iterator[tuple[markup.Cell, ...]]:
         yield words, _value(image, line.before), _value(image, line.after), usual, _light(light)
 
 
-def _value(image: Finished, column: str | None) -> markup.Cell:
+def _value(image: HarmonizedImage, column: str | None) -> markup.Cell:
     value = image.number(column) if column else None
     if column is None or value is None:
         return "" if column is None else "n/a"
@@ -101,7 +101,7 @@ def short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def judge(image: Finished, column: str) -> tuple[str, TrafficLight | None]:
+def judge(image: HarmonizedImage, column: str) -> tuple[str, TrafficLight | None]:
     """Return what is usual of a measure, in words, and the light of this image's value; nothing
     where it is not known."""
     found: ReferenceRange | None
@@ -126,7 +126,7 @@ def judge(image: Finished, column: str) -> tuple[str, TrafficLight | None]:
     return words[bad], found.light(value, bad)
 
 
-def verdict(image: Finished) -> markup.Cell:
+def verdict(image: HarmonizedImage) -> markup.Cell:
     """Return how many lights of an image are red and amber, in the worst one's colour."""
     judged = [line.after or line.before or "" for line in LINES]
     lights = Counter(light for column in judged if (light := judge(image, column)[1]))

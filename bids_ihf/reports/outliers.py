@@ -10,7 +10,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_ihf.bids.harmonized_images import Finished
+    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 MEASURES = (
     "distance_after",
@@ -34,7 +34,7 @@ FEWEST = 5
 class Outlier:
     """A measure of an image, far from the median of its group."""
 
-    image: Finished
+    image: HarmonizedImage
     measure: str
     value: float
     score: float
@@ -56,7 +56,7 @@ def robust_scores(values: Sequence[float]) -> list[float]:
     return [float(score) for score in 0.6745 * away / spread]
 
 
-def find_outliers(images: Sequence[Finished]) -> list[Outlier]:
+def find_outliers(images: Sequence[HarmonizedImage]) -> list[Outlier]:
     """Return what lies more than `CUT` robust scores from the median of its measure."""
     found = []
     for measure in MEASURES:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from bids_ihf import __version__
-from bids_ihf.bids.harmonized_images import Finished, find_finished
+from bids_ihf.bids.harmonized_images import HarmonizedImage, find_harmonized_images
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports import markup
 from bids_ihf.reports.image_section import distances, image_section
@@ -92,7 +92,7 @@ def build_participant_report(out_dir: Path, subject: str, config: RunConfig | No
 def _pages(out_dir: Path, subject: str, options: dict[str, Any]) -> dict[str, bytes]:
     """Return the pages of a participant by file name."""
     found = sorted(
-        find_finished(out_dir, subject), key=lambda image: (image.suffix, image.relative)
+        find_harmonized_images(out_dir, subject), key=lambda image: (image.suffix, image.relative)
     )
     story = Story(find_crashes(out_dir, subject, found), find_warnings(out_dir, subject), options)
     names = {page_name(found, image) for image in found}
@@ -106,7 +106,7 @@ def _pages(out_dir: Path, subject: str, options: dict[str, Any]) -> dict[str, by
     return pages
 
 
-def page_name(found: Sequence[Finished], image: Finished) -> str:
+def page_name(found: Sequence[HarmonizedImage], image: HarmonizedImage) -> str:
     """Name of the page that shows an image, one of all the participant's."""
     sessions = {each.session for each in found}
     if image.session is None or len(sessions) <= MANY:
@@ -191,10 +191,10 @@ def _options(out_dir: Path, subject: str, config: RunConfig | None) -> dict[str,
 
 def _fragments(
     out_dir: Path,
-    images: Sequence[Finished],
+    images: Sequence[HarmonizedImage],
     story: Story,
     page: str,
-    everyone: Sequence[Finished],
+    everyone: Sequence[HarmonizedImage],
 ) -> tuple[dict[str, str], dict[str, list[Entry]]]:
     """Return what a page says; images that are shown elsewhere are only summed up."""
     targets = sorted(
@@ -221,7 +221,9 @@ def _provenance(options: dict[str, Any]) -> list[tuple[str, markup.Cell]]:
 
 
 def _summary(
-    images: Sequence[Finished], crashes: Sequence[Crash], everyone: Sequence[Finished]
+    images: Sequence[HarmonizedImage],
+    crashes: Sequence[Crash],
+    everyone: Sequence[HarmonizedImage],
 ) -> str:
     open_crashes = [crash for crash in crashes if not crash.mended]
     kinds = Counter(image.suffix for image in images)
@@ -248,7 +250,9 @@ def _summary(
     return "".join(parts) + (markup.table(head, rows) if rows else "")
 
 
-def _summary_row(image: Finished, everyone: Sequence[Finished]) -> tuple[markup.Cell, ...]:
+def _summary_row(
+    image: HarmonizedImage, everyone: Sequence[HarmonizedImage]
+) -> tuple[markup.Cell, ...]:
     seconds = image.number("seconds")
     flagged = harmonization_warning(image)
     return (

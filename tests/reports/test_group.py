@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bids_ihf.bids.harmonized_images import find_finished
+from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.bids.scans_table import COLUMNS
 from bids_ihf.errors import NothingSelected
 from bids_ihf.reports.group import DICTIONARY, group_page, group_tables
@@ -106,7 +106,7 @@ def test_page(out: Path) -> None:
     assert "4 harmonized images of 2 participants" in page.text
     assert EVIL in page.text
     assert [values for tag, values in page.attributes if tag == "script"] == [{}]
-    assert "Not closer to the target than before" in page.text
+    assert "Not closer to the target after harmonization" in page.text
     links = [target for target in page.all("a", "href") if not target.startswith("#")]
     assert "sub-01.html#sub-01_ses-A_run-1_T1w" in links
     assert not any("sub-02" in link for link in links)  # that page is not there
@@ -129,7 +129,7 @@ def test_outliers_are_named(tmp_path: Path) -> None:
             f"sub-{index:02d}/anat/sub-{index:02d}_T1w.nii.gz",
             measures={"mask_volume_ml": 1400 + 10 * index if index != 7 else 300},
         )
-    (found,) = find_outliers(find_finished(out))
+    (found,) = find_outliers(find_harmonized_images(out))
     assert (found.image.subject, found.measure) == ("07", "mask_volume_ml")
     assert found.score < -3.5
     text = Page(group_page(out)).text
@@ -146,7 +146,7 @@ class TestStudy:
     """Scanners that differ before and no longer after."""
 
     def test_scanners_are_told_apart_before_only(self, study: Path) -> None:
-        found = separability(members(study, find_finished(study)))
+        found = separability(members(study, find_harmonized_images(study)))
         assert found is not None
         assert found.before.accuracy == 1
         assert found.after.accuracy < 0.7
@@ -154,7 +154,7 @@ class TestStudy:
         assert (found.images, found.people) == (24, 8)
 
     def test_variance_between_scanners(self, study: Path) -> None:
-        (contrast, *_) = variances(members(study, find_finished(study)))
+        (contrast, *_) = variances(members(study, find_harmonized_images(study)))
         assert contrast.measure == "contrast"
         assert contrast.before > 0.9 > 0.4 > contrast.after
         assert contrast.chance == pytest.approx(2 / 23)
@@ -185,7 +185,7 @@ class TestStudy:
         first.unlink()
         second.write_text("{")
         third.write_text('{"Densities": {}, "Statistics": {"before": [1, 2], "after": [1, 2]}}')
-        known, data = statistics(members(copy, find_finished(copy)))
+        known, data = statistics(members(copy, find_harmonized_images(copy)))
         assert len(known) == data.shape[1] == 21
         assert Page(group_page(copy)).text
 
@@ -199,12 +199,12 @@ class TestStudy:
 
 
 def test_one_scanner_is_not_told_apart(out: Path) -> None:
-    assert separability(members(out, find_finished(out))) is None
+    assert separability(members(out, find_harmonized_images(out))) is None
     assert "was not tried" in Page(group_page(out)).text
 
 
 def test_scanner_is_named_by_what_is_known(out: Path) -> None:
-    image = find_finished(out, "02")[0]
+    image = find_harmonized_images(out, "02")[0]
     assert scanner_of(image) == "unknown Prisma"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.bids.harmonized_images import find_finished
+from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.qc.flags import qc_flags
 from bids_ihf.qc.reference_ranges import ReferenceRange, ReferenceRanges
 from bids_ihf.reports import measures_table
@@ -155,14 +155,14 @@ def test_copies_in_template_space_and_broken_sidecars(out: Path) -> None:
     (folder / copy).write_text(good.read_text())
     (folder / "sub-02_run-2_desc-harmonized_T1w.json").write_text("{")
     (folder / "sub-02_run-3_desc-harmonized_T1w.json").write_text("[]")
-    assert [image.relative for image in find_finished(out, "02")] == [
+    assert [image.relative for image in find_harmonized_images(out, "02")] == [
         "sub-02/anat/sub-02_acq-mprage_desc-harmonized_T1w.nii.gz"
     ]
 
 
 def test_row_without_sidecar_is_not_finished(out: Path) -> None:
     next((out / "sub-01/ses-A/anat").glob("*run-1*.json")).unlink()
-    assert [image.title for image in find_finished(out, "01")] == [
+    assert [image.title for image in find_harmonized_images(out, "01")] == [
         "T1w, ses A, run 2",
         "T2w, ses B, echo 1, part mag",
     ]
@@ -171,15 +171,15 @@ def test_row_without_sidecar_is_not_finished(out: Path) -> None:
 def test_subjects_are_told_apart(out: Path) -> None:
     """`sub-0` must not gather what belongs to `sub-01`."""
     add_image(out, "sub-0/anat/sub-0_T1w.nii.gz")
-    assert {image.subject for image in find_finished(out, "0")} == {"0"}
+    assert {image.subject for image in find_harmonized_images(out, "0")} == {"0"}
 
 
-def test_concerns(out: Path) -> None:
-    image = find_finished(out, "02")[0]
+def test_qc_flags(out: Path) -> None:
+    image = find_harmonized_images(out, "02")[0]
     found = " ".join(qc_flags(image))
     assert "Not closer to the target" in found
-    assert "maker of the scanner" in found
-    assert qc_flags(find_finished(out, "01")[0]) == []
+    assert "scanner manufacturer is unknown" in found
+    assert qc_flags(find_harmonized_images(out, "01")[0]) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_doubtful_alignments_are_a_concern(
 ) -> None:
     measures = {"alignment_similarity": similarity, "alignment_coverage": coverage}
     add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=measures)
-    found = qc_flags(find_finished(tmp_path)[0])
+    found = qc_flags(find_harmonized_images(tmp_path)[0])
     assert len(found) == 1
     assert "alignment" in found[0]
     assert words in found[0]
@@ -200,7 +200,7 @@ def test_doubtful_alignments_are_a_concern(
 def test_image_of_the_target_vendor_need_not_come_closer(tmp_path: Path) -> None:
     same = {"source_vendor": "Siemens", "harmonization_target": "siemens", "distance_after": 0.6}
     add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=same)
-    assert qc_flags(find_finished(tmp_path)[0]) == []
+    assert qc_flags(find_harmonized_images(tmp_path)[0]) == []
 
 
 WARNING = "Farther from every simulated scan than these are from each other."
@@ -249,7 +249,7 @@ class TestMeasuresTable:
     def light(self, out: Path, monkeypatch: pytest.MonkeyPatch, **measures: float) -> str:
         monkeypatch.setattr(measures_table, "shipped_ranges", lambda: self.RANGES)
         add_image(out, "sub-07/anat/sub-07_T1w.nii.gz", measures=measures)
-        (image,) = find_finished(out, "07")
+        (image,) = find_harmonized_images(out, "07")
         found = re.findall(r'class="light (\w+)"', measures_table.measures_table(image))
         return str(found)
 
@@ -263,7 +263,7 @@ class TestMeasuresTable:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.light(tmp_path, monkeypatch, snr_after=-3.0, mask_volume_ml=300.0)
-        (image,) = find_finished(tmp_path, "07")
+        (image,) = find_harmonized_images(tmp_path, "07")
         found = measures_table.verdict(image)
         assert found == Markup('<span class="light red">1 far off, 1 unusual</span>')
 
@@ -274,7 +274,7 @@ class TestMeasuresTable:
 
     def test_what_is_not_known_is_left_out(self, tmp_path: Path) -> None:
         add_image(tmp_path, "sub-07/anat/sub-07_T1w.nii.gz", table=False)
-        (image,) = find_finished(tmp_path, "07")
+        (image,) = find_harmonized_images(tmp_path, "07")
         assert "<td>" not in measures_table.measures_table(image)
 
     @pytest.mark.parametrize(
