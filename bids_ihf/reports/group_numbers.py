@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.metrics.readout import ReadOut, read_out
+from bids_ihf.qc.readout import ReadOut, read_out
 from bids_ihf.reports.group_data import on_axes, statistics
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Metrics of image similarity, overlap, edges, tissues and scanner readout."""
+"""Metrics of image similarity, overlap, edges, lesions, tissues and explained variance."""

@@ -8,8 +8,9 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.metrics.readout import scanner_and_person_readout, variance_shares
+from bids_ihf.lab.benchmarks.metrics.variance import variance_fractions
 from bids_ihf.lab.benchmarks.virtual_subjects import load_body, scan_once, seed_of
+from bids_ihf.qc.readout import read_out
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -80,28 +81,28 @@ def embed_person(
     return found
 
 
-def readout_rows(scans: Sequence[Embedded], *, seed: int = 0) -> list[Row]:
-    """A row for each modality and what is told apart: scanner, or person.
+def readout_rows(scans: Sequence[Embedded]) -> list[Row]:
+    """A row for each modality and factor, scanner or subject, that the statistics may tell.
 
-    A scan's statistics are averaged over its slice positions.
+    A scan's statistics are averaged over its slice positions.  The scanner is read out on
+    subjects left out, the subject on scanners left out.
 
     Raises
     ------
     ValueError
-        Fewer than two people, or not all scanned by the same scanners.
+        Fewer than two subjects, or not all scanned by the same scanners.
     """
     rows: list[Row] = []
     for modality in dict.fromkeys(scan.modality for scan in scans):
-        own = [scan for scan in scans if scan.modality == modality]
-        statistics = np.stack([scan.embeddings.mean(axis=0) for scan in own])
-        scanners = np.array([scan.scanner for scan in own])
-        people = np.array([scan.person for scan in own])
-        found = scanner_and_person_readout(statistics, scanners, people, seed=seed)
-        shares = variance_shares(statistics, scanners, people)
-        for told, result, share in (
-            ("scanner", found.scanner, shares.scanner),
-            ("person", found.person, shares.person),
+        selected = [scan for scan in scans if scan.modality == modality]
+        statistics = np.stack([scan.embeddings.mean(axis=0) for scan in selected])
+        scanners = np.array([scan.scanner for scan in selected])
+        subjects = np.array([scan.person for scan in selected])
+        variance = variance_fractions(statistics, scanners, subjects)
+        for factor, result, fraction in (
+            ("scanner", read_out(statistics, scanners, subjects), variance.scanner),
+            ("person", read_out(statistics, subjects, scanners), variance.subject),
         ):
-            about: Row = {"modality": modality, "told_apart": told, "scans": len(own)}
-            rows.append(about | attrs.asdict(result) | {"variance": share})
+            row: Row = {"modality": modality, "told_apart": factor, "scans": len(selected)}
+            rows.append(row | attrs.asdict(result) | {"variance": fraction})
     return rows
