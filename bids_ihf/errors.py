@@ -38,19 +38,19 @@ class BadData(HarmonyError):
     exit_code = 65
 
 
-class CannotCreate(HarmonyError):
+class CannotWrite(HarmonyError):
     """An output cannot be written."""
 
     exit_code = 73
 
 
-class TryAgain(HarmonyError):
+class TemporaryFailure(HarmonyError):
     """A passing trouble, such as a full GPU; the same call may succeed later."""
 
     exit_code = 75
 
 
-NO_MEMORY = (
+OUT_OF_MEMORY_MESSAGE = (
     "there was not memory enough for it ({}); give more, or run again with a smaller --n-procs."
 )
 """What to tell where memory ran out; the gap is for how that showed."""

@@ -17,7 +17,7 @@ import torch
 from attrs import frozen
 from scipy import ndimage
 
-from bids_ihf.errors import BadData, TryAgain
+from bids_ihf.errors import BadData, TemporaryFailure
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.targets.intensity import background_gain
@@ -94,7 +94,7 @@ def harmonize(
     ------
     BadData
         The brain holds too little signal to find a scale.
-    TryAgain
+    TemporaryFailure
         The device ran out of memory even one slice at a time.
     """
     try:
@@ -221,7 +221,7 @@ def harmonize_slices(
                 out = model.network(*(torch.from_numpy(a).to(model.device) for a in arrays))
         except torch.OutOfMemoryError as error:
             if size == 1:
-                raise TryAgain(
+                raise TemporaryFailure(
                     "The device is out of memory; free it, or use --device cpu."
                 ) from error
             size = max(1, size // 2)

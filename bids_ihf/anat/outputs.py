@@ -10,7 +10,7 @@ import numpy as np
 from bids_ihf.bids.images import TEMPLATE, sidecar_path
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.bids.sidecars import derivative_sidecar, mask_sidecar, write_json
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 from bids_ihf.io.atomic import remove, write_atomic
 from bids_ihf.io.nifti import Volume, encode_nifti
 from bids_ihf.qc.assess import assess
@@ -45,7 +45,7 @@ def write_all(
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         An output cannot be written.
     """
     clear(task)
@@ -70,13 +70,13 @@ def require_written(task: Task) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         Somebody has taken a file away meanwhile.
     """
     names = task.outputs
     for path in (names.harmonized, names.change, names.mask, names.transform):
         if not path.is_file():
-            raise CannotCreate(
+            raise CannotWrite(
                 f"{path} was taken away while its image was being written: run again."
             )
 
@@ -89,7 +89,7 @@ def clear(task: Task) -> None:
     """
     names = task.outputs
     remove(task.sidecar)
-    for path in (names.harmonized, names.change, names.template):
+    for path in (names.harmonized, names.change, names.template_image):
         remove(path)
         remove(sidecar_path(path))
 
@@ -169,7 +169,7 @@ def _write_template_image(
     from bids_ihf.preprocessing.template_space import template_image
 
     data = template_image(harmonized.image, prepared, settings.normalization)
-    path = task.outputs.template
+    path = task.outputs.template_image
     affine = load_template().grid.affine
     write_atomic(path, encode_nifti(data, template_volume(data, affine, path)))
     sidecar = derivative_sidecar(

@@ -14,11 +14,11 @@ from bids_ihf.io.atomic import write_once
 
 LOGGER = logging.getLogger(__name__)
 
-NAME = "ihf-harmony"
+PIPELINE_NAME = "ihf-harmony"
 BIDS_VERSION = "1.10.0"
 
 # The validator does not know these kinds of file; a folder must be given without a last slash.
-_IGNORED = (
+_BIDSIGNORE_PATTERNS = (
     "*.html",
     "sub-*/figures",
     "sub-*/log",
@@ -28,14 +28,14 @@ _IGNORED = (
     "group_*",
 )
 
-_DESCRIPTIONS = {
+_DESC_LABELS = {
     "harmonized": "Image with its contrast brought to that of the target; same grid as the source",
     "change": "What was added to the source: the harmonized image less the source image",
     "brain": "Brain mask on the grid of the source image",
     "brainT2w": "Brain mask of a T2w image, where a T1w image of the same name has its own mask",
 }
 
-_README = """# Images harmonized by ihf-harmony
+_README_TEXT = """# Images harmonized by ihf-harmony
 
 Every `*_desc-harmonized_*` image here is a scan of the source dataset with its contrast brought to
 that of a target scanner, named in `HarmonizationTarget` of its JSON file.  It has the grid of its
@@ -60,15 +60,17 @@ def initialize_output(out_dir: Path, bids_dir: Path) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The output folder cannot be written.
     """
     write_dataset_description(out_dir, bids_dir)
-    write_once(out_dir / ".bidsignore", "".join(f"{line}\n" for line in _IGNORED).encode())
-    write_once(out_dir / "README.md", _README.encode())
-    rows = "".join(f"desc-{label}\t{text}\n" for label, text in _DESCRIPTIONS.items())
+    write_once(
+        out_dir / ".bidsignore", "".join(f"{line}\n" for line in _BIDSIGNORE_PATTERNS).encode()
+    )
+    write_once(out_dir / "README.md", _README_TEXT.encode())
+    rows = "".join(f"desc-{label}\t{text}\n" for label, text in _DESC_LABELS.items())
     write_once(out_dir / "descriptions.tsv", f"desc_id\tdescription\n{rows}".encode())
-    write_once(out_dir / "descriptions.json", to_json(_DICTIONARY))
+    write_once(out_dir / "descriptions.json", to_json(_DESCRIPTIONS_DICTIONARY))
 
 
 def write_dataset_description(out_dir: Path, bids_dir: Path) -> None:
@@ -76,7 +78,7 @@ def write_dataset_description(out_dir: Path, bids_dir: Path) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         It cannot be written.
     """
     path = out_dir / "dataset_description.json"
@@ -98,7 +100,7 @@ def dataset_description(out_dir: Path, bids_dir: Path) -> dict[str, Any]:
     """Return the content of ``dataset_description.json`` (BIDS derivatives)."""
     source = _read(bids_dir / "dataset_description.json")
     generator: dict[str, Any] = {
-        "Name": NAME,
+        "Name": PIPELINE_NAME,
         "Version": __version__,
         "Description": "Brings the contrast of brain MRI from different scanners to one target.",
     }
@@ -141,7 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-_DICTIONARY = {
+_DESCRIPTIONS_DICTIONARY = {
     "Description": "What the desc labels in the names of this dataset's files mean",
     "desc_id": {"LongName": "Label", "Description": "The desc entity with its label"},
     "description": {"LongName": "Description", "Description": "What the files contain"},

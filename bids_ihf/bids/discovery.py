@@ -11,18 +11,25 @@ from typing import Any
 import attrs
 
 from bids_ihf.bids.filters import MODALITIES, Filters, matches, read_filters
-from bids_ihf.bids.images import Image, not_fetched
+from bids_ihf.bids.images import SourceImage, not_fetched_message
 from bids_ihf.bids.layout import subject_layout
 from bids_ihf.bids.masks import find_mask
-from bids_ihf.bids.names import BIDSName, parse
+from bids_ihf.bids.names import BIDSName, parse_name
 from bids_ihf.errors import InvalidBIDS, NothingSelected, UsageError
 
-__all__ = ["Image", "find_images", "find_mask", "read_filters", "select_subjects", "subjects"]
+__all__ = [
+    "SourceImage",
+    "find_images",
+    "find_mask",
+    "read_filters",
+    "select_subjects",
+    "subjects",
+]
 
 LOGGER = logging.getLogger(__name__)
 
 # Phase, real and imaginary images bear the same suffix, but their intensities are no brightness.
-_UNUSUAL_PARTS = {"phase": "phase", "real": "real part", "imag": "imaginary part"}
+_NON_MAGNITUDE_PARTS = {"phase": "phase", "real": "real part", "imag": "imaginary part"}
 
 
 def subjects(bids_dir: Path) -> list[str]:
@@ -78,7 +85,7 @@ def find_images(
     filters: Filters | None = None,
     database_dir: Path | None = None,
     derivatives: Sequence[Path] = (),
-) -> list[Image]:
+) -> list[SourceImage]:
     """Find one participant's images.
 
     Parameters
@@ -108,7 +115,7 @@ def find_images(
     ------
     InvalidBIDS
         A sidecar cannot be read.
-    CannotCreate
+    CannotWrite
         The index cannot be kept in `database_dir`.
     """
     root = bids_dir.absolute()
@@ -122,7 +129,7 @@ def find_images(
         query = (filters or {}).get(name.suffix, {})
         asked = name.suffix in modalities and (not wanted or name.get("ses") in wanted)
         if asked and matches(name, metadata, query):
-            candidates.append(Image.from_path(path, root, metadata))
+            candidates.append(SourceImage.from_path(path, root, metadata))
     chosen = [_with_tables(image, layout) for image in _usable(candidates)]
     if not chosen:
         _explain(label, [path.name for path, _ in present], sorted(wanted), modalities, filters)
@@ -139,7 +146,7 @@ def _named(paths: Iterable[Path], subject: str) -> list[tuple[Path, BIDSName]]:
     named = []
     for path in paths:
         try:
-            name = parse(path)
+            name = parse_name(path)
         except InvalidBIDS as error:
             LOGGER.warning("Left out: %s", error)
             continue
@@ -150,14 +157,14 @@ def _named(paths: Iterable[Path], subject: str) -> list[tuple[Path, BIDSName]]:
     return named
 
 
-def _usable(images: Iterable[Image]) -> list[Image]:
+def _usable(images: Iterable[SourceImage]) -> list[SourceImage]:
     """Drop, with a log line each, what cannot be harmonized or would share an output name."""
-    usable: dict[tuple[Any, ...], Image] = {}
+    usable: dict[tuple[Any, ...], SourceImage] = {}
     # Of two copies of an image the compressed one comes first, and is taken.
     for image in sorted(
         images, key=lambda one: (one.path.stem.split(".")[0], -len(one.path.name))
     ):
-        part = _UNUSUAL_PARTS.get(image.name.get("part") or "")
+        part = _NON_MAGNITUDE_PARTS.get(image.name.get("part") or "")
         key = (image.datatype, frozenset(image.name.without("desc")), image.suffix)
         if part:
             LOGGER.warning("%s is left out: a %s image cannot be harmonized.", image.path, part)
@@ -167,11 +174,11 @@ def _usable(images: Iterable[Image]) -> list[Image]:
         else:
             usable[key] = image
             if not image.fetched:
-                LOGGER.warning("%s", not_fetched(image.path))
+                LOGGER.warning("%s", not_fetched_message(image.path))
     return sorted(usable.values(), key=lambda image: image.path)
 
 
-def _with_tables(image: Image, layout: Any) -> Image:
+def _with_tables(image: SourceImage, layout: Any) -> SourceImage:
     """Add a DWI's b-table."""
     if image.suffix != "dwi":
         return image
@@ -179,7 +186,7 @@ def _with_tables(image: Image, layout: Any) -> Image:
     return attrs.evolve(image, bval=bval, bvec=bvec)
 
 
-def _inherited(image: Image, candidates: Iterable[Path]) -> Path | None:
+def _inherited(image: SourceImage, candidates: Iterable[Path]) -> Path | None:
     """Choose the file that applies to an image by the inheritance principle.
 
     It lies in the image's folder or above it and has no entity that the image has not; the

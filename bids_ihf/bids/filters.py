@@ -15,10 +15,12 @@ LOGGER = logging.getLogger(__name__)
 
 MODALITIES = ("T1w", "T2w", "dwi")
 # Names that a file shared with other BIDS Apps may hold; nothing here is done with those images.
-_OTHERS = frozenset({"flair", "sbref", "fmap", "bold", "asl", "roi", "pet", "t2starw", "pdw"})
+_IGNORED_MODALITIES = frozenset(
+    {"flair", "sbref", "fmap", "bold", "asl", "roi", "pet", "t2starw", "pdw"}
+)
 # Names that pybids uses besides the schema's own.
-_ALIASES = {"proc": "proc", "staining": "stain", "inv": "inv", "mt": "mt"}
-_PARTS = frozenset({"suffix", "extension", "datatype"})
+_PYBIDS_NAMES = {"proc": "proc", "staining": "stain", "inv": "inv", "mt": "mt"}
+_NAME_FIELDS = frozenset({"suffix", "extension", "datatype"})
 
 Filters = Mapping[str, Mapping[str, Any]]
 
@@ -46,7 +48,7 @@ def read_filters(path: Path) -> dict[str, dict[str, Any]]:
     for key, query in content.items():
         if key.lower() in names:
             filters[names[key.lower()]] = _checked(query, key, path)
-        elif key.lower() in _OTHERS:
+        elif key.lower() in _IGNORED_MODALITIES:
             LOGGER.info("Filter '%s' of %s is not used: no such image is harmonized.", key, path)
         else:
             known = ", ".join(names)
@@ -63,7 +65,7 @@ def _checked(query: object, modality: str, path: Path) -> dict[str, Any]:
     if not isinstance(query, dict):
         raise UsageError(f"Filter '{modality}' of {path} must be an object of entities: mend it.")
     for key in query:
-        if not (key in _PARTS or key[:1].isupper() or _short(key)):
+        if not (key in _NAME_FIELDS or key[:1].isupper() or _short(key)):
             raise UsageError(
                 f"Filter '{modality}' of {path} names the unknown entity '{key}': use an entity "
                 "of BIDS or a field of the sidecar."
@@ -74,14 +76,14 @@ def _checked(query: object, modality: str, path: Path) -> dict[str, Any]:
 def _short(key: str) -> str | None:
     """Short key of an entity given by its long, short or pybids name."""
     keys = entity_keys()
-    return key if key in keys.values() else keys.get(key, _ALIASES.get(key))
+    return key if key in keys.values() else keys.get(key, _PYBIDS_NAMES.get(key))
 
 
 def _fits(key: str, wanted: Any, name: BIDSName, metadata: Mapping[str, Any]) -> bool:
     short = _short(key)
     if short:
         found: Any = name.get(short)
-    elif key in _PARTS:
+    elif key in _NAME_FIELDS:
         found = getattr(name, key)
     else:
         found = metadata.get(key)

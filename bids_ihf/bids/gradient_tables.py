@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-UNWEIGHTED = 50.0
+MAX_B0_S_PER_MM2 = 50.0
 """Largest b-value (s/mm2) of a volume that counts as without diffusion weighting."""
 
-LARGEST = 50_000.0
+MAX_B_VALUE_S_PER_MM2 = 50_000.0
 """b-value (s/mm2) that no scanner reaches; s/m2 are a million times larger."""
 
-UNIT = 0.05
+UNIT_LENGTH_TOLERANCE = 0.05
 """By how much the length of a direction may differ from 1 without a word."""
 
 
@@ -38,7 +38,9 @@ class GradientTable:
         return len(self.bvals)
 
 
-def read_table(image: Path, bval: Path | None, bvec: Path | None, volumes: int) -> GradientTable:
+def read_gradient_table(
+    image: Path, bval: Path | None, bvec: Path | None, volumes: int
+) -> GradientTable:
     """The gradient table of a series of so many volumes, its directions made unit vectors.
 
     Raises
@@ -92,25 +94,25 @@ def _check_lengths(
 
 def _check_values(path: Path, values: NDArray[np.float64]) -> None:
     largest, smallest = float(values.max()), float(values.min())
-    if smallest < 0 or largest > LARGEST:
+    if smallest < 0 or largest > MAX_B_VALUE_S_PER_MM2:
         raise BadData(
             f"{path}: b-values go from {smallest:g} to {largest:g}, which cannot be s/mm2; give "
             "them in s/mm2."
         )
-    if 0 < largest <= UNWEIGHTED and np.unique(values).size > 1 and largest >= 10 * smallest:
+    if 0 < largest <= MAX_B0_S_PER_MM2 and np.unique(values).size > 1 and largest >= 10 * smallest:
         raise BadData(
             f"{path}: the largest b-value is {largest:g}; were it in ms/um2 it had to be "
             "multiplied by 1000, since BIDS has s/mm2."
         )
-    if largest <= UNWEIGHTED:
+    if largest <= MAX_B0_S_PER_MM2:
         raise BadData(
             f"{path}: all b-values are {largest:g} or less, so nothing is diffusion-weighted; "
             "exclude this series."
         )
-    if smallest > UNWEIGHTED:
+    if smallest > MAX_B0_S_PER_MM2:
         raise BadData(
-            f"{path}: no volume has a b-value up to {UNWEIGHTED:g} s/mm2, and without one there "
-            "is nothing to relate the others to; join the b0 volumes to the series."
+            f"{path}: no volume has a b-value of {MAX_B0_S_PER_MM2:g} s/mm2 or less, and a b=0 "
+            "reference is needed; merge the b0 volumes into the series."
         )
 
 
@@ -119,14 +121,14 @@ def _unit(
 ) -> NDArray[np.float64]:
     """Unit directions (N, 3), zero where there is no weighting."""
     length = np.sqrt((vectors**2).sum(axis=1))
-    weighted = values > UNWEIGHTED
+    weighted = values > MAX_B0_S_PER_MM2
     lost = np.flatnonzero(weighted & (length < 0.1))
     if lost.size:
         raise BadData(
             f"{path}: volume {lost[0] + 1} has b-value {values[lost[0]]:g} but no direction, as "
             "a mean (trace) image has; take it and its b-table entry out of the series."
         )
-    if np.abs(length[weighted] - 1).max() > UNIT:
+    if np.abs(length[weighted] - 1).max() > UNIT_LENGTH_TOLERANCE:
         LOGGER.warning("%s: directions are not of length 1; they are taken as directions.", path)
     safe = np.where(length > 0, length, 1)[:, None]
     return np.asarray(np.where(weighted[:, None], vectors / safe, 0.0))

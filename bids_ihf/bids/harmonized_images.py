@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from bids_ihf.bids.names import BIDSName, parse
-from bids_ihf.bids.scans_table import MISSING, read_scans_table
+from bids_ihf.bids.names import BIDSName, parse_name
+from bids_ihf.bids.scans_table import MISSING_VALUE, read_scans_table
 from bids_ihf.errors import HarmonyError
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ class HarmonizedImage:
     def number(self, column: str) -> float | None:
         """Return a measure as a number; None if it is missing."""
         try:
-            return float(self.measures.get(column, MISSING))
+            return float(self.measures.get(column, MISSING_VALUE))
         except ValueError:
             return None
 
     def text(self, column: str, key: str) -> str:
         """Return a measure as text, falling back on the field `key` of the sidecar."""
-        value = self.measures.get(column, MISSING)
-        return value if value != MISSING else str(self.sidecar.get(key) or MISSING)
+        value = self.measures.get(column, MISSING_VALUE)
+        return value if value != MISSING_VALUE else str(self.sidecar.get(key) or MISSING_VALUE)
 
 
 def find_harmonized_images(out_dir: Path, subject: str | None = None) -> list[HarmonizedImage]:
@@ -126,7 +126,7 @@ def _read_image(
     out_dir: Path, path: Path, rows: dict[str, dict[str, str]]
 ) -> HarmonizedImage | None:
     try:
-        name = parse(path)
+        name = parse_name(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except (HarmonyError, OSError, ValueError) as error:
         LOGGER.warning("%s is not included in the report: %s", path, error)

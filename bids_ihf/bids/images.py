@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from bids_ihf.bids.names import BIDSName, derivative_name, parse
+from bids_ihf.bids.names import BIDSName, derivative_name, parse_name
 from bids_ihf.bids.vendors import normalize_vendor
 from bids_ihf.errors import BadData
 
@@ -15,7 +15,7 @@ TEMPLATE = "MNI152NLin2009aSym"
 
 
 @frozen
-class Image:
+class SourceImage:
     """A T1w, T2w or DWI image as it was found.
 
     Attributes
@@ -48,7 +48,7 @@ class Image:
     @classmethod
     def from_path(
         cls, path: Path, root: Path, metadata: dict[str, Any] | None = None, **others: Any
-    ) -> Image:
+    ) -> SourceImage:
         """Make an image from its path; the vendor comes from the metadata's ``Manufacturer``.
 
         Raises
@@ -58,7 +58,7 @@ class Image:
         """
         known = dict(metadata or {})
         vendor = normalize_vendor(known.get("Manufacturer"))
-        return cls(path, root, parse(path), known, **({"vendor": vendor} | others))
+        return cls(path, root, parse_name(path), known, **({"vendor": vendor} | others))
 
     @property
     def subject(self) -> str:
@@ -103,11 +103,11 @@ class Image:
     def require_fetched(self) -> None:
         """Raise BadData where the content is not here."""
         if not self.fetched:
-            raise BadData(not_fetched(self.path))
+            raise BadData(not_fetched_message(self.path))
 
 
 @frozen
-class Outputs:
+class OutputPaths:
     """Where everything derived from one image goes.
 
     Attributes
@@ -126,11 +126,11 @@ class Outputs:
     harmonized: Path
     change: Path
     mask: Path
-    template: Path
+    template_image: Path
     transform: Path
 
 
-def outputs(out_dir: Path, image: Image) -> Outputs:
+def output_paths(out_dir: Path, image: SourceImage) -> OutputPaths:
     """Name all that is derived from `image`; nothing is made."""
     folder = scans_folder(out_dir, image) / image.datatype
 
@@ -138,12 +138,12 @@ def outputs(out_dir: Path, image: Image) -> Outputs:
         return folder / derivative_name(image.name, add=add, suffix=suffix, extension=extension)
 
     to_template = {"from": image.suffix, "to": TEMPLATE, "mode": "image"}
-    return Outputs(
+    return OutputPaths(
         folder=folder,
         harmonized=path(desc="harmonized"),
         change=path(desc="change"),
-        mask=path(desc=mask_label(image), suffix="mask"),
-        template=path(space=TEMPLATE, res="1", desc="harmonized"),
+        mask=path(desc=mask_desc_label(image), suffix="mask"),
+        template_image=path(space=TEMPLATE, res="1", desc="harmonized"),
         transform=path(".mat", "xfm", **to_template),
     )
 
@@ -153,7 +153,7 @@ def sidecar_path(image_path: Path) -> Path:
     return image_path.with_name(image_path.name.split(".", 1)[0] + ".json")
 
 
-def table_paths(dwi_path: Path) -> tuple[Path, Path]:
+def gradient_table_paths(dwi_path: Path) -> tuple[Path, Path]:
     """Paths of the ``.bval`` and ``.bvec`` of a DWI.
 
     The change map of a DWI needs its own copies: the BIDS validator asks for a b-table for every
@@ -163,13 +163,13 @@ def table_paths(dwi_path: Path) -> tuple[Path, Path]:
     return dwi_path.with_name(f"{stem}.bval"), dwi_path.with_name(f"{stem}.bvec")
 
 
-def scans_folder(out_dir: Path, image: Image) -> Path:
+def scans_folder(out_dir: Path, image: SourceImage) -> Path:
     """``OUT/sub-X[/ses-Y]``: where the scans table lies."""
     folder = out_dir / f"sub-{image.subject}"
     return folder / f"ses-{image.session}" if image.session else folder
 
 
-def mask_label(image: Image) -> str:
+def mask_desc_label(image: SourceImage) -> str:
     """Return the ``desc`` of the brain mask: ``brain``, or ``brainT2w`` where that is taken.
 
     Mask names carry no modality, so a T2w image that shares all its entities with a T1w would
@@ -178,7 +178,7 @@ def mask_label(image: Image) -> str:
     return "brainT2w" if image.suffix == "T2w" and has_t1w_twin(image) else "brain"
 
 
-def has_t1w_twin(image: Image) -> bool:
+def has_t1w_twin(image: SourceImage) -> bool:
     """Whether a T1w of the very same entities lies beside this image."""
     stem = derivative_name(image.name, add=dict(image.entities), suffix="T1w", extension="")
     twins = (image.path.with_name(stem + extension) for extension in (".nii.gz", ".nii"))
@@ -186,7 +186,7 @@ def has_t1w_twin(image: Image) -> bool:
     return any(twin.exists() or twin.is_symlink() for twin in twins)
 
 
-def not_fetched(path: Path) -> str:
+def not_fetched_message(path: Path) -> str:
     """Sentence for a link to nothing."""
     return (
         f"{path} is a link whose content is not here (not fetched): "

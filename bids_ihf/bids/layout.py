@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bids_ihf.bids.filters import MODALITIES
-from bids_ihf.errors import CannotCreate, InvalidBIDS
+from bids_ihf.errors import CannotWrite, InvalidBIDS
 
 LOGGER = logging.getLogger(__name__)
 
-_DATABASE = "layout_index.sqlite"
-_UNUSED = "code|derivatives|sourcedata|stimuli|models|phenotype|logs"
+_INDEX_FILE_NAME = "layout_index.sqlite"
+_UNINDEXED_FOLDERS = "code|derivatives|sourcedata|stimuli|models|phenotype|logs"
 
 
 def subject_layout(bids_dir: Path, subject: str, database_dir: Path | None = None) -> Any:
@@ -40,7 +40,7 @@ def subject_layout(bids_dir: Path, subject: str, database_dir: Path | None = Non
     ------
     InvalidBIDS
         A sidecar cannot be read.
-    CannotCreate
+    CannotWrite
         The index cannot be kept in `database_dir`.
     """
     folder = database_dir / f"sub-{subject}" if database_dir else None
@@ -57,7 +57,7 @@ def ignore_patterns(subject: str) -> list[re.Pattern[str]]:
     me = re.escape(f"sub-{subject}")
     return [
         re.compile(rf"^/(?!{me}(?:[/_.]|$))sub-"),
-        re.compile(rf"^/(?:{_UNUSED})(?:/|$)"),
+        re.compile(rf"^/(?:{_UNINDEXED_FOLDERS})(?:/|$)"),
         re.compile(r"/\."),
         # Inside the participant only anat/, dwi/ and the sidecars above them matter.
         re.compile(rf"^/{me}/(?:ses-[^/]+/)?(?!ses-|sub-|(?:anat|dwi)(?:/|$))[^/]+"),
@@ -91,7 +91,7 @@ def _load(folder: Path, bids_dir: Path) -> Any | None:
     from bids.layout import BIDSLayout
     from sqlalchemy.exc import SQLAlchemyError
 
-    if not (folder / _DATABASE).is_file():
+    if not (folder / _INDEX_FILE_NAME).is_file():
         return None
     try:
         layout = BIDSLayout(database_path=folder, validate=False)
@@ -112,11 +112,11 @@ def _save(layout: Any, folder: Path) -> None:
         scratch = Path(tempfile.mkdtemp(prefix=".index-", dir=folder))
         try:
             layout.save(scratch, replace_connection=False)
-            os.replace(scratch / _DATABASE, folder / _DATABASE)
+            os.replace(scratch / _INDEX_FILE_NAME, folder / _INDEX_FILE_NAME)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or error
-        raise CannotCreate(
+        raise CannotWrite(
             f"The index in {folder} cannot be written ({reason}): choose another folder."
         ) from error

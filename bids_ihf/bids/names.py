@@ -14,8 +14,8 @@ from bids_ihf.errors import InvalidBIDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PAIR = re.compile(r"([a-z]+)-([0-9A-Za-z+]+)")
-_TAIL = re.compile(r"([0-9A-Za-z]+)(\.[0-9A-Za-z.]+)")
+_ENTITY_PATTERN = re.compile(r"([a-z]+)-([0-9A-Za-z+]+)")
+_SUFFIX_PATTERN = re.compile(r"([0-9A-Za-z]+)(\.[0-9A-Za-z.]+)")
 
 
 @frozen
@@ -51,7 +51,7 @@ class BIDSName:
         return _join(self.entities, self.suffix, self.extension)
 
 
-def parse(name: str | PurePath) -> BIDSName:
+def parse_name(name: str | PurePath) -> BIDSName:
     """Take a file name, or a path to it, apart.
 
     Raises
@@ -61,8 +61,8 @@ def parse(name: str | PurePath) -> BIDSName:
     """
     path = PurePath(name)
     *pairs, tail = path.name.split("_")
-    matches = [_PAIR.fullmatch(pair) for pair in pairs]
-    end = _TAIL.fullmatch(tail)
+    matches = [_ENTITY_PATTERN.fullmatch(pair) for pair in pairs]
+    end = _SUFFIX_PATTERN.fullmatch(tail)
     entities = tuple((match[1], match[2]) for match in matches if match)
     keys = {key for key, _ in entities}
     if end is None or not pairs or len(entities) != len(pairs) or len(keys) != len(pairs):
@@ -95,7 +95,7 @@ def derivative_name(
     if not add:
         raise ValueError("a derivative needs at least one entity that its source has not")
     for key, value in add.items():
-        if not _PAIR.fullmatch(f"{key}-{value}"):
+        if not _ENTITY_PATTERN.fullmatch(f"{key}-{value}"):
             raise ValueError(f"{key}-{value} is not a BIDS entity")
     entities = dict(source.entities) | dict(add)
     return _join(in_schema_order(entities), suffix or source.suffix, extension)

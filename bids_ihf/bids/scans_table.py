@@ -9,12 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.images import Image, outputs, scans_folder
+from bids_ihf.bids.images import SourceImage, output_paths, scans_folder
 from bids_ihf.bids.sidecars import to_json
 from bids_ihf.errors import BadData
-from bids_ihf.io.atomic import alone, write_atomic
+from bids_ihf.io.atomic import folder_lock, write_atomic
 
-MISSING = "n/a"
+MISSING_VALUE = "n/a"
 
 
 def _column(name: str, description: str, units: str | None = None) -> dict[str, Any]:
@@ -36,7 +36,7 @@ _WASSERSTEIN = "Wasserstein distance of the intensities of {} to those of the ta
 _CNR = "Difference of the medians of white and grey matter over the root of their summed variance"
 _VOLUME = "Volume of {} by intensity and place, counted in one slice every 6 mm"
 
-COLUMNS: dict[str, dict[str, Any]] = {
+MEASURE_COLUMNS: dict[str, dict[str, Any]] = {
     "filename": _column("File name", "Harmonized image, relative to the folder of this table"),
     "harmonization_target": _column("Target", "What the image was harmonized to"),
     "source_vendor": _column("Source vendor", "Maker of the scanner that acquired the image"),
@@ -111,7 +111,7 @@ Row = Mapping[str, float | int | str | None]
 
 def update_scans_table(
     out_dir: Path,
-    image: Image,
+    image: SourceImage,
     row: Row,
     *,
     dictionary: Mapping[str, Mapping[str, Any]] | None = None,
@@ -140,18 +140,18 @@ def update_scans_table(
         A column is not explained anywhere.
     BadData
         The table that is there cannot be read.
-    CannotCreate
+    CannotWrite
         It cannot be written.
     """
-    known = {**COLUMNS, **(dictionary or {})}
+    known = {**MEASURE_COLUMNS, **(dictionary or {})}
     unknown = [column for column in row if column not in known]
     if unknown:
         raise ValueError(f"no description for the columns {', '.join(unknown)}")
-    table = scans_table(out_dir, image)
-    name = outputs(out_dir, image).harmonized.relative_to(table.parent).as_posix()
-    with alone(table.parent):
+    table = scans_table_path(out_dir, image)
+    name = output_paths(out_dir, image).harmonized.relative_to(table.parent).as_posix()
+    with folder_lock(table.parent):
         rows = {entry["filename"]: entry for entry in read_scans_table(table)}
-        new = {column: plain_text(value) for column, value in row.items()}
+        new = {column: format_cell(value) for column, value in row.items()}
         rows[name] = {"filename": name, **new}
         columns = _in_order({column for entry in rows.values() for column in entry}, known)
         write_atomic(table, _to_tsv(columns, [rows[key] for key in sorted(rows)]))
@@ -159,7 +159,7 @@ def update_scans_table(
     return table
 
 
-def scans_table(out_dir: Path, image: Image) -> Path:
+def scans_table_path(out_dir: Path, image: SourceImage) -> Path:
     """``OUT/sub-X[/ses-Y]/sub-X[_ses-Y]_scans.tsv``."""
     folder = scans_folder(out_dir, image)
     session = f"_ses-{image.session}" if image.session else ""
@@ -186,25 +186,25 @@ def read_scans_table(path: Path) -> list[dict[str, str]]:
     return [dict(zip(columns, line, strict=True)) for line in lines[1:]]
 
 
-def plain_text(value: float | str | None) -> str:
+def format_cell(value: float | str | None) -> str:
     """Bring a value to what a BIDS table holds: plain decimals, ``n/a`` for what is missing.
 
     Six significant digits are kept of a number that is not whole, and no exponent is used.
     """
     if value is None:
-        return MISSING
+        return MISSING_VALUE
     if isinstance(value, str):
-        return " ".join(value.split()) or MISSING
+        return " ".join(value.split()) or MISSING_VALUE
     number = float(value)
     if not math.isfinite(number):
-        return MISSING
+        return MISSING_VALUE
     if number.is_integer():
         return str(int(number))
     return format(Decimal(f"{number:.6g}"), "f")
 
 
 def _to_tsv(columns: list[str], rows: list[dict[str, str]]) -> bytes:
-    lines = [columns, *([row.get(column, MISSING) for column in columns] for row in rows)]
+    lines = [columns, *([row.get(column, MISSING_VALUE) for column in columns] for row in rows)]
     return "".join("\t".join(line) + "\n" for line in lines).encode()
 
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.images import Image
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.names import scan_fields
 from bids_ihf.io.atomic import write_atomic
 
 # Acquisition fields that dcm2niix writes and the BIDS schema does not list for these images.
-_ALSO_KEPT = frozenset(
+_DCM2NIIX_FIELDS = frozenset(
     {
         "EchoTrainLength",
         "PercentPhaseFOV",
@@ -28,11 +28,11 @@ _ALSO_KEPT = frozenset(
     }
 )
 # True of the source file only: they point at field maps or other files, or state its own content.
-_NEVER = frozenset(
+_UNCOPIED_FIELDS = frozenset(
     {"B0FieldIdentifier", "B0FieldSource", "IntendedFor", "SkullStripped", "Sources", "Units"}
 )
 # They name axes or places of the source's grid, so they fall with a resampling.
-_OF_THE_GRID = frozenset(
+_GRID_FIELDS = frozenset(
     {
         "AnatomicalLandmarkCoordinates",
         "PartialFourierDirection",
@@ -48,7 +48,7 @@ _OF_THE_GRID = frozenset(
 
 
 def derivative_sidecar(
-    image: Image,
+    image: SourceImage,
     *,
     description: str,
     skull_stripped: bool,
@@ -73,9 +73,9 @@ def derivative_sidecar(
     same_grid
         False for an image in another space, where fields that name axes no longer hold.
     """
-    kept = (scan_fields() | _ALSO_KEPT) - _NEVER
+    kept = (scan_fields() | _DCM2NIIX_FIELDS) - _UNCOPIED_FIELDS
     if not same_grid:
-        kept -= _OF_THE_GRID
+        kept -= _GRID_FIELDS
     return {
         "Description": description,
         "SkullStripped": skull_stripped,
@@ -85,7 +85,9 @@ def derivative_sidecar(
     }
 
 
-def mask_sidecar(image: Image, *, description: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+def mask_sidecar(
+    image: SourceImage, *, description: str, extra: Mapping[str, Any]
+) -> dict[str, Any]:
     """Describe the brain mask of `image`; `extra` wins over the other fields."""
     return {"Description": description, "Type": "Brain", "Sources": [image.uri], **extra}
 
@@ -95,7 +97,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         It cannot be written.
     """
     write_atomic(path, to_json(content))
@@ -107,7 +109,7 @@ def to_json(content: Mapping[str, Any]) -> bytes:
     return (text + "\n").encode()
 
 
-def is_done(sidecar_path: Path, configuration_hash: str) -> bool:
+def is_finished(sidecar_path: Path, configuration_hash: str) -> bool:
     """Whether an image was finished with this configuration: sidecar written, image there."""
     try:
         content = json.loads(sidecar_path.read_text(encoding="utf-8"))

@@ -17,8 +17,8 @@ from bids_ihf.errors import InvalidBIDS
 
 LOGGER = logging.getLogger(__name__)
 
-_BINARY = "bids-validator-deno"
-_SHOWN = 5
+_VALIDATOR_NAME = "bids-validator-deno"
+_MAX_SHOWN_ERRORS = 5
 
 
 def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
@@ -36,7 +36,8 @@ def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
     binary = find_validator()
     if binary is None:
         LOGGER.warning(
-            "%s is not installed: the input is NOT validated; install it with pip.", _BINARY
+            "%s is not installed: the input is NOT validated; install it with pip.",
+            _VALIDATOR_NAME,
         )
         return
     try:
@@ -45,7 +46,7 @@ def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
             _link_subset(bids_dir.absolute(), subjects, tree)
             issues = _run(binary, tree, Path(scratch))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        LOGGER.warning("%s failed (%s): the input is NOT validated.", _BINARY, error)
+        LOGGER.warning("%s failed (%s): the input is NOT validated.", _VALIDATOR_NAME, error)
         return
     errors = _relevant(issues)
     if errors:
@@ -54,8 +55,8 @@ def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
 
 def find_validator() -> str | None:
     """Path of the validator: beside this Python (a virtual environment), or on the PATH."""
-    beside = Path(sys.executable).parent / _BINARY
-    return str(beside) if beside.is_file() else shutil.which(_BINARY)
+    beside = Path(sys.executable).parent / _VALIDATOR_NAME
+    return str(beside) if beside.is_file() else shutil.which(_VALIDATOR_NAME)
 
 
 def _link_subset(bids_dir: Path, subjects: Iterable[str], tree: Path) -> None:
@@ -108,9 +109,11 @@ def _relevant(issues: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _message(bids_dir: Path, errors: Sequence[dict[str, Any]]) -> str:
     lines = [
         " ".join(str(issue[key]) for key in ("location", "code", "subCode") if issue.get(key))
-        for issue in errors[:_SHOWN]
+        for issue in errors[:_MAX_SHOWN_ERRORS]
     ]
-    more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+    more = (
+        f"; and {len(errors) - _MAX_SHOWN_ERRORS} more" if len(errors) > _MAX_SHOWN_ERRORS else ""
+    )
     return (
         f"{bids_dir} is not valid BIDS ({'; '.join(lines)}{more}): "
         "mend it, or go on at your own risk with --skip-bids-validation."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-UNKNOWN = "unknown"
+UNKNOWN_VENDOR = "unknown"
 
 # Spellings as DICOM headers and dcm2niix give them; matched as whole words, since "GE" is short.
-_SPELLINGS = {
+_VENDOR_SPELLINGS = {
     "Siemens": ("siemens",),
     "GE": ("ge", "gems", "gehc", "general electric"),
     "Philips": ("philips", "phillips"),
@@ -35,9 +35,9 @@ def normalize_vendor(manufacturer: object) -> str:
     "CANON_MEC" gives ``Canon``.  What is missing, not text or not known gives ``unknown``.
     """
     if not isinstance(manufacturer, str):
-        return UNKNOWN
+        return UNKNOWN_VENDOR
     words = f" {' '.join(re.findall('[a-z]+', manufacturer.lower()))} "
-    for vendor, spellings in _SPELLINGS.items():
+    for vendor, spellings in _VENDOR_SPELLINGS.items():
         if any(f" {spelling} " in words for spelling in spellings):
             return vendor
-    return UNKNOWN
+    return UNKNOWN_VENDOR

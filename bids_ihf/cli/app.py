@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bids_ihf.cli.parse import parse
-from bids_ihf.errors import NO_MEMORY, HarmonyError, TryAgain
+from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError, TemporaryFailure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"ihf-harmony: error: {error}\n")
         code = error.exit_code
     except MemoryError:  # outside the steps, while the dataset is read, say
-        sys.stderr.write(f"ihf-harmony: error: {NO_MEMORY.format('MemoryError')}\n")
-        code = TryAgain.exit_code
+        sys.stderr.write(f"ihf-harmony: error: {OUT_OF_MEMORY_MESSAGE.format('MemoryError')}\n")
+        code = TemporaryFailure.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("ihf-harmony: interrupted\n")
         code = INTERRUPTED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
-from bids_ihf.errors import NO_MEMORY, HarmonyError
+from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
 from bids_ihf.pipeline.plan import HARMONIZE, Task, plan
 from bids_ihf.pipeline.run_log import NOTICE, about, log_to_subjects, start_logging
@@ -82,13 +82,13 @@ def harmonize(tasks: Sequence[Task], config: RunConfig, settings: Settings) -> i
 
 def tidy(out_dir: Path, subjects: Iterable[str]) -> None:
     """Take away what killed runs left half-written in the root and in these subjects' folders."""
-    from bids_ihf.io.atomic import sweep
+    from bids_ihf.io.atomic import remove_stale_temporaries
 
-    sweep(out_dir)
+    remove_stale_temporaries(out_dir)
     for subject in subjects:
         top = out_dir / f"sub-{subject}"
         for folder in (top, *(path for path in top.rglob("*") if path.is_dir())):
-            sweep(folder)
+            remove_stale_temporaries(folder)
 
 
 def start_logs(tasks: Iterable[Task], config: RunConfig, settings: Settings) -> None:
@@ -134,7 +134,9 @@ def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
                 LOGGER.error("sub-%s: no report: %s", subject, error)
                 built = False
             except MemoryError:
-                LOGGER.error("sub-%s: no report: %s", subject, NO_MEMORY.format("MemoryError"))
+                LOGGER.error(
+                    "sub-%s: no report: %s", subject, OUT_OF_MEMORY_MESSAGE.format("MemoryError")
+                )
                 built = False
             except Exception:
                 # The images are done; whatever the report stumbles over must not hide that.

@@ -6,8 +6,8 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from bids_ihf.bids.vendors import UNKNOWN
-from bids_ihf.errors import BadData, CannotCreate, TryAgain
+from bids_ihf.bids.vendors import UNKNOWN_VENDOR
+from bids_ihf.errors import BadData, CannotWrite, TemporaryFailure
 from bids_ihf.pipeline.plan import DONE, HARMONIZE, Goal, Task
 from bids_ihf.pipeline.run_log import NOTICE, about
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 SOME_FAILED = 1
-SHARED = frozenset({BadData.exit_code, CannotCreate.exit_code, TryAgain.exit_code})
+SHARED = frozenset({BadData.exit_code, CannotWrite.exit_code, TemporaryFailure.exit_code})
 """Codes that the whole run takes over when every image failed for that one reason."""
 NO_VENDOR = (
     "%s%s: the sidecar names no known Manufacturer, so the source vendor is unknown; it is "
@@ -53,7 +53,7 @@ def announce(tasks: Sequence[Task], settings: Settings) -> None:
 
 
 def _nameless(task: Task) -> bool:
-    return task.image.vendor == UNKNOWN
+    return task.image.vendor == UNKNOWN_VENDOR
 
 
 def tell_failures(outcome: Outcome) -> None:

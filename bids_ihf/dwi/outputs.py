@@ -18,11 +18,11 @@ from bids_ihf.anat.outputs import (
     write_mask,
     write_transform,
 )
-from bids_ihf.bids.images import sidecar_path, table_paths
+from bids_ihf.bids.images import gradient_table_paths, sidecar_path
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.bids.sidecars import derivative_sidecar, write_json
 from bids_ihf.dwi.harmonize import EXPONENT_BOUNDS
-from bids_ihf.io.atomic import replacing, write_atomic
+from bids_ihf.io.atomic import open_atomic, write_atomic
 from bids_ihf.io.series import SeriesWriter
 from bids_ihf.pipeline.plan import DIFFUSION_MODEL
 from bids_ihf.reports.reference_images import template_on
@@ -86,13 +86,13 @@ def writing(task: Task, series: Series) -> Iterator[Outputs]:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         An output cannot be written.
     """
     clear(task)
     with ExitStack() as stack:
         writers = [
-            SeriesWriter(stack.enter_context(replacing(path)), series)
+            SeriesWriter(stack.enter_context(open_atomic(path)), series)
             for path in (task.outputs.harmonized, task.outputs.change)
         ]
         yield Outputs(*writers)
@@ -105,7 +105,7 @@ def write_rest(task: Task, prepared: Prepared, result: Result, settings: Setting
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         An output cannot be written.
     """
     extra = provenance(task, result, settings)
@@ -133,7 +133,7 @@ def write_tables(task: Task) -> None:
     """The source's b-table beside both series, byte for byte."""
     tables = task.image.bval, task.image.bvec
     for image in (task.outputs.harmonized, task.outputs.change):
-        for path, source in zip(table_paths(image), tables, strict=True):
+        for path, source in zip(gradient_table_paths(image), tables, strict=True):
             if source is not None:
                 write_atomic(path, source.read_bytes())
 

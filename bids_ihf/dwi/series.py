@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 from scipy import ndimage
 
-from bids_ihf.bids.gradient_tables import UNWEIGHTED, read_table
+from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2, read_gradient_table
 from bids_ihf.dwi.harmonize import EXPONENT_BOUNDS, harmonize_volumes, make_harmonizer, make_plan
 from bids_ihf.dwi.outputs import Result, write_rest, writing
 from bids_ihf.dwi.profile import measure_profile
@@ -20,7 +20,7 @@ from bids_ihf.dwi.shell_fit import ShellSums, fit_shells
 from bids_ihf.dwi.shells import find_shells
 from bids_ihf.dwi.tensor import TensorSums
 from bids_ihf.errors import BadData
-from bids_ihf.io.atomic import alone
+from bids_ihf.io.atomic import folder_lock
 from bids_ihf.io.nifti import Volume, encode_nifti
 from bids_ihf.io.series import open_series
 from bids_ihf.pipeline.run_log import NOTICE
@@ -63,7 +63,7 @@ def standing_in(
         The series or its b-table cannot be used.
     """
     series = open_series(image)
-    gradients = read_table(image, *tables, series.count)
+    gradients = read_gradient_table(image, *tables, series.volume_count)
     path = output.with_name(f"{image.name.split('.')[0]}_b0.nii.gz")
     mean = mean_unweighted(series, gradients)
     like = Volume(mean, series.affine, series.header.copy(), path)
@@ -83,8 +83,8 @@ def mean_unweighted(series: Series, gradients: GradientTable) -> Array:
         A volume has NaN voxels or lacks slices that the others have.
     """
     total = np.zeros(series.shape, dtype=np.float64)
-    lit = np.zeros((series.count, series.shape[2]), dtype=bool)
-    unweighted = gradients.bvals <= UNWEIGHTED
+    lit = np.zeros((series.volume_count, series.shape[2]), dtype=bool)
+    unweighted = gradients.bvals <= MAX_B0_S_PER_MM2
     for number, volume in enumerate(series.volumes()):
         if not np.isfinite(volume).all():
             count = int(np.count_nonzero(~np.isfinite(volume)))
@@ -140,7 +140,7 @@ def fit_series(image: Path, tables: tuple[Path | None, Path | None], prepared: P
         The series or its b-table cannot be used.
     """
     series = open_series(image)
-    gradients = read_table(image, *tables, series.count)
+    gradients = read_gradient_table(image, *tables, series.volume_count)
     weight = _head_weight(prepared)
     where = weight > 0
     volumes = _shown(series, image.name.split(".")[0], "fitting")
@@ -183,7 +183,7 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
     change_rms, worst, highest = 0.0, 0.0, 0.0
     # Another run may be at the same series, with this target or another: nothing may be mixed, and
     # what it has just finished is not taken away from it.
-    with alone(task.outputs.folder):
+    with folder_lock(task.outputs.folder):
         if task.finished:
             return
         with writing(task, series) as outputs:
@@ -216,7 +216,7 @@ def harmonize_series(task: Task, prepared: Prepared, settings: Settings) -> None
                 distance(found.profile, target),
                 _distance_after(after, found.brain, target),
             ),
-            change_rms=float(np.sqrt(change_rms / series.count)),
+            change_rms=float(np.sqrt(change_rms / series.volume_count)),
             round_trip_error=worst / max(highest, 1e-12),
             anisotropy=_both(before.anisotropy(), done.anisotropy()),
         )
@@ -274,11 +274,13 @@ def _well_inside(prepared: Prepared) -> NDArray[np.bool_]:
 
 def _shown(series: Series, name: str, doing: str) -> Iterator[Array]:
     """The volumes, with a line at each quarter of the series."""
-    marks = {max(1, round(series.count * part / 4)) for part in (1, 2, 3, 4)}
+    marks = {max(1, round(series.volume_count * part / 4)) for part in (1, 2, 3, 4)}
     for number, volume in enumerate(series.volumes(), start=1):
         yield volume
         if number in marks:
-            LOGGER.log(NOTICE, "%s: %s, %d of %d volumes", name, doing, number, series.count)
+            LOGGER.log(
+                NOTICE, "%s: %s, %d of %d volumes", name, doing, number, series.volume_count
+            )
 
 
 def _scattered(fits: tuple[ShellFit, ...], where: NDArray[np.bool_]) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.bids.gradient_tables import UNWEIGHTED
+from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Shell:
     @property
     def weighted(self) -> bool:
         """False for the shell of the volumes without diffusion weighting."""
-        return self.b > UNWEIGHTED
+        return self.b > MAX_B0_S_PER_MM2
 
     @property
     def label(self) -> str:
@@ -52,8 +52,8 @@ def find_shells(bvals: NDArray[np.float64]) -> tuple[Shell, ...]:
         value = bvals[index]
         if groups:
             first = bvals[groups[-1][0]]
-            both_low = value <= UNWEIGHTED
-            near = first > UNWEIGHTED and value - first <= max(
+            both_low = value <= MAX_B0_S_PER_MM2
+            near = first > MAX_B0_S_PER_MM2 and value - first <= max(
                 MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH * first
             )
             if both_low or near:

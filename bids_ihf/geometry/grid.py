@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Box = tuple[slice, slice, slice]
 
-ON_VOXEL = 1e-4
+VOXEL_TOLERANCE = 1e-4
 """Distance from whole voxels, in voxels, that counts as none."""
 
 
@@ -30,7 +30,7 @@ class Grid:
         return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
 
 
-def part_of(grid: Grid, box: Box) -> Grid:
+def crop_grid(grid: Grid, box: Box) -> Grid:
     """The grid of a part of another's voxels."""
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
@@ -38,7 +38,7 @@ def part_of(grid: Grid, box: Box) -> Grid:
     return Grid((x, y, z), affine)
 
 
-def box_on(some: NDArray[np.bool_], source: Grid, target: Grid) -> Box | None:
+def bounding_box_on(some: NDArray[np.bool_], source: Grid, target: Grid) -> Box | None:
     """The box of another grid that holds all true voxels of this one; none where they miss it."""
     found = ndimage.find_objects(some.astype(np.uint8))
     if not found:
@@ -55,7 +55,7 @@ def box_on(some: NDArray[np.bool_], source: Grid, target: Grid) -> Box | None:
     return sides[0], sides[1], sides[2]
 
 
-def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def inverse_affine(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The way back of a map of points (4, 4)."""
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
@@ -78,7 +78,9 @@ def resample(
     voxels = np.linalg.inv(source.affine) @ world @ target.affine
     whole = np.rint(voxels)
     reach = np.array([*target.shape, 1.0])
-    if np.abs((voxels - whole) * reach).max() < ON_VOXEL and _is_signed_permutation(whole[:3, :3]):
+    if np.abs((voxels - whole) * reach).max() < VOXEL_TOLERANCE and _is_signed_permutation(
+        whole[:3, :3]
+    ):
         return _copy(data, whole, target.shape, cval)
     out: NDArray[np.float32] = ndimage.affine_transform(
         np.asarray(data, dtype=np.float32),
@@ -104,12 +106,12 @@ def canonical_grid(
     ends = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]])).reshape(3, -1)
     world = rotation @ ends + affine[:3, 3:]
     low, high = world.min(axis=1), world.max(axis=1)
-    aligned = np.allclose(np.sort(np.abs(rotation), axis=1)[:, :2], 0, atol=ON_VOXEL)
-    if not (aligned and np.allclose(np.abs(rotation).max(axis=1), zoom, rtol=ON_VOXEL)):
+    aligned = np.allclose(np.sort(np.abs(rotation), axis=1)[:, :2], 0, atol=VOXEL_TOLERANCE)
+    if not (aligned and np.allclose(np.abs(rotation).max(axis=1), zoom, rtol=VOXEL_TOLERANCE)):
         # Half a voxel more on each side: the box of the voxels, not of their centres.
         edge = np.abs(rotation).sum(axis=1) / 2 - zoom / 2
         low, high = low - np.maximum(edge, 0), high + np.maximum(edge, 0)
-    sizes = [max(1, int(n) + 1) for n in np.ceil((high - low) / zoom - ON_VOXEL)]
+    sizes = [max(1, int(n) + 1) for n in np.ceil((high - low) / zoom - VOXEL_TOLERANCE)]
     out = np.diag([zoom, zoom, zoom, 1.0])
     out[:3, 3] = low
     return Grid((sizes[0], sizes[1], sizes[2]), out)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from bids_ihf.io.nifti import Volume
 
-NAME = "MNI152NLin2009aSym"
-FOLDER = "datasets/data"
-FILES = {
+TEMPLATE_NAME = "MNI152NLin2009aSym"
+TEMPLATE_FOLDER = "datasets/data"
+TEMPLATE_FILES = {
     "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz": (
         "421a10e872fd6cadae7f61d358dffbcc1795a497d61ee76c5dda2503e1a1e9e6"
     ),
@@ -58,7 +58,7 @@ def load_template() -> Template:
     BadData
         The file is missing or not the one known here.
     """
-    volumes = [_read(name, digest) for name, digest in FILES.items()]
+    volumes = [_read(name, digest) for name, digest in TEMPLATE_FILES.items()]
     image, grey, white = (each.data / each.data.max() for each in volumes)
     mask = image > 0
     most = np.maximum(grey + white, 1)
@@ -73,7 +73,9 @@ def _read(name: str, digest: str) -> Volume:
     found = find_spec("nilearn")
     if found is None or found.origin is None:
         raise BadData("nilearn, which carries the template, is not installed; install it.")
-    path = Path(found.origin).parent / FOLDER / name
+    path = Path(found.origin).parent / TEMPLATE_FOLDER / name
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise BadData(f"{path}: not the {NAME} template known here; install nilearn anew.")
+        raise BadData(
+            f"{path}: not the {TEMPLATE_NAME} template known here; install nilearn anew."
+        )
     return read_volume(path)

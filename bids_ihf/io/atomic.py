@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 
 # File systems without hard links (FAT, some network and FUSE mounts) answer os.link with these.
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_ENDING = ".tmp"
+_NO_HARD_LINK_CODES = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT}
+_TEMPORARY_SUFFIX = ".tmp"
 
-STALE = 600.0
+STALE_AFTER_SECONDS = 600.0
 """Seconds without a write after which a temporary file that nobody holds is left behind."""
 
 
@@ -28,25 +28,25 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The disk is full, or the place is not writable; nothing partial is left.
     """
-    with replacing(path) as stream:
+    with open_atomic(path) as stream:
         stream.write(data)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def open_atomic(path: Path) -> Iterator[IO[bytes]]:
     """A stream whose content becomes the file, in one step, if the block ends without an error.
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The disk is full, or the place is not writable; nothing partial is left.
     """
-    with _refusing(path), _temporary(path) as (temporary, stream):
+    with _raising_cannot_write(path), _temporary(path) as (temporary, stream):
         yield stream
-        _settle(stream)
+        _flush_to_disk(stream)
         os.replace(temporary, path)
 
 
@@ -60,15 +60,15 @@ def write_once(path: Path, data: bytes) -> bool:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The disk is full, or the place is not writable; nothing partial is left.
     """
-    with _refusing(path):
+    with _raising_cannot_write(path):
         if os.path.lexists(path):
             return False
         with _temporary(path) as (temporary, stream):
             stream.write(data)
-            _settle(stream)
+            _flush_to_disk(stream)
             return _link(temporary, path)
 
 
@@ -77,43 +77,43 @@ def remove(path: Path) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         It cannot be deleted.
     """
-    with _refusing(path):
+    with _raising_cannot_write(path):
         path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
+def remove_stale_temporaries(folder: Path) -> None:
     """Delete the temporary files of killed processes in a folder; those at work are left alone.
 
     A file counts as left behind where nobody holds its lock and nothing was written to it for
     `STALE` seconds, since not every network disk knows of the locks of other machines.
     """
-    for path in folder.glob(f".*{_ENDING}"):
+    for path in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
         with suppress(OSError):
             handle = os.open(path, os.O_RDWR)
             try:
                 idle = time.time() - os.fstat(handle).st_mtime
-                if idle > STALE and _try_lock(handle):
+                if idle > STALE_AFTER_SECONDS and _try_lock(handle):
                     path.unlink()
             finally:
                 os.close(handle)
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Let one process at a time work in a folder, which is made; others wait.
 
     The lock is on the folder itself and ends with the process, so none can be left behind.
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The folder cannot be made or opened.
     """
     make_folder(folder)
-    with _refusing(folder):
+    with _raising_cannot_write(folder):
         handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network disks have no locks
@@ -137,10 +137,10 @@ def make_folder(path: Path) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         It cannot be made.
     """
-    with _refusing(path):
+    with _raising_cannot_write(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
@@ -149,7 +149,7 @@ def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """Give a new file in the folder of `path`, gone afterwards unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Short, so that a long name does not get too long; hidden, so that validators pass it over.
-    temporary = path.with_name(f".{secrets.token_hex(8)}{_ENDING}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{_TEMPORARY_SUFFIX}")
     try:
         # Mode 0666 here and not mkstemp's 0600: the umask then decides who may read the output.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -162,7 +162,7 @@ def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
             temporary.unlink()
 
 
-def _settle(stream: IO[bytes]) -> None:
+def _flush_to_disk(stream: IO[bytes]) -> None:
     """Quotas and full network disks show only here; a rename must not come before the data."""
     stream.flush()
     os.fsync(stream.fileno())
@@ -174,7 +174,7 @@ def _link(temporary: Path, path: Path) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in _NO_HARD_LINK_CODES:
             raise
         if os.path.lexists(path):
             return False
@@ -183,7 +183,7 @@ def _link(temporary: Path, path: Path) -> bool:
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def _raising_cannot_write(path: Path) -> Iterator[None]:
     """Turn a failure of the file system into one sentence that names the file."""
     try:
         yield
@@ -191,7 +191,7 @@ def _refusing(path: Path) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         advice = (
             "free some space"
-            if error.errno in _FULL
+            if error.errno in _DISK_FULL_CODES
             else "check the permissions of the folder or choose another output folder"
         )
-        raise CannotCreate(f"{path} cannot be written ({reason}): {advice}.") from error
+        raise CannotWrite(f"{path} cannot be written ({reason}): {advice}.") from error

@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-ZOOMS = (0.01, 50.0)
+VOXEL_SIZE_RANGE_MM = (0.01, 50.0)
 """Voxel sizes (mm) that a scan of a head may have; others come from wrong units."""
 
-REACH = 2000.0
+MAX_EXTENT_MM = 2000.0
 """Largest distance (mm) of a voxel from the origin, and from another voxel."""
 
-DISAGREEMENT = 1.0
+MAX_FORM_DISTANCE_MM = 1.0
 """Distance (mm) between the places that qform and sform give a voxel, from which on it is told."""
 
-DEFLATE = 1032
+MAX_GZIP_RATIO = 1032
 """How many times smaller than its content a gzip file can be."""
 
-BLOCK = 2**20
+CHUNK_BYTES = 2**20
 """Bytes that are unpacked at once."""
 
-LEVEL = 1
+GZIP_LEVEL = 1
 """Compression of what is written: isal's level 1 is the quickest and as small as gzip's."""
 
 
-UNREADABLE = (
+NIFTI_READ_ERRORS = (
     *(ImageFileError, HeaderDataError, HeaderTypeError),
     *(OSError, EOFError, ValueError, OverflowError, KeyError, MemoryError, zlib.error),
 )
@@ -74,17 +74,17 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
     check_compression(path)
     try:
         data = np.asarray(image.dataobj, dtype=np.float32)
-    except UNREADABLE as error:
+    except NIFTI_READ_ERRORS as error:
         raise BadData(
-            f"{path}: its voxels cannot be read ({in_a_line(error)}), so the file is damaged or "
-            "cut short; copy it again."
+            f"{path}: its voxels cannot be read ({error_text(error)}), so the file is damaged or "
+            "truncated; copy it again."
         ) from error
     data = np.ascontiguousarray(data.reshape(image.shape[:3]))
     _check_voxels(data, path, allow_constant=allow_constant)
     return Volume(data, np.asarray(image.affine, dtype=np.float64), image.header.copy(), path)
 
 
-def in_a_line(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What an error says, or else its kind, without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -103,9 +103,9 @@ def open_image(path: Path) -> nib.Nifti1Image:
         raise BadData(f"{path}: no such file; check the name.")
     try:
         image = nib.load(path)
-    except UNREADABLE as error:
+    except NIFTI_READ_ERRORS as error:
         raise BadData(
-            f"{path}: cannot be read as NIfTI, so it is damaged, cut short or something else; "
+            f"{path}: cannot be read as NIfTI, so it is damaged, truncated or not NIfTI; "
             "copy or convert it again."
         ) from error
     if not isinstance(image, nib.Nifti1Image):
@@ -120,10 +120,10 @@ def _check_claim(image: nib.Nifti1Image, path: Path) -> None:
     Where a file that is not compressed ends, is seen by reading it.
     """
     claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
-    if path.name.endswith(".gz") and claimed > path.stat().st_size * DEFLATE:
+    if path.name.endswith(".gz") and claimed > path.stat().st_size * MAX_GZIP_RATIO:
         raise BadData(
             f"{path}: its header claims {claimed} bytes of voxels, more than the file can hold, "
-            "so it is damaged or cut short; copy it again."
+            "so it is damaged or truncated; copy it again."
         )
 
 
@@ -142,12 +142,12 @@ def check_compression(path: Path) -> None:
     unzip: Any = igzip.open
     try:
         with unzip(path, "rb") as stream:
-            while stream.read(BLOCK):
+            while stream.read(CHUNK_BYTES):
                 pass
-    except UNREADABLE as error:
+    except NIFTI_READ_ERRORS as error:
         raise BadData(
-            f"{path}: cannot be unpacked to its end ({in_a_line(error)}), so the file is damaged "
-            "or cut short; copy it again."
+            f"{path}: cannot be unpacked to its end ({error_text(error)}), so the file is damaged "
+            "or truncated; copy it again."
         ) from error
 
 
@@ -182,16 +182,16 @@ def _check_sizes(affine: NDArray[np.float64], shape: tuple[int, ...], path: Path
     """Refuse voxels and places that no scan of a head can have."""
     zooms = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     named = " x ".join(f"{zoom:.3g}" for zoom in zooms)
-    if not ((zooms >= ZOOMS[0]) & (zooms <= ZOOMS[1])).all():
+    if not ((zooms >= VOXEL_SIZE_RANGE_MM[0]) & (zooms <= VOXEL_SIZE_RANGE_MM[1])).all():
         raise BadData(
             f"{path}: its affine makes voxels of {named} mm, which cannot be; mend its header, or "
             "its units."
         )
     corners = corners_of(shape, affine)
-    if max(np.abs(corners).max(), np.ptp(corners, axis=1).max()) > REACH:
+    if max(np.abs(corners).max(), np.ptp(corners, axis=1).max()) > MAX_EXTENT_MM:
         raise BadData(
-            f"{path}: its affine puts voxels more than {REACH:g} mm away, where no head can be; "
-            "mend its header."
+            f"{path}: implausible affine, voxels lie more than {MAX_EXTENT_MM:g} mm from the "
+            "origin or from each other; correct the header."
         )
 
 
@@ -232,7 +232,7 @@ def _warn_of_orientation(image: nib.Nifti1Image, affine: NDArray[np.float64], pa
     if min(codes) > 0:
         other = corners_of(image.shape, image.get_qform())
         apart = float(np.abs(corners_of(image.shape, affine) - other).max())
-        if not apart <= DISAGREEMENT:
+        if not apart <= MAX_FORM_DISTANCE_MM:
             LOGGER.warning(
                 "%s: its qform and sform disagree by up to %.0f mm; the sform is used.",
                 path, apart,
@@ -265,7 +265,7 @@ def encode_nifti(data: NDArray[Any], like: Volume, *, dtype: DTypeLike = np.floa
     out = np.asarray(data, dtype=dtype)
     block = header_block(header, out.shape, out.dtype)
     voxels = out.astype(out.dtype.newbyteorder(header.endianness), copy=False)
-    return igzip.compress(block + voxels.tobytes(order="F"), compresslevel=LEVEL, mtime=0)
+    return igzip.compress(block + voxels.tobytes(order="F"), compresslevel=GZIP_LEVEL, mtime=0)
 
 
 def header_block(header: Any, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bytes:

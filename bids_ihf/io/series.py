@@ -10,7 +10,14 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.nifti import BLOCK, LEVEL, check_affine, header_block, in_a_line, open_image
+from bids_ihf.io.nifti import (
+    CHUNK_BYTES,
+    GZIP_LEVEL,
+    check_affine,
+    error_text,
+    header_block,
+    open_image,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BROKEN = (OSError, EOFError, ValueError, zlib.error)
+STREAM_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
 
 
 @frozen(eq=False)
@@ -28,7 +35,7 @@ class Series:
 
     path: Path
     shape: tuple[int, int, int]
-    count: int
+    volume_count: int
     affine: NDArray[np.float64]
     header: Any
     offset: int
@@ -49,20 +56,20 @@ class Series:
         with _opened(self.path) as stream:
             try:
                 stream.seek(self.offset)
-                for number in range(self.count):
+                for number in range(self.volume_count):
                     block = _read_all(stream, size)
                     if len(block) < size:
-                        raise EOFError(f"ends in volume {number + 1} of {self.count}")
+                        raise EOFError(f"ends in volume {number + 1} of {self.volume_count}")
                     data = np.frombuffer(block, kind).reshape(self.shape, order="F")
                     if scaled:
                         data = data * np.float64(self.slope) + np.float64(self.intercept)
                     yield np.ascontiguousarray(data, dtype=np.float32)
-                while stream.read(BLOCK):  # the checksum stands at the end
+                while stream.read(CHUNK_BYTES):  # the checksum stands at the end
                     pass
-            except BROKEN as error:
+            except STREAM_READ_ERRORS as error:
                 raise BadData(
-                    f"{self.path}: its voxels cannot be read ({in_a_line(error)}), so the file is "
-                    "damaged or cut short; copy it again."
+                    f"{self.path}: its voxels cannot be read ({error_text(error)}), so the file "
+                    "is damaged or truncated; copy it again."
                 ) from error
 
 
@@ -145,9 +152,9 @@ class SeriesWriter:
 
         self._stream = stream
         # Window bits above 16 ask for a gzip header; isal writes no time into it.
-        self._gzip = isal_zlib.compressobj(level=LEVEL, wbits=16 + zlib.MAX_WBITS)
+        self._gzip = isal_zlib.compressobj(level=GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
         header = like.header.copy()
-        self._put(header_block(header, (*like.shape, like.count)))
+        self._put(header_block(header, (*like.shape, like.volume_count)))
         self._kind = np.dtype(np.float32).newbyteorder(header.endianness)
 
     def add(self, volume: NDArray[np.float32]) -> None:

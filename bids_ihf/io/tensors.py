@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-HEADER = "ihf-harmony"
+HEADER_KEY = "ihf-harmony"
 
 
-UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, RecursionError)
+TENSOR_READ_ERRORS = (OSError, SafetensorError, ValueError, TypeError, RecursionError)
 """What safetensors and json raise where a file is not what it says."""
 
 
-REMEDY = "reinstall the package or name another file"
+REINSTALL_ADVICE = "reinstall the package or name another file"
 
 
-def shipped(name: str) -> Path:
+def packaged_file(name: str) -> Path:
     """Path of a file in the package's ``data`` folder."""
     return Path(str(resources.files("bids_ihf") / "data" / name))
 
@@ -50,7 +50,7 @@ def header_hash(header: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+def to_safetensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
     """Tensors and a JSON header to the bytes of a safetensors file; adds the sha256 of both."""
     # As it will be read: keys that are numbers become text.
     full = json.loads(json.dumps({**header, "sha256": tensor_hash(tensors)}))
@@ -58,10 +58,10 @@ def pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     # One entry, since safetensors writes several in no fixed order and files are to be
     # reproducible.
-    return save(plain, {HEADER: json.dumps(full, sort_keys=True)})
+    return save(plain, {HEADER_KEY: json.dumps(full, sort_keys=True)})
 
 
-def unpack(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_safetensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file made by :func:`pack`.
 
     Raises
@@ -71,15 +71,17 @@ def unpack(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = dict(json.loads((file.metadata() or {}).get(HEADER, "{}")))
+            header = dict(json.loads((file.metadata() or {}).get(HEADER_KEY, "{}")))
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except UNREADABLE as error:
-        raise BadData(f"{path}: not a readable safetensors file ({error}); {REMEDY}.") from error
+    except TENSOR_READ_ERRORS as error:
+        raise BadData(
+            f"{path}: not a readable safetensors file ({error}); {REINSTALL_ADVICE}."
+        ) from error
     if header.get("format") != expected:
         found = header.get("format", "no format")
-        raise BadData(f"{path}: holds '{found}' where '{expected}' is needed; {REMEDY}.")
+        raise BadData(f"{path}: holds '{found}' where '{expected}' is needed; {REINSTALL_ADVICE}.")
     # Files of the first version have no hash of their header.
     whole = header.get("header_sha256") in (None, header_hash(header))
     if not whole or header.get("sha256") != tensor_hash(tensors):
-        raise BadData(f"{path}: its sha256 does not match its content; {REMEDY}.")
+        raise BadData(f"{path}: its sha256 does not match its content; {REINSTALL_ADVICE}.")
     return tensors, header

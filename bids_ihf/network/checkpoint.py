@@ -13,7 +13,7 @@ import torch
 from attrs import frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.tensors import REMEDY, pack, shipped, unpack
+from bids_ihf.io.tensors import REINSTALL_ADVICE, packaged_file, read_safetensors, to_safetensors
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import Architecture, IHFNetwork
 from bids_ihf.network.unet import Segmenter
@@ -52,7 +52,7 @@ def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
         "names_tissue": encoder.names_tissue,
         "training": record,
     }
-    return pack(tensors, header)
+    return to_safetensors(tensors, header)
 
 
 def pack_network(
@@ -67,24 +67,28 @@ def pack_network(
         "encoder": encoder_hash,
         "training": record,
     }
-    return pack({key: value.half() for key, value in network.state_dict().items()}, header)
+    return to_safetensors(
+        {key: value.half() for key, value in network.state_dict().items()}, header
+    )
 
 
 def pack_segmenter(segmenter: Segmenter, record: Mapping[str, Any]) -> bytes:
     """A network that finds brain and tissues, in half precision, with its training record."""
     header = {"format": SEGMENTER_FORMAT, "widths": segmenter.widths, "training": record}
-    return pack({key: value.half() for key, value in segmenter.state_dict().items()}, header)
+    return to_safetensors(
+        {key: value.half() for key, value in segmenter.state_dict().items()}, header
+    )
 
 
 def segmenter_hash() -> str:
     """sha256 of the shipped network that finds brain and tissues."""
-    return str(unpack(shipped(SEGMENTER), SEGMENTER_FORMAT)[1]["sha256"])
+    return str(read_safetensors(packaged_file(SEGMENTER), SEGMENTER_FORMAT)[1]["sha256"])
 
 
 def load_segmenter(path: Path | None = None) -> Segmenter:
     """The network in ``path`` (the shipped one by default) that finds brain and tissues."""
-    path = path or shipped(SEGMENTER)
-    tensors, header = unpack(path, SEGMENTER_FORMAT)
+    path = path or packaged_file(SEGMENTER)
+    tensors, header = read_safetensors(path, SEGMENTER_FORMAT)
     segmenter = Segmenter(tuple(_stated(header, "widths", path)))
     _fill(segmenter, tensors, path)
     return segmenter
@@ -96,21 +100,21 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise BadData(
-            f"{path}: its tensors do not fit its header ({reason}); {REMEDY}."
+            f"{path}: its tensors do not fit its header ({reason}); {REINSTALL_ADVICE}."
         ) from error
     module.eval().requires_grad_(requires_grad=False)
 
 
 def _stated(header: Mapping[str, Any], key: str, path: Path) -> Any:
     if key not in header:
-        raise BadData(f"{path}: its header says nothing of '{key}'; {REMEDY}.")
+        raise BadData(f"{path}: its header says nothing of '{key}'; {REINSTALL_ADVICE}.")
     return header[key]
 
 
 def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
     """The encoder in ``path`` (the shipped one by default) and its hash."""
-    path = path or shipped("encoder.safetensors")
-    tensors, header = unpack(path, ENCODER_FORMAT)
+    path = path or packaged_file("encoder.safetensors")
+    tensors, header = read_safetensors(path, ENCODER_FORMAT)
     names_tissue = bool(_stated(header, "names_tissue", path))
     encoder = Encoder(int(_stated(header, "width", path)), names_tissue=names_tissue)
     _fill(encoder, tensors, path)
@@ -123,7 +127,9 @@ def _architecture(header: Mapping[str, Any], path: Path) -> Architecture:
         fields |= {key: tuple(fields[key]) for key in ("splits", "hidden")}
         return Architecture(**fields)
     except (KeyError, TypeError) as error:
-        raise BadData(f"{path}: its header names no usable architecture; {REMEDY}.") from error
+        raise BadData(
+            f"{path}: its header names no usable architecture; {REINSTALL_ADVICE}."
+        ) from error
 
 
 def load_model(
@@ -142,9 +148,9 @@ def load_model(
     if path is not None and encoder_path is None:
         beside = path.with_name("encoder.safetensors")
         encoder_path = beside if beside.is_file() else None
-    path = path or shipped("network.safetensors")
+    path = path or packaged_file("network.safetensors")
     encoder, encoder_hash = load_encoder(encoder_path)
-    tensors, header = unpack(path, NETWORK_FORMAT)
+    tensors, header = read_safetensors(path, NETWORK_FORMAT)
     if header.get("encoder") != encoder_hash:
         raise BadData(
             f"{path}: was trained with another encoder; name the encoder that belongs to it."

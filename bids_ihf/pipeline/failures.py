@@ -46,7 +46,7 @@ def explain(traceback: str) -> tuple[str, int]:
         kind = getattr(errors, name, errors.HarmonyError)
         return sentence.strip(), int(kind.exit_code)
     if _NO_RESULT in traceback:
-        return JOB_ENDED, errors.TryAgain.exit_code
+        return JOB_ENDED, errors.TemporaryFailure.exit_code
     lines = [line.strip() for line in traceback.partition(_REMARK)[0].splitlines() if line.strip()]
     return _of_line(lines[-1] if lines else "no traceback")
 
@@ -54,11 +54,11 @@ def explain(traceback: str) -> tuple[str, int]:
 def _of_line(last: str) -> tuple[str, int]:
     """Sentence and exit code of an error that is not our own."""
     if _MEMORY.search(last):
-        return errors.NO_MEMORY.format(last[:80]), errors.TryAgain.exit_code
+        return errors.OUT_OF_MEMORY_MESSAGE.format(last[:80]), errors.TemporaryFailure.exit_code
     full = _DISK.search(last)
     if full:
         sentence = DISK_FULL.format(full[2] or "the work folder", full[1].lower())
-        return sentence, errors.CannotCreate.exit_code
+        return sentence, errors.CannotWrite.exit_code
     return UNEXPECTED.format(last), errors.HarmonyError.exit_code
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bids_ihf.bids.images import Image
+    from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
     from bids_ihf.pipeline.plan import Task
     from bids_ihf.pipeline.worker import Settings
@@ -83,7 +83,7 @@ def _subject_graph(
     return graph
 
 
-def _prepare(image: Image, config: RunConfig, threads: int) -> Any:
+def _prepare(image: SourceImage, config: RunConfig, threads: int) -> Any:
     node = engine.Node(
         Prepare(
             image=str(image.path),

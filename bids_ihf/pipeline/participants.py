@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from bids_ihf.errors import TryAgain
+from bids_ihf.errors import TemporaryFailure
 from bids_ihf.pipeline.failures import Failure, failures
 from bids_ihf.pipeline.plan import HARMONIZE
 from bids_ihf.pipeline.work_dir import prepare_work_dir, subject_folder, workplace
@@ -54,7 +54,7 @@ def run_participants(
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The work folder cannot be written.
     UsageError
         The plugin file cannot be used.
@@ -140,7 +140,7 @@ def _replaced(task: Task, config: RunConfig) -> Failure:
         node_name("harmonize", task.image.path),
         f"{task.sidecar}: was written, then replaced or taken away by somebody else while this "
         "run went on; run again, one target at a time.",
-        TryAgain.exit_code,
+        TemporaryFailure.exit_code,
         config.log_dir(task.image.subject),
     )
 

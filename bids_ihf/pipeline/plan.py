@@ -9,9 +9,9 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from bids_ihf.bids.images import Image, Outputs, outputs, sidecar_path
-from bids_ihf.bids.sidecars import is_done
-from bids_ihf.bids.vendors import UNKNOWN, normalize_vendor
+from bids_ihf.bids.images import OutputPaths, SourceImage, output_paths, sidecar_path
+from bids_ihf.bids.sidecars import is_finished
+from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
 
 HARMONIZE = "harmonize"
@@ -53,11 +53,11 @@ class Goal:
 class Task:
     """One image, what becomes of it, where to, and the T1w image it leans on if it has one."""
 
-    image: Image
+    image: SourceImage
     action: str
-    outputs: Outputs
+    outputs: OutputPaths
     hash: str = ""
-    anchor: Image | None = None
+    anchor: SourceImage | None = None
 
     @property
     def name(self) -> str:
@@ -72,10 +72,10 @@ class Task:
     @property
     def finished(self) -> bool:
         """Whether the outputs of just this configuration are there."""
-        return is_done(self.sidecar, self.hash)
+        return is_finished(self.sidecar, self.hash)
 
 
-def plan(images: Sequence[Image], config: RunConfig, goal: Goal) -> list[Task]:
+def plan(images: Sequence[SourceImage], config: RunConfig, goal: Goal) -> list[Task]:
     """A task for each image of a selected modality; any T1w image may serve as anchor."""
     anchors = _anchors(images, config)
     tasks = []
@@ -87,9 +87,11 @@ def plan(images: Sequence[Image], config: RunConfig, goal: Goal) -> list[Task]:
     return tasks
 
 
-def _anchors(images: Iterable[Image], config: RunConfig) -> dict[tuple[str, str | None], Image]:
+def _anchors(
+    images: Iterable[SourceImage], config: RunConfig
+) -> dict[tuple[str, str | None], SourceImage]:
     """The T1w image of each session: the first by name, so that the choice never varies."""
-    found: dict[tuple[str, str | None], list[Image]] = defaultdict(list)
+    found: dict[tuple[str, str | None], list[SourceImage]] = defaultdict(list)
     if not config.preprocessed:
         for image in images:
             if image.suffix == "T1w" and image.fetched:
@@ -97,15 +99,15 @@ def _anchors(images: Iterable[Image], config: RunConfig) -> dict[tuple[str, str 
     return {key: min(group, key=lambda image: image.path) for key, group in found.items()}
 
 
-def _with_vendor(image: Image, config: RunConfig) -> Image:
+def _with_vendor(image: SourceImage, config: RunConfig) -> SourceImage:
     """The image with ``--source-vendor`` where its sidecar names none."""
-    if image.vendor != UNKNOWN or config.source_vendor is None:
+    if image.vendor != UNKNOWN_VENDOR or config.source_vendor is None:
         return image
     return evolve(image, vendor=normalize_vendor(config.source_vendor))
 
 
-def _task(image: Image, config: RunConfig, goal: Goal, anchor: Image | None) -> Task:
-    names = outputs(config.out_dir, image)
+def _task(image: SourceImage, config: RunConfig, goal: Goal, anchor: SourceImage | None) -> Task:
+    names = output_paths(config.out_dir, image)
     if not goal.covers(image.suffix):
         return Task(image, NO_PROFILE.format(image.suffix), names)
     facts = {

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from bids_ihf.config import RunConfig
 
 KILLED = (
-    "bids_ihf.errors.TryAgain: a worker process was killed, most likely for want of memory; "
-    "run again with a smaller --n-procs or more memory."
+    "bids_ihf.errors.TemporaryFailure: a worker process was killed, most likely for lack of "
+    "memory; run again with a smaller --n-procs or more memory."
 )
 
 

@@ -65,13 +65,13 @@ def collect(
 
 
 def _single(path: Path, modality: str | None) -> Reference:
-    from bids_ihf.bids.images import table_paths
+    from bids_ihf.bids.images import gradient_table_paths
     from bids_ihf.targets.build import modality_from_name
 
     kind = modality or modality_from_name(path)
     if kind != "dwi":
         return Reference(path, kind)
-    bval, bvec = (table if table.is_file() else None for table in table_paths(path))
+    bval, bvec = (table if table.is_file() else None for table in gradient_table_paths(path))
     return Reference(path, kind, tables=(bval, bvec))
 
 

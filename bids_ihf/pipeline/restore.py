@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.atomic import replacing, write_atomic
+from bids_ihf.io.atomic import open_atomic, write_atomic
 from bids_ihf.io.nifti import encode_nifti, read_volume
 from bids_ihf.io.series import SeriesWriter, is_series, open_series
 
@@ -42,7 +42,7 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
     ------
     BadData
         A file is missing or unreadable, or the two are not on the same grid.
-    CannotCreate
+    CannotWrite
         The output exists or cannot be written.
     """
     change = change or change_path(harmonized)
@@ -62,12 +62,12 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
 def _restore_series(harmonized: Path, change: Path, output: Path) -> None:
     """The same for a diffusion series, volume by volume."""
     image, difference = open_series(harmonized), open_series(change)
-    same = image.shape == difference.shape and image.count == difference.count
+    same = image.shape == difference.shape and image.volume_count == difference.volume_count
     if not same or not np.allclose(image.affine, difference.affine):
         raise BadData(
             f"{change}: not on the grid of {harmonized}; name the change map that belongs to it."
         )
-    with replacing(output) as stream:
+    with open_atomic(output) as stream:
         writer = SeriesWriter(stream, image)
         for one, other in zip(image.volumes(), difference.volumes(), strict=True):
             writer.add(one - other)

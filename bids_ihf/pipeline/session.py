@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bids_ihf.bids.images import Image
+    from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
     from bids_ihf.network.checkpoint import Harmonizer
     from bids_ihf.targets.target import Target
@@ -26,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 IMAGE_ENDINGS = (".nii", ".nii.gz")
 
 
-def find_all(config: RunConfig, subjects: Sequence[str]) -> list[Image]:
+def find_all(config: RunConfig, subjects: Sequence[str]) -> list[SourceImage]:
     """Images of all subjects; with T2w and diffusion also T1w, which these lean on.
 
     Raises

@@ -8,7 +8,7 @@ import shutil
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ def prepare_work_dir(folder: Path) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         It cannot be written.
     """
     with _refusing(folder):
@@ -40,7 +40,7 @@ def workplace(work_dir: Path, subjects: Iterable[str], run: str) -> Iterator[Pat
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The work folder cannot be written.
     """
     with ExitStack() as held:
@@ -83,6 +83,6 @@ def _refusing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CannotCreate(
+        raise CannotWrite(
             f"{folder}: cannot write there ({error.strerror}); name another work folder with -w."
         ) from error

@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.config import Normalization
-from bids_ihf.errors import BadData, TryAgain
+from bids_ihf.errors import BadData, TemporaryFailure
 from bids_ihf.pipeline.memory import keep_freed_memory
 from bids_ihf.pipeline.run_log import about
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.bids.images import Image
+    from bids_ihf.bids.images import SourceImage
     from bids_ihf.network.checkpoint import Harmonizer
     from bids_ihf.pipeline.plan import Goal, Task
     from bids_ihf.preprocessing.prepare import Prepared
@@ -194,7 +194,7 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
     import torch
 
     from bids_ihf.anat.outputs import write_all
-    from bids_ihf.io.atomic import alone
+    from bids_ihf.io.atomic import folder_lock
 
     torch.set_num_threads(threads)
     with about(task.image.subject):
@@ -210,7 +210,7 @@ def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threa
         prepared.seconds["harmonize"] = time.perf_counter() - start
         # Another run may be at the same image, with this target or another: nothing may be mixed,
         # and what it has just finished is not taken away from it.
-        with alone(task.outputs.folder):
+        with folder_lock(task.outputs.folder):
             if not task.finished:
                 write_all(task, prepared, harmonized, settings, device)
         LOGGER.info("%s: written", task.name)
@@ -221,7 +221,7 @@ def _on_device(task: Task, prepared: Prepared, settings: Settings) -> tuple[Harm
     """Harmonized scan and the device it was made on: the CPU where ``auto`` found the GPU full."""
     try:
         return _harmonize(task, prepared, settings, settings.device), settings.device
-    except TryAgain as error:
+    except TemporaryFailure as error:
         if not settings.cpu_if_full or settings.device == "cpu":
             raise
         LOGGER.warning("%s: %s Going on with the CPU.", task.name, error)
@@ -240,7 +240,7 @@ def _harmonize(task: Task, prepared: Prepared, settings: Settings, device: str) 
     )
 
 
-def _known_source(image: Image, settings: Settings, device: str) -> SourceProfile | None:
+def _known_source(image: SourceImage, settings: Settings, device: str) -> SourceProfile | None:
     """What is known of the scanner of a T1w or T2w scan: from --source-profile, or its
     vendor's."""
     from bids_ihf.targets.source_profile import source_profile_of, vendor_source_profile

@@ -17,7 +17,7 @@ import numpy as np
 from attrs import frozen
 from scipy.spatial.transform import Rotation
 
-from bids_ihf.geometry.grid import Grid, canonical_grid, inverse, resample
+from bids_ihf.geometry.grid import Grid, canonical_grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.preprocessing import morphology
 from bids_ihf.preprocessing.alignment_search import AFFINE, RIGID, SIZED, Pair, best_starts, refine
@@ -161,7 +161,7 @@ def coverage(moving: Picture, fixed: Picture, matrix: NDArray[np.float64]) -> fl
     brain may have been saved in a box of zeros.
     """
     soft = moving.brain.astype(np.float32)
-    there = resample(soft, moving.grid, fixed.grid, target_to_source=inverse(matrix))
+    there = resample(soft, moving.grid, fixed.grid, target_to_source=inverse_affine(matrix))
     return float((there[fixed.brain] > 0.5).mean())
 
 
@@ -193,7 +193,7 @@ def to_itk_mat(matrix: NDArray[np.float64]) -> bytes:
     ``matrix`` is that of an :class:`Alignment`.  ITK resamples by the map of points from fixed to
     moving, in LPS; that is what the file holds.
     """
-    return encode_affine(inverse(matrix))
+    return encode_affine(inverse_affine(matrix))
 
 
 def _pair(moving: Picture, fixed: Picture) -> Pair:

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 from scipy import ndimage
 
-from bids_ihf.geometry.grid import Grid, box_on, canonical_grid, part_of, resample
+from bids_ihf.geometry.grid import Grid, bounding_box_on, canonical_grid, crop_grid, resample
 from bids_ihf.preprocessing import morphology
 from bids_ihf.preprocessing.intensity import unit_range
 
@@ -54,9 +54,9 @@ class Segmentation:
     def brain_on(self, grid: Grid) -> NDArray[np.bool_]:
         """Brain mask on another grid of the same world."""
         out = np.zeros(grid.shape, dtype=bool)
-        box = box_on(self.brain > 0, self.grid, grid)
+        box = bounding_box_on(self.brain > 0, self.grid, grid)
         if box is not None:
-            out[box] = resample(self.brain, self.grid, part_of(grid, box)) > 0.5
+            out[box] = resample(self.brain, self.grid, crop_grid(grid, box)) > 0.5
         return out
 
 

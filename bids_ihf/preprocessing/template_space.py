@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bids_ihf.geometry.grid import Grid, canonical_grid, inverse, resample
+from bids_ihf.geometry.grid import Grid, canonical_grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.preprocessing import morphology
 from bids_ihf.preprocessing.alignment import SURROUND, align, picture, template_picture
@@ -39,10 +39,10 @@ def template_image(
     is cut at the range of the scan.
     """
     template = load_template()
-    back = inverse(prepared.to_template)
+    back = inverse_affine(prepared.to_template)
     if kind != "rigid":
         found = align(picture(prepared.segmentation), template_picture(), kind="affine")
-        back = inverse(found.matrix)
+        back = inverse_affine(found.matrix)
     if kind == "syn":
         out = _warped(data, prepared.grid, prepared.mask, back)
     else:

@@ -135,7 +135,7 @@ def pack_reference(reference: ReferenceScans) -> bytes:
     """A reference as the bytes of a safetensors file."""
     import torch
 
-    from bids_ihf.io.tensors import pack
+    from bids_ihf.io.tensors import to_safetensors
 
     tensors = {}
     for modality, known in reference.modalities.items():
@@ -149,7 +149,7 @@ def pack_reference(reference: ReferenceScans) -> bytes:
         "encoder": reference.encoder_hash,
         "record": dict(reference.record),
     }
-    return pack(tensors, header)
+    return to_safetensors(tensors, header)
 
 
 def read_reference(path: Path) -> ReferenceScans:
@@ -160,9 +160,9 @@ def read_reference(path: Path) -> ReferenceScans:
     BadData
         The file is unreadable, altered, of another format, or lacks a part.
     """
-    from bids_ihf.io.tensors import unpack
+    from bids_ihf.io.tensors import read_safetensors
 
-    tensors, header = unpack(path, REFERENCE_FORMAT)
+    tensors, header = read_safetensors(path, REFERENCE_FORMAT)
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
     try:
         modalities = {
@@ -188,9 +188,9 @@ def shipped_reference(encoder: str) -> ReferenceScans | None:
     BadData
         The file cannot be used.
     """
-    from bids_ihf.io.tensors import shipped
+    from bids_ihf.io.tensors import packaged_file
 
-    path = shipped(REFERENCE_FILE)
+    path = packaged_file(REFERENCE_FILE)
     if not path.is_file():
         return None
     found = read_reference(path)

@@ -104,7 +104,7 @@ def write_reportlets(
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         They cannot be written.
     """
     from bids_ihf.io.atomic import remove, write_atomic

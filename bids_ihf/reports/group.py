@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf.bids.harmonized_images import HarmonizedImage, find_harmonized_images
-from bids_ihf.bids.scans_table import COLUMNS, MISSING
+from bids_ihf.bids.scans_table import MEASURE_COLUMNS, MISSING_VALUE
 from bids_ihf.errors import NothingSelected
 from bids_ihf.reports.group_data import scanner_of
 
@@ -30,7 +30,7 @@ SCANNER = {
     }
 }
 """What the tables of the group have besides the measures."""
-DICTIONARY = {"filename": COLUMNS["filename"], **SCANNER, **COLUMNS}
+DICTIONARY = {"filename": MEASURE_COLUMNS["filename"], **SCANNER, **MEASURE_COLUMNS}
 # From the sidecar where the scans table has no row.
 _FROM_SIDECAR = {
     "harmonization_target": "HarmonizationTarget",
@@ -54,7 +54,7 @@ def group_tables(out_dir: Path) -> list[Path]:
     ------
     NothingSelected
         No harmonized image is there.
-    CannotCreate
+    CannotWrite
         A table cannot be written.
     """
     images = require_finished(out_dir)
@@ -101,14 +101,14 @@ def by_vendor(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedIma
 
 def group_row(image: HarmonizedImage) -> dict[str, str]:
     """Return the row of an image, its name relative to the output folder."""
-    from bids_ihf.bids.scans_table import plain_text
+    from bids_ihf.bids.scans_table import format_cell
 
-    row = {column: image.measures.get(column, MISSING) for column in COLUMNS}
+    row = {column: image.measures.get(column, MISSING_VALUE) for column in MEASURE_COLUMNS}
     for column, key in _FROM_SIDECAR.items():
         value = image.sidecar.get(key)
-        if row[column] == MISSING and isinstance(value, str | int | float):
-            row[column] = plain_text(value)
-    return {**row, "filename": image.relative, "scanner": plain_text(scanner_of(image))}
+        if row[column] == MISSING_VALUE and isinstance(value, str | int | float):
+            row[column] = format_cell(value)
+    return {**row, "filename": image.relative, "scanner": format_cell(scanner_of(image))}
 
 
 def _write_participants(out_dir: Path, images: Sequence[HarmonizedImage]) -> Path:
@@ -124,7 +124,7 @@ def _write_participants(out_dir: Path, images: Sequence[HarmonizedImage]) -> Pat
         rows.append(
             {
                 "participant_id": folder.name,
-                "sessions": ",".join(own) or MISSING,
+                "sessions": ",".join(own) or MISSING_VALUE,
                 "images": str(counts[label]),
             }
         )
@@ -155,7 +155,7 @@ def group_page(out_dir: Path) -> Path:
     ------
     NothingSelected
         No harmonized image is there.
-    CannotCreate
+    CannotWrite
         It cannot be written.
     """
     from bids_ihf.io.atomic import write_atomic

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.bids.scans_table import MISSING
+from bids_ihf.bids.scans_table import MISSING_VALUE
 from bids_ihf.reports.evidence import read_evidence
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def scanner_of(image: HarmonizedImage) -> str:
     more = [image.sidecar.get(key) for key in ("ManufacturersModelName", "DeviceSerialNumber")]
     known = [str(each) for each in more if isinstance(each, str | int) and str(each).strip()]
     words = " ".join([maker, *known])
-    return " ".join(words.split()) or MISSING
+    return " ".join(words.split()) or MISSING_VALUE
 
 
 def members(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[Member]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf import __version__
-from bids_ihf.bids.scans_table import COLUMNS, MISSING
+from bids_ihf.bids.scans_table import MEASURE_COLUMNS, MISSING_VALUE
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports import markup
 from bids_ihf.reports.distance_plot import distance_plot
@@ -139,7 +139,7 @@ def _outliers(out_dir: Path, images: Sequence[HarmonizedImage]) -> str:
     if len(images) < FEWEST:
         return f"{head}<p>Not looked for among fewer than {FEWEST} images.</p>\n"
     found = find_outliers(images)
-    names = ", ".join(str(COLUMNS[measure]["LongName"]) for measure in MEASURES)
+    names = ", ".join(str(MEASURE_COLUMNS[measure]["LongName"]) for measure in MEASURES)
     words = (
         f"More than {CUT} robust standard deviations (0.6745 (x - median) / median absolute "
         f"deviation) from the median of these images, in: {names}."
@@ -149,7 +149,7 @@ def _outliers(out_dir: Path, images: Sequence[HarmonizedImage]) -> str:
     rows = [
         (
             _page_link(out_dir, outlier.image),
-            str(COLUMNS[outlier.measure]["LongName"]),
+            str(MEASURE_COLUMNS[outlier.measure]["LongName"]),
             f"{outlier.value:.4g}",
             f"{outlier.score:+.1f}",
         )
@@ -164,7 +164,7 @@ def _all(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> str:
     columns = [
         column
         for column in DICTIONARY
-        if column != "filename" and any(row[column] != MISSING for row in rows)
+        if column != "filename" and any(row[column] != MISSING_VALUE for row in rows)
     ]
     head = ["Image", "Lights", *(str(DICTIONARY[column]["LongName"]) for column in columns)]
     cells = [

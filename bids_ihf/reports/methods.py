@@ -188,7 +188,7 @@ def write_boilerplate(out_dir: Path) -> Path:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         It cannot be written.
     """
     from bids_ihf.io.atomic import write_atomic

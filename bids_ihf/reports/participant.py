@@ -72,7 +72,7 @@ def build_participant_report(out_dir: Path, subject: str, config: RunConfig | No
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         It cannot be written.
     """
     from bids_ihf.io.atomic import remove, write_atomic

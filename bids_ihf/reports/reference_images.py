@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.geometry.grid import Grid, box_on, inverse, part_of, resample
+from bids_ihf.geometry.grid import Grid, bounding_box_on, crop_grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def _on_scan(picture: NDArray[np.float32], prepared: Prepared) -> NDArray[np.flo
     """A picture of the template, 0 outside its brain, at the scan's voxels; only where that brain
     lies anything is interpolated."""
     template = load_template()
-    there = Grid(template.grid.shape, inverse(prepared.to_template) @ template.grid.affine)
+    there = Grid(template.grid.shape, inverse_affine(prepared.to_template) @ template.grid.affine)
     out = np.zeros(prepared.grid.shape, dtype=np.float32)
-    box = box_on(template.mask, there, prepared.grid)
+    box = bounding_box_on(template.mask, there, prepared.grid)
     if box is not None:
-        out[box] = resample(picture, there, part_of(prepared.grid, box))
+        out[box] = resample(picture, there, crop_grid(prepared.grid, box))
     return out

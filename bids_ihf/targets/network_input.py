@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.geometry.grid import Grid, inverse, resample
+from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.targets.intensity import IntensityScale, histogram, robust_scale
 from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
@@ -86,7 +86,7 @@ def to_network_input(prepared: Prepared) -> NetworkInput:
     """Bias-corrected scan and mask in the brain's box of template space, by one interpolation."""
     native = prepared.grid
     grid = brain_grid(prepared.mask, prepared.to_template @ native.affine)
-    back = inverse(prepared.to_template)
+    back = inverse_affine(prepared.to_template)
     data = resample(prepared.corrected, native, grid, target_to_source=back, order=1)
     soft = prepared.mask.astype(np.float32)
     mask = resample(soft, native, grid, target_to_source=back, order=1)

@@ -68,7 +68,7 @@ def pack_target(target: Target) -> bytes:
     """A target as the bytes of a safetensors file."""
     import torch
 
-    from bids_ihf.io.tensors import pack
+    from bids_ihf.io.tensors import to_safetensors
 
     tensors = {}
     for modality, profile in target.profiles.items():
@@ -85,7 +85,7 @@ def pack_target(target: Target) -> bytes:
         "encoder": target.encoder_hash,
         "record": dict(target.record),
     }
-    return pack(tensors, header)
+    return to_safetensors(tensors, header)
 
 
 def read_target(path: Path) -> Target:
@@ -96,9 +96,9 @@ def read_target(path: Path) -> Target:
     BadData
         The file is unreadable, altered, of another format, or lacks a part.
     """
-    from bids_ihf.io.tensors import unpack
+    from bids_ihf.io.tensors import read_safetensors
 
-    tensors, header = unpack(path, TARGET_FORMAT)
+    tensors, header = read_safetensors(path, TARGET_FORMAT)
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
     profiles = {}
     for modality in {key.split(".")[0] for key in arrays}:
@@ -162,7 +162,7 @@ def builtin_path(vendor: str) -> Path:
     UsageError
         No such vendor.
     """
-    from bids_ihf.io.tensors import shipped
+    from bids_ihf.io.tensors import packaged_file
 
     by_name = {name.lower(): name for name in BUILTIN_VENDORS}
     if vendor.lower() not in by_name:
@@ -170,7 +170,7 @@ def builtin_path(vendor: str) -> Path:
             f"--target {vendor}: neither a built-in vendor ({', '.join(BUILTIN_VENDORS)}) nor an "
             "existing target file or NIfTI image; check the name."
         )
-    return shipped(f"target-{vendor.lower()}.safetensors")
+    return packaged_file(f"target-{vendor.lower()}.safetensors")
 
 
 def is_builtin(target: Target) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.bids.gradient_tables import read_table
+from bids_ihf.bids.gradient_tables import read_gradient_table
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
 from bids_ihf.lab.benchmarks.dwi.maps import Maps, tensor_maps
@@ -32,7 +32,7 @@ def middle(path: Path, mask_path: Path) -> tuple[Maps, np.ndarray]:
     series = open_series(path)
     stem = path.name.split(".")[0]
     tables = (path.with_name(f"{stem}.{kind}") for kind in ("bval", "bvec"))
-    gradients = read_table(path, *tables, series.count)
+    gradients = read_gradient_table(path, *tables, series.count)
     mask = read_volume(mask_path).data > 0
     level = int(np.argwhere(mask)[:, 2].mean()) + 3
     volumes = np.stack([volume[:, :, level : level + 1] for volume in series.volumes()])

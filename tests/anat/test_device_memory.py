@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bids_ihf.anat.harmonize import harmonize_slices
-from bids_ihf.errors import TryAgain
+from bids_ihf.errors import TemporaryFailure
 from bids_ihf.pipeline import worker as steps
 
 SLICES = np.arange(1, 14)
@@ -64,7 +64,7 @@ def test_enough_memory_is_used() -> None:
 
 def test_not_even_one_slice() -> None:
     network = Full(room=0)
-    with pytest.raises(TryAgain, match="out of memory"):
+    with pytest.raises(TemporaryFailure, match="out of memory"):
         through(network)
     assert network.batches == [8, 4, 2, 1]
 
@@ -75,7 +75,7 @@ def test_processor_takes_over_if_the_device_was_not_asked_for(
 ) -> None:
     def full(task: Any, prepared: Any, settings: Any, where: str) -> str:
         if where != "cpu" or device == "cpu":
-            raise TryAgain("full")
+            raise TemporaryFailure("full")
         return "done"
 
     monkeypatch.setattr(steps, "_harmonize", full)
@@ -85,5 +85,5 @@ def test_processor_takes_over_if_the_device_was_not_asked_for(
         found: Any = steps._on_device(task, SimpleNamespace(), settings)  # type: ignore[arg-type]
         assert found == ("done", "cpu")
     else:
-        with pytest.raises(TryAgain):
+        with pytest.raises(TemporaryFailure):
             steps._on_device(task, SimpleNamespace(), settings)  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from bids_ihf.anat import outputs as derivatives
-from bids_ihf.bids.images import Image
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.pipeline.plan import Goal, Task, plan
@@ -34,7 +34,7 @@ GOAL = Goal("GE", "t-hash", "ihf", "m-hash", "b-hash", ("T1w", "T2w"))
 def task(tmp_path: Path) -> Task:
     root = write_dataset(tmp_path / "bids")
     path = root / "sub-01/ses-A/anat/sub-01_ses-A_T1w.nii.gz"
-    image = Image.from_path(path, root, {"Manufacturer": "SIEMENS", "EchoTime": 0.003})
+    image = SourceImage.from_path(path, root, {"Manufacturer": "SIEMENS", "EchoTime": 0.003})
     return plan([image], RunConfig(root, tmp_path / "out"), GOAL)[0]
 
 
@@ -123,7 +123,7 @@ def test_no_mark_of_completion_where_a_file_was_taken_away(
         return {}
 
     monkeypatch.setattr(derivatives, "measures", measure)
-    with pytest.raises(CannotCreate, match=r"T1w\.nii\.gz was taken away"):
+    with pytest.raises(CannotWrite, match=r"T1w\.nii\.gz was taken away"):
         derivatives.write_all(task, *results(task), settings, "cpu")
     assert not task.sidecar.exists()
 
@@ -187,9 +187,9 @@ def test_interrupted_writing_leaves_nothing_that_looks_done(
 
 def test_stale_template_image_is_taken_away(task: Task, settings: Settings) -> None:
     task.outputs.folder.mkdir(parents=True)
-    task.outputs.template.write_bytes(b"of another target")
+    task.outputs.template_image.write_bytes(b"of another target")
     derivatives.write_all(task, *results(task), settings, "cpu")
-    assert not task.outputs.template.exists()
+    assert not task.outputs.template_image.exists()
 
 
 def test_template_header(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bids_ihf.io.tensors import shipped
+from bids_ihf.io.tensors import packaged_file
 from bids_ihf.lab.benchmarks.metrics.similarity import evaluate_pair
 from bids_ihf.lab.benchmarks.vendors.methods import run_networks
 from bids_ihf.lab.benchmarks.virtual_subjects import cut
@@ -121,7 +121,9 @@ def test_shipped_files_belong_together_and_are_small(model: Harmonizer) -> None:
         target = read_target(builtin_path(vendor))
         target.require_encoder(model.encoder_hash)
         assert target.modalities == MODALITIES
-    size = sum(shipped(f"{name}.safetensors").stat().st_size for name in ("encoder", "network"))
+    size = sum(
+        packaged_file(f"{name}.safetensors").stat().st_size for name in ("encoder", "network")
+    )
     assert size < 20 * 2**20
     assert {"config", "people", "settings", "commit", "version"} <= set(model.record)
 

@@ -12,8 +12,8 @@ import pytest
 
 from bids_ihf import __version__
 from bids_ihf.bids.dataset_files import initialize_output, write_dataset_description
-from bids_ihf.bids.images import Image, outputs, sidecar_path, table_paths
-from bids_ihf.bids.scans_table import COLUMNS, update_scans_table
+from bids_ihf.bids.images import SourceImage, gradient_table_paths, output_paths, sidecar_path
+from bids_ihf.bids.scans_table import MEASURE_COLUMNS, update_scans_table
 from bids_ihf.bids.sidecars import derivative_sidecar, mask_sidecar, write_json
 from bids_ihf.bids.validation import find_validator
 from bids_ihf.io.atomic import write_atomic
@@ -96,11 +96,11 @@ def test_many_tasks_may_start_at_once(tmp_path: Path, raw: Path) -> None:
     )
 
 
-def scan(raw: Path, name: str) -> Image:
+def scan(raw: Path, name: str) -> SourceImage:
     path = raw / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
-    return Image.from_path(path, raw, {"Manufacturer": "SIEMENS", "EchoTime": 0.003})
+    return SourceImage.from_path(path, raw, {"Manufacturer": "SIEMENS", "EchoTime": 0.003})
 
 
 def write_image(path: Path, shape: tuple[int, ...] = (4, 4, 4)) -> None:
@@ -110,9 +110,9 @@ def write_image(path: Path, shape: tuple[int, ...] = (4, 4, 4)) -> None:
     nib.save(image, path)
 
 
-def fabricate(out: Path, image: Image) -> None:
+def fabricate(out: Path, image: SourceImage) -> None:
     """Write all that a run would write for one image."""
-    named = outputs(out, image)
+    named = output_paths(out, image)
     shape = (4, 4, 4, 2) if image.suffix == "dwi" else (4, 4, 4)
     own = {"HarmonizationTarget": "Siemens", "ConfigurationHash": "abc", "SourceVendor": "GE"}
     for path, description in ((named.harmonized, "Harmonized."), (named.change, "Change.")):
@@ -123,7 +123,7 @@ def fabricate(out: Path, image: Image) -> None:
         write_json(sidecar_path(path), content)
     write_image(named.mask)
     write_json(sidecar_path(named.mask), mask_sidecar(image, description="Brain.", extra={}))
-    write_image(named.template, shape)
+    write_image(named.template_image, shape)
     content = derivative_sidecar(
         image,
         description="In template space.",
@@ -131,12 +131,12 @@ def fabricate(out: Path, image: Image) -> None:
         extra={"Resolution": "1 mm isotropic"},
         same_grid=False,
     )
-    write_json(sidecar_path(named.template), content)
+    write_json(sidecar_path(named.template_image), content)
     write_atomic(named.transform, b"x")
     write_json(sidecar_path(named.transform), {"Sources": [image.uri]})
     if image.suffix == "dwi":
         for path in (named.harmonized, named.change):
-            bval, bvec = table_paths(path)
+            bval, bvec = gradient_table_paths(path)
             write_atomic(bval, b"0 1000\n")
             write_atomic(bvec, b"0 1\n0 0\n0 0\n")
     words = {
@@ -144,7 +144,7 @@ def fabricate(out: Path, image: Image) -> None:
         "harmonization_target": "Siemens",
         "harmonization_warning": "no" if image.suffix == "T1w" else "yes",
     }
-    row = {column: 0.5 for column in COLUMNS if column != "filename"}
+    row = {column: 0.5 for column in MEASURE_COLUMNS if column != "filename"}
     update_scans_table(out, image, row | words)
     subject = out / f"sub-{image.subject}"
     write_atomic(subject / "figures" / f"sub-{image.subject}_desc-x_T1w.svg", b"<svg/>")

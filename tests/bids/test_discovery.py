@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.bids.discovery import find_images, select_subjects, subjects
-from bids_ihf.bids.images import Image
-from bids_ihf.errors import BadData, CannotCreate, InvalidBIDS, NothingSelected, UsageError
+from bids_ihf.bids.images import SourceImage
+from bids_ihf.errors import BadData, CannotWrite, InvalidBIDS, NothingSelected, UsageError
 
 Maker = Callable[..., Path]
 
 
-def names(images: list[Image]) -> list[str]:
+def names(images: list[SourceImage]) -> list[str]:
     return [image.path.name for image in images]
 
 
@@ -261,7 +261,7 @@ def test_a_kept_index_is_used_but_not_a_damaged_or_foreign_one(
 def test_an_index_that_cannot_be_kept_is_refused(dataset: Maker, tmp_path: Path) -> None:
     root = dataset("sub-1/anat/sub-1_T1w.nii.gz")
     (tmp_path / "file").write_text("")
-    with pytest.raises(CannotCreate, match="file/sub-1"):
+    with pytest.raises(CannotWrite, match="file/sub-1"):
         find_images(root, "1", database_dir=tmp_path / "file")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bids_ihf.bids.filters import matches, read_filters
-from bids_ihf.bids.names import parse
+from bids_ihf.bids.names import parse_name
 from bids_ihf.errors import UsageError
 
-NAME = parse(Path("anat/sub-01_ses-A_acq-mprage_run-02_T1w.nii.gz"))
+NAME = parse_name(Path("anat/sub-01_ses-A_acq-mprage_run-02_T1w.nii.gz"))
 METADATA = {"MagneticFieldStrength": 3, "ImageType": ["ORIGINAL", "NORM"]}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_ihf.bids.gradient_tables import read_table
+from bids_ihf.bids.gradient_tables import read_gradient_table
 from bids_ihf.errors import BadData
 
 IMAGE = Path("sub-1_dwi.nii.gz")
@@ -21,13 +21,15 @@ def tables(folder: Path, bval: str, bvec: str) -> tuple[Path, Path]:
 
 
 def test_directions_become_unit_vectors(tmp_path: Path) -> None:
-    found = read_table(IMAGE, *tables(tmp_path, "5 1000 1000\n", "1 0 0\n0 2 0\n0 0 -1\n"), 3)
+    found = read_gradient_table(
+        IMAGE, *tables(tmp_path, "5 1000 1000\n", "1 0 0\n0 2 0\n0 0 -1\n"), 3
+    )
     assert found.bvals.tolist() == [5, 1000, 1000]
     assert found.bvecs.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, -1]]
 
 
 def test_b_values_in_a_column(tmp_path: Path) -> None:
-    found = read_table(IMAGE, *tables(tmp_path, "0\n1000\n", "0 1\n0 0\n0 0\n"), 2)
+    found = read_gradient_table(IMAGE, *tables(tmp_path, "0\n1000\n", "0 1\n0 0\n0 0\n"), 2)
     assert len(found) == 2
 
 
@@ -40,7 +42,7 @@ def test_b_values_in_a_column(tmp_path: Path) -> None:
         ("0 1 2", "0 1 0\n0 0 1\n0 0 0", "largest b-value is 2; were it in ms/um2"),
         ("0 1e9 1e9", "0 1 0\n0 0 1\n0 0 0", "cannot be s/mm2"),
         ("0 -1 1000", "0 1 0\n0 0 1\n0 0 0", "cannot be s/mm2"),
-        ("1000 1000 1000", "1 1 0\n0 0 1\n0 0 0", "no volume has a b-value up to 50"),
+        ("1000 1000 1000", "1 1 0\n0 0 1\n0 0 0", "no volume has a b-value of 50"),
         ("0 1000 1000", "0 1 0\n0 0 0\n0 0 0", "volume 3 has b-value 1000 but no direction"),
         ("0 1000 x", "0 1 0\n0 0 1\n0 0 0", "not a readable table"),
         ("0 1000 nan", "0 1 0\n0 0 1\n0 0 0", "holds NaN"),
@@ -50,7 +52,7 @@ def test_b_values_in_a_column(tmp_path: Path) -> None:
 )
 def test_wrong_tables(tmp_path: Path, bval: str, bvec: str, words: str) -> None:
     with pytest.raises(BadData, match=words) as caught:
-        read_table(IMAGE, *tables(tmp_path, bval, bvec), 3)
+        read_gradient_table(IMAGE, *tables(tmp_path, bval, bvec), 3)
     text = str(caught.value)
     assert text.endswith(".")
     assert text.count(". ") == 0, "one sentence"
@@ -60,19 +62,19 @@ def test_wrong_tables(tmp_path: Path, bval: str, bvec: str, words: str) -> None:
 def test_transposed_directions(tmp_path: Path) -> None:
     paths = tables(tmp_path, "0 1000 1000 1000", "0 0 0\n1 0 0\n0 1 0\n0 0 1")
     with pytest.raises(BadData, match="4 rows of 3 numbers where BIDS has 3 rows; turn it round"):
-        read_table(IMAGE, *paths, 4)
+        read_gradient_table(IMAGE, *paths, 4)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     bval, _ = tables(tmp_path, "0 1000", "")
     with pytest.raises(BadData, match=r"sub-1_dwi\.nii\.gz: has no \.bvec file"):
-        read_table(IMAGE, bval, None, 2)
+        read_gradient_table(IMAGE, bval, None, 2)
 
 
 def test_lengths_that_are_not_one_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
+    read_gradient_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
     assert "not of length 1" in caplog.text
-    found = read_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
+    found = read_gradient_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
     assert np.allclose(np.linalg.norm(found.bvecs[1]), 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.bids.discovery import find_images
-from bids_ihf.bids.images import Image
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.masks import find_mask
 
 
@@ -17,9 +17,9 @@ def make(root: Path, *names: str) -> Path:
     return root
 
 
-def image(root: Path, name: str) -> Image:
+def image(root: Path, name: str) -> SourceImage:
     make(root, name)
-    return Image.from_path(root / name, root)
+    return SourceImage.from_path(root / name, root)
 
 
 @pytest.mark.parametrize(

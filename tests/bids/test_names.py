@@ -11,7 +11,7 @@ from bids_ihf.bids.names import (
     derivative_name,
     entity_keys,
     in_schema_order,
-    parse,
+    parse_name,
     scan_fields,
 )
 from bids_ihf.errors import InvalidBIDS
@@ -28,14 +28,14 @@ NAMES = st.builds(
 
 @given(NAMES)
 def test_parse_gives_back_every_name(name: BIDSName) -> None:
-    assert parse(str(name)) == name
+    assert parse_name(str(name)) == name
 
 
 @given(NAMES, LABELS)
 def test_derivative_keeps_all_entities_in_schema_order_with_desc_last(
     name: BIDSName, label: str
 ) -> None:
-    derived = parse(derivative_name(name, add={"desc": label}, extension=".nii.gz"))
+    derived = parse_name(derivative_name(name, add={"desc": label}, extension=".nii.gz"))
     keys = [key for key, _ in derived.entities]
     order = list(entity_keys().values())
     assert set(derived.entities) == {*name.entities, ("desc", label)}
@@ -52,7 +52,7 @@ def test_different_sources_never_share_a_derivative_name(one: BIDSName, two: BID
 
 
 def test_full_name_in_order() -> None:
-    source = parse("sub-01_ses-A_acq-x_rec-norm_run-02_echo-1_part-mag_chunk-3_T2w.nii.gz")
+    source = parse_name("sub-01_ses-A_acq-x_rec-norm_run-02_echo-1_part-mag_chunk-3_T2w.nii.gz")
     name = derivative_name(
         source, add={"desc": "harmonized", "space": "MNI", "res": "1"}, extension=".json"
     )
@@ -64,14 +64,14 @@ def test_full_name_in_order() -> None:
 
 def test_transform_name_keeps_the_order_of_keys_unknown_to_the_schema() -> None:
     add = {"from": "T1w", "to": "MNI", "mode": "image"}
-    name = derivative_name(parse("sub-1_T1w.nii"), add=add, suffix="xfm", extension=".mat")
+    name = derivative_name(parse_name("sub-1_T1w.nii"), add=add, suffix="xfm", extension=".mat")
     assert name == "sub-1_from-T1w_to-MNI_mode-image_xfm.mat"
     assert in_schema_order({"desc": "a", "zzz": "b", "sub": "1"})[1] == ("zzz", "b")
 
 
 def test_datatype_comes_from_the_folder() -> None:
-    assert parse(Path("/x/sub-1/anat/sub-1_T1w.nii.gz")).datatype == "anat"
-    assert parse(Path("/x/elsewhere/sub-1_T1w.nii.gz")).datatype is None
+    assert parse_name(Path("/x/sub-1/anat/sub-1_T1w.nii.gz")).datatype == "anat"
+    assert parse_name(Path("/x/elsewhere/sub-1_T1w.nii.gz")).datatype is None
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def test_datatype_comes_from_the_folder() -> None:
 )
 def test_other_names_are_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidBIDS, match="not named as BIDS asks"):
-        parse(name)
+        parse_name(name)
 
 
 def test_a_derivative_must_differ_from_a_raw_name() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        derivative_name(parse("sub-1_T1w.nii"), add={}, extension=".nii")
+        derivative_name(parse_name("sub-1_T1w.nii"), add={}, extension=".nii")
     with pytest.raises(ValueError, match="my-label"):
-        derivative_name(parse("sub-1_T1w.nii"), add={"desc": "my-label"}, extension=".nii")
+        derivative_name(parse_name("sub-1_T1w.nii"), add={"desc": "my-label"}, extension=".nii")
 
 
 def test_scan_fields_hold_acquisition_and_nothing_private() -> None:

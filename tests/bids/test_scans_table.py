@@ -9,15 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bids_ihf.bids.images import Image
-from bids_ihf.bids.scans_table import COLUMNS, plain_text, read_scans_table, update_scans_table
+from bids_ihf.bids.images import SourceImage
+from bids_ihf.bids.scans_table import (
+    MEASURE_COLUMNS,
+    format_cell,
+    read_scans_table,
+    update_scans_table,
+)
 from bids_ihf.errors import BadData
 
 
-def scan(entities: str = "sub-01_ses-A", suffix: str = "T1w") -> Image:
+def scan(entities: str = "sub-01_ses-A", suffix: str = "T1w") -> SourceImage:
     folders = [part for part in entities.split("_") if part[:3] in {"sub", "ses"}]
     path = Path("/raw", *folders, "anat", f"{entities}_{suffix}.nii.gz")
-    return Image.from_path(path, Path("/raw"))
+    return SourceImage.from_path(path, Path("/raw"))
 
 
 @pytest.mark.parametrize(
@@ -39,12 +44,12 @@ def scan(entities: str = "sub-01_ses-A", suffix: str = "T1w") -> Image:
     ],
 )
 def test_plain_text(value: float | str | None, text: str) -> None:
-    assert plain_text(value) == text
+    assert format_cell(value) == text
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_numbers_are_plain_and_close(value: float) -> None:
-    text = plain_text(value)
+    text = format_cell(value)
     assert "e" not in text.lower()
     assert float(text) == pytest.approx(value, rel=1e-5)
 
@@ -120,8 +125,8 @@ def test_the_agreed_columns_are_explained() -> None:
         "alignment_coverage",
         "seconds",
     ]
-    assert [column for column in COLUMNS if column in agreed] == agreed
-    for column, entry in COLUMNS.items():
+    assert [column for column in MEASURE_COLUMNS if column in agreed] == agreed
+    for column, entry in MEASURE_COLUMNS.items():
         assert entry["LongName"], column
         assert entry["Description"], column
         if column.endswith(("_before", "_after")):
@@ -130,7 +135,7 @@ def test_the_agreed_columns_are_explained() -> None:
 
 def test_before_and_after_come_in_pairs() -> None:
     stems: dict[str, list[str]] = {side: [] for side in ("before", "after")}
-    for column in COLUMNS:
+    for column in MEASURE_COLUMNS:
         stem, _, side = column.rpartition("_")
         if side in stems:
             stems[side].append(stem)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_ihf.bids.images import Image, outputs, sidecar_path, table_paths
-from bids_ihf.bids.sidecars import derivative_sidecar, is_done, mask_sidecar, write_json
+from bids_ihf.bids.images import SourceImage, gradient_table_paths, output_paths, sidecar_path
+from bids_ihf.bids.sidecars import derivative_sidecar, is_finished, mask_sidecar, write_json
 
 METADATA = {
     "Manufacturer": "GE MEDICAL SYSTEMS",
@@ -21,8 +21,8 @@ METADATA = {
 }
 
 
-def scan(name: str = "sub-01/ses-A/anat/sub-01_ses-A_run-1_T1w.nii.gz") -> Image:
-    return Image.from_path(Path("/raw") / name, Path("/raw"), METADATA)
+def scan(name: str = "sub-01/ses-A/anat/sub-01_ses-A_run-1_T1w.nii.gz") -> SourceImage:
+    return SourceImage.from_path(Path("/raw") / name, Path("/raw"), METADATA)
 
 
 def describe(same_grid: bool = True, **extra: object) -> dict[str, object]:
@@ -80,41 +80,41 @@ def test_json_is_plain(tmp_path: Path) -> None:
 def test_done_needs_sidecar_hash_and_image(tmp_path: Path) -> None:
     image = tmp_path / "sub-1_desc-harmonized_T1w.nii.gz"
     sidecar = sidecar_path(image)
-    assert not is_done(sidecar, "abc")
+    assert not is_finished(sidecar, "abc")
     write_json(sidecar, {"ConfigurationHash": "abc"})
-    assert not is_done(sidecar, "abc")
+    assert not is_finished(sidecar, "abc")
     image.write_bytes(b"")
-    assert not is_done(sidecar, "abc")
+    assert not is_finished(sidecar, "abc")
     image.write_bytes(b"x")
-    assert is_done(sidecar, "abc")
-    assert not is_done(sidecar, "abd")
+    assert is_finished(sidecar, "abc")
+    assert not is_finished(sidecar, "abd")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}"])
 def test_a_broken_sidecar_is_not_done(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.nii.gz").write_bytes(b"x")
     (tmp_path / "x.json").write_text(content)
-    assert not is_done(tmp_path / "x.json", "abc")
+    assert not is_finished(tmp_path / "x.json", "abc")
 
 
 def test_fixed_names() -> None:
-    named = outputs(Path("/out"), scan())
+    named = output_paths(Path("/out"), scan())
     stem = "sub-01_ses-A_run-1"
     assert named.folder == Path("/out/sub-01/ses-A/anat")
     assert named.harmonized == named.folder / f"{stem}_desc-harmonized_T1w.nii.gz"
     assert named.change == named.folder / f"{stem}_desc-change_T1w.nii.gz"
     assert named.mask == named.folder / f"{stem}_desc-brain_mask.nii.gz"
     template = f"{stem}_space-MNI152NLin2009aSym_res-1_desc-harmonized_T1w.nii.gz"
-    assert named.template == named.folder / template
+    assert named.template_image == named.folder / template
     transform = f"{stem}_from-T1w_to-MNI152NLin2009aSym_mode-image_xfm.mat"
     assert named.transform == named.folder / transform
     assert sidecar_path(named.mask).name == f"{stem}_desc-brain_mask.json"
 
 
 def test_dwi_names_go_to_their_own_folder() -> None:
-    named = outputs(Path("/out"), scan("sub-01/dwi/sub-01_dir-AP_dwi.nii.gz"))
+    named = output_paths(Path("/out"), scan("sub-01/dwi/sub-01_dir-AP_dwi.nii.gz"))
     stem = "/out/sub-01/dwi/sub-01_dir-AP_desc-harmonized_dwi"
-    assert table_paths(named.harmonized) == (Path(f"{stem}.bval"), Path(f"{stem}.bvec"))
+    assert gradient_table_paths(named.harmonized) == (Path(f"{stem}.bval"), Path(f"{stem}.bvec"))
     assert named.mask == Path("/out/sub-01/dwi/sub-01_dir-AP_desc-brain_mask.nii.gz")
 
 
@@ -123,7 +123,10 @@ def test_masks_of_a_t1w_and_a_t2w_never_share_a_name(tmp_path: Path) -> None:
     paths = [tmp_path / f"sub-1/anat/sub-1_{name}.nii.gz" for name in ("T1w", "T2w", "acq-b_T2w")]
     for path in paths:
         path.write_bytes(b"")
-    masks = [outputs(tmp_path / "out", Image.from_path(path, tmp_path)).mask for path in paths]
+    masks = [
+        output_paths(tmp_path / "out", SourceImage.from_path(path, tmp_path)).mask
+        for path in paths
+    ]
     assert [mask.name for mask in masks] == [
         "sub-1_desc-brain_mask.nii.gz",
         "sub-1_desc-brainT2w_mask.nii.gz",

@@ -49,13 +49,13 @@ def check_weights() -> int:
     """Compare the sha256 in each shipped file's header with its tensors; how many there are."""
     from safetensors import safe_open
 
-    from bids_ihf.io.tensors import HEADER, tensor_hash
+    from bids_ihf.io.tensors import HEADER_KEY, tensor_hash
     from bids_ihf.network.checkpoint import load_model
 
     files = sorted(Path(str(resources.files("bids_ihf") / "data")).glob("*.safetensors"))
     for path in files:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER])
+            header = json.loads((file.metadata() or {})[HEADER_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}
         if header["sha256"] != tensor_hash(tensors):
             sys.exit(f"{path}: its sha256 does not match its content.")

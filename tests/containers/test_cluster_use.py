@@ -11,7 +11,7 @@ import pytest
 
 from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.config import RunConfig
-from bids_ihf.errors import TryAgain
+from bids_ihf.errors import TemporaryFailure
 from bids_ihf.pipeline.engine import execute, prepare_environment
 from bids_ihf.pipeline.failures import failures
 from bids_ihf.pipeline.run_log import LOG_NAME, RUN
@@ -64,7 +64,7 @@ def test_slurm_plugin_without_a_user_name(
     found = failures(tmp_path)
     assert "no such luck" in found["node1"].sentence
     assert "want of memory or time" in found["node2"].sentence
-    assert found["node2"].exit_code == TryAgain.exit_code
+    assert found["node2"].exit_code == TemporaryFailure.exit_code
     submitted = slurm.read_text().splitlines()
     assert len(submitted) == 3
     assert all("--mem=4G" in line and "-J node" in line for line in submitted)

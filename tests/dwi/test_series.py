@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from bids_ihf.bids.images import Image
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi import series
@@ -64,11 +64,11 @@ def save(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> None
     nibabel.save(nibabel.Nifti1Image(data.astype(np.float32), place), path)
 
 
-def image_of(root: Path) -> Image:
+def image_of(root: Path) -> SourceImage:
     path = root / f"{STEM}.nii.gz"
     tables = (path.with_name(f"sub-1_dwi.{kind}") for kind in ("bval", "bvec"))
     bval, bvec = (table if table.exists() else None for table in tables)
-    return Image.from_path(path, root, bval=bval, bvec=bvec)
+    return SourceImage.from_path(path, root, bval=bval, bvec=bvec)
 
 
 def stand_in(root: Path) -> Path:

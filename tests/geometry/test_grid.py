@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from bids_ihf.geometry.grid import Grid, canonical_grid, inverse, resample
+from bids_ihf.geometry.grid import Grid, canonical_grid, inverse_affine, resample
 
 ORNTS = st.permutations([0, 1, 2]).flatmap(
     lambda axes: st.tuples(*[st.sampled_from([-1, 1])] * 3).map(
@@ -62,7 +62,7 @@ def test_linear_field_is_found_again_through_a_rotation(order: int) -> None:
     world[:3, :3] = Rotation.from_euler("xyz", [10, 20, -15], degrees=True).as_matrix()
     world[:3, 3] = [1, 2, 3]
     target = Grid((6, 6, 6), np.eye(4))
-    target.affine[:3, 3] = (inverse(world) @ source.affine @ [10, 11, 12, 1])[:3] - 3
+    target.affine[:3, 3] = (inverse_affine(world) @ source.affine @ [10, 11, 12, 1])[:3] - 3
 
     def field(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         points = np.indices(shape).reshape(3, -1)
@@ -100,7 +100,7 @@ def test_canonical_covers_an_oblique_box() -> None:
     found = canonical_grid((10, 12, 6), affine, zoom=1.0)
     corners = np.array(np.meshgrid((0, 9), (0, 11), (0, 5))).reshape(3, -1)
     world = affine[:3, :3] @ corners + affine[:3, 3:]
-    index = (inverse(found.affine) @ np.vstack([world, np.ones(8)]))[:3]
+    index = (inverse_affine(found.affine) @ np.vstack([world, np.ones(8)]))[:3]
     assert index.min() >= -1e-6
     assert (index.max(axis=1) <= np.array(found.shape) - 1 + 1e-6).all()
     assert np.allclose(found.zooms, 1.0)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 from bids_ihf.io.atomic import (
-    STALE,
-    alone,
+    STALE_AFTER_SECONDS,
+    folder_lock,
     make_folder,
+    open_atomic,
     remove,
-    replacing,
-    sweep,
+    remove_stale_temporaries,
     write_atomic,
     write_once,
 )
@@ -82,7 +82,7 @@ def test_failure_names_the_file_and_leaves_nothing(  # type: ignore[no-untyped-d
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer, call: str, code: int, words: str
 ) -> None:
     monkeypatch.setattr(os, call, failing(code))
-    with pytest.raises(CannotCreate, match=f"(?i)my file.*{words}"):
+    with pytest.raises(CannotWrite, match=f"(?i)my file.*{words}"):
         writer(tmp_path / "my file", b"x")
     assert list(tmp_path.iterdir()) == []
 
@@ -93,7 +93,7 @@ def test_a_failed_rename_leaves_the_old_file(
     path = tmp_path / "file"
     write_atomic(path, b"old")
     monkeypatch.setattr(os, "replace", failing(errno.EIO))
-    with pytest.raises(CannotCreate):
+    with pytest.raises(CannotWrite):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
@@ -112,7 +112,7 @@ def test_once_works_where_there_are_no_links(
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     for action in (lambda p: write_atomic(p, b""), lambda p: write_once(p, b""), make_folder):
-        with pytest.raises(CannotCreate, match="out/file"):
+        with pytest.raises(CannotWrite, match="out/file"):
             action(tmp_path / "out" / "file")
 
 
@@ -141,7 +141,7 @@ def test_remove(tmp_path: Path) -> None:
     remove(tmp_path / "file")
     remove(tmp_path / "file")
     assert not (tmp_path / "file").exists()
-    with pytest.raises(CannotCreate, match="cannot be written"):
+    with pytest.raises(CannotWrite, match="cannot be written"):
         remove(tmp_path)
 
 
@@ -150,14 +150,14 @@ def test_sweep_takes_what_nobody_writes_any_more(tmp_path: Path) -> None:
     left, fresh, other = tmp_path / ".0a.tmp", tmp_path / ".0b.tmp", tmp_path / "a.tmp"
     for path in (left, fresh, other):
         path.write_bytes(b"half")
-    old = time.time() - STALE - 10
-    with replacing(tmp_path / "file") as stream:
+    old = time.time() - STALE_AFTER_SECONDS - 10
+    with open_atomic(tmp_path / "file") as stream:
         stream.write(b"some")
         stream.flush()
         (held,) = {*tmp_path.glob(".*.tmp")} - {left, fresh}
         for path in (left, other, held):
             os.utime(path, (old, old))
-        sweep(tmp_path)
+        remove_stale_temporaries(tmp_path)
         assert held.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".0b.tmp", "a.tmp", "file"]
 
@@ -167,7 +167,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     most: list[int] = []
 
     def work(number: int) -> None:
-        with alone(tmp_path / "folder"):
+        with folder_lock(tmp_path / "folder"):
             inside.append(number)
             most.append(len(inside))
             time.sleep(0.01)

@@ -192,7 +192,7 @@ def bad_absent(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (bad_truncated, "cut short"),
+        (bad_truncated, "truncated"),
         (bad_text, "NIfTI"),
         (bad_nan, "2 voxels are NaN"),
         (bad_constant, "all voxels are 7"),

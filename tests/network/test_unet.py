@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.tensors import shipped
+from bids_ihf.io.tensors import packaged_file
 from bids_ihf.network.checkpoint import load_segmenter, pack_encoder, pack_segmenter
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.unet import CLASSES, Segmenter, _to_depth
@@ -46,4 +46,4 @@ def test_a_file_gives_the_network_back(tmp_path: Path) -> None:
 
 
 def test_the_shipped_network_is_small() -> None:
-    assert shipped("brain.safetensors").stat().st_size < 10e6
+    assert packaged_file("brain.safetensors").stat().st_size < 10e6

@@ -22,7 +22,8 @@ Traceback:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [("BadData", 65), ("CannotCreate", 73), ("TryAgain", 75), ("UsageError", 2)]
+    ("kind", "code"),
+    [("BadData", 65), ("CannotWrite", 73), ("TemporaryFailure", 75), ("UsageError", 2)],
 )
 def test_expected(kind: str, code: int) -> None:
     sentence = "a.nii.gz: is truncated; fetch it again."
@@ -31,7 +32,10 @@ def test_expected(kind: str, code: int) -> None:
 
 def test_last_of_a_chain_counts() -> None:
     first = NESTED.format(kind="BadData", sentence="first")
-    assert explain(first + NESTED.format(kind="TryAgain", sentence="second")) == ("second", 75)
+    assert explain(first + NESTED.format(kind="TemporaryFailure", sentence="second")) == (
+        "second",
+        75,
+    )
 
 
 @pytest.mark.parametrize(

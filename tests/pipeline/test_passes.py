@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bids_ihf.anat import outputs as derivatives
-from bids_ihf.bids.images import Image
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
 from bids_ihf.io import nifti
 from bids_ihf.network.encoder import Encoder
@@ -39,7 +39,7 @@ def task(tmp_path: Path) -> Task:
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, 2] * THICK.start
     save(path, brain[:, :, THICK], affine)
-    image = Image.from_path(path, root, {"Manufacturer": "SIEMENS"})
+    image = SourceImage.from_path(path, root, {"Manufacturer": "SIEMENS"})
     return plan([image], RunConfig(root, tmp_path / "out"), GOAL)[0]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from bids_ihf.bids.images import Image
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.sidecars import write_json
 from bids_ihf.config import RunConfig
 from bids_ihf.io.atomic import write_atomic
@@ -18,9 +18,9 @@ GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w", "T2w"))
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> list[Image]:
+def images(tmp_path: Path) -> list[SourceImage]:
     root = write_dataset(tmp_path / "bids")
-    return [Image.from_path(root / f"{stem}.nii.gz", root) for stem in SCANS]
+    return [SourceImage.from_path(root / f"{stem}.nii.gz", root) for stem in SCANS]
 
 
 @pytest.fixture
@@ -32,19 +32,19 @@ def actions(tasks: list[Task]) -> list[str]:
     return [task.action for task in tasks]
 
 
-def test_actions(images: list[Image], config: RunConfig) -> None:
+def test_actions(images: list[SourceImage], config: RunConfig) -> None:
     assert actions(plan(images, config, GOAL)) == [*5 * [HARMONIZE], "skip: the target has no dwi"]
     goal = evolve(GOAL, diffusion_hash="d")
     assert actions(plan(images, config, goal)) == 6 * [HARMONIZE]
 
 
-def test_target_without_a_modality(images: list[Image], config: RunConfig) -> None:
+def test_target_without_a_modality(images: list[SourceImage], config: RunConfig) -> None:
     tasks = plan(images, config, evolve(GOAL, modalities=("T1w",)))
     assert actions(tasks)[1] == "skip: the target has no T2w"
     assert actions(plan(images, config, evolve(GOAL, modalities=("any",)))).count(HARMONIZE) == 5
 
 
-def test_done(images: list[Image], config: RunConfig) -> None:
+def test_done(images: list[SourceImage], config: RunConfig) -> None:
     task = plan(images, config, GOAL)[0]
     write_json(task.sidecar, {"ConfigurationHash": task.hash})
     assert plan(images, config, GOAL)[0].action == HARMONIZE
@@ -62,7 +62,7 @@ def test_done(images: list[Image], config: RunConfig) -> None:
     ],
 )
 def test_hash_follows_the_numbers(
-    images: list[Image], config: RunConfig, change: dict[str, object]
+    images: list[SourceImage], config: RunConfig, change: dict[str, object]
 ) -> None:
     before = plan(images, config, GOAL)[0].hash
     assert plan(images, evolve(config, **change), GOAL)[0].hash != before
@@ -82,21 +82,23 @@ def test_hash_follows_the_numbers(
     ],
 )
 def test_hash_ignores_the_rest(
-    images: list[Image], config: RunConfig, change: dict[str, object]
+    images: list[SourceImage], config: RunConfig, change: dict[str, object]
 ) -> None:
     before = plan(images, config, GOAL)[0].hash
     assert plan(images, evolve(config, **change), GOAL)[0].hash == before
 
 
 def test_hash_follows_normalization_where_it_counts(
-    images: list[Image], config: RunConfig
+    images: list[SourceImage], config: RunConfig
 ) -> None:
     config = evolve(config, output_spaces=("MNI152NLin2009aSym",))
     before = plan(images, config, GOAL)[0].hash
     assert plan(images, evolve(config, normalization="syn"), GOAL)[0].hash != before
 
 
-def test_hash_follows_the_mask(images: list[Image], config: RunConfig, tmp_path: Path) -> None:
+def test_hash_follows_the_mask(
+    images: list[SourceImage], config: RunConfig, tmp_path: Path
+) -> None:
     mask = tmp_path / "mask.nii.gz"
     mask.write_bytes(b"one")
     masked = [evolve(images[0], mask=mask), *images[1:]]
@@ -109,12 +111,14 @@ def test_hash_follows_the_mask(images: list[Image], config: RunConfig, tmp_path:
     assert plan(masked, config, GOAL)[3].hash == plan(images, config, GOAL)[3].hash
 
 
-def test_source_vendor(images: list[Image], config: RunConfig) -> None:
+def test_source_vendor(images: list[SourceImage], config: RunConfig) -> None:
     tasks = plan(images, evolve(config, source_vendor="ge"), GOAL)
     assert {task.image.vendor for task in tasks} == {"GE"}
 
 
-def test_missing_file_is_planned_all_the_same(images: list[Image], config: RunConfig) -> None:
+def test_missing_file_is_planned_all_the_same(
+    images: list[SourceImage], config: RunConfig
+) -> None:
     images[0].path.unlink()
     tasks = plan(images, config, GOAL)
     assert tasks[0].action == HARMONIZE
@@ -122,7 +126,7 @@ def test_missing_file_is_planned_all_the_same(images: list[Image], config: RunCo
 
 
 def test_series_are_redone_for_another_table_or_profile(
-    images: list[Image], config: RunConfig
+    images: list[SourceImage], config: RunConfig
 ) -> None:
     series = images[-1]
     image = evolve(
@@ -143,7 +147,9 @@ def test_series_are_redone_for_another_table_or_profile(
     assert identity(knows) != first
 
 
-def test_series_lean_on_the_t1w_of_their_session(images: list[Image], config: RunConfig) -> None:
+def test_series_lean_on_the_t1w_of_their_session(
+    images: list[SourceImage], config: RunConfig
+) -> None:
     task = plan(images, config, evolve(GOAL, diffusion_hash="d"))[-1]
     assert task.anchor is not None
     assert task.anchor.path.name == "sub-02_T1w.nii.gz"

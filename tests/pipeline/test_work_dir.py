@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 from bids_ihf.pipeline.work_dir import prepare_work_dir, subject_folder, workplace
 
 
@@ -64,5 +64,5 @@ def test_disks_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CannotCreate, match="another work folder"):
+    with pytest.raises(CannotWrite, match="another work folder"):
         prepare_work_dir(tmp_path / "file")

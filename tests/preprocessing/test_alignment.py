@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_ihf.geometry.grid import Grid, inverse
+from bids_ihf.geometry.grid import Grid, inverse_affine
 from bids_ihf.geometry.template import load_template
 from bids_ihf.io.nifti import Volume
 from bids_ihf.preprocessing.alignment import (
@@ -61,7 +61,7 @@ def test_known_rigid_move_is_found(moved: np.ndarray) -> None:
     assert np.linalg.det(found.matrix[:3, :3]) > 0
     assert 0.95 < found.similarity <= 1
     assert 0.95 < found.coverage <= 1
-    assert found.turn == pytest.approx(Alignment(inverse(moved), 1.0, 1.0).turn, abs=1.0)
+    assert found.turn == pytest.approx(Alignment(inverse_affine(moved), 1.0, 1.0).turn, abs=1.0)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -178,7 +178,7 @@ def test_template_image_by_the_alignment() -> None:
     prepared = Prepared(
         Volume(brain, moved @ grid.affine, header, Path("T1w.nii.gz")),
         np.ones_like(brain), mask, moved_segmentation(moved),
-        stripped=True, to_template=inverse(moved), similarity=1.0,
+        stripped=True, to_template=inverse_affine(moved), similarity=1.0,
     )  # fmt: skip
     for kind in ("rigid", "affine"):
         out = template_image(brain, prepared, kind)

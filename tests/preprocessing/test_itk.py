@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_ihf.geometry.grid import Grid, inverse, resample
+from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.preprocessing.alignment import to_itk_mat
 from bids_ihf.preprocessing.itk import encode_affine, load_ants, read_affine, to_ants
@@ -55,7 +55,7 @@ def test_ants_resamples_by_the_file_as_we_do_by_the_matrix(tmp_path: Path) -> No
     theirs = load_ants().apply_transforms(
         to_ants(np.zeros(target.shape), target.affine), to_ants(brain, grid.affine), [str(path)]
     )
-    ours = resample(brain, grid, target, target_to_source=inverse(matrix))
+    ours = resample(brain, grid, target, target_to_source=inverse_affine(matrix))
     inner = ours > 0
     assert inner.sum() > 5000
     assert np.abs(theirs.numpy() - ours)[inner].max() < 1e-2 * ours.max()

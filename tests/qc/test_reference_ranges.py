@@ -109,9 +109,9 @@ class TestRanges:
             ranges.read_ranges(path)
 
     def test_judged_measures_are_measured(self) -> None:
-        from bids_ihf.bids.scans_table import COLUMNS
+        from bids_ihf.bids.scans_table import MEASURE_COLUMNS
 
-        assert set(ABNORMAL_SIDE) <= set(COLUMNS)
+        assert set(ABNORMAL_SIDE) <= set(MEASURE_COLUMNS)
 
 
 class TestChosen:

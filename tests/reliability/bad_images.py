@@ -229,8 +229,8 @@ RGBA = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
 ZERO = np.zeros((4, 4))
 
 FILES = (
-    BadImage("half a file", raw(lambda: packed(content())[:400]), "cut short"),
-    BadImage("a header without voxels", raw(lambda: packed(content()[:352])), "cut short"),
+    BadImage("half a file", raw(lambda: packed(content())[:400]), "truncated"),
+    BadImage("a header without voxels", raw(lambda: packed(content()[:352])), "truncated"),
     BadImage("half a header", raw(lambda: packed(content()[:200])), NOT_NIFTI),
     BadImage("no byte at all", raw(bytes), NOT_NIFTI),
     BadImage("text", raw(lambda: b"not an image\n" * 99), NOT_NIFTI),
@@ -238,18 +238,18 @@ FILES = (
     BadImage("compressed nothing", raw(lambda: packed(b"")), NOT_NIFTI),
     BadImage("noise", raw(lambda: np.random.default_rng(0).bytes(4000)), NOT_NIFTI),
     BadImage("a file of zeros", raw(lambda: bytes(4000)), NOT_NIFTI),
-    BadImage("not compressed", raw(content), "cut short"),
+    BadImage("not compressed", raw(content), "truncated"),
     BadImage("a zip archive", raw(_zip), NOT_NIFTI),
     BadImage("a tar archive", raw(_tar), NOT_NIFTI),
     BadImage("a pickle", raw(_unpickled), NOT_NIFTI),
-    BadImage("a flipped bit", raw(_flipped), "cut short"),
-    BadImage("a wrong checksum", raw(_wrong_sum), "cut short"),
+    BadImage("a flipped bit", raw(_flipped), "truncated"),
+    BadImage("a wrong checksum", raw(_wrong_sum), "truncated"),
     BadImage("a dangling link", _dangling, "not fetched"),
     BadImage("a link to itself", _loop, "not fetched"),
     BadImage("a pipe", _pipe, "no such file"),
     BadImage("a device", _device, "no such file"),
     BadImage("not permitted", _unreadable, "cannot be read", needs_permissions=True),
-    BadImage("half a plain file", raw(lambda: content()[:700]), "cut short", ending=".nii"),
+    BadImage("half a plain file", raw(lambda: content()[:700]), "truncated", ending=".nii"),
     BadImage("a plain file", raw(content), ending=".nii"),
     BadImage("Analyze 7.5", _analyze, NOT_NIFTI),
     BadImage("FreeSurfer's MGH", _mgh, NOT_NIFTI),
@@ -283,10 +283,10 @@ HEADERS = (
     BadImage("nine dimensions", header(dim=[9] + 7 * [1]), NOT_NIFTI),
     BadImage("negative size", header(**_claims(-10, 10, 6)), "no three dimensions"),
     BadImage("size of zero", header(**_claims(0, 10, 6)), "no three dimensions"),
-    BadImage("huge sizes claimed", header(**_claims(30000, 30000, 30000)), "cut short"),
-    BadImage("large sizes claimed", header(**_claims(1500, 1500, 1500)), "cut short"),
+    BadImage("huge sizes claimed", header(**_claims(30000, 30000, 30000)), "truncated"),
+    BadImage("large sizes claimed", header(**_claims(1500, 1500, 1500)), "truncated"),
     BadImage("many volumes claimed", header(**_claims(10, 10, 6, 30000)), "more than the"),
-    BadImage("a slice more claimed", header(**_claims(10, 10, 7)), "cut short"),
+    BadImage("a slice more claimed", header(**_claims(10, 10, 7)), "truncated"),
     BadImage("two dimensions", _shaped(10, 60), "no three dimensions"),
     BadImage("one slice", _shaped(10, 10, 1)),
     BadImage("one voxel", _shaped(1, 1, 1), "all voxels are"),
@@ -315,7 +315,7 @@ HEADERS = (
     BadImage("a wrong magic", header(magic=b"abc"), NOT_NIFTI),
     BadImage("a wrong header size", header(sizeof_hdr=349)),
     BadImage("voxels said to begin in the header", header(vox_offset=100), NOT_NIFTI),
-    BadImage("voxels said to begin far beyond", header(vox_offset=1e9), "cut short"),
+    BadImage("voxels said to begin far beyond", header(vox_offset=1e9), "truncated"),
     BadImage("voxels said to begin nowhere", header(vox_offset=np.nan), NOT_NIFTI),
 )  # fmt: skip
 
@@ -394,7 +394,7 @@ SERIES = tuple(
         ("a NaN in a volume", _series(_set((3, 3, 3, 4), np.nan)), "volume 5"),
         ("a slice lost", _series(_set((..., 3, 5), 0)), "empty slices"),
         ("a series of zeros", _series(_set(..., 0)), "all voxels are 0"),
-        ("a series cut short", _cut_series, "cut short"),
+        ("a truncated series", _cut_series, "truncated"),
     )
 )
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.io.tensors import pack, shipped
+from bids_ihf.io.tensors import packaged_file, to_safetensors
 from bids_ihf.network.checkpoint import NETWORK_FORMAT
 from tests.reliability import bad_images, phantom, runs
 
@@ -200,7 +200,7 @@ def target(write: Callable[[Path], None], ending: str = ".safetensors") -> Calla
 
 def vendor() -> bytes:
     """A good target file."""
-    return shipped("target-ge.safetensors").read_bytes()
+    return packaged_file("target-ge.safetensors").read_bytes()
 
 
 def _altered(path: Path) -> None:
@@ -221,12 +221,12 @@ def _repacked(
     """A target with a valid hash whose content is wrong."""
 
     def write(path: Path) -> None:
-        from bids_ihf.io.tensors import unpack
+        from bids_ihf.io.tensors import read_safetensors
         from bids_ihf.targets.target import TARGET_FORMAT
 
-        tensors, header = unpack(shipped("target-ge.safetensors"), TARGET_FORMAT)
+        tensors, header = read_safetensors(packaged_file("target-ge.safetensors"), TARGET_FORMAT)
         change(tensors, header)
-        path.write_bytes(pack(tensors, header))
+        path.write_bytes(to_safetensors(tensors, header))
 
     return write
 
@@ -280,11 +280,11 @@ def _bad_header(path: Path) -> None:
 
 
 def _network(path: Path) -> None:
-    shutil.copy(shipped("network.safetensors"), path)
+    shutil.copy(packaged_file("network.safetensors"), path)
 
 
 def _future(path: Path) -> None:
-    path.write_bytes(pack({"a": torch.zeros(1)}, {"format": "ihf-harmony target 99"}))
+    path.write_bytes(to_safetensors({"a": torch.zeros(1)}, {"format": "ihf-harmony target 99"}))
 
 
 def _other_tool(path: Path) -> None:
@@ -294,7 +294,7 @@ def _other_tool(path: Path) -> None:
 
 
 def _wrong_network(path: Path) -> None:
-    path.write_bytes(pack({"a": torch.zeros(1)}, {"format": NETWORK_FORMAT}))
+    path.write_bytes(to_safetensors({"a": torch.zeros(1)}, {"format": NETWORK_FORMAT}))
 
 
 def reference(write: Callable[[Path], None]) -> Callable[[Path], Words]:
@@ -327,9 +327,9 @@ TARGETS = tuple(
         ("numbers that are NaN", target(_repacked(_with_nan)), "do not fit"),
         ("a part that means nothing", target(_repacked(_odd_name)), "is missing"),
         ("nothing inside", target(_repacked(_empty)), "holds no profile"),
-        ("a reference image cut short",
+        ("a truncated reference image",
          reference(lambda path: path.write_bytes(bad_images.packed(bad_images.content())[:300])
-                   and None), "cut short"),
+                   and None), "truncated"),
         ("an empty reference image", reference(bad_images.voxels(lambda data: data * 0)),
          "all voxels are 0"),
     )

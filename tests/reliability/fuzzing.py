@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from bids_ihf.bids.filters import matches, read_filters
-from bids_ihf.bids.names import derivative_name, parse
+from bids_ihf.bids.names import derivative_name, parse_name
 from bids_ihf.errors import BadData, HarmonyError, InvalidBIDS, UsageError
 from bids_ihf.io.nifti import read_volume
-from bids_ihf.io.tensors import pack
+from bids_ihf.io.tensors import to_safetensors
 from bids_ihf.targets.intensity import HISTOGRAM_BINS
 from bids_ihf.targets.target import TARGET_FORMAT, read_target
 from tests.reliability import bad_images
@@ -29,7 +29,7 @@ from tests.reliability import bad_images
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAME = parse("sub-01_ses-A_run-1_T1w.nii.gz")
+NAME = parse_name("sub-01_ses-A_run-1_T1w.nii.gz")
 
 
 def sentence(error: HarmonyError) -> None:
@@ -74,13 +74,13 @@ def name(data: bytes) -> None:
     """A file name; what is derived from it stays in its folder."""
     text = data.decode("utf-8", errors="replace")
     try:
-        found = parse(text)
+        found = parse_name(text)
     except InvalidBIDS:
         return
     derived = derivative_name(found, add={"desc": "harmonized"}, extension=".nii.gz")
     assert "/" not in derived
     assert ".." not in derived.split("_")[0]
-    assert parse(derived).get("desc") == "harmonized"
+    assert parse_name(derived).get("desc") == "harmonized"
 
 
 def filters(data: bytes) -> None:
@@ -106,7 +106,9 @@ def good_target() -> bytes:
         "T1w.scale": torch.tensor([0.0, 9.0]),
     }
     record = {"diffusion": {"levels": [1.0, 2.0], "floor": 0.5, "shells": []}}
-    return pack(tensors, {"format": TARGET_FORMAT, "name": "x", "encoder": "e", "record": record})
+    return to_safetensors(
+        tensors, {"format": TARGET_FORMAT, "name": "x", "encoder": "e", "record": record}
+    )
 
 
 def target(data: bytes) -> None:

@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from bids_ihf.io.atomic import alone, write_atomic
+from bids_ihf.io.atomic import folder_lock, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ PARTS = {
 def keep(folder: Path, part: str, rows: Sequence[dict[str, Any]], key: str = "") -> None:
     """Put the results of a part, or of one ``key`` of it, beside those of the others."""
     path = folder / FILE
-    with alone(folder):
+    with folder_lock(folder):
         content = json.loads(path.read_text()) if path.is_file() else {}
         content.setdefault(part, {})[key] = list(rows)
         write_atomic(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bids_ihf
-from bids_ihf.io.tensors import pack, shipped, unpack
+from bids_ihf.io.tensors import packaged_file, read_safetensors, to_safetensors
 from bids_ihf.targets.target import TARGET_FORMAT
 from tests.reliability import phantom, runs
 
@@ -81,9 +81,9 @@ def test_names_from_data_neither_run_nor_escape(tmp_path: Path) -> None:
     sidecar = phantom.scan_path(bids, "01", None).with_name("sub-01_T1w.json")
     fields = ("Manufacturer", "ProtocolName", "SeriesDescription", "IntendedFor")
     sidecar.write_text(json.dumps(dict.fromkeys(fields, EVIL)))
-    tensors, header = unpack(shipped("target-ge.safetensors"), TARGET_FORMAT)
+    tensors, header = read_safetensors(packaged_file("target-ge.safetensors"), TARGET_FORMAT)
     target = tmp_path / "in/target.safetensors"
-    target.write_bytes(pack(tensors, {**header, "name": EVIL}))
+    target.write_bytes(to_safetensors(tensors, {**header, "name": EVIL}))
     before = _files(tmp_path)
     out, work = tmp_path / "in/out", tmp_path / "in/work"
     words = runs.participant(bids, out, work, "--target", target)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_ihf.anat.harmonize import QCStatistics
-from bids_ihf.bids.images import Image
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.qc.measures import image_measures
 from bids_ihf.reports.evidence import evidence_name, pack, to_content
@@ -55,10 +55,10 @@ def add_image(
     out: Path, source: str, *, table: bool = True, measures: Any = None, **sidecar: Any
 ) -> Path:
     """Leave behind what one finished image does, less the voxels."""
-    from bids_ihf.bids.images import outputs, sidecar_path
+    from bids_ihf.bids.images import output_paths, sidecar_path
 
-    image = Image.from_path(out.parent / "bids" / source, out.parent / "bids")
-    path = sidecar_path(outputs(out, image).harmonized)
+    image = SourceImage.from_path(out.parent / "bids" / source, out.parent / "bids")
+    path = sidecar_path(output_paths(out, image).harmonized)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(SIDECAR | sidecar))
     if table:

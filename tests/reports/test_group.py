@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bids_ihf.bids.harmonized_images import find_harmonized_images
-from bids_ihf.bids.scans_table import COLUMNS
+from bids_ihf.bids.scans_table import MEASURE_COLUMNS
 from bids_ihf.errors import NothingSelected
 from bids_ihf.reports.group import DICTIONARY, group_page, group_tables
 from bids_ihf.reports.group_data import members, on_axes, scanner_of, statistics
@@ -40,7 +40,7 @@ def test_tables(out: Path) -> None:
     ]
     first = rows(out / "group_T1w.tsv")
     assert list(first[0]) == list(DICTIONARY)
-    assert set(COLUMNS) < set(DICTIONARY)
+    assert set(MEASURE_COLUMNS) < set(DICTIONARY)
     assert [row["filename"] for row in first] == [
         "sub-01/ses-A/anat/sub-01_ses-A_run-1_desc-harmonized_T1w.nii.gz",
         "sub-01/ses-A/anat/sub-01_ses-A_run-2_desc-harmonized_T1w.nii.gz",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf.cli.values import available_processors, existing_file, positive
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 
 if TYPE_CHECKING:
     import argparse
@@ -97,13 +97,13 @@ def build(given: argparse.Namespace) -> int:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The file name has another extension.
     NothingSelected
         The datasets hold no fitting image.
     """
     if given.output.suffix != EXTENSION:
-        raise CannotCreate(f"{given.output}: a target file ends in {EXTENSION}; rename it.")
+        raise CannotWrite(f"{given.output}: a target file ends in {EXTENSION}; rename it.")
     from bids_ihf.dwi.profile_file import record_of
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.pipeline.references import collect, diffusion_profiles, prepared_scans

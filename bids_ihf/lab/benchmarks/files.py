@@ -79,11 +79,11 @@ def _rows(pair: Pair) -> Iterator[Row]:
 
 
 def _describe(pair: Pair, method: str) -> Row:
-    from bids_ihf.bids.names import parse
+    from bids_ihf.bids.names import parse_name
     from bids_ihf.errors import InvalidBIDS
 
     try:
-        subject = parse(pair.harmonized).get("sub")
+        subject = parse_name(pair.harmonized).get("sub")
     except InvalidBIDS:
         subject = None
     # A file outside BIDS is taken as a subject of its own.

@@ -68,7 +68,7 @@ def write_ranges(
     ------
     BadData
         The pool cannot be used, or a target belongs to another encoder.
-    CannotCreate
+    CannotWrite
         A file cannot be written.
     """
     from bids_ihf.bids.sidecars import to_json

@@ -57,7 +57,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         They cannot be written.
     """
     from bids_ihf.bids.sidecars import write_json
@@ -136,8 +136,8 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    from bids_ihf.bids.scans_table import plain_text
+    from bids_ihf.bids.scans_table import format_cell
 
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return plain_text(value)
+    return format_cell(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf.cli.values import positive
-from bids_ihf.errors import CannotCreate
+from bids_ihf.errors import CannotWrite
 
 if TYPE_CHECKING:
     import argparse
@@ -30,12 +30,12 @@ def run(given: argparse.Namespace) -> int:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         The folder is there and not empty, or cannot be written.
     """
     folder = Path(given.folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CannotCreate(f"{folder}: is there and not empty; name a new folder.")
+        raise CannotWrite(f"{folder}: is there and not empty; name a new folder.")
     from bids_ihf.lab.simulation.dataset import write_demo_dataset
 
     write_demo_dataset(folder, subjects=given.subjects, seed=given.seed, zoom=given.zoom)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from bids_ihf.bids.discovery import find_images, select_subjects, subjects
-from bids_ihf.bids.vendors import UNKNOWN
+from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
 from bids_ihf.lab.training.pool import Pool, add_scan, read_index, write_index
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from bids_ihf.bids.images import Image
+    from bids_ihf.bids.images import SourceImage
     from bids_ihf.lab.training.config import TrainConfig
     from bids_ihf.lab.training.pool import Scan
     from bids_ihf.preprocessing.prepare import Prepared
@@ -67,14 +67,14 @@ def prepare_pool(config: TrainConfig) -> Pool:
     return Pool(folder, tuple(scan for scan in scans if scan.modality in kept))
 
 
-def site_of(image: Image) -> str:
+def site_of(image: SourceImage) -> str:
     """The site a scan comes from: its vendor, or what its sidecar calls one; empty if nothing."""
-    if image.vendor != UNKNOWN:
+    if image.vendor != UNKNOWN_VENDOR:
         return image.vendor
     return " ".join(re.findall("[0-9A-Za-z]+", str(image.metadata.get("Manufacturer") or "")))
 
 
-def _images(config: TrainConfig, person: str) -> list[Image]:
+def _images(config: TrainConfig, person: str) -> list[SourceImage]:
     """A person's images, by session: those wanted, and before a T2w the T1w that it leans on."""
     wanted = config.data.modalities
     asked = ("T1w", "T2w") if "T2w" in wanted else wanted
@@ -90,7 +90,7 @@ def _images(config: TrainConfig, person: str) -> list[Image]:
     return sorted(chosen, key=lambda image: (image.session or "", image.suffix, image.path))
 
 
-def _wanted(config: TrainConfig, image: Image) -> bool:
+def _wanted(config: TrainConfig, image: SourceImage) -> bool:
     return image.suffix in config.data.modalities and bool(site_of(image))
 
 
@@ -111,7 +111,7 @@ def _comparable(source: Path, scans: Iterable[tuple[str, str]]) -> set[str]:
     return kept
 
 
-def _scans(config: TrainConfig, person: str, images: Sequence[Image]) -> list[Scan]:
+def _scans(config: TrainConfig, person: str, images: Sequence[SourceImage]) -> list[Scan]:
     """A person's scans, prepared unless their folder in the pool still tells of the same files."""
     folder, record = config.data.pool / f"sub-{person}", _record(config, images)
     pool = read_index(folder, record)
@@ -129,7 +129,7 @@ def _scans(config: TrainConfig, person: str, images: Sequence[Image]) -> list[Sc
     ]
 
 
-def _record(config: TrainConfig, images: Iterable[Image]) -> dict[str, Any]:
+def _record(config: TrainConfig, images: Iterable[SourceImage]) -> dict[str, Any]:
     """What a person's scans were made from; another record means they are prepared again."""
     return {
         "preprocessed": config.data.preprocessed,
@@ -162,7 +162,7 @@ def _clear(folder: Path) -> None:
         folder.rmdir()
 
 
-def _prepare(config: TrainConfig, folder: Path, images: Iterable[Image]) -> list[Scan]:
+def _prepare(config: TrainConfig, folder: Path, images: Iterable[SourceImage]) -> list[Scan]:
     """Prepare a person's images as the BIDS App does and write them to the pool."""
     anchor: tuple[str | None, Prepared] | None = None
     scans = []
@@ -186,7 +186,7 @@ def _prepare(config: TrainConfig, folder: Path, images: Iterable[Image]) -> list
     return scans
 
 
-def _add(folder: Path, image: Image, prepared: Prepared) -> Scan:
+def _add(folder: Path, image: SourceImage, prepared: Prepared) -> Scan:
     try:
         on_grid = to_network_input(prepared)
     except ValueError as error:

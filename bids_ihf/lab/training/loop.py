@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.tensors import shipped, unpack
+from bids_ihf.io.tensors import packaged_file, read_safetensors
 from bids_ihf.lab.training.losses import (
     anatomy_loss,
     artefact_loss,
@@ -137,8 +137,8 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 
 
 def _start_from(network: IHFNetwork, start: str) -> None:
-    path = shipped("network.safetensors") if start == "shipped" else Path(start)
-    tensors, _ = unpack(path, NETWORK_FORMAT)
+    path = packaged_file("network.safetensors") if start == "shipped" else Path(start)
+    tensors, _ = read_safetensors(path, NETWORK_FORMAT)
     network.load_state_dict(tensors)
 
 

@@ -21,7 +21,7 @@ import torch
 from bids_ihf import __version__
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.tensors import shipped
+from bids_ihf.io.tensors import packaged_file
 from bids_ihf.lab.training.config import TrainConfig, read_config
 from bids_ihf.lab.training.encoder import train_encoder
 from bids_ihf.lab.training.loop import train_network
@@ -177,7 +177,7 @@ def encoder_file(config: TrainConfig) -> Path:
     if not config.encoder.file:
         return config.output / "encoder.safetensors"
     given = config.encoder.file
-    return shipped("encoder.safetensors") if given == "shipped" else Path(given)
+    return packaged_file("encoder.safetensors") if given == "shipped" else Path(given)
 
 
 def pool_profiles(pool: Pool, encoder: Encoder, threads: int) -> dict[str, Profile]:

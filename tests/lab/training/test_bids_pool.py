@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.io.tensors import shipped, unpack
+from bids_ihf.io.tensors import packaged_file, read_safetensors
 from bids_ihf.lab.training import bids_pool as real
 from bids_ihf.lab.training.bids_pool import prepare_pool
 from bids_ihf.lab.training.config import read_config
@@ -234,7 +234,9 @@ def test_the_network_goes_on_from_the_shipped_one(trained: Path) -> None:
     model = load_model(trained / "network.safetensors")
     assert model.name == "own"
     assert model.record["people"] == ["a", "b", "d", "e"]
-    before, header = unpack(shipped("network.safetensors"), "ihf-harmony network 1")
+    before, header = read_safetensors(
+        packaged_file("network.safetensors"), "ihf-harmony network 1"
+    )
     assert header["encoder"] == model.encoder_hash
     after = model.network.state_dict()
     moved = max(float((after[key] - before[key]).abs().max()) for key in before)

@@ -40,7 +40,7 @@ class Truth:
 
 def known_truth(body: Body, lesion: NDArray[np.bool_]) -> Truth:
     """Shares, mask and lesions of a person (X, Y, Z) on the network's grid."""
-    from bids_ihf.geometry.grid import inverse, resample
+    from bids_ihf.geometry.grid import inverse_affine, resample
     from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
     shares = []
@@ -49,7 +49,7 @@ def known_truth(body: Body, lesion: NDArray[np.bool_]) -> Truth:
         shares.append(on_grid_of(body, share.numpy()))
     spots = resample(
         lesion.astype(np.float32), _prepared(body, lesion).grid, shares[0].grid,
-        target_to_source=inverse(body.to_template), order=1,
+        target_to_source=inverse_affine(body.to_template), order=1,
     )  # fmt: skip
     brain = shares[0].brain
     slices = np.flatnonzero(brain.any(axis=(0, 1)))[SPACING // 2 :: SPACING]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_ihf import __version__
-from bids_ihf.geometry.grid import Grid, inverse
+from bids_ihf.geometry.grid import Grid, inverse_affine
 from bids_ihf.lab.benchmarks.brain.cases import (
     conditions,
     load_whole,
@@ -68,7 +68,7 @@ def write_brain_results(
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         A file cannot be written.
     """
     from bids_ihf.io.atomic import write_atomic
@@ -166,7 +166,7 @@ def pose_row(whole: Whole, person: str, modality: str, pose: Pose) -> Row:
     error, similarity, coverage = float("nan"), 0.0, 0.0
     if found.brain.any():
         way = align_to_template(found)
-        error = distance(way.matrix, whole.to_template @ inverse(pose.moved))
+        error = distance(way.matrix, whole.to_template @ inverse_affine(pose.moved))
         similarity, coverage = way.similarity, way.coverage
     return {
         "subject": person,
@@ -195,7 +195,7 @@ def distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Largest distance (mm) at which two ways put a point of the head's sphere."""
     points = np.random.default_rng(0).normal(size=(200, 3))
     points = RADIUS * points / np.linalg.norm(points, axis=1)[:, None] + np.array(MIDDLE)
-    back = inverse(second)
+    back = inverse_affine(second)
     points = points @ back[:3, :3].T + back[:3, 3]
     ends = [points @ way[:3, :3].T + way[:3, 3] for way in (first, second)]
     return float(np.linalg.norm(ends[0] - ends[1], axis=1).max())

@@ -41,7 +41,7 @@ def write_dwi_results(folder: Path, plan: DwiPlan, outcome: DwiOutcome) -> list[
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         A file cannot be written.
     """
     from bids_ihf.bids.sidecars import to_json

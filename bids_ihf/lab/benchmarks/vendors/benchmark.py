@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from bids_ihf.errors import TryAgain
+from bids_ihf.errors import TemporaryFailure
 from bids_ihf.lab.benchmarks.vendors.plan import check, hashes_of
 from bids_ihf.lab.benchmarks.vendors.references import make_reference
 from bids_ihf.lab.benchmarks.vendors.worker import (
@@ -56,7 +56,7 @@ def run_benchmark(plan: Plan) -> Outcome:
     ------
     BadData, UsageError
         The plan, a label map or a file of weights cannot be used.
-    TryAgain
+    TemporaryFailure
         A process was killed, most likely for want of memory.
     """
     check(plan)
@@ -74,7 +74,7 @@ def run_benchmark(plan: Plan) -> Outcome:
         alone = [(plan, p) for p in plan.people] if plan.anatomy else []
         looked = _all_done(pool, look_into_person, alone, "Looked into the anatomy of")
     except BrokenProcessPool as error:
-        raise TryAgain(
+        raise TemporaryFailure(
             "A process of the benchmark was killed, most likely for want of memory; use fewer "
             "--jobs."
         ) from error

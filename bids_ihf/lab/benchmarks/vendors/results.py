@@ -34,7 +34,7 @@ def write_results(folder: Path, plan: Plan, outcome: Outcome) -> list[Row]:
 
     Raises
     ------
-    CannotCreate
+    CannotWrite
         A file cannot be written.
     """
     from bids_ihf.io.atomic import write_atomic

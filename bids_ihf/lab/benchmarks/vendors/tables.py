@@ -165,8 +165,8 @@ def describe(
 
 
 def _text(value: Any) -> str:
-    from bids_ihf.bids.scans_table import plain_text
+    from bids_ihf.bids.scans_table import format_cell
 
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return plain_text(value)
+    return format_cell(value)
