@@ -1,7 +1,8 @@
-"""Docstrings as Markdown for the reference pages of the site: an extension of griffe.
+"""Extensions of griffe, which reads the package for the reference pages of the site.
 
-Sphinx roles become plain code, and square brackets that are no link, as in a usage line, are
-escaped so that they are not taken for a reference.
+Docstrings: Sphinx roles become plain code, and square brackets that are no link, as in a usage
+line, are escaped so that they are not taken for a reference.  Classes of attrs: the fields are
+shown as the signature.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from griffe import Extension
+from griffe import Attribute, Extension, Function, Parameter, ParameterKind, Parameters
 
 if TYPE_CHECKING:
-    from griffe import Object
+    from griffe import Class, Object
 
 ROLE = re.compile(r":(?:func|class|meth|mod|attr|data):(?=`)")
 CODE_SPAN = re.compile(r"(`+.*?`+)", re.DOTALL)
 BRACKET = re.compile(r"\[(?![^\]]*\]\()")
+ATTRS_DECORATORS = {"attrs.frozen", "attrs.define"}
 
 
 class PlainMarkdown(Extension):
@@ -28,3 +30,28 @@ class PlainMarkdown(Extension):
             parts = CODE_SPAN.split(ROLE.sub("", obj.docstring.value))
             parts[::2] = [BRACKET.sub(r"\\[", text) for text in parts[::2]]
             obj.docstring.value = "".join(parts)
+
+
+class AttrsSignatures(Extension):
+    """Gives every attrs class the constructor that attrs would generate."""
+
+    def on_class(self, *, cls: Class, **_: Any) -> None:
+        """Add ``__init__`` with a parameter for each field."""
+        if not {decorator.callable_path for decorator in cls.decorators} & ATTRS_DECORATORS:
+            return
+        fields = [
+            Parameter(
+                name,
+                annotation=member.annotation,
+                kind=ParameterKind.positional_or_keyword,
+                default=None if member.value is None else "...",
+            )
+            for name, member in cls.members.items()
+            if isinstance(member, Attribute)
+            and member.annotation
+            and not member.is_private
+            and "ClassVar" not in str(member.annotation)
+        ]
+        this = Parameter("self", kind=ParameterKind.positional_or_keyword)
+        parameters = Parameters(this, *fields)
+        cls.set_member("__init__", Function("__init__", parameters=parameters, parent=cls))

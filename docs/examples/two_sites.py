@@ -1,6 +1,6 @@
 """Simulate two sites to try training on: ``python two_sites.py FOLDER``.
 
-``FOLDER/bids`` holds six people, three scanned at one site only and three at the other, as in most
+``FOLDER/bids`` holds six subjects, three scanned at one site only and three at the other, as in most
 studies.  ``FOLDER/travelling`` holds a seventh, who was scanned at both and whom training is not
 to see: the difference of the two scans is what harmonization should take away.
 """
@@ -44,12 +44,19 @@ SITES = {
         units=420.0,
     ),
 }  # fmt: skip
-PEOPLE = {"a": "Hitachi", "b": "Hitachi", "c": "Hitachi", "d": "Canon", "e": "Canon", "f": "Canon"}
-TRAVELLER = "t"
+SUBJECT_SITES = {
+    "a": "Hitachi",
+    "b": "Hitachi",
+    "c": "Hitachi",
+    "d": "Canon",
+    "e": "Canon",
+    "f": "Canon",
+}
+TRAVELING_SUBJECT = "t"
 
 
-def person(label: str, zoom: float, labels: list[Path]) -> Anatomy:
-    """The anatomy of a person: from the label map of that place in the list, or made up."""
+def subject_anatomy(label: str, zoom: float, labels: list[Path]) -> Anatomy:
+    """The anatomy of a subject: from the label map at its position in the list, or synthetic."""
     number = "abcdeft".index(label)
     if labels:
         return from_labels(labels[number], seed=number)
@@ -72,13 +79,13 @@ def write_scan(folder: Path, stem: str, anatomy: Anatomy, site: str, seed: int) 
     (folder / f"{stem}_T1w.json").write_text(json.dumps(sidecar(scanner.protocol), indent=2))
 
 
-def write_root(folder: Path, people: list[str]) -> None:
-    """What a BIDS dataset needs beside its people."""
+def write_root(folder: Path, subjects: list[str]) -> None:
+    """The dataset files that BIDS requires."""
     folder.mkdir(parents=True)
-    about = {"Name": "Simulated sites", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
-    (folder / "dataset_description.json").write_text(json.dumps(about, indent=2))
-    (folder / "README.md").write_text("Simulated scans of simulated people; nobody was scanned.\n")
-    rows = "".join(f"sub-{label}\n" for label in people)
+    description = {"Name": "Simulated sites", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    (folder / "dataset_description.json").write_text(json.dumps(description, indent=2))
+    (folder / "README.md").write_text("Simulated scans of simulated subjects.\n")
+    rows = "".join(f"sub-{label}\n" for label in subjects)
     (folder / "participants.tsv").write_text("participant_id\n" + rows)
 
 
@@ -88,18 +95,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="new folder")
     parser.add_argument("--zoom", type=float, default=1.0, metavar="MM", help="voxel size")
     parser.add_argument("--labels", type=Path, nargs=7, default=[], metavar="DSEG", help="heads")
-    given = parser.parse_args()
-    bids, travelling = given.folder / "bids", given.folder / "travelling"
-    write_root(bids, list(PEOPLE))
-    for seed, (label, site) in enumerate(PEOPLE.items()):
-        anatomy = person(label, given.zoom, given.labels)
+    arguments = parser.parse_args()
+    bids, travelling = arguments.folder / "bids", arguments.folder / "travelling"
+    write_root(bids, list(SUBJECT_SITES))
+    for seed, (label, site) in enumerate(SUBJECT_SITES.items()):
+        anatomy = subject_anatomy(label, arguments.zoom, arguments.labels)
         write_scan(bids / f"sub-{label}/anat", f"sub-{label}", anatomy, site, seed)
-    write_root(travelling, [TRAVELLER])
-    anatomy = person(TRAVELLER, given.zoom, given.labels)
-    for seed, site in enumerate(SITES, start=len(PEOPLE)):
+    write_root(travelling, [TRAVELING_SUBJECT])
+    anatomy = subject_anatomy(TRAVELING_SUBJECT, arguments.zoom, arguments.labels)
+    for seed, site in enumerate(SITES, start=len(SUBJECT_SITES)):
         session = f"ses-{site.lower()}"
-        folder = travelling / f"sub-{TRAVELLER}/{session}/anat"
-        write_scan(folder, f"sub-{TRAVELLER}_{session}", anatomy, site, seed)
+        folder = travelling / f"sub-{TRAVELING_SUBJECT}/{session}/anat"
+        write_scan(folder, f"sub-{TRAVELING_SUBJECT}_{session}", anatomy, site, seed)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.source_profile import SourceProfile
 
-HEIGHTS = (18.0, -14.0)
-"""Axial template coordinates of the slices, mm: ventricles, and cerebellum with temporal lobes."""
+SLICE_HEIGHTS_MM = (18.0, -14.0)
+"""Axial template coordinates of the slices: ventricles, and cerebellum with temporal lobes."""
 
-BOX = (slice(8, 189), slice(16, 222))
+PANEL_CROP = (slice(8, 189), slice(16, 222))
 
 
 def axial(data: np.ndarray, prepared: Prepared, height: float) -> np.ndarray:
@@ -47,14 +47,16 @@ def axial(data: np.ndarray, prepared: Prepared, height: float) -> np.ndarray:
     plane = resample(
         data, prepared.grid, flat, target_to_source=np.linalg.inv(prepared.to_template)
     )
-    return plane[BOX][:, :, 0]
+    return plane[PANEL_CROP][:, :, 0]
 
 
-def maker(path: Path, modality: str, model: Harmonizer) -> SourceProfile | None:
-    """What is known of the scanner, by the Manufacturer in the sidecar beside an image."""
+def source_profile(path: Path, modality: str, model: Harmonizer) -> SourceProfile | None:
+    """The vendor's profile, by the Manufacturer in the sidecar of an image, if there is one."""
     sidecar = path.with_name(f"{path.name.split('.')[0]}.json")
-    told = json.loads(sidecar.read_text()).get("Manufacturer", "") if sidecar.exists() else ""
-    vendor = normalize_vendor(told)
+    manufacturer = (
+        json.loads(sidecar.read_text()).get("Manufacturer", "") if sidecar.exists() else ""
+    )
+    vendor = normalize_vendor(manufacturer)
     return (
         source_profile_of(load_target(vendor, model), modality)
         if vendor in BUILTIN_VENDORS
@@ -67,18 +69,18 @@ def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, 
     modality = path.name.split(".")[0].rsplit("_", 1)[-1]
     prepared = prepare(path, modality=modality)
     original = prepared.volume.data
-    shown = [("original", original / np.percentile(original[prepared.mask], 99.8), 0.0, 1.0)]
+    images = [("original", original / np.percentile(original[prepared.mask], 99.8), 0.0, 1.0)]
     changes = []
-    source = maker(path, modality, model)
+    source = source_profile(path, modality, model)
     for vendor in BUILTIN_VENDORS:
         profile = load_target(vendor, model).profile(modality)
         image = harmonize(prepared, profile, model, source=source).image
         unit = image / np.percentile(image[prepared.mask], 99.8)
-        shown.append((vendor, unit, 0.0, 1.0))
-        changes.append((f"change, {vendor}", unit - shown[0][1], -0.4, 0.4))
+        images.append((vendor, unit, 0.0, 1.0))
+        changes.append((f"change, {vendor}", unit - images[0][1], -0.4, 0.4))
     return [
-        (name, np.vstack([axial(data, prepared, z) for z in HEIGHTS]), low, high)
-        for name, data, low, high in shown + changes
+        (name, np.vstack([axial(data, prepared, z) for z in SLICE_HEIGHTS_MM]), low, high)
+        for name, data, low, high in images + changes
     ]
 
 

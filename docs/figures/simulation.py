@@ -1,4 +1,4 @@
-"""Draw docs/images/simulation.png: one person, with lesions, through vendors' and random scanners.
+"""Draw docs/images/simulation.png: one virtual subject, with lesions, on several scanners.
 
 Usage: python -m docs.figures.simulation head-12_dseg.nii.gz docs/images/simulation.png
 """
@@ -22,24 +22,31 @@ from bids_ihf.targets.target import BUILTIN_VENDORS
 if TYPE_CHECKING:
     from bids_ihf.lab.simulation.protocol import Modality
 
-SEED = 5
-RANDOM = 5
+SUBJECT_SEED = 5
+RANDOM_SCANNERS = 5
 MODALITIES: tuple[Modality, ...] = ("T1w", "T2w")
 
 
 def draw(labels: Path, figure_path: Path) -> None:
     """Two modalities by eight scanners, one axial slice each, each with its own grey scale."""
-    anatomy, lesions = with_lesions(crop(from_labels(labels, seed=SEED)), SEED, count=20)
+    anatomy, lesions = with_lesions(
+        crop(from_labels(labels, seed=SUBJECT_SEED)), SUBJECT_SEED, count=20
+    )
     middle = anatomy.shape[2] // 2
     height = middle - 10 + int(lesions[:, :, middle - 10 : middle + 25].sum(axis=(0, 1)).argmax())
     figure = Figure(figsize=(14, 4.4), facecolor="black")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 3 + RANDOM, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    axes = figure.subplots(2, 3 + RANDOM_SCANNERS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for row, modality in enumerate(MODALITIES):
-        scanners = {vendor: vendor_scanner(vendor, modality, SEED) for vendor in BUILTIN_VENDORS}
-        scanners |= {f"random {n + 1}": random_scanner(modality, SEED + n) for n in range(RANDOM)}
+        scanners = {
+            vendor: vendor_scanner(vendor, modality, SUBJECT_SEED) for vendor in BUILTIN_VENDORS
+        }
+        scanners |= {
+            f"random {n + 1}": random_scanner(modality, SUBJECT_SEED + n)
+            for n in range(RANDOM_SCANNERS)
+        }
         for panel, (name, scanner) in zip(axes[row], scanners.items(), strict=True):
-            image = scan(anatomy, scanner, SEED)
+            image = scan(anatomy, scanner, SUBJECT_SEED)
             top = np.percentile(image[anatomy.brain.numpy()], 99.8)
             panel.imshow(image[:, :, height].T, origin="lower", cmap="gray", vmin=0, vmax=top)
             panel.axis("off")
