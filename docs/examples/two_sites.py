@@ -1,8 +1,8 @@
 """Simulate two sites to try training on: ``python two_sites.py FOLDER``.
 
-``FOLDER/bids`` holds six subjects, three scanned at one site only and three at the other, as in most
-studies.  ``FOLDER/travelling`` holds a seventh, who was scanned at both and whom training is not
-to see: the difference of the two scans is what harmonization should take away.
+``FOLDER/bids`` holds six subjects, three scanned at one site and three at the other, as in most
+studies.  ``FOLDER/travelling`` holds a seventh, scanned at both and kept out of training: the
+difference between the two scans is what harmonization should remove.
 """
 
 from __future__ import annotations
