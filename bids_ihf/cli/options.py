@@ -1,243 +1,66 @@
-"""The options of ``ihf-harmony``, in the spellings that users of BIDS Apps know."""
+"""The parser of ``ihf-harmony``, made from the schema of the settings."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from bids_ihf import __version__
-from bids_ihf.cli import values
+from bids_ihf.cli.entry_point import EXIT_CODES
+from bids_ihf.config.option import Option
+from bids_ihf.config.settings import OPTIONS
 
-SPACE = "MNI152NLin2009aSym"
-EPILOG = (
-    "exit codes: 0 done; 1 some image failed; 2 wrong command line; 16 invalid BIDS; "
-    "18 nothing selected; 65 unusable data; 73 cannot write; 75 passing trouble, try again"
+GROUP_TITLES = {
+    "dataset": "dataset",
+    "selection": "input selection",
+    "processing": "processing",
+    "resources": "resources",
+    "running": "execution",
+}
+CONFIG_FILE = Option(
+    "running",
+    "--config-file",
+    "settings of an earlier run (sub-X/log/RUN/ihf_harmony.toml); options given here win",
+    Path,
+    metavar="TOML",
 )
+NO_TRACKING = Option(
+    "running", "--notrack", "accepted for compatibility; there is no tracking", action="store_true"
+)
+ALL_OPTIONS = {**OPTIONS, "config_file": CONFIG_FILE, "notrack": NO_TRACKING}
+"""The options of the settings, and two that are not settings."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``ihf-harmony``."""
+    """The parser of ``ihf-harmony``; it returns only what is given, no defaults."""
     parser = argparse.ArgumentParser(
         prog="ihf-harmony",
-        description="Make brain MRI (T1w, T2w) from different scanners comparable.",
-        epilog=EPILOG,
+        description="Harmonize T1w, T2w and diffusion-weighted (DWI) brain MRI across scanners.",
+        epilog="exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()),
         allow_abbrev=False,
-    )
-    parser.add_argument(
-        "bids_dir", type=values.folder, metavar="BIDS_DIR", help="raw BIDS dataset"
-    )
-    parser.add_argument("out_dir", type=values.folder, metavar="OUT_DIR", help="where results go")
-    parser.add_argument(
-        "analysis_level",
-        choices=("participant", "group"),
-        help="participant: harmonize images; group: tables and page from what participants wrote",
+        argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"ihf-harmony {__version__}")
-    selection = parser.add_argument_group("which images")
-    _add_labels(selection)
-    _add_filters(selection)
-    _add_processing(parser.add_argument_group("what is done"))
-    resources = parser.add_argument_group("resources")
-    _add_resources(resources)
-    _add_computing(resources)
-    _add_running(parser.add_argument_group("running"))
+    groups = {key: parser.add_argument_group(title) for key, title in GROUP_TITLES.items()}
+    for name, option in ALL_OPTIONS.items():
+        add_option(groups[option.group], name)
     return parser
 
 
-def _add_labels(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        *(
-            "--participant-label",
-            "--participant_label",
-            "--participant-labels",
-            "--participant_labels",
-        ),
-        nargs="+",
-        default=[],
-        metavar="LABEL",
-        help="participants, with or without 'sub-', or a file with one label a line",
-    )
-    add(
-        *("--session-label", "--session_label", "--session-id", "--session_id"),
-        nargs="+",
-        default=[],
-        metavar="LABEL",
-        help="sessions, with or without 'ses-', or a file with one label a line",
-    )
-
-
-def _add_filters(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        *("-m", "--modalities"),
-        nargs="+",
-        type=values.modality,
-        default=["T1w", "T2w", "dwi"],
-        metavar="SUFFIX",
-        help="T1w, T2w, dwi; default: all",
-    )
-    add(
-        *("--bids-filter-file", "--bids_filter_file"),
-        type=values.existing_file,
-        metavar="JSON",
-        help='for each modality {entity: value}; null means absent, "*" present',
-    )
-    add(
-        *("--bids-database-dir", "--bids_database_dir"),
-        type=values.folder,
-        metavar="DIR",
-        help="where to keep the index of the dataset",
-    )
-    add(
-        *("-d", "--derivatives"),
-        nargs="+",
-        type=values.derivative,
-        default=[],
-        metavar="[NAME=]DIR",
-        help="derivatives whose brain masks are used (fMRIPrep, FreeSurfer or SynthStrip names)",
-    )
-    add(
-        *("--brain-mask", "--brain_mask"),
-        choices=("auto", "network", "derivatives"),
-        default="auto",
-        help="auto: the mask in --derivatives, else of a stripped image its signal, else the "
-        "network's; network: never one of --derivatives; derivatives: no other",
-    )
-    add(
-        *("--skip-bids-validation", "--skip_bids_validation"),
-        action="store_true",
-        help="do not check the selected participants with the BIDS validator",
-    )
-
-
-def _add_processing(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--target",
-        metavar="NAME|FILE",
-        help="Siemens, GE, Philips, a target file or a NIfTI image",
-    )
-    add(
-        "--model",
-        type=values.existing_file,
-        metavar="FILE",
-        help="network from 'ihf train' (default: the shipped one); its encoder lies beside it, or "
-        "is the shipped one",
-    )
-    add(
-        *("--source-vendor", "--source_vendor"),
-        metavar="VENDOR",
-        help="scanner vendor of images whose sidecar does not name one",
-    )
-    add(
-        *("--source-profile", "--source_profile"),
-        type=values.existing_file,
-        metavar="FILE",
-        help="target file built from other people's images of the source scanner: what is a "
-        "person's own is then told from what is the scanner's",
-    )
-    add(
-        "--preprocessed",
-        action="store_true",
-        help="inputs are bias-corrected, skull-stripped and in template orientation",
-    )
-    add(
-        *("--output-spaces", "--output_spaces"),
-        nargs="*",
-        choices=(SPACE,),
-        default=[],
-        help="also write the harmonized image in template space",
-    )
-    add(
-        "--normalization",
-        choices=("rigid", "affine", "syn"),
-        default="rigid",
-        help="how the template-space image is made (the native one never depends on it)",
-    )
-    add(
-        *("--random-seed", "--random_seed"),
-        type=int,
-        default=0,
-        metavar="N",
-        help="seed of the registration's sampling (default: 0)",
-    )
-
-
-def _add_resources(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        *("-w", "--work-dir", "--work_dir"),
-        type=values.folder,
-        default=Path("work").absolute(),
-        metavar="DIR",
-        help="intermediate files (default: ./work)",
-    )
-    add(
-        *("--n-procs", "--n_procs", "--nprocs", "--n-cpus", "--n_cpus", "--nthreads"),
-        type=values.positive,
-        metavar="N",
-        help="processors used in all (default: those granted to this job)",
-    )
-    add(
-        *("--omp-nthreads", "--omp_nthreads"),
-        type=values.positive,
-        metavar="N",
-        help="processors used for one image (default: what is left when all images run at once)",
-    )
-    add(
-        *("--mem", "--mem-mb", "--mem_mb"),
-        dest="mem_gb",
-        type=values.memory,
-        metavar="AMOUNT",
-        help="memory to use at most, such as 8G; a bare number is in MB",
-    )
-
-
-def _add_computing(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--device", type=values.device, default="auto", help="auto, cpu, cuda or cuda:N")
-    add(
-        *("--batch-size", "--batch_size"),
-        type=values.positive,
-        default=8,
-        metavar="N",
-        help="slices in the network at once (default: 8)",
-    )
-    add(
-        *("--use-plugin", "--use_plugin", "--nipype-plugin-file"),
-        type=values.existing_file,
-        metavar="YAML",
-        help="nipype plugin and its plugin_args",
-    )
-
-
-def _add_running(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        *("--config-file", "--config_file"),
-        type=Path,
-        metavar="TOML",
-        help="settings of an earlier run; options given here win",
-    )
-    add(
-        *("--dry-run", "--dry_run"),
-        action="store_true",
-        help="only list every image, its vendor, the target and what would be done",
-    )
-    add(
-        *("--reports-only", "--reports_only"),
-        action="store_true",
-        help="only rebuild the reports from what is there",
-    )
-    add(
-        *("--stop-on-first-crash", "--stop_on_first_crash"),
-        action="store_true",
-        help="stop at the first image that fails instead of going on with the others",
-    )
-    add(
-        "--notrack",
-        action="store_true",
-        help="accepted for compatibility: nothing is ever tracked",
-    )
-    add("-v", "--verbose", action="count", default=0, help="say more; -vv and -vvv still more")
+def add_option(parser: argparse._ActionsContainer, name: str) -> None:
+    """Add one of `ALL_OPTIONS`; its spellings with underscores are accepted, but not listed."""
+    option = ALL_OPTIONS[name]
+    details: dict[str, Any] = {"help": option.description, "action": option.action}
+    if option.action == "store":
+        details |= {"type": option.convert, "nargs": option.nargs}
+        details |= {"choices": option.choices, "metavar": option.metavar}
+    flags = option.flags.split()
+    if not flags:
+        parser.add_argument(name, **details)
+        return
+    parser.add_argument(*flags, dest=name, **details)
+    underscored = {f"--{flag[2:].replace('-', '_')}" for flag in flags if flag.startswith("--")}
+    if underscored - {*flags}:
+        details["help"] = argparse.SUPPRESS
+        parser.add_argument(*sorted(underscored - {*flags}), dest=name, **details)

@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from tests.report.browser import Browser, find_chromium
+
+from tests.reports.browser import Browser, find_chromium
 
 IMAGES = Path(__file__).parents[1] / "images"
 PAGE_WIDTH = 1440

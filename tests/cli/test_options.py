@@ -18,13 +18,13 @@ def config(dataset: Path, *options: str) -> RunConfig:
 
 def test_defaults(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
-    found = config(dataset)
-    assert found.n_procs == 3
-    assert found.modalities == ("T1w", "T2w", "dwi")
-    assert found.work_dir == Path.cwd() / "work"
-    assert found.device == "auto"
-    assert found.normalization == "rigid"
-    assert found.participant_label == ()
+    defaults = config(dataset)
+    assert defaults.n_procs == 3
+    assert defaults.modalities == ("T1w", "T2w", "dwi")
+    assert defaults.work_dir == Path.cwd() / "work"
+    assert defaults.device == "auto"
+    assert defaults.normalization == "rigid"
+    assert defaults.participant_label == ()
 
 
 @pytest.mark.parametrize(
@@ -194,10 +194,25 @@ class TestConfigFile:
     def test_explicit_options_win(self, dataset: Path) -> None:
         file = dataset.parent / "config.toml"
         file.write_text('n-procs = 2\nmem = "1G"\n'.replace("mem ", "mem_gb ") + 'target = "GE"\n')
-        found = config(dataset, "--config-file", str(file), "--mem", "2G")
-        assert found.target == "Siemens"
-        assert found.mem_gb == 2.0
-        assert found.n_procs == 2
+        mixed = config(dataset, "--config-file", str(file), "--mem", "2G")
+        assert mixed.target == "Siemens"
+        assert mixed.mem_gb == 2.0
+        assert mixed.n_procs == 2
+
+    def test_reads_as_if_typed(self, dataset: Path) -> None:
+        file = dataset.parent / "config.toml"
+        (dataset.parent / "labels.txt").write_text("sub-01\n02\n")
+        file.write_text(
+            f'participant-label = "{dataset.parent}/labels.txt"\nmodalities = ["t1W"]\n'
+            'session_label = ["ses-A", "A"]\nmem_gb = "2048"\nverbose = 2\ndevice = "cpu"\n'
+        )
+        read = config(dataset, "--config-file", str(file))
+        assert read.participant_label == ("01", "02")
+        assert read.session_label == ("A",)
+        assert read.modalities == ("T1w",)
+        assert read.mem_gb == 2.0
+        assert read.verbose == 0
+        assert read.device == "cpu"
 
     @pytest.mark.parametrize(
         ("text", "sentence"),
@@ -208,9 +223,13 @@ class TestConfigFile:
             ('modalities = ["bold"]\n', "none of T1w"),
             ('modalities = "bold"\n', "none of T1w"),
             ('preprocessed = "no"\n', "neither true nor false"),
-            ("[options.target]\na = 1\n", "a table is no value"),
-            ('target = ["GE"]\n', "a list is no value"),
+            ("[options.target]\na = 1\n", "a table is given instead of a single value"),
+            ('target = ["GE"]\n', "a list is given instead of a single value"),
+            ("batch_size = true\n", "a truth value is given instead of a single value"),
+            ("options = 1\n", "not a table"),
             ('n_procs = "many"\n', "config.toml: 'many'"),
+            ('random_seed = "many"\n', "config.toml: 'many'"),
+            ('participant_label = ["a_b"]\n', "BIDS label"),
         ],
     )
     def test_refusal(

@@ -1,18 +1,20 @@
-"""The Boutiques descriptor says what the command line can do: no more, no less."""
+"""The Boutiques descriptor and the README offer what the command line can do: no more, no less."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bids_ihf import __version__
-from bids_ihf.cli import values
-from bids_ihf.cli.options import EPILOG, build_parser
+from bids_ihf.cli.entry_point import EXIT_CODES
+from bids_ihf.cli.options import build_parser
+from bids_ihf.config import values
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 ROOT = Path(__file__).parents[2]
@@ -26,14 +28,16 @@ LEFT_OUT = {
     "use_plugin": "the platform schedules, not nipype",
 }
 """Options that have no place in a form, and why."""
-NUMBERS = (int, values.positive)
-FILES = (values.existing_file, values.derivative, Path)
+NUMBERS = (values.positive_integer, values.whole_number)
+FILES = (values.existing_file, values.derivatives_folder, Path)
 
 
 def actions() -> dict[str, argparse.Action]:
     """The parser's options and positionals that the descriptor must offer, by name."""
     return {
-        action.dest: action for action in build_parser()._actions if action.dest not in LEFT_OUT
+        action.dest: action
+        for action in build_parser()._actions
+        if action.dest not in LEFT_OUT and action.help != argparse.SUPPRESS
     }
 
 
@@ -57,12 +61,12 @@ def kind(action: argparse.Action) -> str:
 @pytest.mark.parametrize("name", actions())
 def test_every_option_is_offered(name: str) -> None:
     action = actions()[name]
-    found = offered(action)
-    assert found, f"boutiques.json lacks {action.option_strings or name}"
+    inputs = offered(action)
+    assert inputs, f"boutiques.json lacks {action.option_strings or name}"
     if name in ("bids_dir", "out_dir", "target"):  # folders, and a name or a file
-        assert "File" in {entry["type"] for entry in found}
+        assert "File" in {entry["type"] for entry in inputs}
     else:
-        assert [entry["type"] for entry in found] == [kind(action)]
+        assert [entry["type"] for entry in inputs] == [kind(action)]
 
 
 @pytest.mark.parametrize("name", actions())
@@ -72,13 +76,30 @@ def test_values(name: str) -> None:
         assert entry.get("list", False) == (action.nargs in ("+", "*"))
         if action.choices is not None:
             assert set(entry["value-choices"]) == set(action.choices)
-        if action.type is values.positive:
+        if action.type is values.positive_integer:
             assert (entry["integer"], entry["minimum"]) == (True, 1)
         # The parser must take every choice that the form gives.
         convert = action.type
         if callable(convert) and name != "device":
             for choice in entry.get("value-choices", ()):
                 assert convert(choice) == choice
+
+
+@pytest.mark.parametrize("name", ["boutiques.json", "README.md"])
+def test_up_to_date(name: str) -> None:
+    make_options = runpy.run_path(str(ROOT / "docs" / "make_options.py"))
+    assert make_options["updated"](ROOT / name) == (ROOT / name).read_text(), (
+        "run: python docs/make_options.py boutiques.json README.md"
+    )
+
+
+def test_table_lists_every_option() -> None:
+    table = (ROOT / "README.md").read_text().partition("<!-- options:begin -->")[2]
+    listed = set(re.findall(r"`(--?[a-z-]+)", table.partition("<!-- options:end -->")[0]))
+    visible = {a for a in build_parser()._actions if a.help != argparse.SUPPRESS}
+    assert listed == {flag for a in visible for flag in a.option_strings} - {
+        *("-h", "--help", "--version")
+    }
 
 
 def test_nothing_else_is_offered() -> None:
@@ -91,9 +112,8 @@ def test_nothing_else_is_offered() -> None:
 def test_choices_the_parser_leaves_open() -> None:
     by_id = {entry["id"]: entry for entry in INPUTS}
     assert tuple(by_id["target"]["value-choices"]) == BUILTIN_VENDORS
-    assert by_id["modalities"]["value-choices"] == list(values._MODALITIES.values())
     for device in by_id["device"]["value-choices"]:
-        assert values._DEVICE.fullmatch(device)
+        assert values._DEVICE_PATTERN.fullmatch(device)
 
 
 def test_optional_is_what_the_parser_says() -> None:
@@ -115,8 +135,9 @@ def test_keys_and_groups_are_whole() -> None:
 def test_version_and_exit_codes() -> None:
     assert DESCRIPTOR["tool-version"] == __version__
     assert DESCRIPTOR["container-image"]["image"].endswith(f":{__version__}")
-    codes = {int(code) for code in re.findall(r"(\d+) [a-z]", EPILOG)} - {0}
-    assert {entry["code"] for entry in DESCRIPTOR["error-codes"]} == codes
+    codes = {int(code) for code in re.findall(r"(\d+) [a-z]", build_parser().epilog or "")}
+    assert codes == EXIT_CODES.keys()
+    assert {entry["code"] for entry in DESCRIPTOR["error-codes"]} == codes - {0}
 
 
 def test_cbrain_modules_name_what_exists() -> None:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Write harmonized minus change.
 
     Raises
@@ -38,12 +38,16 @@ def run(given: argparse.Namespace) -> int:
     UsageError
         The output is one of the inputs, or is not named as a compressed NIfTI image.
     """
-    output = given.output.resolve()
-    if output in {path.resolve() for path in (given.harmonized, given.change) if path}:
-        raise UsageError(f"{given.output}: the output is one of the inputs; name another file.")
+    output = arguments.output.resolve()
+    if output in {path.resolve() for path in (arguments.harmonized, arguments.change) if path}:
+        raise UsageError(
+            f"{arguments.output}: the output is one of the inputs; name another file."
+        )
     if not output.name.endswith(".nii.gz"):
-        raise UsageError(f"{given.output}: compressed NIfTI is written; end the name in .nii.gz.")
+        raise UsageError(
+            f"{arguments.output}: compressed NIfTI is written; end the name in .nii.gz."
+        )
     from bids_ihf.pipeline.restore import restore
 
-    restore(given.harmonized, given.change, given.output)
+    restore(arguments.harmonized, arguments.change, arguments.output)
     return 0

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_ihf.cli.values import available_processors, existing_file, positive
+from bids_ihf.cli.options import add_option
+from bids_ihf.cli.resources import available_processors
+from bids_ihf.config.option import unique_items
 from bids_ihf.errors import CannotWrite
 
 if TYPE_CHECKING:
@@ -20,34 +22,36 @@ EXTENSION = ".safetensors"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf target``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="the targets that come with the package")
-    show = actions.add_parser("show", help="what a target was made from")
-    show.add_argument("name", metavar="NAME", help="vendor or target file")
-    build = actions.add_parser("build", help="a target from one's own images")
+    actions.add_parser("list", help="list the built-in targets")
+    show = actions.add_parser("show", help="show what a target was built from")
+    show.add_argument("name", metavar="NAME|FILE", help="built-in target or target file")
+    build = actions.add_parser("build", help="build a target from images of a scanner")
     add = build.add_argument
     add("references", nargs="+", type=Path, metavar="REF", help="NIfTI images or BIDS datasets")
-    add("-o", "--output", type=Path, required=True, metavar=f"FILE{EXTENSION}")
-    add("--name", metavar="TEXT", help="name of the target (default: that of the file)")
-    add("--modality", choices=("T1w", "T2w", "dwi"), help="of images whose names do not tell it")
     add(
-        *("--participant-label", "--participant_label"),
-        nargs="+",
-        default=[],
-        metavar="LABEL",
-        help="participants of the BIDS datasets (default: all)",
+        *("-o", "--output"),
+        type=Path,
+        required=True,
+        metavar=f"FILE{EXTENSION}",
+        help="target file to write",
     )
-    add("--bids-filter-file", "--bids_filter_file", type=existing_file, metavar="JSON")
-    add("--preprocessed", action="store_true", help="images are stripped, corrected and aligned")
-    add("--n-procs", "--n_procs", "--nprocs", type=positive, metavar="N", help="threads")
+    add("--name", metavar="TEXT", help="name of the target (default: name of the file)")
+    add(
+        "--modality",
+        choices=("T1w", "T2w", "dwi"),
+        help="use only this modality of the datasets; type of images whose names lack a suffix",
+    )
+    for setting in ("participant_label", "bids_filter_file", "preprocessed", "n_procs"):
+        add_option(build, setting)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """List, show or build."""
-    if given.action == "list":
+    if arguments.action == "list":
         return list_targets()
-    if given.action == "show":
-        return show_target(given.name)
-    return build(given)
+    if arguments.action == "show":
+        return show_target(arguments.name)
+    return build(arguments)
 
 
 def list_targets() -> int:
@@ -92,7 +96,7 @@ def _describe(target: Target) -> None:
         sys.stdout.write(f"{key}: {value}\n")
 
 
-def build(given: argparse.Namespace) -> int:
+def build(arguments: argparse.Namespace) -> int:
     """Prepare all references and write the target file.
 
     Raises
@@ -102,8 +106,8 @@ def build(given: argparse.Namespace) -> int:
     NothingSelected
         The datasets hold no fitting image.
     """
-    if given.output.suffix != EXTENSION:
-        raise CannotWrite(f"{given.output}: a target file ends in {EXTENSION}; rename it.")
+    if arguments.output.suffix != EXTENSION:
+        raise CannotWrite(f"{arguments.output}: a target file ends in {EXTENSION}; rename it.")
     from bids_ihf.dwi.profile_file import record_of
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.pipeline.references import collect, diffusion_profiles, prepared_scans
@@ -112,18 +116,18 @@ def build(given: argparse.Namespace) -> int:
     from bids_ihf.targets.target import pack_target
 
     scans = collect(
-        given.references,
-        modality=given.modality,
-        labels=given.participant_label,
-        filter_file=given.bids_filter_file,
+        arguments.references,
+        modality=arguments.modality,
+        labels=unique_items(arguments.participant_label or ()),
+        filter_file=arguments.bids_filter_file,
     )
-    fix_threads(given.n_procs or available_processors(), 0)
-    name = given.name or given.output.stem
+    fix_threads(arguments.n_procs or available_processors(), 0)
+    name = arguments.name or arguments.output.stem
     series = [scan for scan in scans if scan.modality == "dwi"]
     others = [scan for scan in scans if scan.modality != "dwi"]
-    record = record_of(diffusion_profiles(series, preprocessed=given.preprocessed))
-    prepared = prepared_scans(others, preprocessed=given.preprocessed)
+    record = record_of(diffusion_profiles(series, preprocessed=arguments.preprocessed))
+    prepared = prepared_scans(others, preprocessed=arguments.preprocessed)
     target = build_target(prepared, name, model_on("cpu"), record)
-    write_atomic(given.output, pack_target(target))
+    write_atomic(arguments.output, pack_target(target))
     _describe(target)
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from bids_ihf.cli.values import modality, positive
+from bids_ihf.config.values import modality, positive_integer
 from bids_ihf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         help="further networks of the same encoder to measure",
     )
-    add("--jobs", type=positive, default=2, metavar="N", help="processes (default: 2)")
+    add("--jobs", type=positive_integer, default=2, metavar="N", help="processes (default: 2)")
     add("--seed", type=int, default=1, metavar="S", help="seed (default: 1)")
     add("--anatomy", action="store_true", help="also tell whether anatomy is kept")
     add("--brain", action="store_true", help="measure brain masks and alignment, nothing else")
@@ -60,14 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--poses",
-        type=positive,
+        type=positive_integer,
         default=500,
         metavar="N",
         help="with --brain: heads in random poses (default: 500)",
     )
     add(
         "--scans",
-        type=positive,
+        type=positive_integer,
         default=16,
         metavar="N",
         help="with --ranges: scans of each person and modality (default: 16)",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_ihf.cli.values import positive
+from bids_ihf.config.values import positive_integer
 from bids_ihf.errors import CannotWrite
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf demo-data``."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="new folder for the dataset")
     parser.add_argument(
-        "--subjects", type=positive, default=2, metavar="N", help="persons (default: 2)"
+        "--subjects", type=positive_integer, default=2, metavar="N", help="persons (default: 2)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from bids_ihf.cli.values import device, existing_file
+from bids_ihf.config.values import device, existing_file
 
 if TYPE_CHECKING:
     import argparse

@@ -1,4 +1,4 @@
-"""Single values of the command line."""
+"""Reading of single values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bids_ihf.cli import values
+from bids_ihf.cli import resources
+from bids_ihf.config import values
+from bids_ihf.config.option import unique_items
 
 LABELS = st.lists(
     st.text(string.ascii_letters + string.digits, min_size=1, max_size=8), max_size=6
@@ -22,25 +24,25 @@ LABELS = st.lists(
 @given(st.integers(1, 10**6), st.sampled_from("KMGT"), st.sampled_from(["", "B", "iB", "b"]))
 def test_memory_units(amount: int, unit: str, ending: str) -> None:
     expected = amount * {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}[unit] / 2**30
-    assert values.memory(f"{amount}{unit}{ending}") == pytest.approx(expected)
-    assert values.memory(f" {amount}{unit.lower()} ") == pytest.approx(expected)
+    assert values.memory_gb(f"{amount}{unit}{ending}") == pytest.approx(expected)
+    assert values.memory_gb(f" {amount}{unit.lower()} ") == pytest.approx(expected)
 
 
 @given(st.integers(1, 10**6))
 def test_bare_memory_is_in_megabytes(amount: int) -> None:
-    assert values.memory(str(amount)) == pytest.approx(amount / 1024)
+    assert values.memory_gb(str(amount)) == pytest.approx(amount / 1024)
 
 
 @pytest.mark.parametrize("text", ["", "G", "0", "-1G", "1X", "1 2"])
 def test_no_memory(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="amount of memory"):
-        values.memory(text)
+        values.memory_gb(text)
 
 
 @given(LABELS, st.booleans())
 def test_labels_with_or_without_prefix(labels: list[str], prefixed: bool) -> None:
     words = [f"sub-{label}" if prefixed else label for label in labels]
-    assert values.labels(words, "sub-") == tuple(dict.fromkeys(labels))
+    assert unique_items(map(values.participant_labels, words)) == tuple(dict.fromkeys(labels))
 
 
 @given(LABELS)
@@ -48,19 +50,21 @@ def test_labels_from_file(labels: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.txt"
         path.write_text("\n".join(f"sub-{label}" for label in labels))
-        assert values.labels([str(path)], "sub-") == tuple(dict.fromkeys(labels))
+        assert values.participant_labels(str(path)) == tuple(dict.fromkeys(labels))
 
 
 def test_prefix_is_removed_once_and_not_by_letters() -> None:
-    assert values.labels(["subbus", "sub-subu"], "sub-") == ("subbus", "subu")
+    assert values.participant_labels("subbus") == ("subbus",)
+    assert values.participant_labels("sub-subu") == ("subu",)
+    assert values.session_labels("ses-1") == ("1",)
 
 
 def test_processors_from_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
-    assert values.available_processors() == 5
+    assert resources.available_processors() == 5
 
 
 def test_processors_from_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 6})
-    assert values.available_processors() == 3
+    assert resources.available_processors() == 3

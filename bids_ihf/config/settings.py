@@ -1,0 +1,251 @@
+"""The schema: all settings of a run, each with the option that gives it."""
+# ruff: noqa: RUF009 (what is called for the defaults is attrs.field)
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from attrs import NOTHING, field, fields, frozen
+
+from bids_ihf import __version__
+from bids_ihf.config import values
+from bids_ihf.config.option import Option, OptionGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Normalization = Literal["rigid", "affine", "syn"]
+BrainMask = Literal["auto", "network", "derivatives"]
+
+
+def new_run_uuid() -> str:
+    """Identity of a run: local time and a random part, so that concurrent runs never share it."""
+    return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+
+
+_METAVARS: dict[Callable[[str], Any], str] = {
+    values.existing_file: "FILE",
+    values.folder: "DIR",
+    values.positive_integer: "N",
+    values.whole_number: "N",
+}
+
+
+def _setting(
+    group: OptionGroup,
+    flags: str,
+    text: str,
+    /,
+    convert: Callable[[str], Any] = str,
+    default: Any = None,
+    **details: Any,
+) -> Any:
+    details = {"metavar": _METAVARS.get(convert), **details}
+    option = Option(group, flags, text, convert, default, **details)
+    return field(default=option.default, metadata={"option": option})
+
+
+_dataset = partial(_setting, "dataset", "")
+_selection = partial(_setting, "selection")
+_processing = partial(_setting, "processing")
+_resource = partial(_setting, "resources")
+_running = partial(_setting, "running")
+_FLAG: dict[str, Any] = {"action": "store_true", "default": False}
+
+
+@frozen
+class RunConfig:
+    """Settings of a run of ``ihf-harmony``; memory in GB, empty tuples mean no restriction."""
+
+    bids_dir: Path = _dataset(
+        "raw BIDS dataset", values.existing_folder, NOTHING, metavar="BIDS_DIR"
+    )
+    out_dir: Path = _dataset("folder for the results", values.folder, NOTHING, metavar="OUT_DIR")
+    analysis_level: str = _dataset(
+        "participant: harmonize images; group: tables and report of all participants' results",
+        default="participant",
+        choices=("participant", "group"),
+    )
+
+    participant_label: tuple[str, ...] = _selection(
+        "--participant-label --participant-labels",
+        "participants, with or without 'sub-', or a text file that lists them (default: all)",
+        values.participant_labels,
+        (),
+        metavar="LABEL",
+    )
+    session_label: tuple[str, ...] = _selection(
+        "--session-label --session-id",
+        "sessions, with or without 'ses-', or a text file that lists them (default: all)",
+        values.session_labels,
+        (),
+        metavar="LABEL",
+    )
+    modalities: tuple[str, ...] = _selection(
+        "-m --modalities",
+        "image types to harmonize",
+        values.modality,
+        ("T1w", "T2w", "dwi"),
+        choices=("T1w", "T2w", "dwi"),
+    )
+    bids_filter_file: Path | None = _selection(
+        "--bids-filter-file",
+        'JSON file with {entity: value} for each modality, such as {"t1w": {"acquisition": '
+        '"mprage"}}; null: the entity is absent, "*": it has any value',
+        values.existing_file,
+    )
+    bids_database_dir: Path | None = _selection(
+        "--bids-database-dir", "folder that keeps the index of the dataset", values.folder
+    )
+    derivatives: tuple[Path, ...] = _selection(
+        "-d --derivatives",
+        "derivatives whose brain masks are used (file names of fMRIPrep, FreeSurfer, SynthStrip)",
+        values.derivatives_folder,
+        (),
+        metavar="[NAME=]DIR",
+    )
+    brain_mask: BrainMask = _selection(
+        "--brain-mask",
+        "auto: use the mask in --derivatives if present, otherwise the non-zero voxels if the "
+        "image is skull-stripped, otherwise the built-in segmentation; network: as auto, but "
+        "ignore --derivatives; derivatives: use only masks in --derivatives, fail without one",
+        default="auto",
+        choices=get_args(BrainMask),
+    )
+    skip_bids_validation: bool = _selection(
+        "--skip-bids-validation", "do not run the BIDS validator", **_FLAG
+    )
+
+    target: str | None = _processing(
+        "--target",
+        "scanner to harmonize to, needed at the participant level: Siemens, GE or Philips, a "
+        "target file made by 'ihf target build', or a NIfTI image of that scanner",
+        metavar="NAME|FILE",
+    )
+    model: Path | None = _processing(
+        "--model",
+        "network trained by 'ihf train' (default: the built-in one); if its folder holds no "
+        "encoder, the built-in encoder is used",
+        values.existing_file,
+    )
+    source_vendor: str | None = _processing(
+        "--source-vendor", "scanner vendor of images whose sidecar does not name one"
+    )
+    source_profile: Path | None = _processing(
+        "--source-profile",
+        "target file built from scans of other participants on the source scanner; separates "
+        "biological from scanner effects",
+        values.existing_file,
+    )
+    preprocessed: bool = _processing(
+        "--preprocessed",
+        "inputs are bias-corrected, skull-stripped and in template orientation: skip bias "
+        "correction, brain extraction and registration; non-zero voxels are the brain, and slabs "
+        "are accepted",
+        **_FLAG,
+    )
+    output_spaces: tuple[str, ...] = _processing(
+        "--output-spaces",
+        "also write harmonized T1w and T2w images in template space",
+        default=(),
+        choices=("MNI152NLin2009aSym",),
+        nargs="*",
+    )
+    normalization: Normalization = _processing(
+        "--normalization",
+        "registration of images in template space; native images do not depend on it",
+        default="rigid",
+        choices=get_args(Normalization),
+    )
+    random_seed: int = _processing(
+        "--random-seed", "seed of the registration's sampling (default: 0)", values.whole_number, 0
+    )
+
+    work_dir: Path = _resource(
+        "-w --work-dir", "folder for intermediate files", values.folder, Path("work")
+    )
+    n_procs: int = _resource(
+        "--n-procs --nprocs --n-cpus --nthreads",
+        "number of processors in total (default: those granted to this job)",
+        values.positive_integer,
+        1,
+    )
+    omp_nthreads: int | None = _resource(
+        "--omp-nthreads",
+        "number of processors per image (default: share of --n-procs, at most 8)",
+        values.positive_integer,
+    )
+    mem_gb: float | None = _resource(
+        "--mem --mem-mb",
+        "memory limit such as 8G; a plain number is in MB (default: that of the job, if any)",
+        values.memory_gb,
+        metavar="AMOUNT",
+    )
+    device: str = _resource(
+        "--device", "auto (a GPU if there is one), cpu, cuda or cuda:N", values.device, "auto"
+    )
+    batch_size: int = _resource(
+        "--batch-size", "slices per pass through the network", values.positive_integer, 8
+    )
+    use_plugin: Path | None = _resource(
+        "--use-plugin --nipype-plugin-file",
+        "YAML file with a nipype plugin and its arguments (plugin_args)",
+        values.existing_file,
+    )
+
+    dry_run: bool = _running(
+        "--dry-run", "only list images, their vendor, the target and the planned action", **_FLAG
+    )
+    reports_only: bool = _running(
+        "--reports-only", "only rebuild the reports from existing results", **_FLAG
+    )
+    stop_on_first_crash: bool = _running(
+        "--stop-on-first-crash", "stop at the first image that fails", **_FLAG
+    )
+    verbose: int = _running(
+        "-v --verbose", "more messages; -vv, -vvv: still more", action="count", default=0
+    )
+    run_uuid: str = field(factory=new_run_uuid)
+
+    def log_dir(self, subject: str) -> Path:
+        """Folder for the log, settings and crash files of one subject (label without ``sub-``)."""
+        return self.out_dir / f"sub-{subject}" / "log" / self.run_uuid
+
+
+OPTIONS: dict[str, Option] = {
+    setting.name: setting.metadata["option"] for setting in fields(RunConfig) if setting.metadata
+}
+"""The option of each setting that a user can give."""
+
+
+def configuration_hash(
+    config: RunConfig,
+    *,
+    target_hash: str,
+    model_hash: str,
+    brain_hash: str,
+    image: Mapping[str, str | int | None],
+) -> str:
+    """SHA-256 over all that changes the numbers of one output, and nothing else.
+
+    ``image`` holds what is particular to the scan: vendor, mask, T1w reference, size of the source
+    file. Threads, device and folders are left out, since they do not change an image.
+    """
+    content = {
+        "version": __version__,
+        "target": target_hash,
+        "model": model_hash,
+        "brain": brain_hash,
+        "preprocessed": config.preprocessed,
+        "output_spaces": sorted(config.output_spaces),
+        "normalization": config.normalization if config.output_spaces else None,
+        "seed": config.random_seed,
+        "image": dict(image),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
