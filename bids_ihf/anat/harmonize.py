@@ -35,7 +35,7 @@ from bids_ihf.targets.source_profile import harmonization_curve, scanner_weight
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.intensity import IntensityCurve
     from bids_ihf.targets.landmarks import SliceStatistics
@@ -81,7 +81,7 @@ class Harmonized:
 def harmonize(
     prepared: Prepared,
     profile: Profile,
-    model: Harmonizer,
+    model: ModelBundle,
     *,
     source: SourceProfile | None = None,
     batch_size: int = 8,
@@ -114,7 +114,7 @@ def apply_network(
     matched: IntensityMatched,
     on_grid: NetworkInput,
     profile: Profile,
-    model: Harmonizer,
+    model: ModelBundle,
     slices: NDArray[np.intp],
     batch_size: int = 8,
 ) -> NDArray[np.float32]:
@@ -128,7 +128,7 @@ def qc_statistics(
     matched: IntensityMatched,
     on_grid: NetworkInput,
     profile: Profile,
-    model: Harmonizer,
+    model: ModelBundle,
     result: NDArray[np.float32],
     slices: NDArray[np.intp],
 ) -> QCStatistics:
@@ -169,7 +169,10 @@ class IntensityMatched:
 
 
 def match_intensities(
-    on_grid: NetworkInput, profile: Profile, model: Harmonizer, source: SourceProfile | None = None
+    on_grid: NetworkInput,
+    profile: Profile,
+    model: ModelBundle,
+    source: SourceProfile | None = None,
 ) -> IntensityMatched:
     """Bring a scan's intensities to a target profile by one curve, with what is known of the
     scan's scanner.
@@ -191,7 +194,7 @@ def harmonize_slices(
     matched: IntensityMatched,
     on_grid: NetworkInput,
     profile: Profile,
-    model: Harmonizer,
+    model: ModelBundle,
     slices: NDArray[np.intp],
     batch_size: int = 8,
 ) -> NDArray[np.float32]:

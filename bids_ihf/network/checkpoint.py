@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 ENCODER_FORMAT = "ihf-harmony encoder 1"
 NETWORK_FORMAT = "ihf-harmony network 1"
 SEGMENTER_FORMAT = "ihf-harmony segmenter 1"
-SEGMENTER = "brain.safetensors"
+SEGMENTER_FILE = "brain.safetensors"
 
 
 @frozen
-class Harmonizer:
+class ModelBundle:
     """A network with its encoder, ready for inference on ``device``."""
 
     encoder: Encoder
@@ -49,7 +49,7 @@ def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
     header = {
         "format": ENCODER_FORMAT,
         "width": encoder.width,
-        "names_tissue": encoder.names_tissue,
+        "names_tissue": encoder.has_tissue_head,
         "training": record,
     }
     return to_safetensors(tensors, header)
@@ -82,12 +82,12 @@ def pack_segmenter(segmenter: Segmenter, record: Mapping[str, Any]) -> bytes:
 
 def segmenter_hash() -> str:
     """sha256 of the shipped network that finds brain and tissues."""
-    return str(read_safetensors(packaged_file(SEGMENTER), SEGMENTER_FORMAT)[1]["sha256"])
+    return str(read_safetensors(packaged_file(SEGMENTER_FILE), SEGMENTER_FORMAT)[1]["sha256"])
 
 
 def load_segmenter(path: Path | None = None) -> Segmenter:
     """The network in ``path`` (the shipped one by default) that finds brain and tissues."""
-    path = path or packaged_file(SEGMENTER)
+    path = path or packaged_file(SEGMENTER_FILE)
     tensors, header = read_safetensors(path, SEGMENTER_FORMAT)
     segmenter = Segmenter(tuple(_stated(header, "widths", path)))
     _fill(segmenter, tensors, path)
@@ -116,7 +116,7 @@ def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
     path = path or packaged_file("encoder.safetensors")
     tensors, header = read_safetensors(path, ENCODER_FORMAT)
     names_tissue = bool(_stated(header, "names_tissue", path))
-    encoder = Encoder(int(_stated(header, "width", path)), names_tissue=names_tissue)
+    encoder = Encoder(int(_stated(header, "width", path)), has_tissue_head=names_tissue)
     _fill(encoder, tensors, path)
     return encoder, str(header["sha256"])
 
@@ -134,7 +134,7 @@ def _architecture(header: Mapping[str, Any], path: Path) -> Architecture:
 
 def load_model(
     path: Path | None = None, device: str = "cpu", *, encoder_path: Path | None = None
-) -> Harmonizer:
+) -> ModelBundle:
     """Load network and encoder (the shipped ones by default) and check that they belong together.
 
     The encoder of a network that is given is the one beside it, as ``ihf train`` leaves them, if
@@ -158,7 +158,7 @@ def load_model(
     network = IHFNetwork(_architecture(header, path))
     _fill(network, tensors, path)
     where = torch.device(device)
-    return Harmonizer(
+    return ModelBundle(
         encoder=encoder.to(where),
         network=network.to(where),
         name=str(header.get("name", path.stem)),

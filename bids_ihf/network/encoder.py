@@ -21,19 +21,19 @@ from bids_ihf.network.statistics import channel_statistics
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, 4, "pool", 8)
+VGG19_LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, 4, "pool", 8)
 """VGG19 up to conv4_1: channels in units of the width, each a 3 x 3 convolution with ReLU."""
 
-TISSUES = ("grey", "white", "csf", "other")
+TISSUE_CLASSES = ("grey", "white", "csf", "other")
 """What the read-out tells apart; deep grey matter is grey."""
 
-TAPS = (1, 6, 11, 20)
+TAP_POSITIONS = (1, 6, 11, 20)
 """Positions of relu1_1, relu2_1, relu3_1 and relu4_1 in ``features``."""
 
 
 def _layers(width: int) -> Iterator[nn.Module]:
     channels = 3
-    for layer in LAYERS:
+    for layer in VGG19_LAYERS:
         if isinstance(layer, str):
             yield nn.MaxPool2d(2, ceil_mode=True)
         else:
@@ -46,18 +46,18 @@ class Encoder(nn.Module):
     """VGG19-shaped features of 2.5D slices with intensities in [-1, 1].
 
     ``shift`` and ``scale`` (3 values each) bring the input to what the weights were trained on.
-    ``names_tissue`` says whether the tissue read-out was trained.
+    ``has_tissue_head`` says whether the tissue read-out was trained.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, width: int = 64, *, names_tissue: bool = True) -> None:
+    def __init__(self, width: int = 64, *, has_tissue_head: bool = True) -> None:
         super().__init__()
         self.width = width
-        self.names_tissue = names_tissue
+        self.has_tissue_head = has_tissue_head
         self.features = nn.Sequential(*_layers(width))
-        self.tissue = nn.Conv2d(sum(self.channels), len(TISSUES), 1)
+        self.tissue = nn.Conv2d(sum(self.channels), len(TISSUE_CLASSES), 1)
         self.register_buffer("shift", torch.zeros(3))
         self.register_buffer("scale", torch.ones(3))
 
@@ -75,9 +75,9 @@ class Encoder(nn.Module):
         """(B, 3, H, W) to the first ``taps`` feature maps, from fine to coarse."""
         x = (x - self.shift[:, None, None]) * self.scale[:, None, None]
         maps = []
-        for position in range(TAPS[taps - 1] + 1):
+        for position in range(TAP_POSITIONS[taps - 1] + 1):
             x = self.features[position](x)
-            if position in TAPS:
+            if position in TAP_POSITIONS:
                 maps.append(x)
         return maps
 
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
         return join_statistics(self(x), mask)
 
     def tissue_logits(self, maps: Sequence[Tensor]) -> Tensor:
-        """Tissue scores (B, 4, H/2, W/2) from the four feature maps, in the order of TISSUES."""
+        """Tissue scores (B, 4, H/2, W/2) from the four feature maps, in TISSUE_CLASSES order."""
         height, width = maps[1].shape[-2:]
         columns = [F.adaptive_avg_pool2d(maps[0], (height, width)), maps[1]]
         columns += [
@@ -111,7 +111,7 @@ def imagenet_encoder() -> Encoder:
     """The encoder with ImageNet weights of torchvision's VGG19, where they are on this machine."""
     from torchvision.models import VGG19_Weights, vgg19
 
-    encoder = Encoder(width=64, names_tissue=False)
+    encoder = Encoder(width=64, has_tissue_head=False)
     state = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features.state_dict()
     wanted = encoder.features.state_dict().keys()
     encoder.features.load_state_dict({key: state[key] for key in wanted})

@@ -15,7 +15,7 @@ from bids_ihf.network.squeeze import pad_to_multiple, squeeze, unsqueeze
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHANNELS = 3
+INPUT_SLICES = 3
 """A slice and its two neighbours."""
 
 
@@ -53,7 +53,7 @@ class IHFNetwork(nn.Module):
         self.architecture = architecture
         self.flows = nn.ModuleList()
         self.norms = nn.ModuleList()
-        channels = CHANNELS
+        channels = INPUT_SLICES
         for splits, hidden in zip(architecture.splits, architecture.hidden, strict=True):
             channels *= 4
             self.flows.append(

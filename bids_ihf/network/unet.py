@@ -17,7 +17,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CLASSES = ("outside", "grey", "white", "csf")
+SEGMENTER_CLASSES = ("outside", "grey", "white", "csf")
 """What the network tells apart; the brain is all but the first, deep grey matter is grey."""
 
 CONTEXT, FINISH = 12, 16
@@ -50,14 +50,14 @@ class Segmenter(nn.Module):
         for deep, shallow in pairwise(reversed(self.widths)):
             self.narrow.append(nn.Conv3d(deep, shallow, 1))
             self.up.append(_block(2 * shallow, shallow))
-        self.rough = nn.Conv3d(first, 8 * len(CLASSES), 1)
+        self.rough = nn.Conv3d(first, 8 * len(SEGMENTER_CLASSES), 1)
         self.context = nn.Conv3d(first, CONTEXT, 1)
         self.finish = nn.Sequential(
             nn.Conv3d(1 + CONTEXT, FINISH, 3, padding=1),
             nn.LeakyReLU(0.01, inplace=True),
             nn.Conv3d(FINISH, FINISH, 3, padding=1),
             nn.LeakyReLU(0.01, inplace=True),
-            nn.Conv3d(FINISH, len(CLASSES), 1),
+            nn.Conv3d(FINISH, len(SEGMENTER_CLASSES), 1),
         )
 
     @property

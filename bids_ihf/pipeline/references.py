@@ -144,4 +144,4 @@ def _prepared(reference: Reference, scan: Path, preprocessed: bool) -> Prepared:
         else None
     )
     modality = "T1w" if reference.modality == "any" else reference.modality
-    return prepare(scan, modality=modality, preprocessed=preprocessed, anchor=base)
+    return prepare(scan, modality=modality, preprocessed=preprocessed, t1w_reference=base)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def make_settings(config: RunConfig) -> Settings:
     )
 
 
-def _source_hash(config: RunConfig, model: Harmonizer) -> str:
+def _source_hash(config: RunConfig, model: ModelBundle) -> str:
     """Hash of what is known of the sources' scanners: the vendors', and --source-profile.
 
     Raises
@@ -165,7 +165,7 @@ def _source_hash(config: RunConfig, model: Harmonizer) -> str:
     return hashlib.sha256(" ".join(told).encode()).hexdigest()
 
 
-def _target(config: RunConfig, model: Harmonizer) -> tuple[Target, str]:
+def _target(config: RunConfig, model: ModelBundle) -> tuple[Target, str]:
     """The target, and the name or file by which worker processes load the same one.
 
     A reference image is prepared only here; the workers get the target made from it.

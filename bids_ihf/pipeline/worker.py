@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.anat.harmonize import Harmonized
     from bids_ihf.bids.images import SourceImage
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.pipeline.plan import Goal, Task
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.source_profile import SourceProfile
@@ -55,9 +55,9 @@ class Settings:
 
 def fix_threads(threads: int, seed: int) -> None:
     """Set threads and seed of ITK, which reads them only when it is first loaded."""
-    from bids_ihf.preprocessing.prepare import deterministic
+    from bids_ihf.preprocessing.prepare import configure_itk
 
-    deterministic(threads)
+    configure_itk(threads)
     # ITK takes a seed of zero as a wish for chance.
     os.environ["ANTS_RANDOM_SEED"] = str(seed + 1)
 
@@ -105,7 +105,7 @@ def prepare_scan(
                 modality=modality,
                 preprocessed=preprocessed,
                 mask_path=mask,
-                anchor=load_prepared(anchor) if anchor else None,
+                t1w_reference=load_prepared(anchor) if anchor else None,
             )
         save_prepared(prepared, output)
 
@@ -122,8 +122,8 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
         path=str(prepared.volume.path),
         bias=prepared.bias,
         mask=prepared.mask,
-        shares=prepared.segmentation.shares,
-        seen=prepared.segmentation.seen,
+        shares=prepared.segmentation.tissue_fractions,
+        seen=prepared.segmentation.field_of_view,
         shares_affine=prepared.segmentation.grid.affine,
         stripped=prepared.stripped,
         to_template=prepared.to_template,
@@ -166,7 +166,7 @@ def _or_none(kept: NDArray[np.float64]) -> float | None:
 
 
 @lru_cache(maxsize=2)
-def model_on(device: str, network: str | None = None) -> Harmonizer:
+def model_on(device: str, network: str | None = None) -> ModelBundle:
     """A network (the shipped one) on a device, loaded once in each process."""
     from bids_ihf.network.checkpoint import load_model
 

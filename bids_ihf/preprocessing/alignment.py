@@ -20,7 +20,14 @@ from scipy.spatial.transform import Rotation
 from bids_ihf.geometry.grid import Grid, canonical_grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.preprocessing import morphology
-from bids_ihf.preprocessing.alignment_search import AFFINE, RIGID, SIZED, Pair, best_starts, refine
+from bids_ihf.preprocessing.alignment_search import (
+    AFFINE_PARAMETERS,
+    RIGID_PARAMETERS,
+    SCALED_PARAMETERS,
+    RegistrationCost,
+    best_starts,
+    refine,
+)
 from bids_ihf.preprocessing.itk import (
     encode_affine,
     pointer,
@@ -42,35 +49,35 @@ LOGGER = logging.getLogger(__name__)
 
 Kind = Literal["rigid", "affine"]
 
-PALETTE = (0.0, 0.5, 1.0, 0.0)
+TISSUE_INTENSITIES = (0.0, 0.5, 1.0, 0.0)
 """Values of outside, grey matter, white matter and fluid in a picture.
 
 With fluid as dark as what is outside, a brain laid over another the wrong way round correlates
 with it by 0.6 to 0.7, one laid right by 0.8 to 0.9, wide sulci or not; with fluid lighter or
 darker both lie closer together."""
 
-ROUGH, COARSE, FINE = 8.0, 4.0, 2.0
+TRIAL_VOXEL_MM, SEARCH_VOXEL_MM, FINAL_VOXEL_MM = 8.0, 4.0, 2.0
 """Voxel sizes (mm) of the trial of starts, the search and the finish."""
 
-SURROUND = 6.0
+BRAIN_MARGIN_MM = 6.0
 """Reach (mm) beyond the brain that takes part, so that outlines count."""
 
-GOOD = 0.80
+MIN_SIMILARITY_NEAR_HEADER = 0.80
 """Likeness from which on the way that the header suggests is trusted."""
 
-WORSE = 0.98
+MIN_ANTS_SIMILARITY_RATIO = 0.98
 """Share of the search's likeness below which ANTs is held to have gone astray."""
 
-TILTS = (-30.0, 0.0, 30.0)
+TRIAL_TILTS_DEGREES = (-30.0, 0.0, 30.0)
 """Rotations (degrees) about each axis that are tried."""
 
-SIZES = (0.75, 1.35)
+SCALE_BOUNDS = (0.75, 1.35)
 """Bounds of the scale that two brains' volumes suggest."""
 
-SHIFTS = (-40.0, 40.0)
+TRIAL_SHIFTS_MM = (-40.0, 40.0)
 """Shifts (mm) along each axis that are tried, for scans of a part of the brain."""
 
-KEPT = 4
+REFINED_STARTS = 4
 """Starts that are followed."""
 
 
@@ -87,23 +94,23 @@ class Alignment:
     coverage: float
 
     @property
-    def turn(self) -> float:
+    def rotation_degrees(self) -> float:
         """Rotation, degrees."""
         rotation = rigid_part(self.matrix, np.zeros(3))[:3, :3]
         return float(np.degrees(Rotation.from_matrix(rotation).magnitude()))
 
 
 @frozen(eq=False)
-class Picture:
+class TissueMap:
     """Tissues as one image on an isotropic grid, where the brain is in it, and the voxels (X, Y,
     Z) that were scanned."""
 
     data: NDArray[np.float32]
     brain: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
+    field_of_view: NDArray[np.bool_]
     grid: Grid
 
-    def at(self, zoom: float) -> Picture:
+    def resampled(self, zoom: float) -> TissueMap:
         """The picture in coarser voxels."""
         if zoom <= float(self.grid.zooms[0]):
             return self
@@ -111,26 +118,30 @@ class Picture:
         data = resample(antialias(self.data, self.grid, zoom), self.grid, grid)
         brain, seen = (
             resample(mask.astype(np.float32), self.grid, grid) > 0.5
-            for mask in (self.brain, self.seen)
+            for mask in (self.brain, self.field_of_view)
         )
-        return Picture(data, brain, seen, grid)
+        return TissueMap(data, brain, seen, grid)
 
 
-def picture(segmentation: Segmentation) -> Picture:
+def tissue_map(segmentation: Segmentation) -> TissueMap:
     """The picture of a scan's tissues."""
-    data = np.tensordot(np.array(PALETTE, dtype=np.float32), segmentation.shares, axes=1)
-    return Picture(data, segmentation.brain > 0.5, segmentation.seen, segmentation.grid)
+    data = np.tensordot(
+        np.array(TISSUE_INTENSITIES, dtype=np.float32), segmentation.tissue_fractions, axes=1
+    )
+    return TissueMap(data, segmentation.brain > 0.5, segmentation.field_of_view, segmentation.grid)
 
 
-def template_picture() -> Picture:
+def template_tissue_map() -> TissueMap:
     """The template's tissues, 2 mm."""
     template = load_template()
-    data = np.tensordot(np.array(PALETTE[1:], dtype=np.float32), template.tissues, axes=1)
+    data = np.tensordot(
+        np.array(TISSUE_INTENSITIES[1:], dtype=np.float32), template.tissues, axes=1
+    )
     everything = np.ones(data.shape, dtype=bool)
-    return Picture(data, template.mask, everything, template.grid).at(FINE)
+    return TissueMap(data, template.mask, everything, template.grid).resampled(FINAL_VOXEL_MM)
 
 
-def align(moving: Picture, fixed: Picture, *, kind: Kind = "rigid") -> Alignment:
+def align(moving: TissueMap, fixed: TissueMap, *, kind: Kind = "rigid") -> Alignment:
     """Align two brains by their tissues.
 
     First from where the headers and the middles of the brains lay them; where that finds little,
@@ -145,16 +156,20 @@ def align(moving: Picture, fixed: Picture, *, kind: Kind = "rigid") -> Alignment
     if not (moving.brain.any() and fixed.brain.any()):
         raise ValueError("a picture shows no brain")
     start = _search(moving, fixed, kind)
-    count = RIGID if kind == "rigid" else AFFINE
-    pair = _pair(moving.at(COARSE), fixed.at(COARSE))
-    start = refine(pair.thinned(3), start, count, tolerance=0.3)
+    count = RIGID_PARAMETERS if kind == "rigid" else AFFINE_PARAMETERS
+    pair = _pair(moving.resampled(SEARCH_VOXEL_MM), fixed.resampled(SEARCH_VOXEL_MM))
+    start = refine(pair.subsampled(3), start, count, tolerance=0.3)
     finished = _finish(moving, fixed, start, kind)
     fine = _pair(moving, fixed)
-    best = finished if fine.likeness(finished) > WORSE * fine.likeness(start) else start
-    return Alignment(best, fine.likeness(best), coverage(moving, fixed, best))
+    best = (
+        finished
+        if fine.similarity(finished) > MIN_ANTS_SIMILARITY_RATIO * fine.similarity(start)
+        else start
+    )
+    return Alignment(best, fine.similarity(best), coverage(moving, fixed, best))
 
 
-def coverage(moving: Picture, fixed: Picture, matrix: NDArray[np.float64]) -> float:
+def coverage(moving: TissueMap, fixed: TissueMap, matrix: NDArray[np.float64]) -> float:
     """Share of the fixed brain, 0 to 1, that the moving brain lies on by a map (4, 4).
 
     What counts is the brain that was found and not the box that was scanned, since a part of a
@@ -171,7 +186,7 @@ def align_to_template(segmentation: Segmentation) -> Alignment:
     A brain smaller or larger than the template's fits it in many rigid ways equally badly; scaled,
     it fits in one.  ``similarity`` and ``coverage`` are those of the affine alignment.
     """
-    found = align(picture(segmentation), template_picture(), kind="affine")
+    found = align(tissue_map(segmentation), template_tissue_map(), kind="affine")
     middle = np.argwhere(segmentation.brain > 0.5).mean(axis=0)
     affine = segmentation.grid.affine
     rigid = rigid_part(found.matrix, affine[:3, :3] @ middle + affine[:3, 3])
@@ -196,52 +211,56 @@ def to_itk_mat(matrix: NDArray[np.float64]) -> bytes:
     return encode_affine(inverse_affine(matrix))
 
 
-def _pair(moving: Picture, fixed: Picture) -> Pair:
+def _pair(moving: TissueMap, fixed: TissueMap) -> RegistrationCost:
     """Points of the moving brain and near it, wherever it was scanned."""
     near = _near(moving)
     points = np.argwhere(near) @ moving.grid.affine[:3, :3].T + moving.grid.affine[:3, 3]
-    return Pair(points, moving.data[near], fixed.data, fixed.grid, _middle(fixed))
+    return RegistrationCost(points, moving.data[near], fixed.data, fixed.grid, _middle(fixed))
 
 
-def _near(moving: Picture) -> NDArray[np.bool_]:
+def _near(moving: TissueMap) -> NDArray[np.bool_]:
     zoom = float(moving.grid.zooms[0])
-    return morphology.dilate(moving.brain, SURROUND, zoom) & moving.seen
+    return morphology.dilate(moving.brain, BRAIN_MARGIN_MM, zoom) & moving.field_of_view
 
 
-def _middle(of: Picture) -> NDArray[np.float64]:
+def _middle(of: TissueMap) -> NDArray[np.float64]:
     """Middle of the brain in the world, mm."""
     middle = np.argwhere(of.brain).mean(axis=0)
     return np.asarray(of.grid.affine[:3, :3] @ middle + of.grid.affine[:3, 3])
 
 
-def _search(moving: Picture, fixed: Picture, kind: Kind) -> NDArray[np.float64]:
+def _search(moving: TissueMap, fixed: TissueMap, kind: Kind) -> NDArray[np.float64]:
     """Best map at the coarse grids, rigid or with scales."""
-    rough = _pair(moving.at(ROUGH), fixed.at(ROUGH))
-    coarse = _pair(moving.at(COARSE), fixed.at(COARSE)).thinned(5)
+    rough = _pair(moving.resampled(TRIAL_VOXEL_MM), fixed.resampled(TRIAL_VOXEL_MM))
+    coarse = _pair(moving.resampled(SEARCH_VOXEL_MM), fixed.resampled(SEARCH_VOXEL_MM)).subsampled(
+        5
+    )
     ends = _middle(moving), rough.centre
-    count = RIGID if kind == "rigid" else SIZED
+    count = RIGID_PARAMETERS if kind == "rigid" else SCALED_PARAMETERS
     sizes = [1.0] if kind == "rigid" else [1.0, _size(moving, fixed)]
     # Scans of one session share their world: no map at all is worth a look.
     tilts = [size * turn for size in sizes for turn in _tilts()]
     starts = [np.eye(4), *(_start(turn, *ends) for turn in tilts)]
     found = _best(coarse, best_starts(rough, starts, 2), count)
-    if coarse.likeness(found) > GOOD:
+    if coarse.similarity(found) > MIN_SIMILARITY_NEAR_HEADER:
         return found
     turns = [tilt @ right for right in _right_angles() for tilt in tilts]
-    shifts = [np.zeros(3), *(np.eye(3)[k] * by for k, by in product(range(3), SHIFTS))]
+    shifts = [np.zeros(3), *(np.eye(3)[k] * by for k, by in product(range(3), TRIAL_SHIFTS_MM))]
     starts = [_start(turn, ends[0], ends[1] + shift) for turn in turns for shift in shifts]
-    return _best(coarse, [found, *best_starts(rough, starts, KEPT)], count)
+    return _best(coarse, [found, *best_starts(rough, starts, REFINED_STARTS)], count)
 
 
-def _best(pair: Pair, starts: list[NDArray[np.float64]], count: int) -> NDArray[np.float64]:
+def _best(
+    pair: RegistrationCost, starts: list[NDArray[np.float64]], count: int
+) -> NDArray[np.float64]:
     ends = [refine(pair, start, count, tolerance=0.5) for start in starts]
-    return max(ends, key=pair.likeness)
+    return max(ends, key=pair.similarity)
 
 
-def _size(moving: Picture, fixed: Picture) -> float:
+def _size(moving: TissueMap, fixed: TissueMap) -> float:
     """The scale that would give both brains one volume."""
     volumes = [each.brain.sum() * each.grid.zooms.prod() for each in (moving, fixed)]
-    return float(np.clip(np.cbrt(volumes[1] / volumes[0]), *SIZES))
+    return float(np.clip(np.cbrt(volumes[1] / volumes[0]), *SCALE_BOUNDS))
 
 
 def _start(
@@ -255,7 +274,7 @@ def _start(
 
 
 def _tilts() -> list[NDArray[np.float64]]:
-    angles = list(product(TILTS, repeat=3))
+    angles = list(product(TRIAL_TILTS_DEGREES, repeat=3))
     return list(Rotation.from_euler("xyz", angles, degrees=True).as_matrix())
 
 
@@ -265,7 +284,7 @@ def _right_angles() -> Iterator[NDArray[np.float64]]:
 
 
 def _finish(
-    moving: Picture, fixed: Picture, start: NDArray[np.float64], kind: Kind
+    moving: TissueMap, fixed: TissueMap, start: NDArray[np.float64], kind: Kind
 ) -> NDArray[np.float64]:
     """ANTs' own alignment by correlation, from ``start``.
 

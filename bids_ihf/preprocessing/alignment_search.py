@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from bids_ihf.geometry.grid import Grid
 
-STIFFNESS = 2e-5
+SCALE_SHEAR_PENALTY = 2e-5
 """Cost of a squared percent of scale or shear: keeps an affine map near to human heads."""
 
-RIGID, SIZED, AFFINE = 6, 9, 12
+RIGID_PARAMETERS, SCALED_PARAMETERS, AFFINE_PARAMETERS = 6, 9, 12
 """Parameters of a rigid map, one with scales, and one with shears besides."""
 
 
 @frozen(eq=False)
-class Pair:
+class RegistrationCost:
     """Sampled points of a moving picture, and the fixed picture they are to be brought to.
 
     ``points`` (N, 3) in world mm with the moving picture's ``values`` (N,); ``centre`` (3,) is a
@@ -37,7 +37,7 @@ class Pair:
     fixed_grid: Grid
     centre: NDArray[np.float64]
 
-    def likeness(self, matrix: NDArray[np.float64]) -> float:
+    def similarity(self, matrix: NDArray[np.float64]) -> float:
         """Correlation of the two pictures over the points; 0 where one of them is flat."""
         to_voxel = np.linalg.inv(self.fixed_grid.affine) @ matrix
         where = to_voxel[:3, :3] @ self.points.T + to_voxel[:3, 3:]
@@ -48,13 +48,13 @@ class Pair:
 
     def cost(self, parameters: NDArray[np.float64], base: NDArray[np.float64]) -> float:
         """What the search makes small."""
-        stretch = float((parameters[RIGID:] ** 2).sum()) * STIFFNESS
-        return stretch - self.likeness(to_matrix(parameters, self.centre) @ base)
+        stretch = float((parameters[RIGID_PARAMETERS:] ** 2).sum()) * SCALE_SHEAR_PENALTY
+        return stretch - self.similarity(to_matrix(parameters, self.centre) @ base)
 
-    def thinned(self, step: int) -> Pair:
+    def subsampled(self, step: int) -> RegistrationCost:
         """Every ``step``-th point: enough for a smooth cost."""
         points, values = self.points[::step], self.values[::step]
-        return Pair(points, values, self.fixed, self.fixed_grid, self.centre)
+        return RegistrationCost(points, values, self.fixed, self.fixed_grid, self.centre)
 
 
 def to_matrix(
@@ -64,7 +64,7 @@ def to_matrix(
 
     All about ``centre``, so that one unit of any parameter moves a head's surface by about a mm.
     """
-    full = np.zeros(AFFINE)
+    full = np.zeros(AFFINE_PARAMETERS)
     full[: len(parameters)] = parameters
     rotation = Rotation.from_euler("xyz", full[:3], degrees=True).as_matrix()
     stretch = np.diag(np.exp(full[6:9] / 100))
@@ -76,14 +76,14 @@ def to_matrix(
 
 
 def best_starts(
-    pair: Pair, starts: Iterable[NDArray[np.float64]], keep: int
+    pair: RegistrationCost, starts: Iterable[NDArray[np.float64]], keep: int
 ) -> list[NDArray[np.float64]]:
     """The ``keep`` maps (4, 4) of greatest likeness."""
-    return sorted(starts, key=pair.likeness, reverse=True)[:keep]
+    return sorted(starts, key=pair.similarity, reverse=True)[:keep]
 
 
 def refine(
-    pair: Pair, start: NDArray[np.float64], count: int, *, tolerance: float
+    pair: RegistrationCost, start: NDArray[np.float64], count: int, *, tolerance: float
 ) -> NDArray[np.float64]:
     """Powell's search over ``count`` parameters from a map (4, 4); the map found.
 

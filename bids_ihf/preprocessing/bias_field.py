@@ -13,19 +13,19 @@ from bids_ihf.preprocessing.itk import load_ants, to_ants
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ITERATIONS = (30, 30, 30, 20)
+N4_ITERATIONS = (30, 30, 30, 20)
 """N4 iterations at each level of the B-spline mesh; its spacing is halved from one to the next."""
 
-SPACING = 200.0
+MESH_SPACING_MM = 200.0
 """Mesh spacing of the first level, mm."""
 
-FADE = 12.0
+FADE_DISTANCE_MM = 12.0
 """Distance (mm) from the mask over which N4's field goes over into the extended one."""
 
-FEWEST = 200
+MIN_N4_VOXELS = 200
 """Voxels that N4 needs."""
 
-LIMIT = np.log(8.0)
+MAX_LOG_FIELD = np.log(8.0)
 """Largest believable log field."""
 
 
@@ -49,7 +49,7 @@ def bias_field(
     # Not smoothed first: N4 needs the histogram's peaks sharp.
     values = resample(data, native, coarse)
     inside &= values > 0
-    if inside.sum() < FEWEST:
+    if inside.sum() < MIN_N4_VOXELS:
         return np.ones(data.shape, dtype=np.float32)
     log_field = _extend(_n4(values, inside, coarse), inside, float(shrink))
     smooth = canonical_grid(data.shape, affine, zoom=shrink / 2)
@@ -74,15 +74,15 @@ def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> N
             to_ants(np.maximum(values[box], 1e-6), origin),
             mask=to_ants(inside[box].astype(np.float32), origin),  # N4 takes no bytes
             shrink_factor=1,
-            convergence={"iters": list(ITERATIONS), "tol": 1e-6},
-            spline_param=SPACING,
+            convergence={"iters": list(N4_ITERATIONS), "tol": 1e-6},
+            spline_param=MESH_SPACING_MM,
             return_bias_field=True,
             rescale_intensities=False,
         )
         .numpy()
     )
     out = np.zeros(values.shape, dtype=np.float32)
-    out[box] = np.clip(np.log(np.maximum(field, 1e-6)), -LIMIT, LIMIT)
+    out[box] = np.clip(np.log(np.maximum(field, 1e-6)), -MAX_LOG_FIELD, MAX_LOG_FIELD)
     return out
 
 
@@ -92,8 +92,8 @@ def _extend(
     """Inside as it is; outside, the nearest inside values, smoothed more the farther away."""
     distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
     carried = log_field[tuple(nearest)]
-    smooth = ndimage.gaussian_filter(carried, FADE / zoom, mode="nearest")
-    weight = np.clip(1 - distance * zoom / FADE, 0, 1)
+    smooth = ndimage.gaussian_filter(carried, FADE_DISTANCE_MM / zoom, mode="nearest")
+    weight = np.clip(1 - distance * zoom / FADE_DISTANCE_MM, 0, 1)
     weight = weight * weight * (3 - 2 * weight)
     return (weight * carried + (1 - weight) * smooth).astype(np.float32)
 

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from bids_ihf.preprocessing.segmentation import Segmentation
 
-EMPTY = 1e-3
+EMPTY_FRACTION = 1e-3
 """Share of the 99.9th percentile up to which a voxel counts as empty: spline ringing, rounding."""
 
-AROUND = 10.0
+EMPTY_DISTANCE_MM = 10.0
 """Distance (mm) from the brain beyond which a stripped scan is empty."""
 
-LEFT_OVER = 0.02
+MAX_OUTSIDE_FRACTION = 0.02
 """Share of the brain's volume that a stripped scan may hold besides."""
 
-FAINT = 0.3
+HEAD_THRESHOLD_FRACTION = 0.3
 """Share of Otsu's threshold above which a voxel is head and not air."""
 
-SPECK = 0.02
+MAX_SPECK_FRACTION = 0.02
 """Share of the largest component up to which another is noise in the air."""
 
-ZOOM = 2.0
+HEAD_VOXEL_MM = 2.0
 """Voxel size (mm) of the grid that heads are found on."""
 
 
@@ -63,7 +63,9 @@ def find_brain(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Brain:
 
 def signal(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Voxels that are not empty."""
-    out: NDArray[np.bool_] = np.abs(data) > EMPTY * np.percentile(np.abs(data[::2, ::2]), 99.9)
+    out: NDArray[np.bool_] = np.abs(data) > EMPTY_FRACTION * np.percentile(
+        np.abs(data[::2, ::2]), 99.9
+    )
     return out
 
 
@@ -76,20 +78,20 @@ def is_stripped(
     filled, brain = signal(data)[steps], mask[steps]
     if not brain.any():
         return False
-    away = ndimage.distance_transform_edt(~brain, sampling=zooms) > AROUND
-    return bool((filled & away).sum() < LEFT_OVER * brain.sum())
+    away = ndimage.distance_transform_edt(~brain, sampling=zooms) > EMPTY_DISTANCE_MM
+    return bool((filled & away).sum() < MAX_OUTSIDE_FRACTION * brain.sum())
 
 
 def head_mask(data: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
     """All that is not air (X, Y, Z): brain, skull and scalp, cavities filled."""
     native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    grid = canonical_grid(data.shape, affine, zoom=ZOOM)
-    coarse = resample(antialias(data, native, ZOOM), native, grid)
+    grid = canonical_grid(data.shape, affine, zoom=HEAD_VOXEL_MM)
+    coarse = resample(antialias(data, native, HEAD_VOXEL_MM), native, grid)
     lit = coarse[coarse > 0]
     bright = np.clip(coarse, 0, np.percentile(lit, 98)) if lit.size else coarse
     # Lower than what finds the brain, and with thin parts kept: scalp is dark in some T2w scans.
-    mask = ndimage.binary_opening(bright > FAINT * otsu(bright)) | _head(coarse)
-    mask = morphology.largest(morphology.close(mask, 12.0, ZOOM))
+    mask = ndimage.binary_opening(bright > HEAD_THRESHOLD_FRACTION * otsu(bright)) | _head(coarse)
+    mask = morphology.largest(morphology.close(mask, 12.0, HEAD_VOXEL_MM))
     solid = ndimage.binary_fill_holes(mask).astype(np.float32)
     return resample(solid, grid, native) > 0.5
 
@@ -103,7 +105,9 @@ def _head(coarse: NDArray[np.float32]) -> NDArray[np.bool_]:
     # Half of Otsu's threshold: it parts fat and brain from the rest, air lies far below.
     mask = ndimage.binary_opening(bright > otsu(bright) / 2, iterations=2)
     # Dark skull may part scalp and brain, so closing comes before the choice of one component.
-    mask = morphology.close(morphology.without_specks(mask, SPECK), 12.0, ZOOM)
+    mask = morphology.close(
+        morphology.without_specks(mask, MAX_SPECK_FRACTION), 12.0, HEAD_VOXEL_MM
+    )
     return morphology.largest(ndimage.binary_fill_holes(mask))
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Leads from RAS to LPS and back."""
 
-KIND = "AffineTransform_double_3_3"
+ITK_AFFINE_TYPE = "AffineTransform_double_3_3"
 
 DEFAULT_SEED = "1"
 
@@ -44,7 +44,7 @@ def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
     without looking.
     """
     kind = np.uint8 if data.dtype == np.bool_ else np.float32
-    lps = LPS @ affine
+    lps = RAS_TO_LPS @ affine
     zooms = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
     return load_ants().from_numpy(
         np.ascontiguousarray(data, dtype=kind),
@@ -63,10 +63,10 @@ def encode_affine(fixed_to_moving: NDArray[np.float64]) -> bytes:
     """The bytes of an ITK .mat file (MATLAB 4) for a map of points (4, 4), RAS mm."""
     from scipy.io import savemat
 
-    lps = LPS @ fixed_to_moving @ LPS
+    lps = RAS_TO_LPS @ fixed_to_moving @ RAS_TO_LPS
     parameters = np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]])
     buffer = io.BytesIO()
-    contents = {KIND: parameters[:, None], "fixed": np.zeros((3, 1))}
+    contents = {ITK_AFFINE_TYPE: parameters[:, None], "fixed": np.zeros((3, 1))}
     savemat(buffer, contents, format="4")
     return buffer.getvalue()
 
@@ -81,7 +81,7 @@ def read_affine(path: Path) -> NDArray[np.float64]:
     lps = np.eye(4)
     lps[:3, :3] = values[:9].reshape(3, 3)
     lps[:3, 3] = values[9:12] + centre - lps[:3, :3] @ centre
-    return np.asarray(LPS @ lps @ LPS, dtype=np.float64)
+    return np.asarray(RAS_TO_LPS @ lps @ RAS_TO_LPS, dtype=np.float64)
 
 
 def pointer(image: Any) -> str:

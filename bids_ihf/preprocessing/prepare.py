@@ -14,7 +14,7 @@ from attrs import field, frozen
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.io.nifti import Volume, read_volume
-from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template, picture
+from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template, tissue_map
 from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.preprocessing.brain_mask import Brain, find_brain, is_stripped
 from bids_ihf.preprocessing.itk import DEFAULT_SEED
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-FITS = 0.6
+MIN_SIMILARITY_TO_T1W = 0.6
 """Likeness from which on a scan is held to fit another of its session."""
 
-FAILED, DOUBTFUL = 0.70, 0.78
+MIN_SIMILARITY_ACCEPTED, MIN_SIMILARITY_TRUSTED = 0.70, 0.78
 """Likeness to the template below which an alignment is refused, and below which it is not believed
 without a look; see docs/brain.md for what simulated heads give."""
 
-PARTIAL = 0.65
+MIN_COVERAGE_TRUSTED = 0.65
 """Share of the template's brain below which an alignment is not believed without a look, however
 good its likeness: a part of a brain lies well on others in more ways than one."""
 
-TURNED = 60.0
+MAX_HEADER_ROTATION_DEGREES = 60.0
 """Rotation (degrees) from which on the header is held to be wrong."""
 
 
@@ -77,7 +77,7 @@ class Prepared:
         return self.volume.data / self.bias
 
 
-def deterministic(threads: int) -> None:
+def configure_itk(threads: int) -> None:
     """Make what follows repeatable to the bit; to be called before ANTs is first loaded.
 
     ``threads`` is the limit for the numerical libraries not loaded yet.  ITK gets one whatever the
@@ -94,14 +94,14 @@ def prepare(
     modality: str,
     preprocessed: bool = False,
     mask_path: Path | None = None,
-    anchor: Prepared | None = None,
+    t1w_reference: Prepared | None = None,
 ) -> Prepared:
     """Read a T1w or T2w scan, find its brain, bias field and rigid way to the template.
 
     ``mask_path`` is a mask to use instead of looking for one, in the scan's world, on any grid.
-    ``anchor`` is the T1w scan of the same session: a T2w scan is aligned to it, takes its mask and
-    goes on by its way to the template.  ``preprocessed`` scans are taken as corrected, stripped
-    and in template space.
+    ``t1w_reference`` is the T1w scan of the same session: a T2w scan is aligned to it, takes its
+    mask and goes on by its way to the template.  ``preprocessed`` scans are taken as corrected,
+    stripped and in template space.
 
     Raises
     ------
@@ -120,10 +120,10 @@ def prepare(
     with _timed(seconds, "mask"):
         brain = _find_brain(volume, mask_path)
     with _timed(seconds, "align"):
-        way, mask = _way(
-            volume, brain, anchor if modality != "T1w" else None, own=mask_path is not None
+        way, mask = _register_to_template(
+            volume, brain, t1w_reference if modality != "T1w" else None, own=mask_path is not None
         )
-    why = doubt(way.similarity, way.coverage)
+    why = alignment_warning(way.similarity, way.coverage)
     if why:
         LOGGER.warning("%s: %s", path, why)
     with _timed(seconds, "bias"):
@@ -134,18 +134,18 @@ def prepare(
     )  # fmt: skip
 
 
-def is_refused(similarity: float) -> bool:
+def is_alignment_refused(similarity: float) -> bool:
     """Whether an alignment to the template of this likeness is not used."""
-    return similarity < FAILED
+    return similarity < MIN_SIMILARITY_ACCEPTED
 
 
-def doubt(similarity: float, coverage: float | None) -> str | None:
+def alignment_warning(similarity: float, coverage: float | None) -> str | None:
     """A sentence on why an alignment to the template needs a look; None where it does not.
 
     ``coverage`` is None where it was not measured.
     """
-    partial = coverage is not None and coverage < PARTIAL
-    if not partial and similarity >= DOUBTFUL:
+    partial = coverage is not None and coverage < MIN_COVERAGE_TRUSTED
+    if not partial and similarity >= MIN_SIMILARITY_TRUSTED:
         return None
     seen = f", since only {coverage:.0%} of a brain is seen" if partial else ""
     return (
@@ -186,12 +186,12 @@ def _read_mask(path: Path, volume: Volume) -> NDArray[np.bool_]:
     return mask
 
 
-def _follow(volume: Volume, brain: Brain, anchor: Prepared) -> Alignment | None:
+def _register_via_t1w(volume: Volume, brain: Brain, anchor: Prepared) -> Alignment | None:
     """The way of a scan to the T1w scan of its session; none where it does not fit that."""
     if not brain.segmentation.brain.any():
         return None
-    found = align(picture(brain.segmentation), picture(anchor.segmentation))
-    if found.similarity >= FITS:
+    found = align(tissue_map(brain.segmentation), tissue_map(anchor.segmentation))
+    if found.similarity >= MIN_SIMILARITY_TO_T1W:
         return found
     LOGGER.warning(
         "%s: does not fit %s (similarity %.2f); aligned to the template by itself.",
@@ -200,7 +200,7 @@ def _follow(volume: Volume, brain: Brain, anchor: Prepared) -> Alignment | None:
     return None
 
 
-def _way(
+def _register_to_template(
     volume: Volume, brain: Brain, anchor: Prepared | None, *, own: bool
 ) -> tuple[Alignment, NDArray[np.bool_]]:
     """Rigid way to the template, over the anchor where the scan fits it, and the mask to use.
@@ -208,9 +208,9 @@ def _way(
     A T1w shows the brain's edge best, and one mask for both keeps them comparable; the scan's
     ``own`` mask is kept where it was given.
     """
-    found = None if anchor is None else _follow(volume, brain, anchor)
+    found = None if anchor is None else _register_via_t1w(volume, brain, anchor)
     if anchor is None or found is None:
-        return _to_template(volume, brain), brain.mask
+        return _register_directly(volume, brain), brain.mask
     # One person's brain fits itself in one way, whatever part of it is seen: what may be wrong is
     # the anchor's own way.
     matrix = anchor.to_template @ found.matrix
@@ -223,20 +223,20 @@ def _way(
     return way, mask
 
 
-def _to_template(volume: Volume, brain: Brain) -> Alignment:
+def _register_directly(volume: Volume, brain: Brain) -> Alignment:
     """Rigid way to the template."""
     if not brain.segmentation.brain.any():
         raise BadData(f"{volume.path}: no brain is seen in it; check the image.")
     found = align_to_template(brain.segmentation)
-    if is_refused(found.similarity):
+    if is_alignment_refused(found.similarity):
         raise BadData(
             f"{volume.path}: its brain does not fit the template (similarity "
-            f"{found.similarity:.2f}, at least {FAILED} is needed); check image and header, or "
-            "bring it to the template yourself and use --preprocessed."
+            f"{found.similarity:.2f}, at least {MIN_SIMILARITY_ACCEPTED} is needed); check image "
+            "and header, or bring it to the template yourself and use --preprocessed."
         )
-    if found.turn > TURNED:
+    if found.rotation_degrees > MAX_HEADER_ROTATION_DEGREES:
         LOGGER.warning(
             "%s: its brain is turned by %.0f degrees against its header; correct the header, "
-            "left and right may be exchanged too.", volume.path, found.turn,
+            "left and right may be exchanged too.", volume.path, found.rotation_degrees,
         )  # fmt: skip
     return found

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     Box = tuple[slice, slice, slice]
 
-ZOOM = 2.0
+SEGMENTATION_VOXEL_MM = 2.0
 """Voxel size (mm) of the network's grid."""
 
-MARGIN = 16.0
+BRAIN_BOX_MARGIN_MM = 16.0
 """What is shown around the brain (mm) at the second look."""
 
-SMALLEST = 2e4
+MIN_BRAIN_VOLUME_MM3 = 2e4
 """Volume (cubic mm) under which what was found is no brain: a slice of 2 mm has more."""
 
-NEAR = 4.0
+MAX_FRACTION_DISTANCE_MM = 4.0
 """Farthest (mm) from the brain proper that a share of it is kept."""
 
 
@@ -42,14 +42,14 @@ class Segmentation:
     fluid.
     """
 
-    shares: NDArray[np.float32]
-    seen: NDArray[np.bool_]
+    tissue_fractions: NDArray[np.float32]
+    field_of_view: NDArray[np.bool_]
     grid: Grid
 
     @property
     def brain(self) -> NDArray[np.float32]:
         """Share (X, Y, Z) of the brain with its fluid."""
-        return np.asarray(1 - self.shares[0])
+        return np.asarray(1 - self.tissue_fractions[0])
 
     def brain_on(self, grid: Grid) -> NDArray[np.bool_]:
         """Brain mask on another grid of the same world."""
@@ -67,17 +67,17 @@ def segment(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Segmentat
     range of intensities is the brain's own.  All is outside where no brain is seen.
     """
     native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-    grid = canonical_grid(data.shape, affine, zoom=ZOOM)
-    coarse = resample(antialias(data, native, ZOOM), native, grid)
+    grid = canonical_grid(data.shape, affine, zoom=SEGMENTATION_VOXEL_MM)
+    coarse = resample(antialias(data, native, SEGMENTATION_VOXEL_MM), native, grid)
     shares = np.zeros((4, *grid.shape), dtype=np.float32)
     shares[0] = 1
     whole = ndimage.find_objects((coarse > 0).astype(np.uint8))
     if whole:
-        first = _shares(coarse[whole[0]])
+        first = _predict_fractions(coarse[whole[0]])
         box = _brain_box(first[0] < 0.5, whole[0], grid.shape)
         if box is not None:
-            found = _one_brain(_shares(coarse[box]))
-            if (found[0] < 0.5).sum() * ZOOM**3 > SMALLEST:
+            found = _one_brain(_predict_fractions(coarse[box]))
+            if (found[0] < 0.5).sum() * SEGMENTATION_VOXEL_MM**3 > MIN_BRAIN_VOLUME_MM3:
                 shares[(slice(None), *box)] = found
     return Segmentation(shares, _inside(native, grid), grid)
 
@@ -107,7 +107,7 @@ def _network() -> Segmenter:
     return load_segmenter()
 
 
-def _shares(image: NDArray[np.float32]) -> NDArray[np.float32]:
+def _predict_fractions(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The network's answer (4, X, Y, Z) for an image of 2 mm."""
     import torch
 
@@ -127,7 +127,7 @@ def _brain_box(brain: NDArray[np.bool_], within: Box, shape: tuple[int, int, int
     found = ndimage.find_objects(morphology.largest(brain).astype(np.uint8))
     if not found:
         return None
-    reach = round(MARGIN / ZOOM)
+    reach = round(BRAIN_BOX_MARGIN_MM / SEGMENTATION_VOXEL_MM)
     sides = [
         slice(max(0, w.start + f.start - reach), min(n, w.start + f.stop + reach))
         for w, f, n in zip(within, found[0], shape, strict=True)
@@ -139,7 +139,9 @@ def _one_brain(shares: NDArray[np.float32]) -> NDArray[np.float32]:
     """Without what is apart from the largest piece of brain, and with its holes filled."""
     solid = morphology.largest(shares[0] < 0.5)
     holes = ndimage.binary_fill_holes(solid) & ~solid
-    shares[:, ~morphology.dilate(solid, NEAR, ZOOM)] = np.array([[1], [0], [0], [0]])
+    shares[:, ~morphology.dilate(solid, MAX_FRACTION_DISTANCE_MM, SEGMENTATION_VOXEL_MM)] = (
+        np.array([[1], [0], [0], [0]])
+    )
     inside = shares[1:, holes]
     shares[1:, holes] = inside / np.maximum(inside.sum(axis=0), 1e-6)
     shares[0, holes] = 0

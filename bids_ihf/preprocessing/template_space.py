@@ -11,7 +11,12 @@ import numpy as np
 from bids_ihf.geometry.grid import Grid, canonical_grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.preprocessing import morphology
-from bids_ihf.preprocessing.alignment import SURROUND, align, picture, template_picture
+from bids_ihf.preprocessing.alignment import (
+    BRAIN_MARGIN_MM,
+    align,
+    template_tissue_map,
+    tissue_map,
+)
 from bids_ihf.preprocessing.itk import load_ants, pointer, run_registration, to_ants, write_affine
 from bids_ihf.preprocessing.segmentation import antialias
 
@@ -22,10 +27,10 @@ if TYPE_CHECKING:
 
 Normalization = Literal["rigid", "affine", "syn"]
 
-ZOOM = 2.0
+WARP_VOXEL_MM = 2.0
 """Voxel size (mm) of the grid on which the warp is found."""
 
-ITERATIONS = "40x20x10"
+SYN_ITERATIONS = "40x20x10"
 """SyN iterations at 8, 4 and 2 mm."""
 
 
@@ -41,7 +46,7 @@ def template_image(
     template = load_template()
     back = inverse_affine(prepared.to_template)
     if kind != "rigid":
-        found = align(picture(prepared.segmentation), template_picture(), kind="affine")
+        found = align(tissue_map(prepared.segmentation), template_tissue_map(), kind="affine")
         back = inverse_affine(found.matrix)
     if kind == "syn":
         out = _warped(data, prepared.grid, prepared.mask, back)
@@ -58,11 +63,11 @@ def _warped(
 ) -> NDArray[np.float32]:
     """Resampled through the affine map ``back`` (template to scan) and a warp found on it."""
     template = load_template()
-    grid = canonical_grid(template.image.shape, template.grid.affine, zoom=ZOOM)
-    fixed = resample(antialias(template.image, template.grid, ZOOM), template.grid, grid)
-    brain = antialias(np.where(mask, data, np.float32(0)), native, ZOOM)
+    grid = canonical_grid(template.image.shape, template.grid.affine, zoom=WARP_VOXEL_MM)
+    fixed = resample(antialias(template.image, template.grid, WARP_VOXEL_MM), template.grid, grid)
+    brain = antialias(np.where(mask, data, np.float32(0)), native, WARP_VOXEL_MM)
     moving = resample(brain, native, grid, target_to_source=back)
-    near = morphology.dilate(fixed > 0.05, SURROUND, ZOOM)
+    near = morphology.dilate(fixed > 0.05, BRAIN_MARGIN_MM, WARP_VOXEL_MM)
     with tempfile.TemporaryDirectory(prefix="ihf-warp-") as folder:
         path = Path(folder)
         warp = _find_warp(
@@ -87,7 +92,7 @@ def _find_warp(fixed: Any, moving: Any, near: Any, folder: Path) -> Path:
     arguments = [
         "--metric", f"MI[{pointer(fixed)},{pointer(moving)},1,32]",
         "--transform", "SyN[0.2,3,0]",
-        "--convergence", f"[{ITERATIONS},1e-6,6]",
+        "--convergence", f"[{SYN_ITERATIONS},1e-6,6]",
         "--shrink-factors", "4x2x1",
         "--smoothing-sigmas", "2x1x0",
         "--masks", f"[{pointer(near)},NA]",

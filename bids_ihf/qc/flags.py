@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bids_ihf.preprocessing.prepare import doubt
+from bids_ihf.preprocessing.prepare import alignment_warning
 
 if TYPE_CHECKING:
     from bids_ihf.bids.harmonized_images import HarmonizedImage
@@ -44,7 +44,7 @@ def qc_flags(image: HarmonizedImage) -> list[str]:
         flags.append(f"Brain mask volume of {volume:.0f} mL is implausible for a whole brain.")
     similarity = image.number("alignment_similarity")
     coverage = image.number("alignment_coverage")
-    registration = None if similarity is None else doubt(similarity, coverage)
+    registration = None if similarity is None else alignment_warning(similarity, coverage)
     if registration:
         flags.append(registration)
     if image.text("source_vendor", "SourceVendor") in {"unknown", "n/a"}:

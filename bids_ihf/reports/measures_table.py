@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from bids_ihf.preprocessing.prepare import DOUBTFUL, PARTIAL
+from bids_ihf.preprocessing.prepare import MIN_COVERAGE_TRUSTED, MIN_SIMILARITY_TRUSTED
 from bids_ihf.qc.flags import MAX_ROUND_TRIP_ERROR, USUAL_BRAIN_VOLUME_ML
 from bids_ihf.qc.out_of_distribution import MAX_OUT_OF_RANGE_SCORE
 from bids_ihf.qc.reference_ranges import ABNORMAL_SIDE, ReferenceRange, shipped_ranges
@@ -28,8 +28,14 @@ FIXED: dict[str, tuple[ReferenceRange, AbnormalSide]] = {
         ),
         "both",
     ),
-    "alignment_similarity": (ReferenceRange(DOUBTFUL, (1 + DOUBTFUL) / 2, 1.0), "low"),
-    "alignment_coverage": (ReferenceRange(PARTIAL, (1 + PARTIAL) / 2, 1.0), "low"),
+    "alignment_similarity": (
+        ReferenceRange(MIN_SIMILARITY_TRUSTED, (1 + MIN_SIMILARITY_TRUSTED) / 2, 1.0),
+        "low",
+    ),
+    "alignment_coverage": (
+        ReferenceRange(MIN_COVERAGE_TRUSTED, (1 + MIN_COVERAGE_TRUSTED) / 2, 1.0),
+        "low",
+    ),
 }
 """Limits that were not measured here but set: see `checks` and docs/brain.md."""
 

@@ -15,7 +15,7 @@ from bids_ihf.targets.target import ANY_MODALITY, Target, builtin_path, pack_tar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
@@ -34,7 +34,7 @@ def modality_from_name(path: Path) -> str:
 def build_target(
     scans: Iterable[tuple[str, Prepared]],
     name: str,
-    model: Harmonizer,
+    model: ModelBundle,
     record: Mapping[str, Any] | None = None,
 ) -> Target:
     """A target from prepared scans, each with its modality; scans of one modality are averaged.
@@ -73,7 +73,7 @@ def with_hash(target: Target) -> Target:
         return read_target(path)
 
 
-def reference_target(path: Path, model: Harmonizer, *, preprocessed: bool = False) -> Target:
+def reference_target(path: Path, model: ModelBundle, *, preprocessed: bool = False) -> Target:
     """A target from one NIfTI image of the target scanner, prepared as the images to harmonize
     are.
 
@@ -94,7 +94,7 @@ def reference_target(path: Path, model: Harmonizer, *, preprocessed: bool = Fals
     return build_target([(modality, prepared)], path.name, model)
 
 
-def load_target(spec: str, model: Harmonizer, *, preprocessed: bool = False) -> Target:
+def load_target(spec: str, model: ModelBundle, *, preprocessed: bool = False) -> Target:
     """The target that a vendor's name, a target file or a NIfTI image stands for.
 
     Raises

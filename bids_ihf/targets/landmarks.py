@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from attrs import frozen
 
-from bids_ihf.network.encoder import TISSUES, join_statistics
+from bids_ihf.network.encoder import TISSUE_CLASSES, join_statistics
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, histogram
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.network.encoder import Encoder
 
-TISSUE_COUNT = len(TISSUES) - 1
+TISSUE_COUNT = len(TISSUE_CLASSES) - 1
 
 MIN_BRAIN_FRACTION = 0.9
 """Share of a pixel that must lie in the brain."""
@@ -61,7 +61,7 @@ class SliceStatistics:
 @frozen(eq=False)
 class Pixels:
     """N pixels of 2 x 2 voxels that lie in the brain: their voxels (N, 4), and the shares (N, 4)
-    of TISSUES that the encoder sees in them."""
+    of TISSUE_CLASSES that the encoder sees in them."""
 
     voxels: NDArray[np.float64]
     tissue_probabilities: NDArray[np.float64]
@@ -77,7 +77,8 @@ def slice_statistics(
 ) -> SliceStatistics:
     """Embeddings and tissue landmarks of slices x (S, 3, H, W) with brain masks (S, H, W).
 
-    Landmarks and histograms are in the units of ``x``, in the order of TISSUES, "other" left out.
+    Landmarks and histograms are in the units of ``x``, in the order of TISSUE_CLASSES, "other"
+    left out.
     A landmark is NaN for a tissue of which too little is seen; where the encoder was not trained
     to name tissue all are, and the histograms are empty.
     """
@@ -95,7 +96,7 @@ def slice_statistics(
         np.concatenate([part.voxels for part in seen]),
         np.concatenate([part.tissue_probabilities for part in seen]),
     )
-    if not encoder.names_tissue or len(pixels.voxels) < MIN_LANDMARK_PIXELS:
+    if not encoder.has_tissue_head or len(pixels.voxels) < MIN_LANDMARK_PIXELS:
         return SliceStatistics(
             embeddings, np.full(TISSUE_COUNT, np.nan), np.zeros((TISSUE_COUNT, HISTOGRAM_BINS))
         )

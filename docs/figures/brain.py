@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.preprocessing.alignment import align_to_template
 from bids_ihf.preprocessing.brain_mask import find_brain
-from bids_ihf.preprocessing.prepare import deterministic
+from bids_ihf.preprocessing.prepare import configure_itk
 from bids_ihf.preprocessing.segmentation import antialias
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _planes(
 
 def draw(figure_path: Path, paths: list[Path]) -> None:
     """All images."""
-    deterministic(1)
+    configure_itk(1)
     rows = -(-len(paths) // IMAGES_PER_ROW)
     figure = Figure(figsize=(6.2 * IMAGES_PER_ROW, 1.25 * rows), facecolor="black")
     FigureCanvasAgg(figure)

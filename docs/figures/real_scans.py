@@ -22,13 +22,13 @@ from bids_ihf.bids.vendors import normalize_vendor
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.network.checkpoint import load_model
-from bids_ihf.preprocessing.prepare import deterministic, prepare
+from bids_ihf.preprocessing.prepare import configure_itk, prepare
 from bids_ihf.targets.build import load_target
 from bids_ihf.targets.source_profile import source_profile_of
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.source_profile import SourceProfile
 
@@ -50,7 +50,7 @@ def axial(data: np.ndarray, prepared: Prepared, height: float) -> np.ndarray:
     return plane[PANEL_CROP][:, :, 0]
 
 
-def source_profile(path: Path, modality: str, model: Harmonizer) -> SourceProfile | None:
+def source_profile(path: Path, modality: str, model: ModelBundle) -> SourceProfile | None:
     """The vendor's profile, by the Manufacturer in the sidecar of an image, if there is one."""
     sidecar = path.with_name(f"{path.name.split('.')[0]}.json")
     manufacturer = (
@@ -64,7 +64,7 @@ def source_profile(path: Path, modality: str, model: Harmonizer) -> SourceProfil
     )
 
 
-def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, float]]:
+def panels(path: Path, model: ModelBundle) -> list[tuple[str, np.ndarray, float, float]]:
     """Name, picture and grey scale of every panel of an image's row."""
     modality = path.name.split(".")[0].rsplit("_", 1)[-1]
     prepared = prepare(path, modality=modality)
@@ -86,7 +86,7 @@ def panels(path: Path, model: Harmonizer) -> list[tuple[str, np.ndarray, float, 
 
 def draw(figure_path: Path, paths: list[Path]) -> None:
     """One row for each image."""
-    deterministic(1)
+    configure_itk(1)
     model = load_model()
     figure = Figure(figsize=(14, 1.16 * len(paths)), facecolor="black")
     FigureCanvasAgg(figure)

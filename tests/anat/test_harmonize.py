@@ -21,7 +21,7 @@ from bids_ihf.anat.harmonize import (
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import Volume
-from bids_ihf.network.checkpoint import Harmonizer
+from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import Architecture, IHFNetwork
 from bids_ihf.preprocessing.prepare import Prepared
@@ -31,7 +31,7 @@ from bids_ihf.targets.network_input import brain_grid, measure_profile, to_netwo
 from bids_ihf.targets.profile import Profile, position_centre
 
 
-def tiny_model(*, identity: bool) -> Harmonizer:
+def tiny_model(*, identity: bool) -> ModelBundle:
     torch.manual_seed(0)
     encoder = Encoder(width=2).eval()
     network = IHFNetwork(Architecture(embedding=encoder.size, hidden=(4, 4), style=4)).eval()
@@ -44,7 +44,7 @@ def tiny_model(*, identity: bool) -> Harmonizer:
             torch.nn.init.normal_(norm.shift.bias, std=0.05)
     for module in (encoder, network):
         module.requires_grad_(requires_grad=False)
-    return Harmonizer(encoder, network, "tiny", "hash", "encoder", {}, torch.device("cpu"))
+    return ModelBundle(encoder, network, "tiny", "hash", "encoder", {}, torch.device("cpu"))
 
 
 def head(
@@ -84,7 +84,7 @@ def segmentation(tissue: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> Se
     return Segmentation(shares.astype(np.float32), np.ones_like(mask), Grid((x, y, z), affine))
 
 
-def target_of(prepared: Prepared, model: Harmonizer) -> Profile:
+def target_of(prepared: Prepared, model: ModelBundle) -> Profile:
     return build_target([("T1w", prepared)], "target", model).profile("T1w")
 
 

@@ -24,7 +24,7 @@ from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
 if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
 
 SEED = 4711
@@ -33,7 +33,7 @@ PAIRS = [pair for pair in product(BUILTIN_VENDORS, BUILTIN_VENDORS) if pair[0] !
 
 
 @pytest.fixture(scope="module")
-def model() -> Harmonizer:
+def model() -> ModelBundle:
     return load_model()
 
 
@@ -68,7 +68,7 @@ def error(image: np.ndarray, truth: Slices) -> float:
 
 
 @pytest.fixture(scope="module")
-def harmonized(scans: dict[tuple[str, str], NetworkInput], model: Harmonizer) -> dict:
+def harmonized(scans: dict[tuple[str, str], NetworkInput], model: ModelBundle) -> dict:
     """Slices of every scan harmonized to every vendor, by source, target and modality."""
     done = {}
     targets = {vendor: read_target(builtin_path(vendor)) for vendor in BUILTIN_VENDORS}
@@ -116,7 +116,7 @@ def test_a_scan_of_the_target_itself_changes_little(
     assert error(harmonized[vendor, vendor, modality], cut(scans[vendor, modality])) < 0.04
 
 
-def test_shipped_files_belong_together_and_are_small(model: Harmonizer) -> None:
+def test_shipped_files_belong_together_and_are_small(model: ModelBundle) -> None:
     for vendor in BUILTIN_VENDORS:
         target = read_target(builtin_path(vendor))
         target.require_encoder(model.encoder_hash)
@@ -128,7 +128,7 @@ def test_shipped_files_belong_together_and_are_small(model: Harmonizer) -> None:
     assert {"config", "people", "settings", "commit", "version"} <= set(model.record)
 
 
-def test_the_shipped_network_inverts_itself(model: Harmonizer) -> None:
+def test_the_shipped_network_inverts_itself(model: ModelBundle) -> None:
     import torch
 
     x = torch.rand(2, 3, 45, 61, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bids_ihf.network.encoder import TAPS, Encoder
+from bids_ihf.network.encoder import TAP_POSITIONS, Encoder
 
 
 def test_layers_are_those_of_vgg19_to_relu4_1() -> None:
@@ -17,7 +17,7 @@ def test_layers_are_those_of_vgg19_to_relu4_1() -> None:
     # torchvision's vgg19().features: positions and widths of its first nine convolutions.
     expected = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 16: 256, 19: 512}
     assert {position: shape[0] for position, shape in shapes.items()} == expected
-    assert all(isinstance(encoder.features[position], torch.nn.ReLU) for position in TAPS)
+    assert all(isinstance(encoder.features[position], torch.nn.ReLU) for position in TAP_POSITIONS)
 
 
 def test_embedding_has_eq_1_order() -> None:

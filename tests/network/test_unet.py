@@ -11,7 +11,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.tensors import packaged_file
 from bids_ihf.network.checkpoint import load_segmenter, pack_encoder, pack_segmenter
 from bids_ihf.network.encoder import Encoder
-from bids_ihf.network.unet import CLASSES, Segmenter, _to_depth
+from bids_ihf.network.unet import SEGMENTER_CLASSES, Segmenter, _to_depth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def test_scores_for_every_voxel() -> None:
     network = Segmenter((8, 8)).eval()
     assert network.multiple == 4
     scores = network(torch.rand(1, 1, 8, 12, 16))
-    assert scores.shape == (1, len(CLASSES), 8, 12, 16)
+    assert scores.shape == (1, len(SEGMENTER_CLASSES), 8, 12, 16)
 
 
 def test_a_file_gives_the_network_back(tmp_path: Path) -> None:

@@ -42,6 +42,6 @@ def test_what_was_prepared_comes_back(
     for name in ("bias", "mask", "to_template"):
         assert np.array_equal(getattr(found, name), getattr(kept, name))
     assert np.array_equal(found.volume.data, data)
-    assert np.array_equal(found.segmentation.shares, shares)
-    assert np.array_equal(found.segmentation.seen, seen)
+    assert np.array_equal(found.segmentation.tissue_fractions, shares)
+    assert np.array_equal(found.segmentation.field_of_view, seen)
     assert np.array_equal(found.segmentation.grid.affine, kept.segmentation.grid.affine)

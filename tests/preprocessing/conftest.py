@@ -75,7 +75,11 @@ def small_segmentation() -> Segmentation:
 def moved_segmentation(move: np.ndarray) -> Segmentation:
     """The template's tissues elsewhere in the world."""
     still = small_segmentation()
-    return Segmentation(still.shares, still.seen, Grid(still.grid.shape, move @ still.grid.affine))
+    return Segmentation(
+        still.tissue_fractions,
+        still.field_of_view,
+        Grid(still.grid.shape, move @ still.grid.affine),
+    )
 
 
 def save(path: Path, data: np.ndarray, affine: np.ndarray) -> Path:

@@ -17,10 +17,10 @@ from bids_ihf.preprocessing.alignment import (
     align,
     align_to_template,
     coverage,
-    picture,
     rigid_part,
+    tissue_map,
 )
-from bids_ihf.preprocessing.alignment_search import AFFINE, Pair, to_matrix
+from bids_ihf.preprocessing.alignment_search import AFFINE_PARAMETERS, RegistrationCost, to_matrix
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 from bids_ihf.preprocessing.template_space import template_image
@@ -34,12 +34,12 @@ from tests.preprocessing.conftest import (
 
 REPEAT = """
 import hashlib, numpy as np
-from bids_ihf.preprocessing.alignment import align, picture
+from bids_ihf.preprocessing.alignment import align, tissue_map
 from bids_ihf.preprocessing.bias_field import bias_field
 from tests.preprocessing.conftest import moved_segmentation, pose, small_brain, small_segmentation
 brain, grid, mask = small_brain()
 moved = moved_segmentation(pose((9, -5, 7), (5, -8, 12)))
-found = align(picture(moved), picture(small_segmentation()))
+found = align(tissue_map(moved), tissue_map(small_segmentation()))
 field = bias_field(brain, grid.affine, mask, shrink=8)
 print(hashlib.sha256(found.matrix.tobytes() + field.tobytes()).hexdigest())
 """
@@ -55,13 +55,15 @@ print(hashlib.sha256(found.matrix.tobytes() + field.tobytes()).hexdigest())
     ],
 )
 def test_known_rigid_move_is_found(moved: np.ndarray) -> None:
-    found = align(picture(moved_segmentation(moved)), picture(small_segmentation()))
+    found = align(tissue_map(moved_segmentation(moved)), tissue_map(small_segmentation()))
     assert gap(found.matrix @ moved, np.eye(4)) < 1.0
     assert np.allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-5)
     assert np.linalg.det(found.matrix[:3, :3]) > 0
     assert 0.95 < found.similarity <= 1
     assert 0.95 < found.coverage <= 1
-    assert found.turn == pytest.approx(Alignment(inverse_affine(moved), 1.0, 1.0).turn, abs=1.0)
+    assert found.rotation_degrees == pytest.approx(
+        Alignment(inverse_affine(moved), 1.0, 1.0).rotation_degrees, abs=1.0
+    )
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -76,11 +78,11 @@ def test_a_part_of_the_brain_finds_its_place(axis: int) -> None:
     affine[:3, 3] += affine[:3, :3] @ start
     moved = pose((9, -5, 7), (5, -8, 12))
     cut = Segmentation(
-        whole.shares[(slice(None), *part)],
-        whole.seen[tuple(part)],
-        Grid(whole.seen[tuple(part)].shape, moved @ affine),
+        whole.tissue_fractions[(slice(None), *part)],
+        whole.field_of_view[tuple(part)],
+        Grid(whole.field_of_view[tuple(part)].shape, moved @ affine),
     )
-    found = align(picture(cut), picture(whole))
+    found = align(tissue_map(cut), tissue_map(whole))
     assert gap(found.matrix @ moved, np.eye(4)) < 2.5
     seen = (whole.brain > 0.5)[tuple(part)].sum() / (whole.brain > 0.5).sum()
     assert found.coverage == pytest.approx(seen, abs=0.05)
@@ -89,23 +91,23 @@ def test_a_part_of_the_brain_finds_its_place(axis: int) -> None:
 def test_coverage_counts_the_brain_and_not_its_box() -> None:
     whole = small_segmentation()
     middle = int(np.argwhere(whole.brain > 0.5)[:, 2].mean())
-    shares = whole.shares.copy()
+    shares = whole.tissue_fractions.copy()
     shares[:, :, :, middle:] = np.array([1, 0, 0, 0])[:, None, None, None]
-    half = picture(Segmentation(shares, whole.seen, whole.grid))
+    half = tissue_map(Segmentation(shares, whole.field_of_view, whole.grid))
     seen = half.brain.sum() / (whole.brain > 0.5).sum()
     assert 0.3 < seen < 0.7
-    assert coverage(half, picture(whole), np.eye(4)) == pytest.approx(seen)
-    assert coverage(picture(whole), half, np.eye(4)) == 1
+    assert coverage(half, tissue_map(whole), np.eye(4)) == pytest.approx(seen)
+    assert coverage(tissue_map(whole), half, np.eye(4)) == 1
     # A map leads from moving to fixed, and its direction counts.
     small = np.diag([0.5, 0.5, 0.5, 1.0])
-    assert coverage(picture(whole), picture(whole), small) < 0.3
-    assert coverage(picture(whole), picture(whole), pose((0, 0, 0), (500, 0, 0))) == 0
+    assert coverage(tissue_map(whole), tissue_map(whole), small) < 0.3
+    assert coverage(tissue_map(whole), tissue_map(whole), pose((0, 0, 0), (500, 0, 0))) == 0
 
 
 def test_known_affine_map_is_found() -> None:
     moved = pose((4, -5, 3), (5, -8, 12)) @ np.diag([0.93, 1.06, 0.97, 1.0])
-    still = picture(small_segmentation())
-    found = align(picture(moved_segmentation(moved)), still, kind="affine")
+    still = tissue_map(small_segmentation())
+    found = align(tissue_map(moved_segmentation(moved)), still, kind="affine")
     assert gap(found.matrix @ moved, np.eye(4)) < 2.0
 
 
@@ -123,12 +125,12 @@ def test_small_head_goes_rigidly_to_the_middle_of_the_template() -> None:
 def test_no_brain_is_refused() -> None:
     still = small_segmentation()
     empty = Segmentation(
-        np.stack([np.ones_like(still.brain), *np.zeros_like(still.shares[1:])]),
-        still.seen,
+        np.stack([np.ones_like(still.brain), *np.zeros_like(still.tissue_fractions[1:])]),
+        still.field_of_view,
         still.grid,
     )
     with pytest.raises(ValueError, match="no brain"):
-        align(picture(empty), picture(still))
+        align(tissue_map(empty), tissue_map(still))
 
 
 def test_two_processes_give_the_same_bytes() -> None:
@@ -142,20 +144,20 @@ def test_two_processes_give_the_same_bytes() -> None:
 
 def test_likeness_of_known_cases() -> None:
     still = small_segmentation()
-    shown = picture(still)
+    shown = tissue_map(still)
     inside = shown.brain
     points = np.argwhere(inside) @ still.grid.affine[:3, :3].T + still.grid.affine[:3, 3]
-    pair = Pair(points, shown.data[inside], shown.data, shown.grid, np.zeros(3))
-    assert pair.likeness(np.eye(4)) == pytest.approx(1.0, abs=1e-5)
-    assert pair.likeness(pose((0, 0, 0), (500, 0, 0))) == 0
-    assert pair.likeness(pose((0, 0, 0), (30, 0, 0))) < 0.5
+    pair = RegistrationCost(points, shown.data[inside], shown.data, shown.grid, np.zeros(3))
+    assert pair.similarity(np.eye(4)) == pytest.approx(1.0, abs=1e-5)
+    assert pair.similarity(pose((0, 0, 0), (500, 0, 0))) == 0
+    assert pair.similarity(pose((0, 0, 0), (30, 0, 0))) < 0.5
 
 
 def test_parameters_turn_about_the_centre() -> None:
     centre = np.array([3.0, -20, 11])
     turned = to_matrix(np.array([10.0, 5, -3, 0, 0, 0]), centre)
     assert np.allclose((turned @ [*centre, 1])[:3], centre)
-    wide = np.zeros(AFFINE)
+    wide = np.zeros(AFFINE_PARAMETERS)
     wide[6:9] = 10
     assert np.linalg.det(to_matrix(wide, centre)[:3, :3]) == pytest.approx(np.exp(0.3))
 

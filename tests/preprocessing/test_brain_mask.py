@@ -36,9 +36,9 @@ def test_whole_head_in_any_pose_and_orientation() -> None:
 def test_tissues_lie_where_they_are() -> None:
     head, grid, brain = whole_head()
     found = segment(head, grid.affine)
-    assert found.shares.shape == (4, *found.grid.shape)
-    np.testing.assert_allclose(found.shares.sum(axis=0), 1, atol=1e-4)
-    grey, white, fluid = (found.shares[k] > 0.7 for k in (1, 2, 3))
+    assert found.tissue_fractions.shape == (4, *found.grid.shape)
+    np.testing.assert_allclose(found.tissue_fractions.sum(axis=0), 1, atol=1e-4)
+    grey, white, fluid = (found.tissue_fractions[k] > 0.7 for k in (1, 2, 3))
     coarse = head  # its grid is the network's own
     assert np.array_equal(found.grid.affine, grid.affine)
     levels = [np.median(coarse[tissue]) for tissue in (white, grey, fluid)]

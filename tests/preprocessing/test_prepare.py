@@ -9,11 +9,11 @@ import pytest
 
 from bids_ihf.errors import BadData
 from bids_ihf.preprocessing.prepare import (
-    DOUBTFUL,
-    PARTIAL,
+    MIN_COVERAGE_TRUSTED,
+    MIN_SIMILARITY_TRUSTED,
     Prepared,
-    deterministic,
-    doubt,
+    alignment_warning,
+    configure_itk,
     prepare,
 )
 from tests.preprocessing.conftest import dice, gap, pose, save, small_brain, whole_head
@@ -56,7 +56,7 @@ def test_second_contrast_goes_by_its_anchor(head: Prepared, tmp_path: Path) -> N
     there = pose((-4, 8, 3), (-9, 4, 2))
     dark = np.where(brain, data.max() - data, data)
     path = save(tmp_path / "T2w.nii.gz", dark, there @ grid.affine)
-    found = prepare(path, modality="T2w", anchor=head)
+    found = prepare(path, modality="T2w", t1w_reference=head)
     assert gap(found.to_template @ there, head.to_template @ MOVED) < 2.5
     assert dice(found.mask, head.mask) > 0.95
     assert found.coverage == head.coverage
@@ -71,10 +71,10 @@ def test_anchor_that_does_not_fit_is_left(
 ) -> None:
     data, grid, _ = whole_head()
     path = save(tmp_path / "T2w.nii.gz", data, grid.affine)
-    for name in ("FITS", "DOUBTFUL"):
+    for name in ("MIN_SIMILARITY_TO_T1W", "MIN_SIMILARITY_TRUSTED"):
         monkeypatch.setattr(f"bids_ihf.preprocessing.prepare.{name}", 0.9999)
     with caplog.at_level(logging.WARNING):
-        found = prepare(path, modality="T2w", anchor=head)
+        found = prepare(path, modality="T2w", t1w_reference=head)
     assert "does not fit T1w.nii.gz" in caplog.text
     assert "may be wrong" in caplog.text
     assert gap(found.to_template, head.to_template @ MOVED) < 2.5
@@ -86,7 +86,7 @@ def test_a_brain_that_does_not_fit_the_template_is_refused(
 ) -> None:
     data, grid, _ = whole_head()
     path = save(tmp_path / "T1w.nii.gz", data, grid.affine)
-    monkeypatch.setattr("bids_ihf.preprocessing.prepare.FAILED", 0.9999)
+    monkeypatch.setattr("bids_ihf.preprocessing.prepare.MIN_SIMILARITY_ACCEPTED", 0.9999)
     with pytest.raises(BadData, match=r"T1w\.nii\.gz: its brain does not fit the template"):
         prepare(path, modality="T1w")
 
@@ -103,15 +103,15 @@ def test_a_part_of_a_brain_is_doubted_however_well_it_fits(
     part = np.zeros_like(data)  # kept in a box of zeros, as some tools leave it
     part[:, :, middle : middle + 28] = data[:, :, middle : middle + 28]
     path = save(tmp_path / "T1w.nii.gz", part, grid.affine)
-    for name in ("FAILED", "DOUBTFUL"):
+    for name in ("MIN_SIMILARITY_ACCEPTED", "MIN_SIMILARITY_TRUSTED"):
         monkeypatch.setattr(f"bids_ihf.preprocessing.prepare.{name}", 0.0)
     with caplog.at_level(logging.WARNING):
         found = prepare(path, modality="T1w")
     assert found.coverage is not None
-    assert found.coverage < PARTIAL
+    assert found.coverage < MIN_COVERAGE_TRUSTED
     assert "of a brain is seen" in caplog.text
     assert head.coverage is not None
-    assert doubt(1.0, head.coverage) is None
+    assert alignment_warning(1.0, head.coverage) is None
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_a_part_of_a_brain_is_doubted_however_well_it_fits(
     [
         (1.0, 1.0, None),
         (1.0, None, None),
-        (1.0, PARTIAL - 0.01, "of a brain"),
-        (DOUBTFUL - 0.01, 1.0, "similarity"),
-        (DOUBTFUL - 0.01, None, "similarity"),
+        (1.0, MIN_COVERAGE_TRUSTED - 0.01, "of a brain"),
+        (MIN_SIMILARITY_TRUSTED - 0.01, 1.0, "similarity"),
+        (MIN_SIMILARITY_TRUSTED - 0.01, None, "similarity"),
     ],
 )
 def test_doubt(similarity: float, coverage: float | None, words: str | None) -> None:
-    found = doubt(similarity, coverage)
+    found = alignment_warning(similarity, coverage)
     assert found is None if words is None else words in str(found)
 
 
@@ -187,7 +187,7 @@ def test_no_brain_is_told(tmp_path: Path) -> None:
 def test_itk_gets_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    deterministic(4)
+    configure_itk(4)
     assert os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] == "1"
     assert os.environ["ANTS_RANDOM_SEED"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "4"

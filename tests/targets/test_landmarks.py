@@ -67,7 +67,7 @@ def test_a_tissue_hardly_seen_is_no_landmark() -> None:
 
 def test_an_encoder_that_names_no_tissue_gives_no_landmarks() -> None:
     encoder = naming_encoder()
-    encoder.names_tissue = False
+    encoder.has_tissue_head = False
     found = slice_statistics(encoder, *slices(0.3))
     assert np.isnan(found.landmarks).all()
     assert not found.tissue_histograms.any()

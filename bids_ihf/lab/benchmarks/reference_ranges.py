@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.training.pool import Pool, Scan
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
@@ -59,7 +59,7 @@ class Seen:
 
 
 def write_ranges(
-    folder: Path, pool_dir: Path, model: Harmonizer, *, scans: int = SCANS
+    folder: Path, pool_dir: Path, model: ModelBundle, *, scans: int = SCANS
 ) -> ReferenceRanges:
     """Measure ``scans`` of each person and modality of a training pool, and write ``ranges.json``
     and ``familiar.safetensors``.
@@ -113,7 +113,7 @@ def open_pool(folder: Path) -> tuple[Pool, dict[str, Any]]:
     return pool, record
 
 
-def vendor_profiles(model: Harmonizer) -> dict[str, Mapping[str, Profile]]:
+def vendor_profiles(model: ModelBundle) -> dict[str, Mapping[str, Profile]]:
     """Profiles of the built-in targets, by vendor and modality."""
     from bids_ihf.targets.build import load_target
 
@@ -121,7 +121,7 @@ def vendor_profiles(model: Harmonizer) -> dict[str, Mapping[str, Profile]]:
 
 
 def look_at(
-    pool: Pool, model: Harmonizer, targets: Mapping[str, Mapping[str, Profile]], count: int
+    pool: Pool, model: ModelBundle, targets: Mapping[str, Mapping[str, Profile]], count: int
 ) -> Iterable[Seen]:
     """``count`` scans of each person and modality of a pool, whole and stripped; one of PART is
     harmonized to a vendor that is not its own."""

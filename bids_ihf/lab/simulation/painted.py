@@ -21,7 +21,7 @@ from bids_ihf.lab.simulation.labels import BRAIN_LABELS, mixtures
 from bids_ihf.lab.simulation.protocol import random_protocol, signal
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
 from bids_ihf.preprocessing.intensity import unit_range
-from bids_ihf.preprocessing.segmentation import ZOOM
+from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FOLD_MM, RIM_MM = 6.0, 1.5
 """The brain's mask passes over folds of twice the first and keeps the second of fluid."""
 
-CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.25 * ZOOM
+CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * SEGMENTATION_VOXEL_MM / 4
 """Where a voxel is sampled, mm from its middle, for its mean signal."""
 
 
@@ -158,7 +158,10 @@ def pose(
         turn = turn @ (np.eye(3)[rng.permutation(3)] * rng.choice((-1.0, 1.0), 3))
     shift = rng.normal(0, 35.0 if rng.random() < 0.3 else 8.0, 3)
     steps = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
-    box = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1) * ZOOM
+    box = (
+        torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
+        * SEGMENTATION_VOXEL_MM
+    )
     matrix = torch.from_numpy(turn.astype(np.float32))
     places = box @ matrix.T + torch.from_numpy((head.centre + shift).astype(np.float32))
     for knots, most in ((5, 5.0), (11, 2.5)):
@@ -217,7 +220,7 @@ def cut(
     choice, outside = rng.random(), truth[0]
     if choice < 0.25:
         rim = float(rng.uniform(0.0, 3.0))
-        away = ndimage.distance_transform_edt(outside.numpy() > 0.5) * ZOOM
+        away = ndimage.distance_transform_edt(outside.numpy() > 0.5) * SEGMENTATION_VOXEL_MM
         image = torch.where(torch.from_numpy(away <= rim), image, 0.0)
     elif choice < 0.4:
         slope = np.deg2rad(rng.uniform(0, 60))

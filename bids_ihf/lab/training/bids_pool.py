@@ -18,7 +18,7 @@ from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
 from bids_ihf.lab.training.pool import Pool, add_scan, read_index, write_index
-from bids_ihf.preprocessing.prepare import deterministic, prepare
+from bids_ihf.preprocessing.prepare import configure_itk, prepare
 from bids_ihf.targets.network_input import to_network_input
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def prepare_pool(config: TrainConfig) -> Pool:
     source, folder = config.data.source, config.data.pool
     if folder.resolve() == source.resolve():
         raise UsageError(f"{folder}: the pool is the dataset itself; name another folder.")
-    deterministic(config.threads)
+    configure_itk(config.threads)
     found = {
         person: _images(config, person) for person in select_subjects(source, config.data.people)
     }
@@ -175,7 +175,7 @@ def _prepare(config: TrainConfig, folder: Path, images: Iterable[SourceImage]) -
                 image.path,
                 modality=image.suffix,
                 preprocessed=config.data.preprocessed,
-                anchor=anchor[1] if anchor and known else None,
+                t1w_reference=anchor[1] if anchor and known else None,
             )
             if image.suffix == "T1w" and not known:
                 anchor = image.session, prepared

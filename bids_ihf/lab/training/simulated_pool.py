@@ -133,14 +133,16 @@ def brain_mask(anatomy: Anatomy, reach: int) -> NDArray[np.bool_]:
 def true_segmentation(anatomy: Anatomy, brain: NDArray[np.bool_]) -> Segmentation:
     """What a perfect segmentation of a person would be, with ``brain`` as the mask."""
     from bids_ihf.geometry.grid import Grid, canonical_grid, resample
-    from bids_ihf.preprocessing.segmentation import ZOOM, Segmentation, antialias
+    from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, Segmentation, antialias
 
     native = Grid(anatomy.shape, anatomy.affine)
-    grid = canonical_grid(anatomy.shape, anatomy.affine, zoom=ZOOM)
+    grid = canonical_grid(anatomy.shape, anatomy.affine, zoom=SEGMENTATION_VOXEL_MM)
     inside = brain.astype(np.float32)
     grey, white = (anatomy.fractions[rows].sum(dim=0).numpy() * inside for rows in MATTER)
     shares = [1 - inside, grey, white, np.clip(inside - grey - white, 0, 1)]
-    coarse = [resample(antialias(each, native, ZOOM), native, grid) for each in shares]
+    coarse = [
+        resample(antialias(each, native, SEGMENTATION_VOXEL_MM), native, grid) for each in shares
+    ]
     coarse[0] = 1 - np.sum(coarse[1:], axis=0)
     return Segmentation(np.stack(coarse), np.ones(grid.shape, dtype=bool), grid)
 

@@ -32,14 +32,14 @@ from bids_ihf.network.checkpoint import load_model
 
 if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.table import Row
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
 
 PERSON = Path("somebody_dseg.nii.gz")
 VENDORS = ("Siemens", "GE")
 
 
 @pytest.fixture(scope="module")
-def model() -> Harmonizer:
+def model() -> ModelBundle:
     return load_model()
 
 
@@ -67,7 +67,7 @@ def body() -> Body:
 
 
 @pytest.fixture(scope="module")
-def rows(model: Harmonizer, body: Body) -> list[Row]:
+def rows(model: ModelBundle, body: Body) -> list[Row]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "bids_ihf.preprocessing.bias_field.bias_field", lambda data, *_: np.ones_like(data)
@@ -127,7 +127,7 @@ def test_tables_hold_every_column_and_say_what_it_is(rows: list[Row]) -> None:
 
 
 def test_embeddings_of_all_scanners(
-    model: Harmonizer, body: Body, monkeypatch: pytest.MonkeyPatch
+    model: ModelBundle, body: Body, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bids_ihf.lab.benchmarks.vendors.readout.OTHERS", 1)
     found = embed_person(PERSON, seed=5, model=model, modalities=("T2w",), body=body)

@@ -9,7 +9,11 @@ from bids_ihf.lab.benchmarks.brain.benchmark import distance, outcome
 from bids_ihf.lab.benchmarks.brain.cases import Case, in_blocks, posed
 from bids_ihf.lab.benchmarks.brain.tables import ALL, OUTCOMES, brain_files, by_condition, by_pose
 from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
-from bids_ihf.preprocessing.prepare import DOUBTFUL, FAILED, PARTIAL
+from bids_ihf.preprocessing.prepare import (
+    MIN_COVERAGE_TRUSTED,
+    MIN_SIMILARITY_ACCEPTED,
+    MIN_SIMILARITY_TRUSTED,
+)
 
 
 def cube(low: int, high: int, size: int = 20) -> np.ndarray:
@@ -77,10 +81,10 @@ def test_distance_of_two_ways() -> None:
     [
         (1.0, 1.0, 2.0, "found"),
         (1.0, 1.0, 30.0, "silent"),
-        (1.0, PARTIAL - 0.01, 2.0, "doubted"),
-        (1.0, PARTIAL - 0.01, 30.0, "warned"),
-        ((FAILED + DOUBTFUL) / 2, 1.0, 2.0, "doubted"),
-        ((FAILED + DOUBTFUL) / 2, 1.0, 30.0, "warned"),
+        (1.0, MIN_COVERAGE_TRUSTED - 0.01, 2.0, "doubted"),
+        (1.0, MIN_COVERAGE_TRUSTED - 0.01, 30.0, "warned"),
+        ((MIN_SIMILARITY_ACCEPTED + MIN_SIMILARITY_TRUSTED) / 2, 1.0, 2.0, "doubted"),
+        ((MIN_SIMILARITY_ACCEPTED + MIN_SIMILARITY_TRUSTED) / 2, 1.0, 30.0, "warned"),
         (0.0, 1.0, 2.0, "refused needlessly"),
         (0.0, 0.0, float("nan"), "refused"),
     ],

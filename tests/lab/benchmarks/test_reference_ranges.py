@@ -18,7 +18,7 @@ from bids_ihf.lab.benchmarks.reference_ranges import (
     write_ranges,
 )
 from bids_ihf.lab.training.pool import add_scan, write_index
-from bids_ihf.network.checkpoint import Harmonizer, load_model
+from bids_ihf.network.checkpoint import ModelBundle, load_model
 from bids_ihf.qc.out_of_distribution import REFERENCE_FILE as FAMILIAR
 from bids_ihf.qc.out_of_distribution import read_reference
 from bids_ihf.qc.reference_ranges import RANGES_FILE, read_ranges
@@ -59,11 +59,11 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model() -> Harmonizer:
+def model() -> ModelBundle:
     return load_model()
 
 
-def test_both_files_are_written(pool: Path, model: Harmonizer, tmp_path: Path) -> None:
+def test_both_files_are_written(pool: Path, model: ModelBundle, tmp_path: Path) -> None:
     ranges = write_ranges(tmp_path, pool, model, scans=2)
     assert read_ranges(tmp_path / RANGES_FILE).modalities.keys() == {"T1w"}
     assert ranges.record["pool"] == {"seed": 5}
@@ -81,7 +81,7 @@ def test_both_files_are_written(pool: Path, model: Harmonizer, tmp_path: Path) -
     assert usual < far
 
 
-def test_a_stored_scan_is_the_scan(pool: Path, model: Harmonizer) -> None:
+def test_a_stored_scan_is_the_scan(pool: Path, model: ModelBundle) -> None:
     stored, _ = open_pool(pool)
     again = on_grid_of(stored, stored.scans[0])
     there, here = (

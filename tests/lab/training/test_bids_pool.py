@@ -191,9 +191,9 @@ def test_a_t2w_leans_on_the_t1w_of_its_session(own: Path, monkeypatch: pytest.Mo
     write_scan(own / "bids", "sub-d/anat/sub-d_T2w", "Canon")
     genuine, anchors = real.prepare, {}
 
-    def prepare(path: Path, *, anchor: Any, **options: Any) -> object:
-        anchors[path.name] = anchor and anchor.volume.path.name
-        return genuine(path, anchor=anchor, **options)
+    def prepare(path: Path, *, t1w_reference: Any, **options: Any) -> object:
+        anchors[path.name] = t1w_reference and t1w_reference.volume.path.name
+        return genuine(path, t1w_reference=t1w_reference, **options)
 
     monkeypatch.setattr(real, "prepare", prepare)
     settings = config(own)

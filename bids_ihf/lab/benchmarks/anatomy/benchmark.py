@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.table import Row
     from bids_ihf.lab.benchmarks.virtual_subjects import Body
     from bids_ihf.lab.simulation.protocol import Modality
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
     from bids_ihf.targets.target import Target
@@ -61,7 +61,7 @@ def measure_person(
     path: Path,
     *,
     seed: int,
-    model: Harmonizer,
+    model: ModelBundle,
     modalities: Sequence[Modality] = MODALITIES,
     targets: Mapping[str, Target] | None = None,
     body: Body | None = None,
@@ -110,7 +110,7 @@ def measure_person(
 
 
 def visit_all(
-    body: Body, person: str, modality: Modality, seed: int, truth: Truth, model: Harmonizer
+    body: Body, person: str, modality: Modality, seed: int, truth: Truth, model: ModelBundle
 ) -> dict[str, Visit]:
     """A scan and a repeat by every vendor's scanner."""
     from bids_ihf.targets.network_input import measure_profile
@@ -128,7 +128,7 @@ def visit_all(
 def harmonized(
     on_grid: NetworkInput,
     profile: Profile,
-    model: Harmonizer,
+    model: ModelBundle,
     truth: Truth,
     source: SourceProfile | None = None,
 ) -> NDArray[np.float32]:
@@ -172,7 +172,7 @@ def compare(
     return row
 
 
-def own_scanner(visit: Visit, model: Harmonizer, truth: Truth) -> Row:
+def own_scanner(visit: Visit, model: ModelBundle, truth: Truth) -> Row:
     """How much a scan changes that is brought to its own scanner, known by the repeat."""
     done = harmonized(visit.grid, visit.profile, model, truth)
     change = own_change(done, visit.first, visit.again, truth.mask)

@@ -24,7 +24,7 @@ from bids_ihf.lab.benchmarks.brain.cases import (
 from bids_ihf.lab.benchmarks.brain.tables import brain_files, by_condition
 from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.preprocessing.prepare import deterministic, doubt, is_refused
+from bids_ihf.preprocessing.prepare import alignment_warning, configure_itk, is_alignment_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ def measure_heads(
     labels: Path, people: Sequence[str], *, poses: int, seed: int, jobs: int
 ) -> tuple[list[Row], list[Row]]:
     """Rows by person and condition, and by pose, ``jobs`` people at a time."""
-    deterministic(1)  # for the processes, which inherit the environment
+    configure_itk(1)  # for the processes, which inherit the environment
     each = poses // len(people)
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         work = pool.map(_measure_person, repeat(labels), people, repeat(each), repeat(seed))
@@ -115,11 +115,11 @@ def mask_row(whole: Whole, person: str, case: Case) -> Row:
     end = time.perf_counter()
     row = _agreement(person, case, "ours", mask, middle - start)
     truth = true_shares(whole, found.grid)
-    truth *= found.seen
+    truth *= found.field_of_view
     names = ("grey", "white", "csf")
     row |= {
         f"dice_{name}": dice(ours, theirs)
-        for name, ours, theirs in zip(names, found.shares[1:], truth, strict=True)
+        for name, ours, theirs in zip(names, found.tissue_fractions[1:], truth, strict=True)
     }
     return row | {
         "align_s": end - middle,
@@ -184,9 +184,9 @@ def outcome(similarity: float, coverage: float, error: float) -> str:
     """``found``, ``doubted`` (right, with a warning), ``warned`` or ``refused`` (wrong, and
     noticed), ``refused needlessly``, or ``silent`` (wrong and not noticed)."""
     right = error < ASTRAY
-    if is_refused(similarity):
+    if is_alignment_refused(similarity):
         return "refused needlessly" if right else "refused"
-    if doubt(similarity, coverage):
+    if alignment_warning(similarity, coverage):
         return "doubted" if right else "warned"
     return "found" if right else "silent"
 

@@ -209,4 +209,4 @@ def _cut(case: Case, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDA
 def true_shares(whole: Whole, grid: Grid) -> NDArray[np.float32]:
     """Shares (3, X, Y, Z) of grey matter, white matter and fluid on a grid of the same world."""
     found = whole.segmentation
-    return np.stack([resample(share, found.grid, grid) for share in found.shares[1:]])
+    return np.stack([resample(share, found.grid, grid) for share in found.tissue_fractions[1:]])

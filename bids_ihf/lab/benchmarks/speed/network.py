@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.benchmarks.speed.layouts import Layout
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
@@ -42,7 +42,7 @@ class Scan:
 class Ours:
     """The shipped network on whole volumes, with everything between array and array."""
 
-    def __init__(self, scan: Scan, model: Harmonizer) -> None:
+    def __init__(self, scan: Scan, model: ModelBundle) -> None:
         self.scan, self.model = scan, model
 
     def seconds(self) -> float:
@@ -100,7 +100,7 @@ class Other:
         return count_work(lambda: layout(x, style)).times(len(self.scan.slices))
 
 
-def compare(scan: Scan, model: Harmonizer, rounds: int) -> dict[str, Any]:
+def compare(scan: Scan, model: ModelBundle, rounds: int) -> dict[str, Any]:
     """Seconds a volume of the three, median of ``rounds`` in which they take turns."""
     device = model.device.type
     others = {
@@ -127,7 +127,9 @@ def compare(scan: Scan, model: Harmonizer, rounds: int) -> dict[str, Any]:
     return found | {"slices": len(scan.slices), "slice_size": [x, y]}
 
 
-def against_limit(scan: Scan, model: Harmonizer, seconds: float, limit: Limit) -> dict[str, float]:
+def against_limit(
+    scan: Scan, model: ModelBundle, seconds: float, limit: Limit
+) -> dict[str, float]:
     """The network's counts, and which share of the machine's best speed it reaches."""
     work = Ours(scan, model).work()
     arithmetic = work.multiply_adds / limit.multiply_adds

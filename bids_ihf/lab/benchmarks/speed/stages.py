@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
@@ -64,7 +64,7 @@ def prepare_stages(watch: Stopwatch, bids: Path, path: Path) -> Prepared:
 
 
 def network_stages(
-    watch: Stopwatch, prepared: Prepared, profile: Profile, model: Harmonizer
+    watch: Stopwatch, prepared: Prepared, profile: Profile, model: ModelBundle
 ) -> tuple[Scan, Harmonized]:
     """From a prepared scan to the harmonized one."""
     from bids_ihf.anat.harmonize import (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.benchmarks.vendors.methods import Images
     from bids_ihf.lab.benchmarks.vendors.references import Reference
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
@@ -65,7 +65,7 @@ def images_of(
     case: Case,
     scans: Mapping[str, NetworkInput],
     vendors: Mapping[str, Known],
-    models: Mapping[str, Harmonizer],
+    models: Mapping[str, ModelBundle],
 ) -> Images:
     """What every method makes of a case.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bids_ihf.anat.harmonize import IntensityMatched
     from bids_ihf.lab.benchmarks.vendors.references import Reference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
     from bids_ihf.targets.source_profile import SourceProfile
@@ -89,7 +89,7 @@ def _swapped(source: Slices, reference: Reference) -> NDArray[np.float32]:
 def run_networks(
     on_grid: NetworkInput,
     profile: Profile,
-    models: Mapping[str, Harmonizer],
+    models: Mapping[str, ModelBundle],
     maker: Profile | None = None,
 ) -> Images:
     """What the product makes of the measured slices, for each network, and the curve alone.
@@ -116,7 +116,7 @@ def run_networks(
 def _run_networks(
     on_grid: NetworkInput,
     profile: Profile,
-    models: Mapping[str, Harmonizer],
+    models: Mapping[str, ModelBundle],
     source: SourceProfile | None,
 ) -> Images:
     from bids_ihf.anat.harmonize import match_intensities
@@ -134,7 +134,7 @@ def through_network(
     matched: IntensityMatched,
     on_grid: NetworkInput,
     profile: Profile,
-    model: Harmonizer,
+    model: ModelBundle,
     slices: NDArray[np.intp],
 ) -> NDArray[np.float32]:
     """Axial slices (X, Y, S) as :func:`bids_ihf.anat.harmonize.harmonize` composes them,

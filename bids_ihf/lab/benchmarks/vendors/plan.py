@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_ihf.lab.simulation.protocol import Modality
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
 
 PEOPLE = ("head-13", "head-14", "head-15", "head-16")
 """Heads that the shipped weights have never seen."""
@@ -88,7 +88,7 @@ def check(plan: Plan) -> None:
         raise UsageError(f"--network {taken[0]}: a method is called so; choose another name.")
 
 
-def load_networks(plan: Plan) -> dict[str, Harmonizer]:
+def load_networks(plan: Plan) -> dict[str, ModelBundle]:
     """The networks by name.
 
     Raises

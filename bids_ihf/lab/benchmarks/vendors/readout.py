@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.virtual_subjects import Body
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
-    from bids_ihf.network.checkpoint import Harmonizer
+    from bids_ihf.network.checkpoint import ModelBundle
 
 OTHERS = 5
 """Scanners far from any vendor's, the same for all people."""
@@ -53,7 +53,7 @@ def embed_person(
     path: Path,
     *,
     seed: int,
-    model: Harmonizer,
+    model: ModelBundle,
     modalities: Sequence[Modality] = ("T1w", "T2w"),
     body: Body | None = None,
 ) -> list[Embedded]:
