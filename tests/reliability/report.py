@@ -77,7 +77,7 @@ def _part(part: str, rows: list[dict[str, Any]]) -> str:
         for row in rows:
             if not row["complaints"]:
                 grouped[row["outcome"]].append(row["case"])
-        lines += ["| what became of it | cases | which |", "|---|---|---|"]
+        lines += ["| outcome | cases | which |", "|---|---|---|"]
         lines += [
             f"| {outcome} | {len(cases)} | {'; '.join(cases)} |"
             for outcome, cases in grouped.items()
