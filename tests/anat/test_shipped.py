@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bids_ihf.io.tensors import packaged_file
-from bids_ihf.lab.benchmarks.metrics.similarity import evaluate_pair
+from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.vendors.methods import run_networks
 from bids_ihf.lab.benchmarks.virtual_subjects import cut
 from bids_ihf.lab.simulation.anatomy import Anatomy, demo_anatomy
@@ -90,7 +90,7 @@ def test_every_vendor_pair_comes_closer_than_doing_nothing(
     # The gain of a single scan is an accident of its session: contrast is judged without it.
     gain = np.median(truth.data[truth.mask]) / np.median(image[truth.mask])
     before, after, without_gain = (
-        evaluate_pair(each, truth.data, truth.mask)["rmse_mask"]
+        similarity_metrics(each, truth.data, truth.mask)["rmse_mask"]
         for each in (cut(scans[source, modality]).data, image, image * np.float32(gain))
     )
     assert after < before

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.lab.benchmarks.metrics.similarity import evaluate_pair
+from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.comparators.baselines import has_extra, histogram_matching, nyul
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _measure(
 ) -> Row:
     axial = [_to_axial(array, target.affine) for array in (data, target.data, mask)]
     try:
-        return dict(evaluate_pair(axial[0], axial[1], axial[2].astype(bool)))
+        return dict(similarity_metrics(axial[0], axial[1], axial[2].astype(bool)))
     except ValueError as error:
         raise BadData(
             f"{pair.harmonized} and {pair.target}: {error}; check the images and the mask."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -34,9 +36,16 @@ def test_dice_of_masks_and_shares() -> None:
 def test_surface_distance_is_in_millimetres() -> None:
     zooms = np.array([1.0, 1.0, 1.0])
     assert surface_distance(cube(4, 12), cube(4, 12), zooms) == 0
-    # All six sides of the inner cube lie two voxels inside.
-    assert surface_distance(cube(4, 16), cube(6, 14), zooms) == pytest.approx(2, abs=1.0)
-    assert surface_distance(cube(4, 16), cube(6, 14), 3 * zooms) == pytest.approx(6, abs=3.0)
+    # Every surface voxel of the inner cube is 2 from the outer surface; from there the way back
+    # is to the nearest point of the inner cube.
+    outer, inner = cube(4, 16), cube(6, 14)
+    voxels = np.argwhere(outer & ~cube(5, 15))
+    outward = np.linalg.norm(voxels - voxels.clip(6, 13), axis=1)
+    inward = np.full((inner & ~cube(7, 13)).sum(), 2.0)
+    expected = np.percentile(np.concatenate([outward, inward]), 95)
+    assert 2 < expected < np.sqrt(12)
+    assert surface_distance(outer, inner, zooms) == pytest.approx(expected)
+    assert surface_distance(inner, outer, 3 * zooms) == pytest.approx(3 * expected)
     assert np.isnan(surface_distance(cube(4, 16), cube(0, 0), zooms))
 
 
@@ -91,7 +100,12 @@ def test_distance_of_two_ways() -> None:
 )
 def test_outcomes(similarity: float, coverage: float, error: float, wanted: str) -> None:
     assert outcome(similarity, coverage, error) == wanted
-    assert wanted in OUTCOMES
+
+
+def test_every_outcome_has_its_column() -> None:
+    """Alignments of any quality, right or wrong: what they come to is what the table counts."""
+    grid = itertools.product(np.linspace(0, 1, 21), np.linspace(0, 1, 21), (2.0, 30.0))
+    assert {outcome(*alignment) for alignment in grid} == set(OUTCOMES)
 
 
 def test_tables_hold_means_and_the_worst() -> None:

@@ -15,11 +15,11 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.anatomy.measures import measure, own_change
+from bids_ihf.lab.benchmarks.anatomy.preservation import anatomy_preservation, change_over_repeat
 from bids_ihf.lab.benchmarks.anatomy.truth import known_truth
 from bids_ihf.lab.benchmarks.metrics.edges import edge_shift
-from bids_ihf.lab.benchmarks.metrics.lesions import lesion_kept
-from bids_ihf.lab.benchmarks.metrics.tissues import GREY, WHITE
+from bids_ihf.lab.benchmarks.metrics.lesions import lesion_retention
+from bids_ihf.lab.benchmarks.metrics.tissues import Tissue
 from bids_ihf.lab.benchmarks.virtual_subjects import load_body, scan_once, seed_of, vendor_scanners
 from bids_ihf.targets.source_profile import SourceProfile
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -120,7 +120,7 @@ def visit_all(
         noise = seed_of(seed, person, modality, vendor, "anatomy")
         grid, again = (scan_once(body, scanner, noise + number) for number in (0, 1))
         first, repeat = (each.data[..., truth.slices] for each in (grid, again))
-        edges = edge_shift(first, repeat, truth.mask, in_plane=True)
+        edges = edge_shift(first, repeat, truth.mask)
         found[vendor] = Visit(grid, measure_profile(again, model.encoder), first, repeat, edges)
     return found
 
@@ -150,30 +150,27 @@ def compare(
 ) -> Row:
     """Measures of one pair of vendors.
 
-    Besides those of :func:`~bids_ihf.lab.benchmarks.anatomy.measures.measure`, what no
-    harmonization can be asked to do better than: how far noise alone seems to move edges
-    (``_repeat``), and what
-    lesions look like in the target's own scan of the person (``_target``).
+    Besides those of :mod:`~bids_ihf.lab.benchmarks.anatomy.preservation`, the limits of any
+    harmonization: how far noise alone seems to move edges (``_repeat``), and the lesion contrast
+    of the subject's own scan by the target scanner (``_target``).
     """
     ours, theirs = visits[source], visits[target]
     own = ours.again if source == target else None
-    kept = measure(
-        ours.first, done, truth.shares, truth.mask, modality,
-        lesion=truth.lesion, repeat=own, in_plane=True,
-    )  # fmt: skip
-    row: Row = dict(kept.row())
+    preserved = anatomy_preservation(
+        ours.first, done, truth.shares, truth.mask, modality, lesion=truth.lesion, repeat=own
+    )
+    row: Row = dict(preserved.row())
     row |= {f"edge_shift_{name}_repeat": each for name, each in attrs.asdict(ours.edges).items()}
     other = theirs.again if source == target else theirs.first
     if truth.lesion.any():
-        seen = lesion_kept(
-            ours.first, other, truth.lesion, truth.pure(WHITE), truth.pure(GREY), in_plane=True
-        )
-        row |= {"lesion_kept_target": seen.overall, "lesion_kept_least_target": seen.least}
+        pure = truth.pure(Tissue.WHITE), truth.pure(Tissue.GREY)
+        seen = lesion_retention(ours.first, other, truth.lesion, *pure)
+        row |= {"lesion_kept_target": seen.overall, "lesion_kept_least_target": seen.worst}
     return row
 
 
 def own_scanner(visit: Visit, model: ModelBundle, truth: Truth) -> Row:
     """How much a scan changes that is brought to its own scanner, known by the repeat."""
     done = harmonized(visit.grid, visit.profile, model, truth)
-    change = own_change(done, visit.first, visit.again, truth.mask)
+    change = change_over_repeat(done, visit.first, visit.again, truth.mask)
     return {"own_scanner_change_over_repeat": change}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.anatomy.measures import PURE
+from bids_ihf.lab.benchmarks.anatomy.preservation import MIN_PURE_FRACTION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class Truth:
 
     def pure(self, tissue: int) -> NDArray[np.bool_]:
         """Voxels of one tissue alone."""
-        return self.mask & (self.shares[tissue] > PURE) & ~self.lesion
+        return self.mask & (self.shares[tissue] > MIN_PURE_FRACTION) & ~self.lesion
 
 
 def known_truth(body: Body, lesion: NDArray[np.bool_]) -> Truth:

@@ -1,4 +1,4 @@
-"""How far the edges between tissues lie from where they were, in mm, below the voxel's size."""
+"""Displacement of tissue edges between two images, in mm, with sub-voxel precision."""
 
 from __future__ import annotations
 
@@ -8,44 +8,50 @@ import numpy as np
 from attrs import frozen
 from scipy import ndimage
 
-from bids_ihf.lab.benchmarks.metrics.lesions import neighbours
+from bids_ihf.lab.benchmarks.metrics.lesions import IN_PLANE_CROSS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SMOOTHING = 0.7
-"""Standard deviation (mm) of the Gaussian under the gradient, on both images alike."""
+GRADIENT_SMOOTHING_SD_MM = 0.7
+"""Standard deviation of the in-plane Gaussian applied to both images before the gradient."""
 
-REACH, STEP = 2.5, 0.25
-"""Profiles across an edge: this far to both sides, in these steps, mm."""
+PROFILE_REACH_MM, PROFILE_STEP_MM = 2.5, 0.25
+"""Extent to both sides and sampling of the intensity profiles across an edge."""
 
-SPAN, BASE = 4, 2
-"""Steps that a slope is taken over, and between the three slopes of a parabola: with fewer, the
-grid's phase alone moves an edge by a tenth of a voxel."""
+SLOPE_SPAN_STEPS, PARABOLA_SPACING_STEPS = 4, 2
+"""Profile steps over which a slope is taken, and between the three slopes of a parabola: with
+fewer, the phase of the grid alone moves an edge by a tenth of a voxel."""
 
-NEAR = 0.75
-"""How far (mm) an edge is looked for from its voxel, and then from where it was."""
+MAX_EDGE_SHIFT_MM = 0.75
+"""Distance within which an edge is searched for, from its voxel and from where it was before."""
 
-STRONGEST = 90.0
-"""Percentile of the gradient inside the mask above which a voxel counts as an edge."""
+EDGE_GRADIENT_PERCENTILE = 90.0
+"""Voxels of a larger gradient than this percentile (%) inside the mask are edges."""
 
-FLATTEST = 25.0
-"""Percentile of the gradient inside the mask below which a voxel counts as far from edges: there
-the curve is found, or it would undo what moves all edges of one kind the same way."""
+FLAT_GRADIENT_PERCENTILE = 25.0
+"""Voxels of a smaller gradient than this percentile (%) inside the mask are far from edges: the
+intensity mapping is estimated there, or it would undo a shift that all edges of a kind share."""
 
-MOST = 20000
-"""Edge voxels to look at; of more, every n-th."""
+MAX_EDGE_VOXELS = 20000
+"""Edge voxels that are measured; of more, every n-th."""
 
-LEVELS = 257
-"""Quantiles of the curve that takes the change of intensities out."""
+QUANTILE_COUNT = 257
+"""Quantiles that define the intensity mapping."""
 
 
 @frozen
 class EdgeShift:
-    """Displacement of edges along the gradient, mm.
+    """Displacement of edges along the gradient.
 
-    ``median`` and ``p95`` are of its absolute value; ``mean`` is signed, positive where the dark
-    side grew.  ``lost`` is the share of edges that are nowhere near any more.
+    Attributes
+    ----------
+    median, p95
+        Of the absolute displacement, mm.
+    mean
+        Of the signed displacement, mm; positive where the darker tissue grew.
+    lost
+        Fraction of the edges that are not found within MAX_EDGE_SHIFT_MM.
     """
 
     median: float
@@ -55,119 +61,117 @@ class EdgeShift:
 
 
 def edge_shift(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    mask: NDArray[np.bool_],
-    *,
-    in_plane: bool = False,
+    before: NDArray[np.floating], after: NDArray[np.floating], mask: NDArray[np.bool_]
 ) -> EdgeShift:
-    """How far edges moved from ``before`` to ``after``, both (X, Y, Z) on a 1 mm grid.
+    """How far edges moved from ``before`` to ``after``, within the slices of the third axis.
 
-    At the voxels of strongest gradient of ``before``, profiles of both images along its gradient
+    At the voxels of strongest gradient of ``before``, profiles of both images along that gradient
     are searched for their steepest point, refined by a parabola (after Devernay 1995, INRIA
-    RR-2724).  A curve of intensities moves the steepest point of a blurred edge, which is no
-    change of anatomy: ``before`` is first given the quantiles that ``after`` has far from edges,
-    so that an image and any rising function of it have no shift.
+    RR-2724).  An intensity mapping moves the steepest point of a blurred edge without any change
+    of anatomy: ``before`` is therefore first mapped to the quantiles that ``after`` has far from
+    edges, so that the shift between an image and any increasing function of it is zero.
 
-    ``in_plane`` looks for edges within the slices of the third axis only, which then need not be
-    neighbours.
+    Parameters
+    ----------
+    before, after, mask
+        (X, Y, S) on a 1 mm grid; consecutive slices need not be neighbours.
 
     Raises
     ------
     ValueError
-        The shapes differ, or no edge is left 2 mm inside the mask.
+        The shapes differ, or there is no edge 2 mm inside the mask.
     """
     if not before.shape == after.shape == mask.shape:
         raise ValueError(f"shapes differ: {before.shape}, {after.shape}, {mask.shape}")
     if not mask.any():
         raise ValueError("the mask is empty")
-    axes = 2 if in_plane else 3
-    sigma = (SMOOTHING,) * axes + (0.0,) * (3 - axes)
-    ours, theirs = before.astype(np.float64), after.astype(np.float64)
-    size = _gradient(ndimage.gaussian_filter(ours, sigma), axes)[1]
-    flat = mask & (size <= np.percentile(size[mask], FLATTEST))
-    curved = _same_quantiles(ours, theirs, flat)
-    old, new = (ndimage.gaussian_filter(data, sigma) for data in (curved, theirs))
-    places, normals = _edges(old, mask, axes)
-    steps = np.linspace(-REACH, REACH, round(2 * REACH / STEP) + 1)
-    first, second = (_slopes(data, places, normals, steps) for data in (old, new))
-    was = _steepest(first, np.zeros(len(places)))
-    known = np.isfinite(was)
-    moved = _steepest(second[known], was[known]) - was[known]
-    found = moved[np.isfinite(moved)]
-    if not found.size:
+    sd = (GRADIENT_SMOOTHING_SD_MM, GRADIENT_SMOOTHING_SD_MM, 0.0)
+    first, second = before.astype(np.float64), after.astype(np.float64)
+    size = _gradient(ndimage.gaussian_filter(first, sd))[1]
+    flat = mask & (size <= np.percentile(size[mask], FLAT_GRADIENT_PERCENTILE))
+    mapped = _match_quantiles(first, second, flat)
+    old, new = (ndimage.gaussian_filter(image, sd) for image in (mapped, second))
+    points, normals = _edges(old, mask)
+    steps = np.linspace(
+        -PROFILE_REACH_MM, PROFILE_REACH_MM, round(2 * PROFILE_REACH_MM / PROFILE_STEP_MM) + 1
+    )
+    old_slopes, new_slopes = (_slopes(image, points, normals, steps) for image in (old, new))
+    old_offset = _steepest(old_slopes, np.zeros(len(points)))
+    valid = np.isfinite(old_offset)
+    shift = _steepest(new_slopes[valid], old_offset[valid]) - old_offset[valid]
+    finite = shift[np.isfinite(shift)]
+    if not finite.size:
         raise ValueError("no edge is found in both images")
-    distance = np.abs(found)
+    distance = np.abs(finite)
     return EdgeShift(
         median=float(np.median(distance)),
         p95=float(np.percentile(distance, 95)),
-        mean=float(found.mean()),
-        lost=1 - len(found) / len(moved),
+        mean=float(finite.mean()),
+        lost=1 - len(finite) / len(shift),
     )
 
 
-def _same_quantiles(
-    data: NDArray[np.float64], like: NDArray[np.float64], mask: NDArray[np.bool_]
+def _match_quantiles(
+    image: NDArray[np.float64], reference: NDArray[np.float64], mask: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """``data`` on the rising curve that gives it the quantiles of ``like``; straight beyond."""
-    share = np.linspace(0, 100, LEVELS)
-    x, first = np.unique(np.percentile(data[mask], share), return_index=True)
-    y = np.percentile(like[mask], share)[first]
+    """``image`` mapped monotonically to the quantiles of ``reference``; linear beyond them."""
+    percentiles = np.linspace(0, 100, QUANTILE_COUNT)
+    x, first = np.unique(np.percentile(image[mask], percentiles), return_index=True)
+    y = np.percentile(reference[mask], percentiles)[first]
     if len(x) < 2:
         raise ValueError("the image is constant far from edges")
     slope = (y[-1] - y[0]) / (x[-1] - x[0])
-    beyond = np.minimum(data - x[0], 0) + np.maximum(data - x[-1], 0)
-    return np.interp(data, x, y) + slope * beyond
+    beyond = np.minimum(image - x[0], 0) + np.maximum(image - x[-1], 0)
+    return np.interp(image, x, y) + slope * beyond
 
 
-def _gradient(
-    data: NDArray[np.float64], axes: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gradient (axes, X, Y, Z) along the first axes, and its size."""
-    gradient = np.stack(np.gradient(data, axis=tuple(range(axes))))
+def _gradient(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """In-plane gradient (2, X, Y, S) and its magnitude."""
+    gradient = np.stack(np.gradient(image, axis=(0, 1)))
     return gradient, np.sqrt(np.square(gradient).sum(axis=0))
 
 
 def _edges(
-    data: NDArray[np.float64], mask: NDArray[np.bool_], axes: int
+    image: NDArray[np.float64], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Edge voxels (N, 3) and unit vectors (N, 3) along the gradient, from dark to bright."""
-    inside = ndimage.binary_erosion(mask, neighbours(in_plane=axes == 2), iterations=2)
-    gradient, size = _gradient(data, axes)
+    inside = ndimage.binary_erosion(mask, IN_PLANE_CROSS, iterations=2)
+    gradient, size = _gradient(image)
     if not inside.any():
         raise ValueError("the mask is too thin to hold an edge")
-    strong = inside & (size >= np.percentile(size[inside], STRONGEST)) & (size > 0)
-    places = np.argwhere(strong)
-    places = places[:: max(1, -(-len(places) // MOST))]
-    if not len(places):
+    strong = inside & (size >= np.percentile(size[inside], EDGE_GRADIENT_PERCENTILE)) & (size > 0)
+    voxels = np.argwhere(strong)
+    voxels = voxels[:: max(1, -(-len(voxels) // MAX_EDGE_VOXELS))]
+    if not len(voxels):
         raise ValueError("the image has no edge inside the mask")
-    at = tuple(places.T)
-    normals = np.zeros((len(places), 3))
-    normals[:, :axes] = (gradient[(slice(None), *at)] / size[at]).T
-    return places.astype(np.float64), normals
+    index = tuple(voxels.T)
+    normals = np.zeros((len(voxels), 3))
+    normals[:, :2] = (gradient[(slice(None), *index)] / size[index]).T
+    return voxels.astype(np.float64), normals
 
 
 def _slopes(
-    data: NDArray[np.float64],
-    places: NDArray[np.float64],
+    image: NDArray[np.float64],
+    points: NDArray[np.float64],
     normals: NDArray[np.float64],
     steps: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Rise over SPAN steps (N, len(steps) - SPAN) along lines through the places, by splines."""
-    points = places.T[:, :, None] + normals.T[:, :, None] * steps
-    profiles = ndimage.map_coordinates(data, points, order=3, mode="nearest")
-    return profiles[:, SPAN:] - profiles[:, :-SPAN]
+    """Rise over SLOPE_SPAN_STEPS along lines (N, len(steps) - span) through points, by splines."""
+    lines = points.T[:, :, None] + normals.T[:, :, None] * steps
+    profiles = ndimage.map_coordinates(image, lines, order=3, mode="nearest")
+    return profiles[:, SLOPE_SPAN_STEPS:] - profiles[:, :-SLOPE_SPAN_STEPS]
 
 
-def _steepest(slopes: NDArray[np.float64], near: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where (mm) each row of slopes peaks within NEAR of a place; NaN where it does not."""
-    middle = (np.arange(slopes.shape[1]) - (slopes.shape[1] - 1) / 2) * STEP
-    allowed = np.abs(middle - near[:, None]) <= NEAR
-    allowed[:, :BASE] = allowed[:, -BASE:] = False
+def _steepest(slopes: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Offset (mm) at which each row of slopes peaks near its start; NaN where it does not."""
+    spacing = PARABOLA_SPACING_STEPS
+    offsets = (np.arange(slopes.shape[1]) - (slopes.shape[1] - 1) / 2) * PROFILE_STEP_MM
+    allowed = np.abs(offsets - start[:, None]) <= MAX_EDGE_SHIFT_MM
+    allowed[:, :spacing] = allowed[:, -spacing:] = False
     best = np.where(allowed, slopes, -np.inf).argmax(axis=1)
     rows = np.arange(len(slopes))
-    left, top, right = (slopes[rows, best + k] for k in (-BASE, 0, BASE))
-    curvature = left - 2 * top + right
-    peak = (curvature < 0) & (top > 0) & (top >= left) & (top >= right)
-    offset = 0.5 * (left - right) / np.where(peak, curvature, 1.0)
-    return np.where(peak, middle[best] + offset * BASE * STEP, np.nan)
+    low, top, high = (slopes[rows, best + k] for k in (-spacing, 0, spacing))
+    curvature = low - 2 * top + high
+    peak = (curvature < 0) & (top > 0) & (top >= low) & (top >= high)
+    vertex = 0.5 * (low - high) / np.where(peak, curvature, 1.0)
+    return np.where(peak, offsets[best] + vertex * spacing * PROFILE_STEP_MM, np.nan)

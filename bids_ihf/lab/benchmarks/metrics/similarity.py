@@ -1,8 +1,8 @@
 """Image similarity between a harmonized image and a scan of the target.
 
-The convention: both images are scaled by the target's 0.1 and 99.9 percentiles inside the mask and
-clipped to [0, 1], so that the data range is 1.  RMSE and PSNR are given inside the mask and over
-the full frame; MS-SSIM is computed on full axial slices that show brain and averaged.
+Both images are scaled by the target's 0.1 and 99.9 percentiles inside the mask and clipped to
+[0, 1], so that the data range is 1.  RMSE and PSNR are computed inside the mask and over the full
+frame; MS-SSIM is computed on the full axial slices that contain brain, and averaged.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-PERCENTILES = (0.1, 99.9)
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SCALING_PERCENTILES = (0.1, 99.9)
+"""Percentiles (%) of the target inside the mask that become 0 and 1."""
+
+SCALE_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first (Wang, Simoncelli and Bovik 2003, section 3.2)."""
-WINDOW = 11
-SIGMA = 1.5
-C1, C2 = 0.01**2, 0.03**2
+
+WINDOW_VOXELS, WINDOW_SD_VOXELS = 11, 1.5
+"""Side and standard deviation of the Gaussian window of SSIM (Wang et al. 2004, section III-B)."""
+
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 """Stabilizing constants of SSIM for a data range of 1 (Wang et al. 2004, Eq. 6)."""
 
 
-def evaluate_pair(
+def similarity_metrics(
     harmonized: NDArray[np.floating], target: NDArray[np.floating], mask: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """All measures of one pair of volumes on the same grid.
+    """RMSE, PSNR and MS-SSIM of a pair of volumes on the same grid.
 
     Parameters
     ----------
     harmonized, target
-        (X, Y, Z), in any units; the third axis is the one across axial slices.
+        (X, Y, Z), in any units; the third axis crosses axial slices.
     mask
         Brain, (X, Y, Z).
 
@@ -43,66 +47,66 @@ def evaluate_pair(
     -------
     dict
         ``rmse_mask``, ``psnr_mask``, ``rmse_frame``, ``psnr_frame``, ``ms_ssim`` and
-        ``ms_ssim_scales`` (5 unless the slices are too small).  PSNR is in dB, the rest has no
+        ``ms_ssim_scales`` (5 unless the slices are too small).  PSNR is in dB; the others have no
         unit.
 
     Raises
     ------
     ValueError
-        The shapes differ, the mask is empty or the target constant inside it.
+        The shapes differ, the mask is empty, or the target is constant inside it.
     """
     if not harmonized.shape == target.shape == mask.shape:
         raise ValueError(f"shapes differ: {harmonized.shape}, {target.shape}, {mask.shape}")
-    low, high = target_range(target, mask)
-    ours, theirs = (to_unit_range(data, low, high) for data in (harmonized, target))
-    shown = mask.any(axis=(0, 1))
-    stacks = (np.moveaxis(data[:, :, shown], 2, 0) for data in (ours, theirs))
+    low, high = intensity_range(target, mask)
+    image, reference = (to_unit_range(data, low, high) for data in (harmonized, target))
+    with_brain = mask.any(axis=(0, 1))
+    stacks = (np.moveaxis(data[:, :, with_brain], 2, 0) for data in (image, reference))
     similarity, scales = ms_ssim(*stacks)
     return {
-        "rmse_mask": rmse(ours[mask], theirs[mask]),
-        "psnr_mask": psnr(ours[mask], theirs[mask]),
-        "rmse_frame": rmse(ours, theirs),
-        "psnr_frame": psnr(ours, theirs),
+        "rmse_mask": rmse(image[mask], reference[mask]),
+        "psnr_mask": psnr(image[mask], reference[mask]),
+        "rmse_frame": rmse(image, reference),
+        "psnr_frame": psnr(image, reference),
         "ms_ssim": float(similarity.mean()),
         "ms_ssim_scales": float(scales),
     }
 
 
-def target_range(target: NDArray[np.floating], mask: NDArray[np.bool_]) -> tuple[float, float]:
+def intensity_range(target: NDArray[np.floating], mask: NDArray[np.bool_]) -> tuple[float, float]:
     """The target's 0.1 and 99.9 percentiles inside the mask.
 
     Raises
     ------
     ValueError
-        The mask is empty or the target constant inside it.
+        The mask is empty, or the target is constant inside it.
     """
     if not mask.any():
         raise ValueError("the mask is empty")
-    low, high = np.percentile(target[mask].astype(np.float64), PERCENTILES)
+    low, high = np.percentile(target[mask].astype(np.float64), SCALING_PERCENTILES)
     if not high > low:
         raise ValueError("the target is constant inside the mask")
     return float(low), float(high)
 
 
 def to_unit_range(data: NDArray[np.floating], low: float, high: float) -> NDArray[np.float64]:
-    """Scale so that `low` becomes 0 and `high` 1, and clip to [0, 1]."""
+    """Scale so that ``low`` becomes 0 and ``high`` becomes 1, and clip to [0, 1]."""
     scaled: NDArray[np.float64] = np.clip((data.astype(np.float64) - low) / (high - low), 0, 1)
     return scaled
 
 
-def rmse(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+def rmse(image: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
     """Root mean square error of two arrays of one shape."""
-    return float(np.sqrt(np.mean(np.square(ours - theirs))))
+    return float(np.sqrt(np.mean(np.square(image - reference))))
 
 
-def psnr(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+def psnr(image: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
     """Peak signal-to-noise ratio in dB for a data range of 1; infinite for equal arrays."""
-    error = rmse(ours, theirs)
+    error = rmse(image, reference)
     return float("inf") if error == 0 else float(-20 * np.log10(error))
 
 
 def ms_ssim(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64]
+    image: NDArray[np.float64], reference: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], int]:
     """Multiscale SSIM of each pair of slices (Wang, Simoncelli and Bovik 2003, Eq. 7).
 
@@ -126,24 +130,26 @@ def ms_ssim(
     ValueError
         The slices are smaller than the window.
     """
-    scales = usable_scales(min(ours.shape[1:]))
-    if scales < len(WEIGHTS):
+    scales = usable_scales(min(image.shape[1:]))
+    if scales < len(SCALE_EXPONENTS):
         LOGGER.warning(
             "MS-SSIM with %d instead of %d scales: slices of %d x %d voxels are too small.",
-            scales, len(WEIGHTS), *ours.shape[1:],
+            scales, len(SCALE_EXPONENTS), *image.shape[1:],
         )  # fmt: skip
-    weights = np.array(WEIGHTS[:scales]) * (sum(WEIGHTS) / sum(WEIGHTS[:scales]))
-    result = np.ones(len(ours))
+    weights = np.array(SCALE_EXPONENTS[:scales]) * (
+        sum(SCALE_EXPONENTS) / sum(SCALE_EXPONENTS[:scales])
+    )
+    result = np.ones(len(image))
     for scale, weight in enumerate(weights):
-        similarity, structure = ssim(ours, theirs)
+        similarity, structure = ssim(image, reference)
         last = scale == scales - 1
         result *= np.maximum(similarity if last else structure, 0) ** weight
         if not last:
-            ours, theirs = _halve(ours), _halve(theirs)
+            image, reference = _halve(image), _halve(reference)
     return result, scales
 
 
-def usable_scales(side: int) -> int:
+def usable_scales(shortest_side: int) -> int:
     """How many scales, at most five, slices with a shortest side of this many voxels allow.
 
     Raises
@@ -152,16 +158,18 @@ def usable_scales(side: int) -> int:
         Not even one.
     """
     scales = 0
-    while scales < len(WEIGHTS) and side >= WINDOW:
+    while scales < len(SCALE_EXPONENTS) and shortest_side >= WINDOW_VOXELS:
         scales += 1
-        side = (side + 1) // 2
+        shortest_side = (shortest_side + 1) // 2
     if scales == 0:
-        raise ValueError(f"slices of {side} voxels are smaller than the window of {WINDOW}")
+        raise ValueError(
+            f"slices of {shortest_side} voxels are smaller than the window of {WINDOW_VOXELS}"
+        )
     return scales
 
 
 def ssim(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64]
+    image: NDArray[np.float64], reference: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean SSIM of each pair of slices (Wang et al. 2004, Eq. 13), and without its luminance.
 
@@ -175,18 +183,18 @@ def ssim(
     array, array
         Both (N,), averaged where the 11 x 11 Gaussian window (sigma 1.5) fits into the slice.
     """
-    mean_o, mean_t = _smooth(ours), _smooth(theirs)
-    variances = _smooth(ours * ours) - mean_o**2 + _smooth(theirs * theirs) - mean_t**2
-    covariance = _smooth(ours * theirs) - mean_o * mean_t
-    structure = (2 * covariance + C2) / (variances + C2)
-    luminance = (2 * mean_o * mean_t + C1) / (mean_o**2 + mean_t**2 + C1)
+    mean_o, mean_t = _smooth(image), _smooth(reference)
+    variances = _smooth(image * image) - mean_o**2 + _smooth(reference * reference) - mean_t**2
+    covariance = _smooth(image * reference) - mean_o * mean_t
+    structure = (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
+    luminance = (2 * mean_o * mean_t + SSIM_C1) / (mean_o**2 + mean_t**2 + SSIM_C1)
     return (luminance * structure).mean(axis=(1, 2)), structure.mean(axis=(1, 2))
 
 
 def _smooth(slices: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted means under the Gaussian window, where it fits."""
-    reach = WINDOW // 2
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
+    reach = WINDOW_VOXELS // 2
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / WINDOW_SD_VOXELS) ** 2)
     weights /= weights.sum()
     rows = ndimage.correlate1d(slices, weights, axis=1)[:, reach:-reach]
     both: NDArray[np.float64] = ndimage.correlate1d(rows, weights, axis=2)[:, :, reach:-reach]

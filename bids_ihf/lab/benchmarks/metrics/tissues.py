@@ -1,38 +1,52 @@
-"""Grey matter, white matter and CSF by intensity alone, against the known ones."""
+"""Grey matter, white matter and CSF by intensity alone, against the reference segmentation."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.metrics.similarity import target_range, to_unit_range
+from bids_ihf.lab.benchmarks.metrics.overlap import dice
+from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, to_unit_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.simulation.protocol import Modality
 
-TISSUES = ("grey", "white", "csf")
-"""Order of the known shares; deep grey matter is grey."""
 
-GREY, WHITE, CSF = range(3)
+class Tissue(IntEnum):
+    """Index of a tissue among the reference fractions; deep grey matter is grey."""
 
-FROM_DARK: dict[str, tuple[int, int, int]] = {"T1w": (CSF, GREY, WHITE), "T2w": (WHITE, GREY, CSF)}
-"""Tissues from dark to bright."""
+    GREY = 0
+    WHITE = 1
+    CSF = 2
 
-SEEDS: dict[str, tuple[int, int, int]] = {"T1w": (5, 40, 80), "T2w": (20, 65, 97)}
-"""Percentiles of the brain where the classes start, from dark to bright."""
 
-BINS = 256
-STEPS = 60
-"""Rounds of expectation and maximization."""
+DARK_TO_BRIGHT: dict[str, tuple[Tissue, Tissue, Tissue]] = {
+    "T1w": (Tissue.CSF, Tissue.GREY, Tissue.WHITE),
+    "T2w": (Tissue.WHITE, Tissue.GREY, Tissue.CSF),
+}
+"""Tissues in the order of their intensity."""
+
+INITIAL_PERCENTILES: dict[str, tuple[int, int, int]] = {"T1w": (5, 40, 80), "T2w": (20, 65, 97)}
+"""Percentiles (%) of the brain's intensities at which the means start, from dark to bright."""
+
+INITIAL_SD = 0.1
+"""Standard deviation at which each component starts, of a unit intensity range."""
+
+MAX_FITTED_VOXELS = 50_000
+"""Voxels that the mixture is fitted to; of more, every n-th."""
+
+LEVEL_COUNT = 256
+"""Levels of the unit intensity range at which the border between two tissues is searched for."""
 
 
 @frozen
-class Comparison:
-    """One measure before and after harmonization."""
+class BeforeAfter:
+    """A metric before and after harmonization."""
 
     before: float
     after: float
@@ -41,64 +55,60 @@ class Comparison:
 def tissue_dice(
     before: NDArray[np.floating],
     after: NDArray[np.floating],
-    truth_shares: NDArray[np.floating],
+    fractions: NDArray[np.floating],
     mask: NDArray[np.bool_],
     modality: Modality,
-) -> dict[str, Comparison]:
-    """Dice (1945) of grey matter, white matter and CSF by intensity alone with the known labels.
+) -> dict[str, BeforeAfter]:
+    """Dice of each tissue, classified by intensity alone, with the reference segmentation.
 
-    The label of a voxel is the tissue with the greatest share (3, X, Y, Z) in it.
+    Parameters
+    ----------
+    before, after, mask
+        (X, Y, Z).
+    fractions
+        Reference fractions (3, X, Y, Z) in the order of :class:`Tissue`; a voxel belongs to the
+        tissue with the largest one.
     """
-    truth = truth_shares[:, mask].argmax(axis=0)
+    reference = fractions[:, mask].argmax(axis=0)
     old, new = (classify(image[mask], modality) for image in (before, after))
     return {
-        name: Comparison(
-            _dice(old == tissue, truth == tissue), _dice(new == tissue, truth == tissue)
+        tissue.name.lower(): BeforeAfter(
+            dice(old == tissue, reference == tissue), dice(new == tissue, reference == tissue)
         )
-        for tissue, name in enumerate(TISSUES)
+        for tissue in Tissue
     }
 
 
-def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    total = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / total if total else float("nan")
+def classify(intensities: NDArray[np.floating], modality: Modality) -> NDArray[np.intp]:
+    """Tissue (N,) of brain intensities (N,), an index of :class:`Tissue`.
 
-
-def classify(values: NDArray[np.floating], modality: Modality) -> NDArray[np.intp]:
-    """Tissue (N,), an index of TISSUES, of brain intensities (N,).
-
-    A mixture of three normal distributions, fitted to the histogram between the 0.1 and 99.9
-    percentiles by expectation and maximization (Dempster et al. 1977); the tissues are told by
-    their order from dark to bright.
+    A Gaussian mixture of three components is fitted between the 0.1 and 99.9 percentiles; the
+    tissues are identified by the order of their means.
 
     Raises
     ------
     ValueError
-        The intensities are all alike.
+        All intensities are equal.
     """
-    low, high = target_range(values, np.ones(values.shape, dtype=bool))
-    level = to_unit_range(values, low, high)
-    counts, ends = np.histogram(level, bins=BINS, range=(0, 1))
-    centre = (ends[1:] + ends[:-1]) / 2
-    mean = np.percentile(level, SEEDS[modality])
-    spread, part = np.full(3, 0.1), np.full(3, 1 / 3)
-    for _ in range(STEPS):
-        density = part * np.exp(-0.5 * ((centre[:, None] - mean) / spread) ** 2) / spread + 1e-300
-        weight = counts[:, None] * density / density.sum(axis=1, keepdims=True)
-        total = weight.sum(axis=0) + 1e-9
-        mean = (weight * centre[:, None]).sum(axis=0) / total
-        variance = (weight * (centre[:, None] - mean) ** 2).sum(axis=0) / total
-        spread, part = np.maximum(np.sqrt(variance), 1 / BINS), total / total.sum()
-    return np.array(FROM_DARK[modality])[np.digitize(level, _borders(centre, mean, density))]
+    from sklearn.mixture import GaussianMixture
 
-
-def _borders(
-    centre: NDArray[np.float64], mean: NDArray[np.floating], density: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Two intensities between the means, each where the brighter of two classes takes over."""
-    found = []
+    low, high = intensity_range(intensities, np.ones(intensities.shape, dtype=bool))
+    unit = to_unit_range(intensities, low, high)
+    mixture = GaussianMixture(
+        3,
+        init_params="random_from_data",  # unused, as all parameters are given; spares k-means
+        random_state=0,
+        means_init=np.percentile(unit, INITIAL_PERCENTILES[modality])[:, None],
+        weights_init=np.full(3, 1 / 3),
+        precisions_init=np.full((3, 1, 1), INITIAL_SD**-2),
+    ).fit(unit[:: -(-len(unit) // MAX_FITTED_VOXELS), None])
+    order = mixture.means_[:, 0].argsort()
+    means = mixture.means_[order, 0]
+    levels = np.linspace(0, 1, LEVEL_COUNT)
+    probability = mixture.predict_proba(levels[:, None])[:, order]
+    borders = []
     for dark in (0, 1):
-        between = (centre >= mean[dark]) & (centre <= mean[dark + 1])
-        brighter = centre[between & (density[:, dark + 1] > density[:, dark])]
-        found.append(float(brighter[0]) if len(brighter) else float(mean[dark + 1]))
-    return np.array([found[0], max(found)])
+        between = (levels >= means[dark]) & (levels <= means[dark + 1])
+        brighter = levels[between & (probability[:, dark + 1] > probability[:, dark])]
+        borders.append(float(brighter[0]) if len(brighter) else float(means[dark + 1]))
+    return np.array(DARK_TO_BRIGHT[modality])[np.digitize(unit, [borders[0], max(borders)])]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.metrics.similarity import target_range, to_unit_range
+from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, to_unit_range
 from bids_ihf.lab.benchmarks.vendors.methods import MATCHED, NONE, SHIPPED
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Look:
 
 def look_at(case: Case, images: Images, truth: Slices, person: str, modality: str) -> Look:
     """What the figures need of a case's images (X, Y, S)."""
-    own = target_range(images[NONE], truth.mask)
-    common = target_range(truth.data, truth.mask)
+    own = intensity_range(images[NONE], truth.mask)
+    common = intensity_range(truth.data, truth.mask)
     inside = images[NONE][truth.mask]
     counts = {UNITS: _count(np.log10(np.maximum(inside, 1e-3)), UNIT_EDGES)}
     counts[OWN_RANGE] = _count((inside - own[0]) / (own[1] - own[0]), EDGES)

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_ihf.lab.benchmarks.metrics.similarity import evaluate_pair, target_range, to_unit_range
+from bids_ihf.lab.benchmarks.metrics.similarity import (
+    intensity_range,
+    similarity_metrics,
+    to_unit_range,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,10 +40,10 @@ def scores(image: NDArray[np.floating], truth: Slices) -> dict[str, float]:
         Either is constant in the brain.
     """
     ours, theirs, mask = (_framed(x, truth.mask) for x in (image, truth.data, truth.mask))
-    common = evaluate_pair(ours, theirs, mask)
+    common = similarity_metrics(ours, theirs, mask)
     # Both go through the same arithmetic, so that equal images stay equal to the bit.
-    unit = [to_unit_range(data, *target_range(data, mask)) for data in (ours, theirs)]
-    own = evaluate_pair(unit[0], unit[1], mask)
+    unit = [to_unit_range(data, *intensity_range(data, mask)) for data in (ours, theirs)]
+    own = similarity_metrics(unit[0], unit[1], mask)
     named = {
         "rmse": common["rmse_mask"],
         "psnr": common["psnr_mask"],
