@@ -13,10 +13,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.lab.simulation.anatomy import from_labels
+from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
 from bids_ihf.lab.simulation.lesions import with_lesions
 from bids_ihf.lab.simulation.scanner import random_scanner, scan, vendor_scanner
-from bids_ihf.lab.training.simulated_pool import crop
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ MODALITIES: tuple[Modality, ...] = ("T1w", "T2w")
 def draw(labels: Path, figure_path: Path) -> None:
     """Two modalities by eight scanners, one axial slice each, each with its own grey scale."""
     anatomy, lesions = with_lesions(
-        crop(from_labels(labels, seed=SUBJECT_SEED)), SUBJECT_SEED, count=20
+        crop_to_brain(from_labels(labels, seed=SUBJECT_SEED)), SUBJECT_SEED, count=20
     )
     middle = anatomy.shape[2] // 2
     height = middle - 10 + int(lesions[:, :, middle - 10 : middle + 25].sum(axis=(0, 1)).argmax())

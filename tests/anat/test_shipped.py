@@ -13,9 +13,13 @@ from bids_ihf.io.tensors import packaged_file
 from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.vendors.methods import run_networks
 from bids_ihf.lab.benchmarks.virtual_subjects import cut
-from bids_ihf.lab.simulation.anatomy import Anatomy, demo_anatomy
+from bids_ihf.lab.simulation.anatomy import Anatomy, crop_to_brain, demo_anatomy
+from bids_ihf.lab.simulation.reference_segmentation import (
+    reference_brain_mask,
+    reference_segmentation,
+)
 from bids_ihf.lab.simulation.scanner import scan, vendor_scanner
-from bids_ihf.lab.training.simulated_pool import as_prepared, brain_mask, crop, true_segmentation
+from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.network.flow import round_trip_error
 from bids_ihf.preprocessing.bias_field import bias_field
@@ -39,21 +43,22 @@ def model() -> ModelBundle:
 
 @pytest.fixture(scope="module")
 def person() -> Anatomy:
-    return crop(demo_anatomy(SEED))
+    return crop_to_brain(demo_anatomy(SEED))
 
 
 @pytest.fixture(scope="module")
 def scans(person: Anatomy) -> dict[tuple[str, str], NetworkInput]:
     """The brain by every vendor, bias corrected as in a run; mask and place are known."""
-    brain = brain_mask(person, reach=2)
+    brain = reference_brain_mask(person, csf_margin=2)
+    segmentation = reference_segmentation(person, brain)
+    subject = RegisteredSubject(
+        "sub-01", person, SEED, brain, segmentation, np.eye(4), Path("sub-01.nii.gz")
+    )
     found = {}
     for vendor, modality in product(BUILTIN_VENDORS, MODALITIES):
         image = scan(person, vendor_scanner(vendor, modality, SEED), SEED)
         image /= bias_field(image, person.affine, brain)
-        path = Path(f"sub-01_{modality}.nii.gz")
-        known = true_segmentation(person, brain)
-        prepared = as_prepared(image, brain, known, np.eye(4), path, person.affine)
-        found[vendor, modality] = to_network_input(prepared)
+        found[vendor, modality] = to_network_input(subject.prepared(image))
     return found
 
 

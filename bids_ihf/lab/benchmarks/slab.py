@@ -31,13 +31,13 @@ from bids_ihf.lab.benchmarks.vendors.worker import start_worker
 from bids_ihf.lab.benchmarks.virtual_subjects import (
     OFF_RANGE,
     cut,
-    load_body,
+    load_test_subject,
     off_range_scanners,
-    scan_once,
     seed_of,
     vendor_scanners,
 )
 from bids_ihf.lab.comparators.baselines import histogram_matching
+from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.prepare import configure_itk
 from bids_ihf.targets.intensity import robust_scale
@@ -75,11 +75,11 @@ def scans_of(
     labels: Path, person: str, modality: Any, seed: int, scanners_of: str
 ) -> dict[str, NetworkInput]:
     """A person by the three scanners that ``scanners_of`` visits."""
-    body = load_body(labels / f"{person}_dseg.nii.gz", person, seed)
+    subject = load_test_subject(labels / f"{person}_dseg.nii.gz", person, seed)
     scanners = off_range_scanners(scanners_of, modality, seed)
     scanners[VENDOR] = vendor_scanners(person, modality, seed)[VENDOR]
     return {
-        name: scan_once(body, scanner, seed_of(seed, person, modality, name, "noise"))
+        name: scan_subject(subject, scanner, seed_of(seed, person, modality, name, "noise"))
         for name, scanner in scanners.items()
     }
 

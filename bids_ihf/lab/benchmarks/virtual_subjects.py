@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
+from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
+from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
+from bids_ihf.preprocessing import morphology
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -18,10 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.simulation.anatomy import Anatomy
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
-    from bids_ihf.preprocessing.segmentation import Segmentation
+    from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.targets.network_input import NetworkInput
 
 FIRST_SEED = 900_000
@@ -34,20 +37,8 @@ AGAIN = " again"
 SPACING = 3
 """Distance (mm) of the slices that are measured."""
 
-REACH = 2
-"""Voxels of CSF round the brain that belong to its mask."""
-
-
-@frozen(eq=False)
-class Body:
-    """A person to scan, and what is known of them: mask (X, Y, Z), tissues and rigid way to the
-    template."""
-
-    anatomy: Anatomy
-    brain: NDArray[np.bool_]
-    segmentation: Segmentation
-    to_template: NDArray[np.float64]
-    path: Path
+CSF_MARGIN_VOXELS = 2
+"""Voxels of CSF around the brain that belong to its mask."""
 
 
 @frozen(eq=False)
@@ -69,27 +60,13 @@ def seed_of(seed: int, *words: str) -> int:
     return FIRST_SEED + int(generator.integers(2**31 - FIRST_SEED))
 
 
-def load_body(path: Path, person: str, seed: int) -> Body:
-    """The person of a label map."""
-    from bids_ihf.lab.simulation.anatomy import from_labels
-    from bids_ihf.lab.training.simulated_pool import brain_mask, crop, true_segmentation
-    from bids_ihf.preprocessing.alignment import align_to_template
-
-    own = seed_of(seed, person)
-    anatomy = crop(from_labels(path, seed=own))
-    brain = one_piece(brain_mask(anatomy, REACH))
-    segmentation = true_segmentation(anatomy, brain)
-    return Body(anatomy, brain, segmentation, align_to_template(segmentation).matrix, path)
-
-
-def one_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest piece of a mask: label maps have specks beside the brain."""
-    from scipy import ndimage
-
-    parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray(parts == sizes.argmax())
+def load_test_subject(path: Path, name: str, seed: int) -> RegisteredSubject:
+    """The subject of a label map, cropped to the brain."""
+    subject_seed = seed_of(seed, name)
+    anatomy = crop_to_brain(from_labels(path, seed=subject_seed))
+    # Label maps have specks beside the brain.
+    brain = morphology.largest(reference_brain_mask(anatomy, CSF_MARGIN_VOXELS))
+    return register(VirtualSubject(name, anatomy, subject_seed, brain), path)
 
 
 def vendor_scanners(person: str, modality: Modality, seed: int) -> dict[str, Scanner]:
@@ -113,36 +90,16 @@ def off_range_scanners(person: str, modality: Modality, seed: int) -> dict[str, 
 
 
 def traveling_scans(
-    body: Body, person: str, modality: Modality, seed: int
+    subject: RegisteredSubject, person: str, modality: Modality, seed: int
 ) -> dict[str, NetworkInput]:
     """All scans of a test person by name: vendors, vendors again, off-range scanners."""
     vendors = vendor_scanners(person, modality, seed)
     again = {f"{name}{AGAIN}": scanner for name, scanner in vendors.items()}
     everyone = vendors | again | off_range_scanners(person, modality, seed)
     return {
-        name: scan_once(body, scanner, seed_of(seed, person, modality, name, "noise"))
+        name: scan_subject(subject, scanner, seed_of(seed, person, modality, name, "noise"))
         for name, scanner in everyone.items()
     }
-
-
-def scan_once(body: Body, scanner: Scanner, noise_seed: int) -> NetworkInput:
-    """One scan, corrected for bias, on the network's grid by one interpolation.
-
-    White matter is at the scanner's ``units`` after the correction, so that a vendor's scans
-    share one gain; that of a single session is arbitrary, and would drown what methods differ in.
-    """
-    from bids_ihf.lab.simulation.scanner import scan
-    from bids_ihf.lab.training.simulated_pool import as_prepared, calibrated
-    from bids_ihf.preprocessing.bias_field import bias_field
-    from bids_ihf.targets.network_input import to_network_input
-
-    affine = body.anatomy.affine
-    image = scan(body.anatomy, scanner, noise_seed)
-    image /= bias_field(image, affine, body.brain)
-    image = calibrated(image, body.anatomy, scanner)
-    return to_network_input(
-        as_prepared(image, body.brain, body.segmentation, body.to_template, body.path, affine)
-    )
 
 
 def measured_slices(on_grid: NetworkInput) -> NDArray[np.intp]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.dwi.shells import Shell
-    from bids_ihf.lab.benchmarks.dwi.travelers import Scan, Traveler
+    from bids_ihf.lab.benchmarks.dwi.travelers import DiffusionSubject, Scan
 
     Array = NDArray[np.float32]
     Mask = NDArray[np.bool_]
@@ -62,7 +62,7 @@ def energies(found: Array) -> Array:
     return np.stack(rows)
 
 
-def cells(person: Traveler) -> NDArray[np.float64]:
+def cells(person: DiffusionSubject) -> NDArray[np.float64]:
     """Places (3, V) of a brain's voxels in the common space."""
     places = np.argwhere(person.brain).astype(np.float64)
     low, high = places.min(axis=0), places.max(axis=0)
@@ -79,7 +79,7 @@ class Features:
         return Features(self.sums + other.sums)
 
 
-def features(scan: Scan, person: Traveler) -> Features:
+def features(scan: Scan, person: DiffusionSubject) -> Features:
     """The features of one series in the common space."""
     from scipy.ndimage import gaussian_filter
 
@@ -102,7 +102,11 @@ def total(parts: Sequence[Features]) -> Features:
 
 
 def scaled(
-    scan: Scan, person: Traveler, source: Features, target: Features, gains: Mapping[int, float]
+    scan: Scan,
+    person: DiffusionSubject,
+    source: Features,
+    target: Features,
+    gains: Mapping[int, float],
 ) -> Array:
     """The series (N, X, Y, Z) with its harmonics scaled; volumes of shell 0 by ``gains[0]``.
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BLUR_MM = 0.6  # labels have no partial volume; this gives their borders about a voxel of it
 BELOW_BRAIN_MM = 45.0
 AROUND_HEAD_MM = 6.0
+BRAIN_MARGIN_VOXELS = 12
+"""Width of the head kept around a cropped brain: enough for the network, and faster to scan."""
+
 MULTIPLE = 8  # Fourier transforms are quick on sides with small factors
 
 
@@ -48,6 +51,22 @@ class Anatomy:
     def zooms(self) -> NDArray[np.float64]:
         """Voxel size in mm along each axis."""
         return np.asarray(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)))
+
+    def fraction(self, *names: str) -> NDArray[np.float32]:
+        """Fraction (X, Y, Z) of a voxel that these tissues take together."""
+        rows = [TISSUE_INDEX[name] for name in names]
+        return np.asarray(self.fractions[rows].sum(dim=0).cpu().numpy())
+
+    def cropped(self, box: tuple[slice, slice, slice]) -> Anatomy:
+        """A copy of the voxels in a box of slices with a start each."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [axis.start for axis in box]
+        return Anatomy(
+            fractions=self.fractions[(slice(None), *box)].clone(),
+            texture=self.texture[box].clone(),
+            affine=affine,
+            brain=self.brain[box].clone(),
+        )
 
     def to(self, device: str | torch.device) -> Anatomy:
         """Copy to another device."""
@@ -80,6 +99,15 @@ def from_labels(path: Path, *, seed: int) -> Anatomy:
     fractions = torch.from_numpy(_partial_volumes(labels, zooms, seed))
     brain = torch.from_numpy(np.isin(labels, BRAIN_LABELS))
     return Anatomy(fractions, _standard(texture, brain), affine, brain)
+
+
+def crop_to_brain(anatomy: Anatomy) -> Anatomy:
+    """The brain and what lies within `BRAIN_MARGIN_VOXELS` of it."""
+    corners = np.argwhere(anatomy.brain.numpy())
+    low = np.maximum(corners.min(axis=0) - BRAIN_MARGIN_VOXELS, 0)
+    high = np.minimum(corners.max(axis=0) + BRAIN_MARGIN_VOXELS + 1, anatomy.brain.shape)
+    x, y, z = (slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
+    return anatomy.cropped((x, y, z))
 
 
 def _standard(texture: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from bids_ihf.lab.simulation.anatomy import one_head
 from bids_ihf.lab.simulation.labels import BRAIN_LABELS, mixtures
 from bids_ihf.lab.simulation.protocol import random_protocol, signal
+from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
 from bids_ihf.preprocessing.intensity import unit_range
 from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor
-
-FOLD_MM, RIM_MM = 6.0, 1.5
-"""The brain's mask passes over folds of twice the first and keeps the second of fluid."""
 
 CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * SEGMENTATION_VOXEL_MM / 4
 """Where a voxel is sampled, mm from its middle, for its mean signal."""
@@ -72,7 +70,7 @@ def load_head(path: Path, seed: int) -> Head:
     table, index = mixtures(labels, np.ones(3), seed)
     brain = np.isin(labels, BRAIN_LABELS)
     hard = table[:, TISSUE_INDEX["bone"]] + table[:, TISSUE_INDEX["air"]] > 0.5
-    region = brain_region(brain, hard[index])
+    region = filled_brain_mask(brain, hard[index])
     grey = table[:, TISSUE_INDEX["grey"]] + table[:, TISSUE_INDEX["deep_grey"]]
     white = table[:, TISSUE_INDEX["white"]]
     shares = np.stack([grey[index] * region, white[index] * region, region.astype(np.float32)])
@@ -88,15 +86,6 @@ def _mean_of_two(volumes: Tensor, *, ahead: bool) -> Tensor:
     """Mean of each 2 x 2 x 2 voxels of (C, X, Y, Z), with those behind or ahead."""
     edges = (0, 1) if ahead else (1, 0)
     return F.avg_pool3d(F.pad(volumes, edges * 3, mode="replicate"), 2, stride=1)
-
-
-def brain_region(brain: NDArray[np.bool_], hard: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Brain tissue with the fluid in its folds and a rim of it, but no bone or air; at 1 mm."""
-    from bids_ihf.preprocessing import morphology
-
-    solid = morphology.close(morphology.largest(brain), FOLD_MM, 1.0)
-    region = (solid | morphology.dilate(brain & solid, RIM_MM, 1.0)) & ~(hard & ~brain)
-    return np.asarray(ndimage.binary_fill_holes(morphology.largest(region)))
 
 
 def paint(head: Head, side: int, seed: list[int], *, free: float = 0.25) -> Painted:

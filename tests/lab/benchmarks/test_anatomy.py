@@ -23,11 +23,14 @@ from bids_ihf.lab.benchmarks.anatomy.tables import (
 )
 from bids_ihf.lab.benchmarks.anatomy.truth import known_truth
 from bids_ihf.lab.benchmarks.vendors.readout import Embedded, embed_person, readout_rows
-from bids_ihf.lab.benchmarks.virtual_subjects import Body
 from bids_ihf.lab.simulation.anatomy import Anatomy
 from bids_ihf.lab.simulation.fields import texture
+from bids_ihf.lab.simulation.reference_segmentation import (
+    reference_brain_mask,
+    reference_segmentation,
+)
 from bids_ihf.lab.simulation.tissues import TISSUES
-from bids_ihf.lab.training.simulated_pool import brain_mask, true_segmentation
+from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def model() -> ModelBundle:
 
 
 @pytest.fixture(scope="module")
-def body() -> Body:
+def subject() -> RegisteredSubject:
     """18 mm of nested ellipses: ventricle, white and folded grey matter, CSF, air."""
     shape = (112, 128, 18)
     x, y, _ = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
@@ -62,24 +65,27 @@ def body() -> Body:
         affine,
         torch.from_numpy(radius < 0.95),
     )
-    brain = brain_mask(anatomy, 2)
-    return Body(anatomy, brain, true_segmentation(anatomy, brain), np.eye(4), PERSON)
+    brain = reference_brain_mask(anatomy, 2)
+    return RegisteredSubject(
+        "somebody", anatomy, 0, brain, reference_segmentation(anatomy, brain), np.eye(4), PERSON
+    )
 
 
 @pytest.fixture(scope="module")
-def rows(model: ModelBundle, body: Body) -> list[Row]:
+def rows(model: ModelBundle, subject: RegisteredSubject) -> list[Row]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "bids_ihf.preprocessing.bias_field.bias_field", lambda data, *_: np.ones_like(data)
+            "bids_ihf.preprocessing.bias_field.bias_field",
+            lambda data, *_, **__: np.ones_like(data),
         )
-        patch.setattr(anatomy_benchmark, "VENDORS", VENDORS)
+        patch.setattr(anatomy_benchmark, "BUILTIN_VENDORS", VENDORS)
         scanners = anatomy_benchmark.vendor_scanners
         patch.setattr(
             anatomy_benchmark,
             "vendor_scanners",
             lambda *given: {name: scanners(*given)[name] for name in VENDORS},
         )
-        return measure_person(PERSON, seed=5, model=model, modalities=("T1w",), body=body)
+        return measure_person(PERSON, seed=5, model=model, modalities=("T1w",), subject=subject)
 
 
 def test_a_row_for_every_ordered_pair(rows: list[Row]) -> None:
@@ -103,8 +109,8 @@ def test_a_phantom_keeps_its_anatomy(rows: list[Row]) -> None:
         assert np.isfinite(row["lesion_kept_target"])
 
 
-def test_truth_is_of_one_grid(body: Body) -> None:
-    truth = known_truth(body, np.zeros(body.brain.shape, dtype=bool))
+def test_truth_is_of_one_grid(subject: RegisteredSubject) -> None:
+    truth = known_truth(subject, np.zeros(subject.brain.shape, dtype=bool))
     assert truth.shares.shape == (3, *truth.mask.shape)
     assert truth.mask.shape[2] == len(truth.slices)
     inside = truth.shares.sum(axis=0)[truth.mask]
@@ -127,10 +133,10 @@ def test_tables_hold_every_column_and_say_what_it_is(rows: list[Row]) -> None:
 
 
 def test_embeddings_of_all_scanners(
-    model: ModelBundle, body: Body, monkeypatch: pytest.MonkeyPatch
+    model: ModelBundle, subject: RegisteredSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bids_ihf.lab.benchmarks.vendors.readout.OTHERS", 1)
-    found = embed_person(PERSON, seed=5, model=model, modalities=("T2w",), body=body)
+    found = embed_person(PERSON, seed=5, model=model, modalities=("T2w",), subject=subject)
     assert [scan.scanner for scan in found] == ["Siemens", "GE", "Philips", "other 1"]
     assert all(scan.embeddings.shape[1] == model.encoder.size for scan in found)
 

@@ -33,7 +33,7 @@ from bids_ihf.lab.benchmarks.dwi.methods import (
 )
 from bids_ihf.lab.benchmarks.dwi.results import short_text, write_dwi_results
 from bids_ihf.lab.benchmarks.dwi.scores import DIRECTION, VOXELS, region_means, regions, score
-from bids_ihf.lab.benchmarks.dwi.travelers import AGAIN, Scan, Traveler
+from bids_ihf.lab.benchmarks.dwi.travelers import AGAIN, DiffusionSubject, Scan
 from bids_ihf.lab.comparators import rish as dwi_rish
 from bids_ihf.lab.simulation.anatomy import Anatomy
 from bids_ihf.lab.simulation.epi import EpiScanner, session
@@ -58,7 +58,7 @@ SCANNERS = {
 }
 
 
-def traveler(seed: int) -> Traveler:
+def traveler(seed: int) -> DiffusionSubject:
     import torch
 
     axis = (np.arange(SIDE) - (SIDE - 1) / 2) * ZOOM
@@ -74,10 +74,10 @@ def traveler(seed: int) -> Traveler:
         torch.from_numpy(fractions), texture, np.diag([ZOOM] * 3 + [1.0]), torch.from_numpy(brain)
     )
     neural = np.isin(kind, ["white", "grey"])
-    return Traveler(f"p{seed}", anatomy, seed, brain, radius < 50, neural, kind == "white")
+    return DiffusionSubject(f"p{seed}", anatomy, seed, brain, radius < 50, neural, kind == "white")
 
 
-def scans(person: Traveler, noise: int) -> dict[str, Scan]:
+def scans(person: DiffusionSubject, noise: int) -> dict[str, Scan]:
     found = {}
     for number, (vendor, scanner) in enumerate(SCANNERS.items()):
         gradients = table(SHELLS, number)
@@ -89,12 +89,12 @@ def scans(person: Traveler, noise: int) -> dict[str, Scan]:
 
 
 @pytest.fixture(scope="module")
-def person() -> Traveler:
+def person() -> DiffusionSubject:
     return traveler(3)
 
 
 @pytest.fixture(scope="module")
-def own(person: Traveler) -> dict[str, Scan]:
+def own(person: DiffusionSubject) -> dict[str, Scan]:
     return scans(person, 10)
 
 
@@ -109,12 +109,14 @@ def known() -> dict[str, Knowledge]:
     }
 
 
-def error(found: Maps, truth: Maps, person: Traveler, name: str) -> float:
+def error(found: Maps, truth: Maps, person: DiffusionSubject, name: str) -> float:
     pairs = dict(score(found, truth, person.neural, person.white))
     return float(np.abs(pairs[name]).mean())
 
 
-def test_tensor_maps_know_free_water_from_fibres(person: Traveler, own: dict[str, Scan]) -> None:
+def test_tensor_maps_know_free_water_from_fibres(
+    person: DiffusionSubject, own: dict[str, Scan]
+) -> None:
     maps = tensor_maps(own["Siemens"], person.brain)
     csf = person.brain & ~person.neural
     assert np.median(maps.md[csf]) == pytest.approx(3.0, rel=0.1)
@@ -124,7 +126,7 @@ def test_tensor_maps_know_free_water_from_fibres(person: Traveler, own: dict[str
 
 
 def test_methods_bring_mean_diffusivity_nearer(
-    person: Traveler, own: dict[str, Scan], known: dict[str, Knowledge]
+    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge]
 ) -> None:
     truth = tensor_maps(own["Philips"], person.neural)
     done = results(own["GE"], person, known["GE"], known["Philips"])
@@ -141,7 +143,7 @@ def test_methods_bring_mean_diffusivity_nearer(
 
 
 def test_rows_of_a_person(
-    person: Traveler, own: dict[str, Scan], known: dict[str, Knowledge]
+    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge]
 ) -> None:
     looks: list[dwi_benchmark.DwiLook] = []
     rows = list(measure_person(person, own, known, None, looks))
@@ -157,7 +159,7 @@ def test_rows_of_a_person(
 
 
 def test_rish_of_one_scanner_changes_little(
-    person: Traveler, own: dict[str, Scan], known: dict[str, Knowledge]
+    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge]
 ) -> None:
     features = known["GE"].features
     same = dwi_rish.scaled(own["GE"], person, features, features, {0: 1.0})
@@ -189,7 +191,7 @@ def test_regions_are_cubes_that_hold_enough() -> None:
     assert region_means(values, labels, kept).tolist() == [3.0]
 
 
-def test_noddi_finds_what_was_put_in(person: Traveler) -> None:
+def test_noddi_finds_what_was_put_in(person: DiffusionSubject) -> None:
     pytest.importorskip("amico")
     from bids_ihf.lab.benchmarks.dwi.maps import noddi
     from bids_ihf.lab.simulation.microstructure import truth
@@ -212,7 +214,7 @@ def test_noddi_finds_what_was_put_in(person: Traveler) -> None:
 
 
 def test_files_of_a_run(
-    person: Traveler, own: dict[str, Scan], known: dict[str, Knowledge], tmp_path: Path
+    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge], tmp_path: Path
 ) -> None:
     looks: list[dwi_benchmark.DwiLook] = []
     rows = tuple(measure_person(person, own, known, None, looks))

@@ -32,18 +32,17 @@ from bids_ihf.lab.benchmarks.vendors.scores import scores
 from bids_ihf.lab.benchmarks.vendors.worker import measure_person, scan_reference
 from bids_ihf.lab.benchmarks.virtual_subjects import (
     FIRST_SEED,
-    Body,
     Slices,
     cut,
     laid_over,
     measured_slices,
     off_range_scanners,
-    scan_once,
     seed_of,
     traveling_scans,
     vendor_scanners,
 )
-from bids_ihf.lab.training.simulated_pool import true_segmentation
+from bids_ihf.lab.simulation.reference_segmentation import reference_segmentation
+from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject, scan_subject
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -77,18 +76,20 @@ def phantom(zoom: float, scale: float = 1.0) -> Anatomy:
     return Anatomy(torch.from_numpy(fractions), own, affine, torch.from_numpy(radius < 0.9))
 
 
-def body(zoom: float, scale: float = 1.0) -> Body:
+def virtual_subject(zoom: float, scale: float = 1.0) -> RegisteredSubject:
     anatomy = phantom(zoom, scale)
     brain = anatomy.brain.numpy()
-    known = true_segmentation(anatomy, brain)
-    return Body(anatomy, brain, known, np.eye(4), Path("phantom.nii.gz"))
+    segmentation = reference_segmentation(anatomy, brain)
+    return RegisteredSubject(
+        "phantom", anatomy, 0, brain, segmentation, np.eye(4), Path("phantom.nii.gz")
+    )
 
 
 @pytest.fixture(autouse=True)
 def no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     """N4 takes seconds a scan."""
     monkeypatch.setattr(
-        "bids_ihf.preprocessing.bias_field.bias_field", lambda data, *_: np.ones_like(data)
+        "bids_ihf.preprocessing.bias_field.bias_field", lambda data, *_, **__: np.ones_like(data)
     )
 
 
@@ -119,7 +120,7 @@ def test_a_repeat_scan_has_fresh_noise_only() -> None:
     quiet = attrs.evolve(scanner, noise=0.0)
     anatomy = phantom(4.0)
     assert np.array_equal(scan(anatomy, quiet, 1), scan(anatomy, quiet, 2))
-    found = traveling_scans(body(4.0), "a", "T1w", 1)
+    found = traveling_scans(virtual_subject(4.0), "a", "T1w", 1)
     assert set(found) == {
         *BUILTIN_VENDORS,
         *(f"{v} again" for v in BUILTIN_VENDORS),
@@ -137,8 +138,8 @@ def test_scans_are_corrected_for_bias_and_calibrated(monkeypatch: pytest.MonkeyP
     scanner = vendor_scanners("a", "T1w", 1)["GE"]
 
     def scanned(bias: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        monkeypatch.setattr(field, lambda data, *_: bias(data))
-        found = scan_once(body(4.0), scanner, 1)
+        monkeypatch.setattr(field, lambda data, *_, **__: bias(data))
+        found = scan_subject(virtual_subject(4.0), scanner, 1)
         return found.data[found.brain]
 
     plain = scanned(np.ones_like)
@@ -150,7 +151,7 @@ def test_scans_are_corrected_for_bias_and_calibrated(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("no_bias")
 def test_measured_slices_lie_at_the_same_places_in_all_people() -> None:
-    found = scan_once(body(2.0), vendor_scanners("a", "T1w", 1)["GE"], 1)
+    found = scan_subject(virtual_subject(2.0), vendor_scanners("a", "T1w", 1)["GE"], 1)
     chosen = measured_slices(found)
     assert set(found.z[chosen] % 3) == {0}
     assert len(chosen) == pytest.approx(found.brain.any(axis=(0, 1)).sum() / 3, abs=1)
@@ -234,16 +235,13 @@ def test_baselines_end_in_the_units_of_the_target(name: str) -> None:
 def test_networks_give_what_the_product_gives() -> None:
     from bids_ihf.anat.harmonize import harmonize
     from bids_ihf.lab.simulation.scanner import scan
-    from bids_ihf.lab.training.simulated_pool import as_prepared
     from bids_ihf.network.checkpoint import load_model
     from bids_ihf.targets.build import load_target
     from bids_ihf.targets.network_input import to_network_input
 
-    one = body(1.0)  # on the network's grid: nothing is interpolated
+    one = virtual_subject(1.0)  # on the network's grid: nothing is interpolated
     image = scan(one.anatomy, vendor_scanners("a", "T1w", 1)["GE"], 1)
-    prepared = as_prepared(
-        image, one.brain, one.segmentation, np.eye(4), one.path, one.anatomy.affine
-    )
+    prepared = one.prepared(image)
     model = load_model()
     profile = load_target("Siemens", model).profile("T1w")
     on_grid = to_network_input(prepared)
@@ -259,7 +257,9 @@ def test_networks_give_what_the_product_gives() -> None:
 @pytest.mark.usefixtures("no_bias")
 def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"tested": 1.0, "known": 0.9}
-    monkeypatch.setattr(person_module, "load_body", lambda _, person, __: body(3.0, sizes[person]))
+    monkeypatch.setattr(
+        person_module, "load_test_subject", lambda _, name, __: virtual_subject(3.0, sizes[name])
+    )
     plan = Plan(Path("labels"), people=("tested",), references=("known",), modalities=("T2w",))
     scans = scan_reference(plan, "known", "T2w")
     known = {vendor: make_reference([scans[vendor]]) for vendor in BUILTIN_VENDORS}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from bids_ihf.lab.simulation.painted import Head, brain_region, load_head, paint
+from bids_ihf.lab.simulation.painted import Head, load_head, paint
+from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
 
 if TYPE_CHECKING:
     pass
@@ -43,7 +44,7 @@ def test_folds_are_inside_and_bone_is_not() -> None:
     brain[18:21, 8:20, 8:32] = False  # a fold 3 mm wide
     hard = np.zeros_like(brain)
     hard[33:] = True
-    region = brain_region(brain, hard)
+    region = filled_brain_mask(brain, hard)
     assert region[19, 12, 20]
     assert not region[33:].any()
     assert region[20, 20, 32]  # a rim of fluid

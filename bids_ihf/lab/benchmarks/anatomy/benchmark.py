@@ -20,7 +20,8 @@ from bids_ihf.lab.benchmarks.anatomy.truth import known_truth
 from bids_ihf.lab.benchmarks.metrics.edges import edge_shift
 from bids_ihf.lab.benchmarks.metrics.lesions import lesion_retention
 from bids_ihf.lab.benchmarks.metrics.tissues import Tissue
-from bids_ihf.lab.benchmarks.virtual_subjects import load_body, scan_once, seed_of, vendor_scanners
+from bids_ihf.lab.benchmarks.virtual_subjects import load_test_subject, seed_of, vendor_scanners
+from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.targets.source_profile import SourceProfile
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.anatomy.truth import Truth
     from bids_ihf.lab.benchmarks.metrics.edges import EdgeShift
     from bids_ihf.lab.benchmarks.table import Row
-    from bids_ihf.lab.benchmarks.virtual_subjects import Body
     from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
@@ -64,7 +65,7 @@ def measure_person(
     model: ModelBundle,
     modalities: Sequence[Modality] = MODALITIES,
     targets: Mapping[str, Target] | None = None,
-    body: Body | None = None,
+    subject: RegisteredSubject | None = None,
 ) -> list[Row]:
     """A row for every modality and ordered pair of vendors, own vendors with them.
 
@@ -89,13 +90,13 @@ def measure_person(
 
     targets = targets or {vendor: load_target(vendor, model) for vendor in BUILTIN_VENDORS}
     person = path.name.split("_")[0]
-    body = body or load_body(path, person, seed)
-    anatomy, lesion = with_lesions(body.anatomy, seed_of(seed, person, "lesions"))
-    body = attrs.evolve(body, anatomy=anatomy)
-    truth = known_truth(body, lesion)
+    subject = subject or load_test_subject(path, person, seed)
+    anatomy, lesion = with_lesions(subject.anatomy, seed_of(seed, person, "lesions"))
+    subject = attrs.evolve(subject, anatomy=anatomy)
+    truth = known_truth(subject, lesion)
     rows: list[Row] = []
     for modality in modalities:
-        visits = visit_all(body, person, modality, seed, truth, model)
+        visits = visit_all(subject, person, modality, seed, truth, model)
         for source, target in product(BUILTIN_VENDORS, BUILTIN_VENDORS):
             known = SourceProfile.of_vendor(targets[source].profile(modality))
             profile = targets[target].profile(modality)
@@ -110,7 +111,12 @@ def measure_person(
 
 
 def visit_all(
-    body: Body, person: str, modality: Modality, seed: int, truth: Truth, model: ModelBundle
+    subject: RegisteredSubject,
+    person: str,
+    modality: Modality,
+    seed: int,
+    truth: Truth,
+    model: ModelBundle,
 ) -> dict[str, Visit]:
     """A scan and a repeat by every vendor's scanner."""
     from bids_ihf.targets.network_input import measure_profile
@@ -118,7 +124,7 @@ def visit_all(
     found = {}
     for vendor, scanner in vendor_scanners(person, modality, seed).items():
         noise = seed_of(seed, person, modality, vendor, "anatomy")
-        grid, again = (scan_once(body, scanner, noise + number) for number in (0, 1))
+        grid, again = (scan_subject(subject, scanner, noise + number) for number in (0, 1))
         first, repeat = (each.data[..., truth.slices] for each in (grid, again))
         edges = edge_shift(first, repeat, truth.mask)
         found[vendor] = Visit(grid, measure_profile(again, model.encoder), first, repeat, edges)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
@@ -12,8 +12,7 @@ from bids_ihf.lab.benchmarks.anatomy.preservation import MIN_PURE_FRACTION
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.benchmarks.virtual_subjects import Body
-    from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.targets.network_input import NetworkInput
 
 SPACING = 6
@@ -38,18 +37,15 @@ class Truth:
         return self.mask & (self.shares[tissue] > MIN_PURE_FRACTION) & ~self.lesion
 
 
-def known_truth(body: Body, lesion: NDArray[np.bool_]) -> Truth:
+def known_truth(subject: RegisteredSubject, lesion: NDArray[np.bool_]) -> Truth:
     """Shares, mask and lesions of a person (X, Y, Z) on the network's grid."""
-    from bids_ihf.geometry.grid import inverse_affine, resample
-    from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+    from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 
-    shares = []
-    for group in GROUPS:
-        share = body.anatomy.fractions[[TISSUE_INDEX[name] for name in group]].sum(dim=0)
-        shares.append(on_grid_of(body, share.numpy()))
+    shares = [on_grid_of(subject, subject.anatomy.fraction(*group)) for group in GROUPS]
     spots = resample(
-        lesion.astype(np.float32), _prepared(body, lesion).grid, shares[0].grid,
-        target_to_source=inverse_affine(body.to_template), order=1,
+        lesion.astype(np.float32), Grid(subject.anatomy.shape, subject.anatomy.affine),
+        shares[0].grid,
+        target_to_source=inverse_affine(subject.to_template), order=1,
     )  # fmt: skip
     brain = shares[0].brain
     slices = np.flatnonzero(brain.any(axis=(0, 1)))[SPACING // 2 :: SPACING]
@@ -61,17 +57,8 @@ def known_truth(body: Body, lesion: NDArray[np.bool_]) -> Truth:
     )
 
 
-def _prepared(body: Body, data: NDArray[Any]) -> Prepared:
-    from bids_ihf.lab.training.simulated_pool import as_prepared
-
-    plain = data.astype(np.float32)
-    return as_prepared(
-        plain, body.brain, body.segmentation, body.to_template, body.path, body.anatomy.affine
-    )
-
-
-def on_grid_of(body: Body, data: NDArray[np.float32]) -> NetworkInput:
+def on_grid_of(subject: RegisteredSubject, data: NDArray[np.float32]) -> NetworkInput:
     """An array (X, Y, Z) of the person on the network's grid, with the known mask."""
     from bids_ihf.targets.network_input import to_network_input
 
-    return to_network_input(_prepared(body, data))
+    return to_network_input(subject.prepared(data.astype(np.float32)))

@@ -15,7 +15,7 @@ from bids_ihf import __version__
 from bids_ihf.geometry.grid import Grid, inverse_affine
 from bids_ihf.lab.benchmarks.brain.cases import (
     conditions,
-    load_whole,
+    load_whole_head,
     posed,
     scanned,
     true_shares,
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.benchmarks.brain.cases import Case, Pose, Whole
+    from bids_ihf.lab.benchmarks.brain.cases import Case, Pose
     from bids_ihf.lab.benchmarks.table import Row
+    from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 
 LOGGER = logging.getLogger(__name__)
 
@@ -94,13 +95,13 @@ def _measure_person(
     import torch
 
     torch.set_num_threads(1)
-    whole = load_whole(labels / f"{person}_dseg.nii.gz", person, seed)
-    masks = [mask_row(whole, person, case) for case in conditions(whole, person, seed)]
-    masks += atlas_rows(labels, whole, person, seed)
-    return masks, list(pose_rows(whole, person, poses, seed))
+    subject = load_whole_head(labels / f"{person}_dseg.nii.gz", person, seed)
+    masks = [mask_row(subject, person, case) for case in conditions(subject, person, seed)]
+    masks += atlas_rows(labels, subject, person, seed)
+    return masks, list(pose_rows(subject, person, poses, seed))
 
 
-def mask_row(whole: Whole, person: str, case: Case) -> Row:
+def mask_row(subject: RegisteredSubject, person: str, case: Case) -> Row:
     """Agreement of mask and tissues with the truth, the time they took, and the alignment's
     error."""
     from bids_ihf.preprocessing.alignment import align_to_template
@@ -114,7 +115,7 @@ def mask_row(whole: Whole, person: str, case: Case) -> Row:
     way = align_to_template(found)
     end = time.perf_counter()
     row = _agreement(person, case, "ours", mask, middle - start)
-    truth = true_shares(whole, found.grid)
+    truth = true_shares(subject, found.grid)
     truth *= found.field_of_view
     names = ("grey", "white", "csf")
     row |= {
@@ -124,7 +125,7 @@ def mask_row(whole: Whole, person: str, case: Case) -> Row:
     return row | {
         "align_s": end - middle,
         "similarity": way.similarity,
-        "error_mm": distance(way.matrix, whole.to_template),
+        "error_mm": distance(way.matrix, subject.to_template),
     }
 
 
@@ -141,7 +142,7 @@ def _agreement(
     }
 
 
-def pose_rows(whole: Whole, person: str, count: int, seed: int) -> Iterable[Row]:
+def pose_rows(subject: RegisteredSubject, person: str, count: int, seed: int) -> Iterable[Row]:
     """What becomes of a head in ``count`` random poses."""
     from bids_ihf.lab.simulation.scanner import random_scanner
 
@@ -150,13 +151,13 @@ def pose_rows(whole: Whole, person: str, count: int, seed: int) -> Iterable[Row]
     for modality in ("T1w", "T2w"):
         own = seed_of(seed, person, modality, "poses")
         scanner = random_scanner(modality, own)
-        scans.append(upright(scanned(whole, modality, scanner, own)))
+        scans.append(upright(scanned(subject, modality, scanner, own)))
     for number in range(count):
         case = scans[number % len(scans)]
-        yield pose_row(whole, person, case.condition, posed(case, rng))
+        yield pose_row(subject, person, case.condition, posed(case, rng))
 
 
-def pose_row(whole: Whole, person: str, modality: str, pose: Pose) -> Row:
+def pose_row(subject: RegisteredSubject, person: str, modality: str, pose: Pose) -> Row:
     """Whether a pose was found, and if not, whether it was noticed."""
     from bids_ihf.preprocessing.alignment import align_to_template
     from bids_ihf.preprocessing.segmentation import segment
@@ -166,7 +167,7 @@ def pose_row(whole: Whole, person: str, modality: str, pose: Pose) -> Row:
     error, similarity, coverage = float("nan"), 0.0, 0.0
     if found.brain.any():
         way = align_to_template(found)
-        error = distance(way.matrix, whole.to_template @ inverse_affine(pose.moved))
+        error = distance(way.matrix, subject.to_template @ inverse_affine(pose.moved))
         similarity, coverage = way.similarity, way.coverage
     return {
         "subject": person,
@@ -201,17 +202,17 @@ def distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
 
 
-def atlas_rows(labels: Path, whole: Whole, person: str, seed: int) -> list[Row]:
+def atlas_rows(labels: Path, subject: RegisteredSubject, person: str, seed: int) -> list[Row]:
     """The usual way, for comparison: the mask of another person's head, laid over by SyN."""
     from bids_ihf.lab.simulation.scanner import vendor_scanner
 
     name = "head-01"
-    atlas = load_whole(labels / f"{name}_dseg.nii.gz", name, seed)
+    atlas = load_whole_head(labels / f"{name}_dseg.nii.gz", name, seed)
     rows = []
     for modality in ("T1w", "T2w"):
         own = seed_of(seed, person, modality, "brain")
         scanner = vendor_scanner("Siemens", modality, own)
-        case = scanned(whole, f"{modality} Siemens", scanner, own)
+        case = scanned(subject, f"{modality} Siemens", scanner, own)
         model = scanned(atlas, "T1w", vendor_scanner("Siemens", "T1w", own + 1), own)
         start = time.perf_counter()
         mask = _laid_over(upright(model), upright(case), case)

@@ -12,6 +12,10 @@ from scipy.spatial.transform import Rotation
 
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
+from bids_ihf.lab.simulation.anatomy import from_labels
+from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
+from bids_ihf.lab.simulation.scanner import random_scanner, scan, vendor_scanner
+from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -20,9 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.simulation.anatomy import Anatomy
     from bids_ihf.lab.simulation.scanner import Scanner
-    from bids_ihf.preprocessing.segmentation import Segmentation
+    from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 
 OTHERS = 2
 """Scanners far from the vendors' that see a person in each modality."""
@@ -39,16 +42,6 @@ EXCHANGED, CROPPED = 0.2, 0.35
 
 LEAST_MM = 45.0
 """What is at least left of the brain along the axis it is cut across."""
-
-
-@frozen(eq=False)
-class Whole:
-    """A person's whole head with its brain mask (X, Y, Z), tissues, and way to the template."""
-
-    anatomy: Anatomy
-    region: NDArray[np.bool_]
-    segmentation: Segmentation
-    to_template: NDArray[np.float64]
 
 
 @frozen(eq=False)
@@ -71,50 +64,38 @@ class Pose:
     moved: NDArray[np.float64]
 
 
-def load_whole(path: Path, person: str, seed: int) -> Whole:
-    """The whole head of a label map."""
-    from bids_ihf.lab.simulation.anatomy import from_labels
-    from bids_ihf.lab.simulation.painted import brain_region
-    from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
-    from bids_ihf.lab.training.simulated_pool import true_segmentation
-    from bids_ihf.preprocessing.alignment import align_to_template
-
-    anatomy = from_labels(path, seed=seed_of(seed, person))
-    hard = anatomy.fractions[[TISSUE_INDEX["air"], TISSUE_INDEX["bone"]]].sum(dim=0).numpy() > 0.5
-    region = brain_region(anatomy.brain.numpy(), hard)
-    found = true_segmentation(anatomy, region)
-    return Whole(anatomy, region, found, align_to_template(found).matrix)
+def load_whole_head(path: Path, name: str, seed: int) -> RegisteredSubject:
+    """The subject of a label map with the whole head."""
+    subject_seed = seed_of(seed, name)
+    anatomy = from_labels(path, seed=subject_seed)
+    brain = filled_brain_mask(anatomy.brain.numpy(), anatomy.fraction("air", "bone") > 0.5)
+    return register(VirtualSubject(name, anatomy, subject_seed, brain), path)
 
 
-def conditions(whole: Whole, person: str, seed: int) -> Iterator[Case]:
+def conditions(subject: RegisteredSubject, person: str, seed: int) -> Iterator[Case]:
     """Every condition a head is tried in: vendors and other scanners in both contrasts, a
     contrast that no protocol gives, and what is done to heads before they are shared."""
-    from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
-
     for modality in ("T1w", "T2w"):
         own = seed_of(seed, person, modality, "brain")
         for vendor in BUILTIN_VENDORS:
             scanner = vendor_scanner(vendor, modality, own)
-            case = scanned(whole, f"{modality} {vendor}", scanner, own)
+            case = scanned(subject, f"{modality} {vendor}", scanner, own)
             yield case
             if (modality, vendor) == ("T1w", "Siemens"):
                 yield from altered(case)
             if (modality, vendor) == ("T2w", "GE"):
-                yield echo_planar(whole, scanner, own)
+                yield echo_planar(subject, scanner, own)
         for number in range(OTHERS):
             scanner = random_scanner(modality, own + number)
-            yield scanned(whole, f"{modality} other", scanner, own)
+            yield scanned(subject, f"{modality} other", scanner, own)
     for number in range(OTHERS):
-        yield any_contrast(whole, seed_of(seed, person, f"any {number}"))
+        yield any_contrast(subject, seed_of(seed, person, f"any {number}"))
 
 
-def scanned(whole: Whole, condition: str, scanner: Scanner, seed: int) -> Case:
+def scanned(subject: RegisteredSubject, condition: str, scanner: Scanner, seed: int) -> Case:
     """The head by a scanner that leaves edges where they are."""
-    from bids_ihf.lab.simulation.scanner import scan
-    from bids_ihf.lab.training.simulated_pool import undistorted
-
-    data = scan(whole.anatomy, undistorted(scanner), seed)
-    return Case(condition, data, whole.anatomy.affine, whole.region)
+    data = scan(subject.anatomy, attrs.evolve(scanner, distortion=0.0), seed)
+    return Case(condition, data, subject.anatomy.affine, subject.brain)
 
 
 def altered(case: Case) -> Iterator[Case]:
@@ -147,21 +128,21 @@ def in_blocks(case: Case, condition: str, size: tuple[int, int, int]) -> Case:
     return Case(condition, mean(case.data), affine, mean(case.region.astype(np.float32)) > 0.5)
 
 
-def echo_planar(whole: Whole, scanner: Scanner, seed: int) -> Case:
+def echo_planar(subject: RegisteredSubject, scanner: Scanner, seed: int) -> Case:
     """Like the b = 0 image of a diffusion series: blurred, noisy, without fat, 2 mm."""
     blurred = attrs.evolve(scanner, fat=0.05, noise=0.05, psf=(2.5, 3.0, 2.5), acceleration=2.0)
-    return in_blocks(scanned(whole, "b = 0", blurred, seed), "b = 0", (2, 2, 2))
+    return in_blocks(scanned(subject, "b = 0", blurred, seed), "b = 0", (2, 2, 2))
 
 
-def any_contrast(whole: Whole, seed: int) -> Case:
+def any_contrast(subject: RegisteredSubject, seed: int) -> Case:
     """Every tissue of an intensity of its own, with blur and noise."""
     rng = np.random.default_rng(seed)
-    levels = rng.uniform(0.1, 1.0, whole.anatomy.fractions.shape[0]).astype(np.float32)
+    levels = rng.uniform(0.1, 1.0, subject.anatomy.fractions.shape[0]).astype(np.float32)
     levels[0] = 0
-    data = np.tensordot(levels, whole.anatomy.fractions.numpy(), axes=1)
+    data = np.tensordot(levels, subject.anatomy.fractions.numpy(), axes=1)
     noise = 0.03 * rng.standard_normal((2, *data.shape), dtype=np.float32)
     seen = np.hypot(data + noise[0], noise[1])
-    return Case("any contrast", seen, whole.anatomy.affine, whole.region)
+    return Case("any contrast", seen, subject.anatomy.affine, subject.brain)
 
 
 def upright(case: Case, zoom: float = 2.0) -> Case:
@@ -206,7 +187,7 @@ def _cut(case: Case, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDA
     return case.data[tuple(part)], affine
 
 
-def true_shares(whole: Whole, grid: Grid) -> NDArray[np.float32]:
+def true_shares(subject: RegisteredSubject, grid: Grid) -> NDArray[np.float32]:
     """Shares (3, X, Y, Z) of grey matter, white matter and fluid on a grid of the same world."""
-    found = whole.segmentation
+    found = subject.segmentation
     return np.stack([resample(share, found.grid, grid) for share in found.tissue_fractions[1:]])

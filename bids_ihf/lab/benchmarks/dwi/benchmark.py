@@ -12,7 +12,11 @@ from attrs import frozen
 from bids_ihf.lab.benchmarks.dwi.maps import noddi, tensor_maps
 from bids_ihf.lab.benchmarks.dwi.methods import NONE, REPEAT, Sample, pool, results, sample
 from bids_ihf.lab.benchmarks.dwi.scores import score, thinned
-from bids_ihf.lab.benchmarks.dwi.travelers import AGAIN, load_traveler, scan_traveler
+from bids_ihf.lab.benchmarks.dwi.travelers import (
+    AGAIN,
+    load_diffusion_subject,
+    scan_diffusion_subject,
+)
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.benchmarks.dwi.maps import Maps, Noddi
     from bids_ihf.lab.benchmarks.dwi.methods import Knowledge
-    from bids_ihf.lab.benchmarks.dwi.travelers import Scan, Traveler
+    from bids_ihf.lab.benchmarks.dwi.travelers import DiffusionSubject, Scan
 
 LOGGER = logging.getLogger(__name__)
 
@@ -94,8 +98,8 @@ def run_dwi(plan: DwiPlan) -> DwiOutcome:
         if fitter is None:
             LOGGER.warning("AMICO is not installed, so NDI and ODI are left out.")
         for name in plan.people:
-            person = load_traveler(_path(plan, name), name, plan.seed)
-            scans = scan_traveler(person, plan.seed, again=True)
+            person = load_diffusion_subject(_path(plan, name), name, plan.seed)
+            scans = scan_diffusion_subject(person, plan.seed, again=True)
             rows += measure_person(person, scans, known, fitter, looks)
             LOGGER.info("%s: measured", name)
     return DwiOutcome(tuple(rows), looks[0])
@@ -131,13 +135,13 @@ def all_samples(plan: DwiPlan) -> dict[str, list[Sample]]:
 def reference_samples(plan: DwiPlan, name: str) -> dict[str, Sample]:
     """What is kept of a person's series by each vendor; scanners of other seeds than those of the
     people who are measured."""
-    person = load_traveler(_path(plan, name), name, plan.seed)
-    scans = scan_traveler(person, seed_of(plan.seed, "reference"), again=False)
+    person = load_diffusion_subject(_path(plan, name), name, plan.seed)
+    scans = scan_diffusion_subject(person, seed_of(plan.seed, "reference"), again=False)
     return {vendor: sample(scan, person) for vendor, scan in scans.items()}
 
 
 def measure_person(
-    person: Traveler,
+    person: DiffusionSubject,
     scans: dict[str, Scan],
     known: dict[str, Knowledge],
     fitter: Noddi | None,
@@ -164,7 +168,7 @@ def measure_person(
 
 
 def _rows(
-    person: Traveler, about: tuple[str, str, str], found: Maps, truth: Maps
+    person: DiffusionSubject, about: tuple[str, str, str], found: Maps, truth: Maps
 ) -> Iterator[DwiRow]:
     for name, differences in score(found, truth, person.neural, person.white):
         mae, bias = float(np.abs(differences).mean()), float(differences.mean())

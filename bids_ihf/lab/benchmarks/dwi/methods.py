@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.dwi.profile import DiffusionProfile
     from bids_ihf.dwi.shell_fit import ShellFit
-    from bids_ihf.lab.benchmarks.dwi.travelers import Scan, Traveler
+    from bids_ihf.lab.benchmarks.dwi.travelers import DiffusionSubject, Scan
     from bids_ihf.lab.comparators.rish import Features
 
     Array = NDArray[np.float32]
@@ -59,7 +59,7 @@ class Sample:
     profile: DiffusionProfile
 
 
-def sample(scan: Scan, person: Traveler) -> Sample:
+def sample(scan: Scan, person: DiffusionSubject) -> Sample:
     """Keep what the methods need of a reference series."""
     inside = person.brain
     signals = tuple(
@@ -68,12 +68,12 @@ def sample(scan: Scan, person: Traveler) -> Sample:
     return Sample(signals, dwi_rish.features(scan, person), profile_of(scan, person))
 
 
-def profile_of(scan: Scan, person: Traveler) -> DiffusionProfile:
+def profile_of(scan: Scan, person: DiffusionSubject) -> DiffusionProfile:
     """The product's profile of a series, with the true mask and without a bias correction."""
     return measure_fits(scan.fits(person.brain), person)
 
 
-def measure_fits(fits: Sequence[ShellFit], person: Traveler) -> DiffusionProfile:
+def measure_fits(fits: Sequence[ShellFit], person: DiffusionSubject) -> DiffusionProfile:
     """The profile of fits in the brain."""
     from bids_ihf.dwi.profile import measure_profile
 
@@ -92,7 +92,9 @@ def pool(samples: Sequence[Sample]) -> Knowledge:
     )
 
 
-def results(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> dict[str, Scan]:
+def results(
+    scan: Scan, person: DiffusionSubject, source: Knowledge, target: Knowledge
+) -> dict[str, Scan]:
     """The series by every method that changes it, and by none."""
     scanners = {
         OURS: KnownScanner.of_vendor(source.profile),
@@ -109,7 +111,7 @@ def results(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) 
     return {name: evolve(scan, volumes=values) for name, values in volumes.items()}
 
 
-def histogram_matched(scan: Scan, person: Traveler, target: Knowledge) -> Array:
+def histogram_matched(scan: Scan, person: DiffusionSubject, target: Knowledge) -> Array:
     """Each shell's histogram in the brain, all directions together, made that of the target."""
     from skimage.exposure import match_histograms
 
@@ -122,7 +124,7 @@ def histogram_matched(scan: Scan, person: Traveler, target: Knowledge) -> Array:
     return out
 
 
-def linearly_scaled(scan: Scan, person: Traveler, target: Knowledge) -> Array:
+def linearly_scaled(scan: Scan, person: DiffusionSubject, target: Knowledge) -> Array:
     """Each shell by the ratio of the medians in the brain."""
     out = scan.volumes.copy()
     for shell, wanted in zip(scan.shells, target.signals, strict=True):
@@ -131,7 +133,7 @@ def linearly_scaled(scan: Scan, person: Traveler, target: Knowledge) -> Array:
     return out
 
 
-def rish(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> Array:
+def rish(scan: Scan, person: DiffusionSubject, source: Knowledge, target: Knowledge) -> Array:
     """Harmonics scaled from the source's scanner to the target's."""
     own = float(np.median(scan.volumes[scan.shells[0].volumes][:, person.brain]))
     gains = {0: float(np.median(target.signals[0])) / own}
@@ -140,7 +142,7 @@ def rish(scan: Scan, person: Traveler, source: Knowledge, target: Knowledge) -> 
 
 def shell_model(
     scan: Scan,
-    person: Traveler,
+    person: DiffusionSubject,
     target: DiffusionProfile,
     scanners: Mapping[str, KnownScanner | None],
 ) -> dict[str, Array]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
+from scipy import ndimage
 
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
+from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
+from bids_ihf.lab.simulation.epi import pooled, session, vendor_epi
+from bids_ihf.lab.simulation.gradients import table
+from bids_ihf.lab.simulation.virtual_subject import VirtualSubject
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -40,14 +45,10 @@ AGAIN = " again"
 
 
 @frozen(eq=False)
-class Traveler:
-    """A person to scan: anatomy, seed, and masks (X, Y, Z) of brain, of what lies well inside it,
-    of nervous tissue and of white matter."""
+class DiffusionSubject(VirtualSubject):
+    """A virtual subject with the masks (X, Y, Z) of what is measured: the inside of the brain,
+    nervous tissue and white matter."""
 
-    name: str
-    anatomy: Anatomy
-    seed: int
-    brain: Mask
     inside: Mask
     neural: Mask
     white: Mask
@@ -74,30 +75,20 @@ class Scan:
         return fit_shells(self.volumes, self.gradients, self.shells, where)
 
 
-def load_traveler(path: Path, name: str, seed: int) -> Traveler:
-    """The person of a label map, pooled and cut to the slab."""
-    from scipy import ndimage
-
-    from bids_ihf.lab.simulation.anatomy import from_labels
-    from bids_ihf.lab.simulation.epi import pooled
-    from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
-    from bids_ihf.lab.training.simulated_pool import crop
-
-    own = seed_of(seed, name)
-    anatomy = slab(pooled(crop(from_labels(path, seed=own)), FACTOR))
+def load_diffusion_subject(path: Path, name: str, seed: int) -> DiffusionSubject:
+    """The subject of a label map, averaged to diffusion voxels and cut to the slab."""
+    subject_seed = seed_of(seed, name)
+    anatomy = slab(pooled(crop_to_brain(from_labels(path, seed=subject_seed)), FACTOR))
     brain: Mask = anatomy.brain.numpy()
-    share = {
-        tissue: anatomy.fractions[TISSUE_INDEX[tissue]].numpy()
-        for tissue in ("white", "grey", "deep_grey")
-    }
-    return Traveler(
+    white, grey, deep_grey = (anatomy.fraction(name) for name in ("white", "grey", "deep_grey"))
+    return DiffusionSubject(
         name,
         anatomy,
-        own,
+        subject_seed,
         brain,
         ndimage.binary_erosion(brain, border_value=1),
-        brain & (sum(share.values()) > NEURAL),
-        brain & (share["white"] > WHITE),
+        brain & (white + grey + deep_grey > NEURAL),
+        brain & (white > WHITE),
     )
 
 
@@ -106,22 +97,11 @@ def slab(anatomy: Anatomy) -> Anatomy:
     middle = float(np.argwhere(anatomy.brain.numpy())[:, 2].mean())
     half = SLAB_MM / 2 / float(anatomy.zooms[2])
     rows = slice(max(round(middle - half), 0), round(middle + half))
-    affine = anatomy.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * rows.start
-    return evolve(
-        anatomy,
-        fractions=anatomy.fractions[..., rows].clone(),
-        texture=anatomy.texture[..., rows].clone(),
-        brain=anatomy.brain[..., rows].clone(),
-        affine=affine,
-    )
+    return anatomy.cropped((slice(0, None), slice(0, None), rows))
 
 
-def scan_traveler(person: Traveler, seed: int, *, again: bool) -> dict[str, Scan]:
+def scan_diffusion_subject(person: DiffusionSubject, seed: int, *, again: bool) -> dict[str, Scan]:
     """The person's series by each vendor's scanner, and, if wanted, a second one by each."""
-    from bids_ihf.lab.simulation.epi import session, vendor_epi
-    from bids_ihf.lab.simulation.gradients import table
-
     found = {}
     for vendor in BUILTIN_VENDORS:
         scanner = vendor_epi(vendor, seed_of(seed, person.name, vendor, "dwi"))

@@ -9,7 +9,8 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.lab.benchmarks.metrics.variance import variance_fractions
-from bids_ihf.lab.benchmarks.virtual_subjects import load_body, scan_once, seed_of
+from bids_ihf.lab.benchmarks.virtual_subjects import load_test_subject, seed_of
+from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.qc.readout import read_out
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.benchmarks.table import Row
-    from bids_ihf.lab.benchmarks.virtual_subjects import Body
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
+    from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.network.checkpoint import ModelBundle
 
 OTHERS = 5
@@ -55,7 +56,7 @@ def embed_person(
     seed: int,
     model: ModelBundle,
     modalities: Sequence[Modality] = ("T1w", "T2w"),
-    body: Body | None = None,
+    subject: RegisteredSubject | None = None,
 ) -> list[Embedded]:
     """The statistics of a person's scan by every scanner.
 
@@ -71,12 +72,12 @@ def embed_person(
     from bids_ihf.targets.network_input import measure_profile
 
     person = path.name.split("_")[0]
-    body = body or load_body(path, person, seed)
+    subject = subject or load_test_subject(path, person, seed)
     found = []
     for modality in modalities:
         for name, scanner in same_scanners(modality, seed).items():
             noise = seed_of(seed, person, modality, name, "read-out")
-            profile = measure_profile(scan_once(body, scanner, noise), model.encoder)
+            profile = measure_profile(scan_subject(subject, scanner, noise), model.encoder)
             found.append(Embedded(person, name, modality, profile.embeddings))
     return found
 

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.virtual_subjects import cut, scan_once, seed_of, vendor_scanners
+from bids_ihf.lab.benchmarks.virtual_subjects import cut, seed_of, vendor_scanners
+from bids_ihf.lab.simulation.virtual_subject import scan_subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.benchmarks.virtual_subjects import Body, Slices
+    from bids_ihf.lab.benchmarks.virtual_subjects import Slices
     from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 
 STRIDE = 4
 """Every how many brain voxels one is kept."""
@@ -39,11 +41,15 @@ class Reference:
         return np.concatenate(self.voxels)
 
 
-def reference_scans(body: Body, person: str, modality: Modality, seed: int) -> dict[str, Slices]:
+def reference_scans(
+    subject: RegisteredSubject, person: str, modality: Modality, seed: int
+) -> dict[str, Slices]:
     """A person's scan by each vendor's scanner."""
     own = seed_of(seed, SCANNER)
     return {
-        vendor: cut(scan_once(body, scanner, seed_of(own, person, modality, vendor, "noise")))
+        vendor: cut(
+            scan_subject(subject, scanner, seed_of(own, person, modality, vendor, "noise"))
+        )
         for vendor, scanner in vendor_scanners(person, modality, own).items()
     }
 

@@ -10,7 +10,7 @@ from bids_ihf.lab.benchmarks.vendors.methods import REPEAT
 from bids_ihf.lab.benchmarks.vendors.plan import label_map, load_networks
 from bids_ihf.lab.benchmarks.vendors.references import reference_scans
 from bids_ihf.lab.benchmarks.vendors.scores import scores
-from bids_ihf.lab.benchmarks.virtual_subjects import AGAIN, cut, load_body, traveling_scans
+from bids_ihf.lab.benchmarks.virtual_subjects import AGAIN, cut, load_test_subject, traveling_scans
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def start_worker() -> None:
 
 def scan_reference(plan: Plan, person: str, modality: Modality) -> dict[str, Slices]:
     """A reference person's scan by each vendor's scanner."""
-    body = load_body(label_map(plan, person), person, plan.seed)
-    return reference_scans(body, person, modality, plan.seed)
+    subject = load_test_subject(label_map(plan, person), person, plan.seed)
+    return reference_scans(subject, person, modality, plan.seed)
 
 
 def measure_person(
@@ -49,8 +49,8 @@ def measure_person(
     figures show of them."""
     from bids_ihf.targets.build import load_target
 
-    body = load_body(label_map(plan, person), person, plan.seed)
-    scans = traveling_scans(body, person, modality, plan.seed)
+    subject = load_test_subject(label_map(plan, person), person, plan.seed)
+    scans = traveling_scans(subject, person, modality, plan.seed)
     models = load_networks(plan)
     first = next(iter(models.values()))
     known = {
@@ -86,9 +86,9 @@ def look_into_person(plan: Plan, person: str) -> tuple[list[Row], list[Embedded]
     path = label_map(plan, person)
     model = next(iter(load_networks(plan).values()))
     targets = {vendor: load_target(spec, model) for vendor, spec in plan.weights.targets.items()}
-    body = load_body(path, person, plan.seed)
+    subject = load_test_subject(path, person, plan.seed)
     shared: dict[str, Any] = {
-        "seed": plan.seed, "model": model, "modalities": plan.modalities, "body": body,
+        "seed": plan.seed, "model": model, "modalities": plan.modalities, "body": subject,
     }  # fmt: skip
     rows = anatomy_benchmark.measure_person(path, targets=targets, **shared)
     return rows, readout_benchmark.embed_person(path, **shared)
