@@ -36,6 +36,8 @@ OPTIONS_BLOCK = re.compile(r"<!-- options:begin -->\n(.*?)<!-- options:end -->",
 LINK = re.compile(r"(\]\()(\.\./[^)#\s]+|[A-Za-z][^):#\s]*)((?:#[^)\s]*)?\))")
 """A relative Markdown link: opening, path, anchor and closing."""
 
+CODE_SPAN = re.compile(r"`[^`\n]+`")
+
 REFERENCE = "reference"
 """Folder of the reference pages in the site."""
 
@@ -141,6 +143,8 @@ def _root_page(source: str) -> str:
         start, path, rest = link.groups()
         return f"{start}{_in_site(f'../{path}')}{rest}"
 
+    # Code hosts need a backslash before a bar in a table's code; here it would be shown.
+    text = CODE_SPAN.sub(lambda code: code[0].replace("\\|", "|"), text)
     return LINK.sub(redirect, text)
 
 
