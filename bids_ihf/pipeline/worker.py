@@ -54,12 +54,11 @@ class Settings:
 
 
 def fix_threads(threads: int, seed: int) -> None:
-    """Set threads and seed of ITK, which reads them only when it is first loaded."""
-    from bids_ihf.preprocessing.prepare import configure_itk
+    """Set the threads of the numerical libraries not loaded yet, and ITK's threads and seed."""
+    from bids_ihf.preprocessing.itk import configure_itk
 
-    configure_itk(threads)
-    # ITK takes a seed of zero as a wish for chance.
-    os.environ["ANTS_RANDOM_SEED"] = str(seed + 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    configure_itk(seed)
 
 
 def prepare_scan(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,18 +19,31 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 ITK_AFFINE_TYPE = "AffineTransform_double_3_3"
 
-DEFAULT_SEED = "1"
+THREADS_VARIABLE, SEED_VARIABLE = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED"
+"""Environment variables of ITK's threads and of the seed of registrations."""
+
+
+def configure_itk(seed: int = 0) -> None:
+    """Set ITK to one thread and to a seed, so that equal input gives equal results to the bit.
+
+    ITK's metrics sum in the order in which threads finish, hence one thread; images are processed
+    in parallel instead.  ITK reads both from the environment: the threads when ANTs is first
+    loaded, so call this before; the seed at each registration.  Child processes inherit them.
+
+    Parameters
+    ----------
+    seed
+        The run's random seed, 0 or greater.  ITK takes 0 as "seed from the clock", so it is given
+        ``seed + 1``.
+    """
+    os.environ[THREADS_VARIABLE] = "1"
+    os.environ[SEED_VARIABLE] = str(seed + 1)
 
 
 def load_ants() -> Any:
-    """ANTs, so loaded that equal input gives equal results to the bit.
-
-    ITK's metrics add up in the order that threads finish, so it gets one thread; images are worked
-    on side by side instead.  It reads the number only when it is first loaded.
-    """
-    if "ants" not in sys.modules:
-        os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
-        os.environ.setdefault("ANTS_RANDOM_SEED", DEFAULT_SEED)
+    """Import ANTs, with :func:`configure_itk` applied if the program has not done so."""
+    if os.environ.get(THREADS_VARIABLE) != "1" or SEED_VARIABLE not in os.environ:
+        configure_itk()
     import ants
 
     return ants
@@ -100,6 +112,5 @@ def run_registration(arguments: Sequence[str]) -> None:
         ANTs gives up.
     """
     ants = load_ants()
-    seed = os.environ.get("ANTS_RANDOM_SEED", DEFAULT_SEED)
-    common = ["--dimensionality", "3", "--float", "1", "--random-seed", seed]
+    common = ["--dimensionality", "3", "--float", "1", "--random-seed", os.environ[SEED_VARIABLE]]
     ants.registration([*common, *arguments], None)

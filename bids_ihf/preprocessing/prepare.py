@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ from bids_ihf.io.nifti import Volume, read_volume
 from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template, tissue_map
 from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.preprocessing.brain_mask import Brain, find_brain, is_stripped
-from bids_ihf.preprocessing.itk import DEFAULT_SEED
 from bids_ihf.preprocessing.segmentation import segment
 
 if TYPE_CHECKING:
@@ -75,17 +73,6 @@ class Prepared:
     def corrected(self) -> NDArray[np.float32]:
         """Intensities without the bias."""
         return self.volume.data / self.bias
-
-
-def configure_itk(threads: int) -> None:
-    """Make what follows repeatable to the bit; to be called before ANTs is first loaded.
-
-    ``threads`` is the limit for the numerical libraries not loaded yet.  ITK gets one whatever the
-    limit is, since its results depend on how threads come in.
-    """
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
-    os.environ.setdefault("ANTS_RANDOM_SEED", DEFAULT_SEED)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 def prepare(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -8,7 +9,7 @@ import pytest
 
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
-from bids_ihf.pipeline.worker import load_prepared, save_prepared
+from bids_ihf.pipeline.worker import fix_threads, load_prepared, save_prepared
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 
@@ -45,3 +46,11 @@ def test_what_was_prepared_comes_back(
     assert np.array_equal(found.segmentation.tissue_fractions, shares)
     assert np.array_equal(found.segmentation.field_of_view, seen)
     assert np.array_equal(found.segmentation.grid.affine, kept.segmentation.grid.affine)
+
+
+def test_threads_of_libraries_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    fix_threads(4, 0)
+    assert os.environ["OMP_NUM_THREADS"] == "4"
+    assert os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] == "1"

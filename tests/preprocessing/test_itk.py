@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,13 @@ import pytest
 from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.preprocessing.alignment import to_itk_mat
-from bids_ihf.preprocessing.itk import encode_affine, load_ants, read_affine, to_ants
+from bids_ihf.preprocessing.itk import (
+    configure_itk,
+    encode_affine,
+    load_ants,
+    read_affine,
+    to_ants,
+)
 from tests.preprocessing.conftest import pose, small_brain
 
 AFFINES = {
@@ -77,3 +84,23 @@ def test_template_cannot_be_changed() -> None:
     assert np.array_equal(template.mask, template.image > 0)
     with pytest.raises(ValueError, match="read-only"):
         template.image[0, 0, 0] = 1
+
+
+ITK_VARIABLES = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED")
+
+
+def test_itk_gets_one_thread_and_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*ITK_VARIABLES, "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    configure_itk(4)
+    assert [os.environ[name] for name in ITK_VARIABLES] == ["1", "5"]
+    load_ants()
+    assert [os.environ[name] for name in ITK_VARIABLES] == ["1", "5"]
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_itk_is_configured_when_nobody_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ITK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    load_ants()
+    assert [os.environ[name] for name in ITK_VARIABLES] == ["1", "1"]

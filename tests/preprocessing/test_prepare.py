@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from bids_ihf.preprocessing.prepare import (
     MIN_SIMILARITY_TRUSTED,
     Prepared,
     alignment_warning,
-    configure_itk,
     prepare,
 )
 from tests.preprocessing.conftest import dice, gap, pose, save, small_brain, whole_head
@@ -182,12 +180,3 @@ def test_no_brain_is_told(tmp_path: Path) -> None:
     path = save(tmp_path / "sub-01_T1w.nii.gz", noise, np.eye(4))
     with pytest.raises(BadData, match="no brain"):
         prepare(path, modality="T1w")
-
-
-def test_itk_gets_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    configure_itk(4)
-    assert os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] == "1"
-    assert os.environ["ANTS_RANDOM_SEED"] == "1"
-    assert os.environ["OMP_NUM_THREADS"] == "4"

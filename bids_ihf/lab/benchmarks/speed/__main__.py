@@ -39,7 +39,7 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     shape_of,
 )
 from bids_ihf.pipeline.memory import keep_freed_memory
-from bids_ihf.preprocessing.prepare import configure_itk
+from bids_ihf.pipeline.worker import fix_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +153,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     LOGGER.setLevel(logging.INFO)
     # As the commands do.
-    configure_itk(torch.get_num_threads())
+    fix_threads(torch.get_num_threads(), 0)
     keep_freed_memory()
     adopt_orphans()
     given.output.mkdir(parents=True, exist_ok=True)
