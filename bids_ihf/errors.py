@@ -1,4 +1,4 @@
-"""What can go wrong in a way a user can mend, each with its documented exit code.
+"""Errors that a user can resolve, each with its documented exit code.
 
 A message is one sentence: which file, what is wrong, what to do.
 """
@@ -15,7 +15,7 @@ class HarmonyError(Exception):
 
 
 class UsageError(HarmonyError):
-    """The command line asks for something that cannot be."""
+    """The command line is invalid or asks for something impossible."""
 
     exit_code = 2
 
@@ -45,12 +45,10 @@ class CannotWrite(HarmonyError):
 
 
 class TemporaryFailure(HarmonyError):
-    """A passing trouble, such as a full GPU; the same call may succeed later."""
+    """A temporary failure, such as a full GPU; the same command may succeed later."""
 
     exit_code = 75
 
 
-OUT_OF_MEMORY_MESSAGE = (
-    "there was not memory enough for it ({}); give more, or run again with a smaller --n-procs."
-)
-"""What to tell where memory ran out; the gap is for how that showed."""
+OUT_OF_MEMORY_MESSAGE = "not enough memory ({}); provide more, or re-run with a smaller --n-procs."
+"""Message where memory ran out; the gap is for the error that showed it."""

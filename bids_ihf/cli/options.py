@@ -9,7 +9,7 @@ from typing import Any
 from bids_ihf import __version__
 from bids_ihf.cli.entry_point import EXIT_CODES
 from bids_ihf.config.option import Option
-from bids_ihf.config.settings import OPTIONS
+from bids_ihf.config.settings import SETTING_OPTIONS
 
 GROUP_TITLES = {
     "dataset": "dataset",
@@ -28,7 +28,7 @@ CONFIG_FILE = Option(
 NO_TRACKING = Option(
     "running", "--notrack", "accepted for compatibility; there is no tracking", action="store_true"
 )
-ALL_OPTIONS = {**OPTIONS, "config_file": CONFIG_FILE, "notrack": NO_TRACKING}
+ALL_OPTIONS = {**SETTING_OPTIONS, "config_file": CONFIG_FILE, "notrack": NO_TRACKING}
 """The options of the settings, and two that are not settings."""
 
 

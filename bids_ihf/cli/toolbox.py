@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PRODUCT_PACKAGE, LABORATORY_PACKAGE = "bids_ihf.cli.commands", "bids_ihf.lab.commands"
-COMMANDS = {
+COMMAND_MODULES = {
     "target": (PRODUCT_PACKAGE, "list, show or build harmonization targets"),
     "restore": (PRODUCT_PACKAGE, "recover the original image from a harmonized one"),
     "evaluate": (LABORATORY_PACKAGE, "compare harmonized images with scans of the target scanner"),
@@ -39,7 +39,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ihf {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (package, text) in COMMANDS.items():
+    for name, (package, text) in COMMAND_MODULES.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == chosen:
             module = import_module(f"{package}.{name.replace('-', '_')}")
@@ -53,11 +53,11 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one tool and leave with its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
 
     def command() -> int:
-        chosen = next((word for word in words if not word.startswith("-")), None)
-        options = build_parser(chosen).parse_args(words)
+        chosen = next((word for word in typed if not word.startswith("-")), None)
+        options = build_parser(chosen).parse_args(typed)
         from bids_ihf.pipeline.run_log import start_logging
 
         start_logging(options.verbose)

@@ -29,7 +29,7 @@ def new_run_uuid() -> str:
     return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
 
 
-_METAVARS: dict[Callable[[str], Any], str] = {
+_VALUE_PLACEHOLDERS: dict[Callable[[str], Any], str] = {
     values.existing_file: "FILE",
     values.folder: "DIR",
     values.positive_integer: "N",
@@ -46,7 +46,7 @@ def _setting(
     default: Any = None,
     **details: Any,
 ) -> Any:
-    details = {"metavar": _METAVARS.get(convert), **details}
+    details = {"metavar": _VALUE_PLACEHOLDERS.get(convert), **details}
     option = Option(group, flags, text, convert, default, **details)
     return field(default=option.default, metadata={"option": option})
 
@@ -56,7 +56,7 @@ _selection = partial(_setting, "selection")
 _processing = partial(_setting, "processing")
 _resource = partial(_setting, "resources")
 _running = partial(_setting, "running")
-_FLAG: dict[str, Any] = {"action": "store_true", "default": False}
+_FLAG_OPTION: dict[str, Any] = {"action": "store_true", "default": False}
 
 
 @frozen
@@ -119,7 +119,7 @@ class RunConfig:
         choices=get_args(BrainMask),
     )
     skip_bids_validation: bool = _selection(
-        "--skip-bids-validation", "do not run the BIDS validator", **_FLAG
+        "--skip-bids-validation", "do not run the BIDS validator", **_FLAG_OPTION
     )
 
     target: str | None = _processing(
@@ -148,7 +148,7 @@ class RunConfig:
         "inputs are bias-corrected, skull-stripped and in template orientation: skip bias "
         "correction, brain extraction and registration; non-zero voxels are the brain, and slabs "
         "are accepted",
-        **_FLAG,
+        **_FLAG_OPTION,
     )
     output_spaces: tuple[str, ...] = _processing(
         "--output-spaces",
@@ -200,13 +200,15 @@ class RunConfig:
     )
 
     dry_run: bool = _running(
-        "--dry-run", "only list images, their vendor, the target and the planned action", **_FLAG
+        "--dry-run",
+        "only list images, their vendor, the target and the planned action",
+        **_FLAG_OPTION,
     )
     reports_only: bool = _running(
-        "--reports-only", "only rebuild the reports from existing results", **_FLAG
+        "--reports-only", "only rebuild the reports from existing results", **_FLAG_OPTION
     )
     stop_on_first_crash: bool = _running(
-        "--stop-on-first-crash", "stop at the first image that fails", **_FLAG
+        "--stop-on-first-crash", "stop at the first image that fails", **_FLAG_OPTION
     )
     verbose: int = _running(
         "-v --verbose", "more messages; -vv, -vvv: still more", action="count", default=0
@@ -218,7 +220,7 @@ class RunConfig:
         return self.out_dir / f"sub-{subject}" / "log" / self.run_uuid
 
 
-OPTIONS: dict[str, Option] = {
+SETTING_OPTIONS: dict[str, Option] = {
     setting.name: setting.metadata["option"] for setting in fields(RunConfig) if setting.metadata
 }
 """The option of each setting that a user can give."""

@@ -12,7 +12,7 @@ import attrs
 
 from bids_ihf import __version__
 from bids_ihf.config.option import unique_items
-from bids_ihf.config.settings import OPTIONS, RunConfig
+from bids_ihf.config.settings import SETTING_OPTIONS, RunConfig
 from bids_ihf.config.values import memory_gb
 from bids_ihf.errors import UsageError
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from bids_ihf.config.option import Option
 
 FILE_OPTIONS = {
-    name: option for name, option in OPTIONS.items() if option.flags and option.action != "count"
+    name: option
+    for name, option in SETTING_OPTIONS.items()
+    if option.flags and option.action != "count"
 }
 """Options that a settings file may give."""
 
@@ -36,8 +38,12 @@ def to_toml(config: RunConfig, **inputs: str) -> str:
 
     settings = attrs.asdict(config, value_serializer=plain)
     options = {name: value for name, value in settings.items() if value is not None}
-    about = {"version": __version__, "python": platform.python_version(), "host": platform.node()}
-    return tomli_w.dumps({"options": options, "software": about, "inputs": inputs})
+    software = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "host": platform.node(),
+    }
+    return tomli_w.dumps({"options": options, "software": software, "inputs": inputs})
 
 
 def from_toml(path: Path) -> dict[str, Any]:
@@ -64,9 +70,11 @@ def from_toml(path: Path) -> dict[str, Any]:
     if unknown:
         raise UsageError(f"{path}: unknown setting {', '.join(unknown)}; take it out of the file.")
     settings = {}
-    for name in entries.keys() & FILE_OPTIONS.keys():
+    for name, value in entries.items():
+        if name not in FILE_OPTIONS:
+            continue
         try:
-            settings[name] = _converted(FILE_OPTIONS[name], entries[name])
+            settings[name] = _converted(FILE_OPTIONS[name], value)
         except ArgumentTypeError as error:
             raise UsageError(f"{path}: {error} (setting {name}); correct the file.") from error
     return settings
@@ -86,8 +94,8 @@ def _converted(option: Option, value: Any) -> Any:
 
 def _converted_item(option: Option, value: Any) -> Any:
     if isinstance(value, (list, dict, bool)):
-        kind = {list: "a list", dict: "a table", bool: "a truth value"}[type(value)]
-        raise ArgumentTypeError(f"{kind} is given instead of a single value")
+        type_name = {list: "a list", dict: "a table", bool: "a truth value"}[type(value)]
+        raise ArgumentTypeError(f"{type_name} is given instead of a single value")
     if option.convert is memory_gb and not isinstance(value, str):
         value = f"{value}G"  # `to_toml` writes the number of GB
     converted = option.convert(str(value))

@@ -245,7 +245,7 @@ class TestFailure:
         assert len(fake_steps.harmonized) == 5
         said = capsys.readouterr().err
         if isinstance(error, MemoryError):
-            assert "sub-01: no report: there was not memory enough" in said
+            assert "sub-01: no report: not enough memory" in said
             assert "Traceback" not in said
 
 

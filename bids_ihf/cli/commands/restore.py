@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf restore``."""
-    parser.add_argument("harmonized", type=Path, metavar="HARMONIZED.nii.gz")
     parser.add_argument(
-        "-o",
-        "--output",
+        "harmonized", type=Path, metavar="HARMONIZED.nii.gz", help="harmonized image"
+    )
+    parser.add_argument(
+        *("-o", "--output"),
         type=Path,
         required=True,
         metavar="ORIGINAL.nii.gz",
@@ -41,11 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output.resolve()
     if output in {path.resolve() for path in (arguments.harmonized, arguments.change) if path}:
         raise UsageError(
-            f"{arguments.output}: the output is one of the inputs; name another file."
+            f"{arguments.output}: the output is one of the inputs; choose another name."
         )
     if not output.name.endswith(".nii.gz"):
         raise UsageError(
-            f"{arguments.output}: compressed NIfTI is written; end the name in .nii.gz."
+            f"{arguments.output}: the output is compressed NIfTI; end its name in .nii.gz."
         )
     from bids_ihf.pipeline.restore import restore
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.targets.target import Target
 
-EXTENSION = ".safetensors"
+TARGET_EXTENSION = ".safetensors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         *("-o", "--output"),
         type=Path,
         required=True,
-        metavar=f"FILE{EXTENSION}",
+        metavar=f"FILE{TARGET_EXTENSION}",
         help="target file to write",
     )
     add("--name", metavar="TEXT", help="name of the target (default: name of the file)")
@@ -65,7 +65,7 @@ def list_targets() -> int:
 
 
 def show_target(name: str) -> int:
-    """All that a target file says of itself, as ``key: value`` lines."""
+    """Content and provenance of a target, as ``key: value`` lines."""
     from bids_ihf.targets.target import builtin_path, read_target
 
     path = Path(name) if Path(name).is_file() else builtin_path(name)
@@ -82,7 +82,7 @@ def _modalities(target: Target) -> str:
 def _describe(target: Target) -> None:
     from bids_ihf.dwi.profile_file import KEY, content_of, profile_of_target
 
-    facts = {
+    properties = {
         "name": target.name,
         "modalities": _modalities(target),
         "hash": target.hash,
@@ -91,8 +91,8 @@ def _describe(target: Target) -> None:
     }
     if content_of(target) is not None:
         shells = profile_of_target(target).shells
-        facts["shells"] = " ".join(f"{shell.b:.0f}" for shell in shells)
-    for key, value in facts.items():
+        properties["shells"] = " ".join(f"{shell.b:.0f}" for shell in shells)
+    for key, value in properties.items():
         sys.stdout.write(f"{key}: {value}\n")
 
 
@@ -106,8 +106,10 @@ def build(arguments: argparse.Namespace) -> int:
     NothingSelected
         The datasets hold no fitting image.
     """
-    if arguments.output.suffix != EXTENSION:
-        raise CannotWrite(f"{arguments.output}: a target file ends in {EXTENSION}; rename it.")
+    if arguments.output.suffix != TARGET_EXTENSION:
+        raise CannotWrite(
+            f"{arguments.output}: a target file ends in {TARGET_EXTENSION}; rename it."
+        )
     from bids_ihf.dwi.profile_file import record_of
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.pipeline.references import collect, diffusion_profiles, prepared_scans
@@ -124,9 +126,9 @@ def build(arguments: argparse.Namespace) -> int:
     fix_threads(arguments.n_procs or available_processors(), 0)
     name = arguments.name or arguments.output.stem
     series = [scan for scan in scans if scan.modality == "dwi"]
-    others = [scan for scan in scans if scan.modality != "dwi"]
+    anatomical = [scan for scan in scans if scan.modality != "dwi"]
     record = record_of(diffusion_profiles(series, preprocessed=arguments.preprocessed))
-    prepared = prepared_scans(others, preprocessed=arguments.preprocessed)
+    prepared = prepared_scans(anatomical, preprocessed=arguments.preprocessed)
     target = build_target(prepared, name, model_on("cpu"), record)
     write_atomic(arguments.output, pack_target(target))
     _describe(target)
