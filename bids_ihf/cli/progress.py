@@ -7,16 +7,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from bids_ihf.pipeline.run_log import NOTICE
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
 if TYPE_CHECKING:
-    from bids_ihf.pipeline.plan import Task
+    from bids_ihf.pipeline.plan import Job
 
 LOGGER = logging.getLogger(__name__)
 
-WORDS = {"prepare": "preparing", "harmonize": "harmonizing"}
-"""Stages of an image, as the terminal names them."""
-BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} images, {elapsed}, {remaining} left{postfix}"
+STEP_LABELS = {"prepare": "preparing", "harmonize": "harmonizing"}
+"""Steps of an image, as the terminal names them."""
+BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} images, {elapsed}, {remaining} left{postfix}"
 
 
 class Progress:
@@ -32,36 +32,39 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self.total, file=sys.stderr, dynamic_ncols=True, bar_format=BAR)
+            self._bar = tqdm(
+                total=self.total, file=sys.stderr, dynamic_ncols=True, bar_format=BAR_FORMAT
+            )
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self, task: Task, status: str) -> None:
+    def step(self, job: Job, status: str) -> None:
         """Say what became of an image.
 
         Parameters
         ----------
-        task
+        job
             The image.
         status
             A stage that it enters (``prepare``, ``harmonize``), or ``end`` or ``exception``, with
             which it is through.
         """
-        if status in WORDS:
-            self._at_work[task.name] = WORDS[status]
+        if status in STEP_LABELS:
+            self._at_work[job.name] = STEP_LABELS[status]
         else:
-            self._at_work.pop(task.name, None)
+            self._at_work.pop(job.name, None)
             self.count += 1
         if self._bar is not None:
-            self._show(through=status not in WORDS)
-        elif status not in WORDS:
+            self._show(through=status not in STEP_LABELS)
+        elif status not in STEP_LABELS:
             result = "harmonized" if status == "end" else "failed"
             left = self.left(time.monotonic() - self._start)
-            more = f", {left} left" if left else ""
-            LOGGER.log(NOTICE, "%d/%d %s: %s%s", self.count, self.total, task.name, result, more)
+            rest = f", {left} left" if left else ""
+            counts = f"{self.count}/{self.total}"
+            LOGGER.log(NOTICE_LEVEL, "%s %s: %s%s", counts, job.name, result, rest)
 
     def _show(self, *, through: bool) -> None:
         self._bar.set_postfix_str(self.at_work(), refresh=not through)

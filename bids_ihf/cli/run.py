@@ -6,32 +6,48 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from bids_ihf.bids.dataset_files import initialize_output
+from bids_ihf.bids.discovery import select_subjects
+from bids_ihf.bids.validation import validate_input
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
+from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
-from bids_ihf.pipeline.plan import HARMONIZE, Task, plan
-from bids_ihf.pipeline.run_log import NOTICE, about, log_to_subjects, start_logging
-from bids_ihf.pipeline.session import find_all, make_settings
+from bids_ihf.pipeline.participants import Result, run_participants
+from bids_ihf.pipeline.plan import HARMONIZE_ACTION, Job, ResolvedTarget, plan
+from bids_ihf.pipeline.resources import (
+    announce_device,
+    choose_device,
+    describe_run,
+    find_all_images,
+    resolve_target,
+)
+from bids_ihf.pipeline.run_log import (
+    NOTICE_LEVEL,
+    RunLog,
+    log_to_subjects,
+    start_logging,
+    subject_context,
+)
+from bids_ihf.pipeline.threads import limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.participants import Outcome
-    from bids_ihf.pipeline.worker import Settings
 
 LOGGER = logging.getLogger(__name__)
 
 
 def run(config: RunConfig) -> int:
-    """Do what the settings ask for; the exit code.
+    """Do what the settings ask for, and return the exit code.
 
     Raises
     ------
     HarmonyError
-        The run as a whole cannot be.
+        The run as a whole is not possible.
     """
     start_logging(config.verbose)
     prepare_environment(config.work_dir)
@@ -41,49 +57,50 @@ def run(config: RunConfig) -> int:
         run_group(config.out_dir)
         return 0
     if config.reports_only:
-        return report_only(config)
-    return participants(config)
+        subjects = select_subjects(config.out_dir, config.participant_label)
+        return 0 if build_reports(subjects, config) else 1
+    return run_participant_level(config)
 
 
-def participants(config: RunConfig) -> int:
-    """The participant level."""
-    from bids_ihf.bids.discovery import select_subjects
-    from bids_ihf.bids.validation import validate_input
-
+def run_participant_level(config: RunConfig) -> int:
+    """Harmonize the selected images, or list them with ``--dry-run``."""
     if config.use_plugin is not None:
         read_plugin(config.use_plugin)
     subjects = select_subjects(config.bids_dir, config.participant_label)
     if not config.skip_bids_validation:
         validate_input(config.bids_dir, subjects)
-    images = find_all(config, subjects)
-    settings = make_settings(config)
-    tasks = plan(images, config, settings.goal)
+    images = find_all_images(config, subjects)
+    limit_threads(config.omp_nthreads or config.n_procs)
+    target = resolve_target(config)
+    jobs = plan(images, config, target)
     if config.dry_run:
-        summary.list_tasks(tasks, settings.goal, config.bids_dir, sys.stdout)
+        summary.list_jobs(jobs, target, config.bids_dir, sys.stdout)
         return 0
-    return harmonize(tasks, config, settings)
+    return harmonize(jobs, config, target)
 
 
-def harmonize(tasks: Sequence[Task], config: RunConfig, settings: Settings) -> int:
-    """Harmonize what is to be done, report on it, and say what came out."""
-    from bids_ihf.bids.dataset_files import initialize_output
-
-    todo = [task for task in tasks if task.action == HARMONIZE]
+def harmonize(jobs: Sequence[Job], config: RunConfig, target: ResolvedTarget) -> int:
+    """Run the jobs, report on their images, and log what became of them."""
+    todo = [job for job in jobs if job.action == HARMONIZE_ACTION]
+    device = choose_device(config.device)
+    if config.device == "auto":
+        announce_device(device)
     initialize_output(config.out_dir, config.bids_dir)
-    tidy(config.out_dir, {task.image.subject for task in todo})
-    start_logs(tasks, config, settings)
-    summary.announce(tasks, settings)
-    outcome = run_all(todo, config, settings)
-    summary.tell_failures(outcome)
-    reported = build_reports({task.image.subject for task in todo}, config)
-    summary.close(tasks, outcome, config)
-    return summary.exit_code(outcome, todo) or (0 if reported else 1)
+    remove_stale_files(config.out_dir, {job.image.subject for job in todo})
+    start_subject_logs(jobs, config, target)
+    summary.announce(jobs, target)
+    results: list[Result] = []
+    if todo:
+        with Progress(len(todo)) as progress:
+            results = run_participants(todo, config, target, device, progress.step)
+    summary.log_failures(results)
+    reported = build_reports({job.image.subject for job in todo}, config)
+    summary.close(jobs, results, config)
+    return summary.exit_code(results) or (0 if reported else 1)
 
 
-def tidy(out_dir: Path, subjects: Iterable[str]) -> None:
-    """Take away what killed runs left half-written in the root and in these subjects' folders."""
-    from bids_ihf.io.atomic import remove_stale_temporaries
-
+def remove_stale_files(out_dir: Path, subjects: Iterable[str]) -> None:
+    """Remove what killed runs left half-written in the root and in these subjects' folders."""
     remove_stale_temporaries(out_dir)
     for subject in subjects:
         top = out_dir / f"sub-{subject}"
@@ -91,44 +108,24 @@ def tidy(out_dir: Path, subjects: Iterable[str]) -> None:
             remove_stale_temporaries(folder)
 
 
-def start_logs(tasks: Iterable[Task], config: RunConfig, settings: Settings) -> None:
-    """Give every subject at work a log file and a copy of the settings of this run."""
-    from bids_ihf.io.atomic import write_atomic
-    from bids_ihf.pipeline.session import describe
-
-    subjects = list(dict.fromkeys(task.image.subject for task in tasks))
-    content = describe(config, settings).encode()
+def start_subject_logs(jobs: Iterable[Job], config: RunConfig, target: ResolvedTarget) -> None:
+    """Give every subject a log file and a copy of the settings of this run."""
+    run_log = RunLog.of(config)
+    subjects = list(dict.fromkeys(job.image.subject for job in jobs))
+    content = describe_run(config, target).encode()
     for subject in subjects:
-        write_atomic(config.log_dir(subject) / "ihf_harmony.toml", content)
-    log_to_subjects(config, subjects)
-
-
-def run_all(todo: Sequence[Task], config: RunConfig, settings: Settings) -> Outcome:
-    """Run the participant graph, showing how far it is."""
-    from bids_ihf.pipeline.participants import Outcome, run_participants
-
-    if not todo:
-        return Outcome((), ())
-    with Progress(len(todo)) as progress:
-        return run_participants(todo, config, settings, progress.step)
-
-
-def report_only(config: RunConfig) -> int:
-    """Rebuild the reports of the selected participants from what is in the output folder."""
-    from bids_ihf.bids.discovery import select_subjects
-
-    subjects = select_subjects(config.out_dir, config.participant_label)
-    return 0 if build_reports(subjects, config) else 1
+        write_atomic(run_log.folder(subject) / "ihf_harmony.toml", content)
+    log_to_subjects(run_log, subjects)
 
 
 def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
-    """A page for each participant; False if one could not be built."""
+    """Build a page for each participant; False if one could not be built."""
+    from bids_ihf.reports.participant import build_participant_report
+
     built = True
     for subject in sorted(subjects):
-        with about(subject):
+        with subject_context(subject):
             try:
-                from bids_ihf.reports.participant import build_participant_report
-
                 build_participant_report(config.out_dir, subject, config)
             except HarmonyError as error:
                 LOGGER.error("sub-%s: no report: %s", subject, error)
@@ -139,9 +136,10 @@ def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
                 )
                 built = False
             except Exception:
-                # The images are done; whatever the report stumbles over must not hide that.
+                # The images are done; a failure of the report must not hide that.
                 LOGGER.exception("sub-%s: the report could not be built", subject)
                 built = False
             else:
-                LOGGER.log(NOTICE, "Report: %s", config.out_dir / f"sub-{subject}.html")
+                page = config.out_dir / f"sub-{subject}.html"
+                LOGGER.log(NOTICE_LEVEL, "Report: %s", page)
     return built

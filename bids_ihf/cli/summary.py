@@ -1,4 +1,4 @@
-"""What a run says: the list of a dry run, failures, the closing summary, the exit code."""
+"""What a run prints and logs: a dry run's list, failures, the closing summary, the exit code."""
 
 from __future__ import annotations
 
@@ -6,110 +6,108 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
+from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, CannotWrite, TemporaryFailure
-from bids_ihf.pipeline.plan import DONE, HARMONIZE, Goal, Task
-from bids_ihf.pipeline.run_log import NOTICE, about
+from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL, RunLog, subject_context
+from bids_ihf.qc.flags import harmonization_warning, qc_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.participants import Outcome
-    from bids_ihf.pipeline.worker import Settings
+    from bids_ihf.pipeline.participants import Result
 
 LOGGER = logging.getLogger(__name__)
 
-SOME_FAILED = 1
-SHARED = frozenset({BadData.exit_code, CannotWrite.exit_code, TemporaryFailure.exit_code})
-"""Codes that the whole run takes over when every image failed for that one reason."""
-NO_VENDOR = (
-    "%s%s: the sidecar names no known Manufacturer, so the source vendor is unknown; it is "
-    "harmonized all the same, name the vendor with --source-vendor."
+SOME_FAILED_CODE = 1
+COMMON_CODES = frozenset({BadData.exit_code, CannotWrite.exit_code, TemporaryFailure.exit_code})
+"""Exit codes that the whole run takes over when every image failed for that one reason."""
+VENDOR_UNKNOWN_TEXT = (
+    "%s%s: the sidecar names no known Manufacturer, so the source vendor is unknown; the image is "
+    "harmonized all the same; name the vendor with --source-vendor."
 )
 
 
-def list_tasks(tasks: Sequence[Task], goal: Goal, bids_dir: Path, stream: TextIO) -> None:
+def list_jobs(jobs: Sequence[Job], target: ResolvedTarget, bids_dir: Path, out: TextIO) -> None:
     """One line for each image, tab-separated: file, vendor, target, what would be done."""
-    for task in tasks:
-        file = task.image.path.relative_to(bids_dir).as_posix()
-        stream.write(f"{file}\t{task.image.vendor}\t{goal.name}\t{task.action}\n")
+    for job in jobs:
+        file = job.image.path.relative_to(bids_dir).as_posix()
+        out.write(f"{file}\t{job.image.vendor}\t{target.name}\t{job.action}\n")
 
 
-def announce(tasks: Sequence[Task], settings: Settings) -> None:
-    """Say what will be done: all together on the terminal, image by image in the logs."""
-    counts = Counter(task.action for task in tasks)
-    what = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
-    LOGGER.log(NOTICE, "Target %s: %s", settings.goal.name, what)
-    nameless = [task for task in tasks if task.action == HARMONIZE and _nameless(task)]
-    if nameless:
-        more = f" and {len(nameless) - 1} more" if len(nameless) > 1 else ""
-        LOGGER.warning(NO_VENDOR, nameless[0].image.path.name, more)
-    for task in tasks:
-        with about(task.image.subject):
-            vendor = f", source vendor {task.image.vendor}" if task.action == HARMONIZE else ""
-            LOGGER.info("%s: %s%s", task.name, task.action, vendor)
+def announce(jobs: Sequence[Job], target: ResolvedTarget) -> None:
+    """Log what will be done: counts on the terminal, image by image in the subjects' logs."""
+    counts = Counter(job.action for job in jobs)
+    text = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
+    LOGGER.log(NOTICE_LEVEL, "Target %s: %s", target.name, text)
+    todo = [job for job in jobs if job.action == HARMONIZE_ACTION]
+    unknown = [job for job in todo if job.image.vendor == UNKNOWN_VENDOR]
+    if unknown:
+        rest = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        LOGGER.warning(VENDOR_UNKNOWN_TEXT, unknown[0].image.path.name, rest)
+    for job in jobs:
+        with subject_context(job.image.subject):
+            vendor = f", source vendor {job.image.vendor}" if job in todo else ""
+            LOGGER.info("%s: %s%s", job.name, job.action, vendor)
 
 
-def _nameless(task: Task) -> bool:
-    return task.image.vendor == UNKNOWN_VENDOR
-
-
-def tell_failures(outcome: Outcome) -> None:
+def log_failures(results: Sequence[Result]) -> None:
     """One line for each failed image: the sentence and the crash file."""
-    for task, failure in outcome.failed:
-        with about(task.image.subject):
-            if failure is None:
-                LOGGER.error("%s: not run, the run was stopped before", task.name)
+    for result in results:
+        if result.harmonized:
+            continue
+        with subject_context(result.job.image.subject):
+            if result.failure is None:
+                LOGGER.error("%s: not run, the run was stopped before", result.job.name)
             else:
-                LOGGER.error("%s: %s [%s]", task.name, failure.sentence, failure.crash_file)
+                crash_file = f" [{result.crash_file}]" if result.crash_file else ""
+                LOGGER.error("%s: %s%s", result.job.name, result.failure.message, crash_file)
 
 
-def close(tasks: Sequence[Task], outcome: Outcome, config: RunConfig) -> None:
-    """The closing lines: images to look at, counts and paths."""
-    done = sum(task.action == DONE for task in tasks)
-    left = sum(task.action not in (DONE, HARMONIZE) for task in tasks)
-    _tell_doubtful(outcome, config)
+def close(jobs: Sequence[Job], results: Sequence[Result], config: RunConfig) -> None:
+    """The closing lines: images to inspect, counts and paths."""
+    _log_flagged(results, config)
+    failed = [result.job for result in results if not result.harmonized]
     LOGGER.log(
-        NOTICE,
+        NOTICE_LEVEL,
         "%d harmonized, %d already done, %d failed, %d not processed. Results: %s",
-        len(outcome.harmonized),
-        done,
-        len(outcome.failed),
-        left,
+        len(results) - len(failed),
+        sum(job.action == DONE_ACTION for job in jobs),
+        len(failed),
+        sum(job.action not in (DONE_ACTION, HARMONIZE_ACTION) for job in jobs),
         config.out_dir,
     )
-    for subject in dict.fromkeys(task.image.subject for task, _ in outcome.failed):
-        LOGGER.error("Log and crash files of sub-%s: %s", subject, config.log_dir(subject))
+    for subject in dict.fromkeys(job.image.subject for job in failed):
+        folder = RunLog.of(config).folder(subject)
+        LOGGER.error("Log and crash files of sub-%s: %s", subject, folder)
 
 
-def _tell_doubtful(outcome: Outcome, config: RunConfig) -> None:
-    """Name the images of this run that their measures make doubtful, and where to look."""
-    from bids_ihf.bids.harmonized_images import find_harmonized_images
-    from bids_ihf.qc.flags import harmonization_warning, qc_flags
-
-    fresh = {task.sidecar for task in outcome.harmonized}
-    for subject in dict.fromkeys(task.image.subject for task in outcome.harmonized):
-        doubtful = [
-            image
+def _log_flagged(results: Sequence[Result], config: RunConfig) -> None:
+    """Name the images of this run that quality control flags, and the page to look at."""
+    jobs = [result.job for result in results if result.harmonized]
+    sidecars = {job.sidecar for job in jobs}
+    for subject in dict.fromkeys(job.image.subject for job in jobs):
+        flagged = [
+            image.full_name
             for image in find_harmonized_images(config.out_dir, subject)
-            if image.sidecar_path in fresh and (harmonization_warning(image) or qc_flags(image))
+            if image.sidecar_path in sidecars and (harmonization_warning(image) or qc_flags(image))
         ]
-        if doubtful:
+        if flagged:
             page = config.out_dir / f"sub-{subject}.html"
-            with about(subject):
-                names = ", ".join(image.full_name for image in doubtful)
+            with subject_context(subject):
                 # No warning of the run: a page that is rebuilt would repeat itself.
-                LOGGER.log(NOTICE, "Look at %s: %s", names, page)
+                LOGGER.log(NOTICE_LEVEL, "Inspect %s: %s", ", ".join(flagged), page)
 
 
-def exit_code(outcome: Outcome, todo: Sequence[Task]) -> int:
+def exit_code(results: Sequence[Result]) -> int:
     """0 if nothing failed; the common reason's code if all failed for it; else 1."""
-    if not outcome.failed:
+    failed = [result.failure for result in results if not result.harmonized]
+    if not failed:
         return 0
-    codes = {failure.exit_code if failure else SOME_FAILED for _, failure in outcome.failed}
-    if len(outcome.failed) == len(todo) and len(codes) == 1:
-        code = codes.pop()
-        return code if code in SHARED else SOME_FAILED
-    return SOME_FAILED
+    codes = {failure.exit_code if failure else SOME_FAILED_CODE for failure in failed}
+    if len(failed) == len(results) and len(codes) == 1 and codes <= COMMON_CODES:
+        return codes.pop()
+    return SOME_FAILED_CODE

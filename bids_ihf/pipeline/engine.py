@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bids_ihf.errors import UsageError
-from bids_ihf.pipeline.run_log import lead_jobs, quiet_nipype
+from bids_ihf.pipeline.run_log import quiet_nipype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,10 @@ LOGGER = logging.getLogger(__name__)
 
 
 def prepare_environment(work_dir: Path) -> None:
-    """Keep nipype from asking a server for newer versions, from needing a home and a user name."""
+    """Keep nipype from asking a server for newer versions, and from needing a home and a user.
+
+    nipype, and the jobs it starts, read these when they are imported.
+    """
     os.environ.update(NO_ET="1", NIPYPE_NO_ET="1")
     os.environ.setdefault("NIPYPE_CONFIG_DIR", str(work_dir / "nipype"))
     # nipype's plugin for Slurm names jobs by it; containers and cron do not set it.
@@ -86,14 +89,13 @@ def _runner(
 ) -> dict[str, Any]:
     """Arguments for ``Workflow.run``: the user's plugin, a process pool, or one by one."""
     if config.use_plugin is not None:
-        name, given = read_plugin(config.use_plugin)
-        given |= {"status_callback": callback}
-        lead_jobs(config)
+        name, plugin_args = read_plugin(config.use_plugin)
+        plugin_args |= {"status_callback": callback}
         if name == "SLURM":
             from bids_ihf.pipeline.plugins import SlurmPlugin
 
-            return {"plugin": SlurmPlugin(plugin_args=given)}
-        return {"plugin": name, "plugin_args": given}
+            return {"plugin": SlurmPlugin(plugin_args=plugin_args)}
+        return {"plugin": name, "plugin_args": plugin_args}
     if config.n_procs == 1:
         return {"plugin": "Linear", "plugin_args": {"status_callback": callback}}
     from bids_ihf.pipeline.plugins import PoolPlugin

@@ -1,21 +1,23 @@
-"""Building the nipype graph of a set of tasks."""
+"""The nipype graph of a set of jobs: for each image prepare, then harmonize.
+
+A T2w image or a diffusion series is prepared after the T1w image of its session.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from attrs import frozen
 from nipype.pipeline import engine
 
 from bids_ihf import __version__
-from bids_ihf.pipeline.interfaces import Harmonize, Prepare
-from bids_ihf.pipeline.participants import (
-    DIFFUSION_MEMORY,
-    HARMONIZE_MEMORY,
-    PREPARE_MEMORY,
-    node_name,
-)
-from bids_ihf.pipeline.work_dir import WORKFLOW
-from bids_ihf.pipeline.worker import memory_gb
+from bids_ihf.errors import BadData
+from bids_ihf.io.nifti import open_image
+from bids_ihf.pipeline.interfaces import Harmonize, Prepare, StepContext
+from bids_ihf.pipeline.run_log import RunLog
+from bids_ihf.pipeline.work_dir import WORKFLOW_NAME, workflow_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,100 +25,137 @@ if TYPE_CHECKING:
 
     from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.plan import Task
-    from bids_ihf.pipeline.worker import Settings
+    from bids_ihf.io.failures import Step
+    from bids_ihf.pipeline.plan import Job, ResolvedTarget
+
+MAX_THREADS_PER_IMAGE = 8
+"""Beyond these the network and the segmentation gain nothing."""
+MAX_NODE_STEM = 80
+"""Characters of a file name in the name of a node, whose folder's name the system limits."""
+
+
+@frozen
+class MemoryEstimate:
+    """Memory of a step: ``base_gb`` and ``bytes_per_voxel`` of one volume."""
+
+    base_gb: float
+    bytes_per_voxel: float
+
+    def of(self, image: Path) -> float:
+        """Memory (GB) for an image, from the size that its header tells."""
+        try:
+            shape = open_image(image).shape
+        except BadData:  # the step itself says what is wrong with the file
+            return self.base_gb
+        voxels = float(np.prod(shape[:3], dtype=np.float64))
+        return self.base_gb + voxels * self.bytes_per_voxel / 1024**3
+
+
+PREPARE_MEMORY = MemoryEstimate(base_gb=0.8, bytes_per_voxel=60)
+HARMONIZE_MEMORY = MemoryEstimate(base_gb=1.0, bytes_per_voxel=60)
+DIFFUSION_MEMORY = MemoryEstimate(base_gb=0.8, bytes_per_voxel=600)
+"""For four shells; it does not grow with the number of volumes."""
 
 
 def threads_per_image(config: RunConfig, images: int) -> int:
-    """Processors for one image: as asked, else (at most 8) a fair share of all."""
+    """Threads for one image: as requested, else an equal part of all."""
     if config.omp_nthreads is not None:
         return min(config.omp_nthreads, config.n_procs)
-    return min(8, max(1, config.n_procs // max(1, images)))
+    return min(MAX_THREADS_PER_IMAGE, max(1, config.n_procs // max(1, images)))
+
+
+def node_name(step: Step, image: SourceImage) -> str:
+    """Name of an image's node, unique in its dataset; nipype allows letters, digits, ``_-``."""
+    stem = image.path.name.split(".")[0]
+    plain = "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "-" for c in stem)
+    if plain == stem and len(stem) <= MAX_NODE_STEM:
+        return f"{step}_{stem}"
+    digest = hashlib.sha256(image.relative.encode(errors="surrogateescape")).hexdigest()
+    return f"{step}_{plain[:MAX_NODE_STEM]}_{digest[:8]}"
 
 
 def build_graph(
-    tasks: Sequence[Task],
+    jobs: Sequence[Job],
     config: RunConfig,
-    settings: Settings,
+    target: ResolvedTarget,
+    device: str,
     *,
-    anchored: bool = True,
+    via_t1w: bool = True,
 ) -> Any:
-    """A workflow with one sub-workflow for each subject; ``anchored`` lets T2w and
-    diffusion lean on T1w."""
-    threads = threads_per_image(config, len(tasks))
-    whole = engine.Workflow(WORKFLOW, base_dir=str(config.work_dir))
-    for subject in dict.fromkeys(task.image.subject for task in tasks):
-        own = [task for task in tasks if task.image.subject == subject]
-        whole.add_nodes([_subject_graph(subject, own, config, settings, threads, anchored)])
-    return whole
+    """A workflow with one sub-workflow for each subject.
+
+    ``via_t1w`` registers T2w images and diffusion series by the T1w image of their session.
+    """
+    threads = threads_per_image(config, len(jobs))
+    workflow = engine.Workflow(WORKFLOW_NAME, base_dir=str(config.work_dir))
+    for subject in dict.fromkeys(job.image.subject for job in jobs):
+        graph = engine.Workflow(workflow_name(subject))
+        prepared: dict[Path, Any] = {}
+        subject_jobs = [job for job in jobs if job.image.subject == subject]
+        for job in sorted(subject_jobs, key=lambda job: job.t1w is not None):
+            t1w = job.t1w if via_t1w else None
+            if t1w is not None and t1w.path not in prepared:
+                prepared[t1w.path] = _prepare_node(t1w, config, threads)
+            node = prepared[job.image.path] = _prepare_node(job.image, config, threads)
+            if t1w is not None:
+                graph.connect(prepared[t1w.path], "prepared", node, "t1w")
+            harmonize = _harmonize_node(job, config, target, device, threads)
+            graph.connect(node, "prepared", harmonize, "prepared")
+        workflow.add_nodes([graph])
+    return workflow
 
 
-def _subject_graph(
-    subject: str,
-    tasks: Sequence[Task],
-    config: RunConfig,
-    settings: Settings,
-    threads: int,
-    anchored: bool,
-) -> Any:
-    graph = engine.Workflow(f"sub-{subject}")
-    prepared: dict[Path, Any] = {}
-    for task in sorted(tasks, key=lambda task: task.anchor is not None):
-        anchor = task.anchor if anchored else None
-        if anchor is not None and anchor.path not in prepared:
-            prepared[anchor.path] = _prepare(anchor, config, threads)
-        node = _prepare(task.image, config, threads)
-        if anchor is not None:
-            graph.connect(prepared[anchor.path], "prepared", node, "anchor")
-        prepared[task.image.path] = node
-        graph.connect(node, "prepared", _harmonize(task, config, settings, threads), "prepared")
-    for name in graph.list_node_names():
-        graph.get_node(name).config = {
-            "execution": {
-                # nipype reads the folder for crash files from the node that crashed.
-                "crashdump_dir": str(config.log_dir(subject)),
-                "crashfile_format": "txt",
-                # The mean b 0 of a series lies beside what was prepared of it.
-                "remove_unnecessary_outputs": "false",
-            }
-        }
-    return graph
-
-
-def _prepare(image: SourceImage, config: RunConfig, threads: int) -> Any:
-    node = engine.Node(
-        Prepare(
-            image=str(image.path),
-            modality=image.suffix,
-            preprocessed=config.preprocessed,
-            mask_needed=config.brain_mask == "derivatives",
-            seed=config.random_seed,
-            version=__version__,
-            threads=threads,
-        ),
-        name=node_name("prepare", image.path),
-        n_procs=threads,
-        mem_gb=memory_gb(image.path, **PREPARE_MEMORY),
+def _context(step: Step, image: SourceImage, config: RunConfig) -> StepContext:
+    return StepContext(
+        image.relative, image.subject, step, node_name(step, image), RunLog.of(config)
     )
-    for name in ("mask", "bval", "bvec"):
-        path = getattr(image, name)
-        if path is not None:
-            setattr(node.inputs, name, str(path))
+
+
+def _node(
+    interface: Any, context: StepContext, config: RunConfig, threads: int, mem_gb: float
+) -> Any:
+    node = engine.Node(interface, name=context.node, n_procs=threads, mem_gb=mem_gb)
+    # nipype reads these from the node itself.  The mean b0 of a series lies beside what was
+    # prepared of it, and would be removed.
+    node.config = {
+        "execution": {
+            "crashdump_dir": str(config.work_dir / WORKFLOW_NAME / "crashes"),
+            "crashfile_format": "txt",
+            "remove_unnecessary_outputs": "false",
+        }
+    }
     return node
 
 
-def _harmonize(task: Task, config: RunConfig, settings: Settings, threads: int) -> Any:
-    return engine.Node(
-        Harmonize(
-            task=task,
-            settings=settings,
-            threads=threads,
-            use_gpu=settings.device != "cpu",
-        ),
-        name=node_name("harmonize", task.image.path),
-        n_procs=threads,
-        mem_gb=memory_gb(
-            task.image.path,
-            **(DIFFUSION_MEMORY if task.image.suffix == "dwi" else HARMONIZE_MEMORY),
-        ),
+def _prepare_node(image: SourceImage, config: RunConfig, threads: int) -> Any:
+    context = _context("prepare", image, config)
+    interface = Prepare(
+        context=context,
+        image=str(image.path),
+        modality=image.suffix,
+        preprocessed=config.preprocessed,
+        mask_needed=config.brain_mask == "derivatives",
+        seed=config.random_seed,
+        version=__version__,
+        threads=threads,
     )
+    for name, path in (("mask", image.mask), ("bval", image.bval), ("bvec", image.bvec)):
+        if path is not None:
+            setattr(interface.inputs, name, str(path))
+    return _node(interface, context, config, threads, PREPARE_MEMORY.of(image.path))
+
+
+def _harmonize_node(
+    job: Job, config: RunConfig, target: ResolvedTarget, device: str, threads: int
+) -> Any:
+    context = _context("harmonize", job.image, config)
+    interface = Harmonize(
+        context=context,
+        job=job,
+        config=config,
+        target=target,
+        threads=threads,
+        use_gpu=device != "cpu",
+    )
+    memory = DIFFUSION_MEMORY if job.image.suffix == "dwi" else HARMONIZE_MEMORY
+    return _node(interface, context, config, threads, memory.of(job.image.path))

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bids_ihf.errors import NothingSelected
-from bids_ihf.pipeline.run_log import NOTICE
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,4 +31,4 @@ def run_group(out_dir: Path) -> None:
 
     group_tables(out_dir)
     group_page(out_dir)
-    LOGGER.log(NOTICE, "Group tables and page: %s", out_dir / "group.html")
+    LOGGER.log(NOTICE_LEVEL, "Group tables and page: %s", out_dir / "group.html")

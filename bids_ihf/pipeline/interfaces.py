@@ -1,10 +1,12 @@
-"""nipype's view of the two steps: thin shells over :mod:`bids_ihf.pipeline.worker`."""
+"""The two steps of an image as nipype interfaces; what goes wrong in one is kept as a value."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from traceback import format_exc
 from typing import Any
 
+from attrs import frozen
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -14,24 +16,81 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_ihf.pipeline import worker as steps
-from bids_ihf.pipeline.run_log import join_run
+from bids_ihf.io.failures import Failure, Step, write_failure
+from bids_ihf.pipeline import worker
+from bids_ihf.pipeline.run_log import RunLog, join_run, subject_context
 
 
-class PrepareInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
+@frozen
+class StepContext:
+    """Which step of which image a node is, where it logs, and where its failure is kept.
+
+    Attributes
+    ----------
+    image
+        Path of the image inside its dataset.
+    subject
+        Label without ``sub-``.
+    step
+        ``prepare`` or ``harmonize``.
+    node
+        Name of the node, also of its crash files.
+    run_log
+        Log of the run.
+    """
+
+    image: str
+    subject: str
+    step: Step
+    node: str
+    run_log: RunLog
+
+    def keep_failure(self, error: BaseException, traceback: str = "") -> None:
+        """Keep what went wrong in the subject's log folder."""
+        failure = Failure.of(error, self.image, self.step)
+        write_failure(self.run_log.folder(self.subject), self.node, failure, traceback)
+
+
+class StepInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
+    """What every step gets; nothing of it changes a result."""
+
+    context = traits.Any(mandatory=True, nohash=True, desc="of which image (StepContext)")
+    threads = traits.Int(1, usedefault=True, nohash=True, desc="threads to use")
+
+
+class StepInterface(SimpleInterface):  # type: ignore[misc]
+    """A step whose failure is kept as a value, and raised so that nipype skips the next one."""
+
+    def _run_interface(self, runtime: Any) -> Any:
+        context: StepContext = self.inputs.context
+        join_run(context.run_log)
+        with subject_context(context.subject):
+            try:
+                self._work(Path(runtime.cwd))
+            except Exception as error:
+                context.keep_failure(error, format_exc())
+                raise
+        return runtime
+
+    def _work(self, folder: Path) -> None:
+        raise NotImplementedError
+
+
+class PrepareInputs(StepInputs):
     """What the preparation depends on."""
 
-    image = File(mandatory=True, desc="T1w or T2w scan, or diffusion series")
-    modality = traits.Enum("T1w", "T2w", "dwi", mandatory=True, desc="suffix of the scan")
-    preprocessed = traits.Bool(False, usedefault=True, desc="stripped, corrected, aligned already")
-    mask = File(desc="brain mask to use instead of making one")
-    mask_needed = traits.Bool(False, usedefault=True, desc="make no mask where none is given")
-    anchor = File(desc="prepared T1w scan of the same session")
+    image = File(mandatory=True, desc="T1w or T2w image, or diffusion series")
+    modality = traits.Enum("T1w", "T2w", "dwi", mandatory=True, desc="suffix of the image")
+    preprocessed = traits.Bool(
+        False, usedefault=True, desc="stripped, corrected, in template space"
+    )
+    mask = File(desc="brain mask to use")
+    mask_needed = traits.Bool(False, usedefault=True, desc="fail where no mask is given")
+    t1w = File(desc="result of Prepare for the T1w image of the same session")
     bval = File(desc="b-values of a diffusion series")
     bvec = File(desc="directions of a diffusion series")
     seed = traits.Int(0, usedefault=True, desc="seed of the registration")
     version = traits.Str(mandatory=True, desc="version of this package")
-    threads = traits.Int(1, usedefault=True, nohash=True, desc="threads to use")
 
 
 class PrepareOutputs(TraitedSpec):  # type: ignore[misc]
@@ -40,43 +99,41 @@ class PrepareOutputs(TraitedSpec):  # type: ignore[misc]
     prepared = File(exists=True, desc="bias field, brain mask and transform (.npz)")
 
 
-class Prepare(SimpleInterface):  # type: ignore[misc]
+class Prepare(StepInterface):
     """Bias field, brain mask and transform to the template."""
 
     input_spec = PrepareInputs
     output_spec = PrepareOutputs
 
-    def _run_interface(self, runtime: Any) -> Any:
-        join_run()
-        given = self.inputs
-        output = Path(runtime.cwd) / "prepared.npz"
-        steps.prepare_scan(
-            Path(given.image),
+    def _work(self, folder: Path) -> None:
+        inputs = self.inputs
+        output = folder / "prepared.npz"
+        worker.prepare_image(
+            Path(inputs.image),
             output,
-            modality=given.modality,
-            preprocessed=given.preprocessed,
-            mask=_path(given.mask),
-            mask_needed=given.mask_needed,
-            anchor=_path(given.anchor),
-            tables=(_path(given.bval), _path(given.bvec)),
-            seed=given.seed,
-            threads=given.threads,
+            modality=inputs.modality,
+            preprocessed=inputs.preprocessed,
+            mask=_path(inputs.mask),
+            mask_needed=inputs.mask_needed,
+            t1w=_path(inputs.t1w),
+            tables=(_path(inputs.bval), _path(inputs.bvec)),
+            seed=inputs.seed,
+            threads=inputs.threads,
         )
         self._results["prepared"] = str(output)
-        return runtime
 
 
 def _path(value: Any) -> Path | None:
     return Path(value) if isdefined(value) else None
 
 
-class HarmonizeInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
+class HarmonizeInputs(StepInputs):
     """What the harmonization depends on."""
 
     prepared = File(exists=True, mandatory=True, desc="result of Prepare")
-    task = traits.Any(mandatory=True, desc="the image and its outputs (plan.Task)")
-    settings = traits.Any(mandatory=True, desc="settings of the run (steps.Settings)")
-    threads = traits.Int(1, usedefault=True, nohash=True, desc="threads to use")
+    job = traits.Any(mandatory=True, desc="the image and its outputs (plan.Job)")
+    config = traits.Any(mandatory=True, desc="settings of the run (config.RunConfig)")
+    target = traits.Any(mandatory=True, desc="target of the run (plan.ResolvedTarget)")
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="runs on a GPU")
 
 
@@ -86,19 +143,17 @@ class HarmonizeOutputs(TraitedSpec):  # type: ignore[misc]
     sidecar = File(exists=True, desc="sidecar of the harmonized image, written last")
 
 
-class Harmonize(SimpleInterface):  # type: ignore[misc]
-    """Harmonize a prepared scan and write all that belongs to it."""
+class Harmonize(StepInterface):
+    """Harmonize a prepared image and write all that belongs to it."""
 
     input_spec = HarmonizeInputs
     output_spec = HarmonizeOutputs
     # The outputs lie outside the working directory, where nipype cannot see that they are gone.
     _always_run = True
 
-    def _run_interface(self, runtime: Any) -> Any:
-        join_run()
-        given = self.inputs
-        sidecar = steps.harmonize_scan(
-            given.task, Path(given.prepared), given.settings, threads=given.threads
+    def _work(self, folder: Path) -> None:
+        inputs = self.inputs
+        worker.harmonize_image(
+            inputs.job, Path(inputs.prepared), inputs.config, inputs.target, threads=inputs.threads
         )
-        self._results["sidecar"] = str(sidecar)
-        return runtime
+        self._results["sidecar"] = str(inputs.job.sidecar)

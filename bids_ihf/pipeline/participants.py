@@ -1,56 +1,63 @@
-"""The participant graph: for each image prepare, then harmonize; a T2w image or a diffusion series
-leans on its session's T1w."""
+"""Running the jobs of all subjects, some subjects at a time, and what became of each job."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve, frozen
 
 from bids_ihf.errors import TemporaryFailure
-from bids_ihf.pipeline.failures import Failure, failures
-from bids_ihf.pipeline.plan import HARMONIZE
-from bids_ihf.pipeline.work_dir import prepare_work_dir, subject_folder, workplace
+from bids_ihf.io.failures import Failure, read_failures
+from bids_ihf.pipeline.work_dir import locked_work_dir, make_work_dir, subject_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.plan import Task
-    from bids_ihf.pipeline.worker import Settings
+    from bids_ihf.pipeline.plan import Job, ResolvedTarget
+
+    FailuresByStep = dict[tuple[str, str], tuple[Failure, Path]]
 
 LOGGER = logging.getLogger(__name__)
 
-BATCH = 16
-"""Fewest subjects in one graph; bounds the intermediate files that lie on disk at once."""
-PREPARE_MEMORY = {"bytes_per_voxel": 60.0, "base": 0.8}
-DIFFUSION_MEMORY = {"bytes_per_voxel": 600.0, "base": 0.8}
-"""For four shells; it does not grow with the number of volumes."""
-HARMONIZE_MEMORY = {"bytes_per_voxel": 60.0, "base": 1.0}
+Progress = Literal["prepare", "harmonize", "end", "exception"]
+
+MIN_SUBJECTS_PER_GRAPH = 16
+"""Bounds the intermediate files that lie on disk at once."""
+REPLACED = (
+    "{}: was written, then replaced or removed by another process while this run went on; run "
+    "again, one target at a time."
+)
 
 
 @frozen
-class Outcome:
-    """What became of the tasks that were to be harmonized."""
+class Result:
+    """What became of a job: harmonized, failed, or not run because the run stopped before.
 
-    harmonized: tuple[Task, ...]
-    failed: tuple[tuple[Task, Failure | None], ...]
-    """With what failed; None where the run stopped before the image's turn."""
+    ``crash_file`` is the text file with the traceback of ``failure``.
+    """
+
+    job: Job
+    harmonized: bool
+    failure: Failure | None = None
+    crash_file: Path | None = None
 
 
 def run_participants(
-    tasks: Sequence[Task],
+    jobs: Sequence[Job],
     config: RunConfig,
-    settings: Settings,
-    on_step: Callable[[Task, str], None],
-) -> Outcome:
-    """Harmonize all tasks; one that fails does not stop the others unless the settings say so.
+    target: ResolvedTarget,
+    device: str,
+    on_progress: Callable[[Job, Progress], None],
+) -> list[Result]:
+    """Harmonize all jobs; one that fails does not stop the others unless the settings say so.
 
-    ``on_step`` is told of every task the stages it enters (``prepare``, ``harmonize``), and with
-    what it is through (``end``, ``exception``).
+    ``on_progress`` is called for every job with the steps that it enters (``prepare``,
+    ``harmonize``), and with how it ended (``end``, ``exception``).
 
     Raises
     ------
@@ -59,127 +66,124 @@ def run_participants(
     UsageError
         The plugin file cannot be used.
     """
-    todo = [task for task in tasks if task.action == HARMONIZE]
-    prepare_work_dir(config.work_dir)
-    harmonized: list[Task] = []
-    failed: list[tuple[Task, Failure | None]] = []
-    for batch in _batches(todo, max(BATCH, 4 * config.n_procs)):
-        stop = bool(failed) and config.stop_on_first_crash
-        if stop:
-            failed += [(task, None) for task in batch]
+    make_work_dir(config.work_dir)
+    results: list[Result] = []
+    for batch in _batches(jobs, max(MIN_SUBJECTS_PER_GRAPH, 4 * config.n_procs)):
+        if config.stop_on_first_crash and not all(result.harmonized for result in results):
+            results += [Result(job, harmonized=False) for job in batch]
             continue
-        subjects = {task.image.subject for task in batch}
-        with workplace(config.work_dir, subjects, config.run_uuid) as folder:
-            outcome = _run_batch(batch, evolve(config, work_dir=folder), settings, on_step)
-            _clear(batch, outcome, folder)
-        harmonized += outcome.harmonized
-        failed += outcome.failed
-    return Outcome(tuple(harmonized), tuple(failed))
+        subjects = {job.image.subject for job in batch}
+        with locked_work_dir(config.work_dir, subjects, config.run_uuid) as folder:
+            batch_config = evolve(config, work_dir=folder)
+            batch_results = _run_batch(batch, batch_config, target, device, on_progress)
+            _remove_intermediate_files(batch_results, folder)
+        results += batch_results
+    return results
 
 
-def _batches(tasks: Iterable[Task], subjects: int) -> Iterable[list[Task]]:
-    """Tasks of so many subjects at a time, subjects whole."""
-    by_subject: dict[str, list[Task]] = {}
-    for task in tasks:
-        by_subject.setdefault(task.image.subject, []).append(task)
+def _batches(jobs: Iterable[Job], subjects: int) -> Iterable[list[Job]]:
+    """Jobs of so many subjects at a time, subjects whole."""
+    by_subject: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_subject.setdefault(job.image.subject, []).append(job)
     groups = list(by_subject.values())
     for start in range(0, len(groups), subjects):
-        yield [task for group in groups[start : start + subjects] for task in group]
+        yield [job for group in groups[start : start + subjects] for job in group]
 
 
-def _clear(batch: Iterable[Task], outcome: Outcome, work_dir: Path) -> None:
-    """Drop the intermediate files of subjects without a failure; the others may be looked at."""
-    bad = {task.image.subject for task, _ in outcome.failed}
-    for subject in {task.image.subject for task in batch} - bad:
+def _remove_intermediate_files(results: Iterable[Result], work_dir: Path) -> None:
+    """Of subjects without a failure; those of the others may be looked at."""
+    failed = {result.job.image.subject for result in results if not result.harmonized}
+    for subject in {result.job.image.subject for result in results} - failed:
         shutil.rmtree(subject_folder(work_dir, subject), ignore_errors=True)
 
 
 def _run_batch(
-    batch: Sequence[Task],
+    batch: Sequence[Job],
     config: RunConfig,
-    settings: Settings,
-    on_step: Callable[[Task, str], None],
-) -> Outcome:
-    """One graph; then once more, alone, the images whose T1w could not be prepared."""
-    reason = _run_graph(batch, config, settings, on_step, anchored=True)
-    known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
-    orphans = [
-        task
-        for task in batch
-        if task.anchor
-        and not task.finished
-        and node_name("prepare", task.anchor.path) in known[task.image.subject]
+    target: ResolvedTarget,
+    device: str,
+    on_progress: Callable[[Job, Progress], None],
+) -> list[Result]:
+    """Run one graph; then once more, by themselves, the images whose T1w image failed."""
+    reason = _run_graph(batch, config, target, device, on_progress, via_t1w=True)
+    failures = _failures(batch, config)
+    without_t1w = [
+        job
+        for job in batch
+        if job.t1w and not job.finished and _key("prepare", job.t1w) in failures
     ]
-    if orphans and not config.stop_on_first_crash:
-        for task in orphans:
+    if without_t1w and not config.stop_on_first_crash:
+        for job in without_t1w:
             LOGGER.warning(
-                "%s: the T1w image of its session failed; aligned on its own.", task.name
+                "%s: the T1w image of its session failed; registered by itself.", job.name
             )
-        reason = _run_graph(orphans, config, settings, on_step, anchored=False) or reason
-        known = {t.image.subject: failures(config.log_dir(t.image.subject)) for t in batch}
-    failed = [
-        (t, _failure(t, known[t.image.subject]) or (None if reason else _replaced(t, config)))
-        for t in batch
-        if not t.finished
-    ]
-    if reason and not any(failure for _, failure in failed):
+        rerun_reason = _run_graph(without_t1w, config, target, device, on_progress, via_t1w=False)
+        reason = rerun_reason or reason
+        failures = _failures(batch, config)
+    results = [_result(job, failures, stopped=reason is not None) for job in batch]
+    if reason and not any(result.failure for result in results):
         LOGGER.error("The run stopped: %s", reason)
-    return Outcome(tuple(t for t in batch if t.finished), tuple(failed))
+    return results
 
 
-def _failure(task: Task, known: dict[str, Failure]) -> Failure | None:
-    """What stopped a task: its harmonization, its preparation, or its anchor's."""
-    paths = [task.image.path, *([task.anchor.path] if task.anchor else [])]
-    names = [node_name("harmonize", paths[0]), *(node_name("prepare", path) for path in paths)]
-    return next((known[name] for name in names if name in known), None)
+def _key(step: str, image: SourceImage) -> tuple[str, str]:
+    return step, image.relative
 
 
-def _replaced(task: Task, config: RunConfig) -> Failure:
-    """An image that was finished, and whose results are gone or another run's by now."""
-    return Failure(
-        node_name("harmonize", task.image.path),
-        f"{task.sidecar}: was written, then replaced or taken away by somebody else while this "
-        "run went on; run again, one target at a time.",
-        TemporaryFailure.exit_code,
-        config.log_dir(task.image.subject),
-    )
+def _failures(batch: Iterable[Job], config: RunConfig) -> FailuresByStep:
+    """Failures of this run, by step and image."""
+    return {
+        (failure.step, failure.image): (failure, path)
+        for subject in {job.image.subject for job in batch}
+        for path, failure in read_failures(config.log_dir(subject)).items()
+    }
 
 
-def node_name(step: str, image: Path) -> str:
-    """Name of an image's node: nipype allows letters, digits, ``_`` and ``-``."""
-    stem = image.name.split(".")[0]
-    return f"{step}_{''.join(c if c.isalnum() or c in '_-' else '-' for c in stem)}"
+def _result(job: Job, failures: FailuresByStep, *, stopped: bool) -> Result:
+    """What became of a job: what stopped it was its own step, or that of its T1w image."""
+    if job.finished:
+        return Result(job, harmonized=True)
+    keys = [_key("harmonize", job.image), _key("prepare", job.image)]
+    keys += [_key("prepare", job.t1w)] if job.t1w else []
+    for key in keys:
+        if key in failures:
+            return Result(job, False, *failures[key])
+    if stopped:
+        return Result(job, harmonized=False)
+    error = TemporaryFailure(REPLACED.format(job.sidecar))
+    return Result(job, False, Failure.of(error, job.image.relative, "harmonize"))
 
 
 def _run_graph(
-    tasks: Sequence[Task],
+    jobs: Sequence[Job],
     config: RunConfig,
-    settings: Settings,
-    on_step: Callable[[Task, str], None],
+    target: ResolvedTarget,
+    device: str,
+    on_progress: Callable[[Job, Progress], None],
     *,
-    anchored: bool,
+    via_t1w: bool,
 ) -> str | None:
     """Run a graph to its end; why nipype says it did not get there, if it did not."""
     from bids_ihf.pipeline.engine import execute
     from bids_ihf.pipeline.graph import build_graph, threads_per_image
 
-    last = {node_name("harmonize", task.image.path): task for task in tasks}
-    first = {node_name("prepare", task.image.path): task for task in tasks}
-
-    stages = {name: ("harmonize", task) for name, task in last.items()}
-    stages |= {name: ("prepare", task) for name, task in first.items()}
+    by_image = {job.image.relative: job for job in jobs}
 
     def callback(node: Any, status: str) -> None:
-        if status == "start" and node.name in stages:
-            stage, task = stages[node.name]
-            on_step(task, stage)
+        context = node.inputs.context
+        job = by_image.get(context.image)
+        if job is None:  # a T1w image that is prepared for others only
+            return
+        if status == "start":
+            on_progress(job, context.step)
         # nipype also calls a node ended that it left out after a failure.
-        elif status == "end" and node.name in last and last[node.name].finished:
-            on_step(last[node.name], status)
-        elif status == "exception" and node.name in {**first, **last}:
-            on_step({**first, **last}[node.name], status)
+        elif status == "end" and context.step == "harmonize" and job.finished:
+            on_progress(job, "end")
+        elif status == "exception":
+            on_progress(job, "exception")
 
-    workflow = build_graph(tasks, config, settings, anchored=anchored)
+    workflow = build_graph(jobs, config, target, device, via_t1w=via_t1w)
     # One image on the GPU at a time: a second one gains little and may not fit.
-    slots = 0 if settings.device == "cpu" else threads_per_image(config, len(tasks))
-    return execute(workflow, config, slots, callback)
+    gpu_slots = 0 if device == "cpu" else threads_per_image(config, len(jobs))
+    return execute(workflow, config, gpu_slots, callback)

@@ -1,4 +1,4 @@
-"""What is to be done to which image, decided before anything is done."""
+"""The jobs of a run: what is to be done with which image, decided before anything is done."""
 
 from __future__ import annotations
 
@@ -13,22 +13,36 @@ from bids_ihf.bids.images import OutputPaths, SourceImage, output_paths, sidecar
 from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
+from bids_ihf.dwi.outputs import DIFFUSION_MODEL
 
-HARMONIZE = "harmonize"
-DONE = "skip: done"
-NO_PROFILE = "skip: the target has no {}"
-ANY = "any"
+HARMONIZE_ACTION = "harmonize"
+DONE_ACTION = "skip: done"
+NO_PROFILE_ACTION = "skip: the target has no {}"
+ANY_MODALITY = "any"
 """Modality of a target that serves all but diffusion."""
-DIFFUSION_MODEL = "diffusion shells 2"
-"""What harmonizes diffusion series: numbers per shell and no network."""
-LEANING = ("T2w", "dwi")
-"""Suffixes of the images that are aligned to the T1w image of their session."""
+REGISTERED_VIA_T1W = ("T2w", "dwi")
+"""Suffixes of the images that are registered by the T1w image of their session."""
 
 
 @frozen
-class Goal:
-    """The target and the model of a run, by what identifies them."""
+class ResolvedTarget:
+    """What ``--target``, ``--model`` and ``--source-profile`` stand for in a run.
 
+    Attributes
+    ----------
+    spec
+        Vendor or file from which a worker process loads the target.
+    name, target_hash, model_name, model_hash
+        For the provenance of an image.
+    brain_hash, encoder_hash, source_hash
+        Hashes of the segmentation network, of the encoder, and of the source profiles.
+    modalities
+        Suffixes that the target has a profile for; ``any`` serves all but diffusion.
+    diffusion_hash
+        Hash of the target's diffusion profile; empty where it has none.
+    """
+
+    spec: str
     name: str
     target_hash: str
     model_name: str
@@ -36,32 +50,43 @@ class Goal:
     brain_hash: str
     modalities: tuple[str, ...]
     diffusion_hash: str = ""
-    """Of the target's diffusion profile; empty where it has none."""
     source_hash: str = ""
-    """Of what is known of the images' own scanners."""
     encoder_hash: str = ""
-    """Of the encoder whose statistics target and model are made of."""
 
     def covers(self, suffix: str) -> bool:
         """Whether images of this suffix can be harmonized."""
         if suffix == "dwi":
             return bool(self.diffusion_hash)
-        return suffix in self.modalities or ANY in self.modalities
+        return suffix in self.modalities or ANY_MODALITY in self.modalities
 
 
 @frozen
-class Task:
-    """One image, what becomes of it, where to, and the T1w image it leans on if it has one."""
+class Job:
+    """One image, what is to be done with it, and where the results go.
+
+    Attributes
+    ----------
+    image
+        The image.
+    action
+        ``harmonize``, or why it is skipped.
+    outputs
+        Paths of all that is derived from it.
+    hash
+        Configuration hash: of all that the numbers of the outputs depend on.
+    t1w
+        T1w image of the same session by which the image is registered, if any.
+    """
 
     image: SourceImage
     action: str
     outputs: OutputPaths
     hash: str = ""
-    anchor: SourceImage | None = None
+    t1w: SourceImage | None = None
 
     @property
     def name(self) -> str:
-        """File name without extension, as used in nodes and messages."""
+        """File name without extension, as used in messages."""
         return self.image.path.name.split(".")[0]
 
     @property
@@ -71,32 +96,29 @@ class Task:
 
     @property
     def finished(self) -> bool:
-        """Whether the outputs of just this configuration are there."""
+        """Whether the outputs of just this configuration exist."""
         return is_finished(self.sidecar, self.hash)
 
 
-def plan(images: Sequence[SourceImage], config: RunConfig, goal: Goal) -> list[Task]:
-    """A task for each image of a selected modality; any T1w image may serve as anchor."""
-    anchors = _anchors(images, config)
-    tasks = []
+def plan(images: Sequence[SourceImage], config: RunConfig, target: ResolvedTarget) -> list[Job]:
+    """A job for each image of a selected modality; any T1w image may serve for registration."""
+    t1w_images = {} if config.preprocessed else _t1w_by_session(images)
+    jobs = []
     for image in images:
         if image.suffix in config.modalities:
-            leans = image.suffix in LEANING
-            anchor = anchors.get((image.subject, image.session)) if leans else None
-            tasks.append(_task(_with_vendor(image, config), config, goal, anchor))
-    return tasks
+            via_t1w = image.suffix in REGISTERED_VIA_T1W
+            t1w = t1w_images.get((image.subject, image.session)) if via_t1w else None
+            jobs.append(_job(_with_vendor(image, config), config, target, t1w))
+    return jobs
 
 
-def _anchors(
-    images: Iterable[SourceImage], config: RunConfig
-) -> dict[tuple[str, str | None], SourceImage]:
+def _t1w_by_session(images: Iterable[SourceImage]) -> dict[tuple[str, str | None], SourceImage]:
     """The T1w image of each session: the first by name, so that the choice never varies."""
-    found: dict[tuple[str, str | None], list[SourceImage]] = defaultdict(list)
-    if not config.preprocessed:
-        for image in images:
-            if image.suffix == "T1w" and image.fetched:
-                found[image.subject, image.session].append(image)
-    return {key: min(group, key=lambda image: image.path) for key, group in found.items()}
+    by_session: dict[tuple[str, str | None], list[SourceImage]] = defaultdict(list)
+    for image in images:
+        if image.suffix == "T1w" and image.fetched:
+            by_session[image.subject, image.session].append(image)
+    return {key: min(group, key=lambda image: image.path) for key, group in by_session.items()}
 
 
 def _with_vendor(image: SourceImage, config: RunConfig) -> SourceImage:
@@ -106,31 +128,33 @@ def _with_vendor(image: SourceImage, config: RunConfig) -> SourceImage:
     return evolve(image, vendor=normalize_vendor(config.source_vendor))
 
 
-def _task(image: SourceImage, config: RunConfig, goal: Goal, anchor: SourceImage | None) -> Task:
-    names = output_paths(config.out_dir, image)
-    if not goal.covers(image.suffix):
-        return Task(image, NO_PROFILE.format(image.suffix), names)
+def _job(
+    image: SourceImage, config: RunConfig, target: ResolvedTarget, t1w: SourceImage | None
+) -> Job:
+    paths = output_paths(config.out_dir, image)
+    if not target.covers(image.suffix):
+        return Job(image, NO_PROFILE_ACTION.format(image.suffix), paths)
     facts = {
         "vendor": image.vendor,
         "mask": _digest(image.mask),
-        "anchor": anchor.relative if anchor else None,
-        "anchor_mask": _digest(anchor.mask) if anchor else None,
-        "bytes": _size(image.path),
-        "source": goal.source_hash,
+        "anchor": t1w.relative if t1w else None,
+        "anchor_mask": _digest(t1w.mask) if t1w else None,
+        "bytes": _size_in_bytes(image.path),
+        "source": target.source_hash,
     }
-    target_hash, model_hash = goal.target_hash, goal.model_hash
+    target_hash, model_hash = target.target_hash, target.model_hash
     if image.suffix == "dwi":
         facts |= {"bval": _digest(image.bval), "bvec": _digest(image.bvec)}
-        target_hash, model_hash = goal.diffusion_hash, DIFFUSION_MODEL
+        target_hash, model_hash = target.diffusion_hash, DIFFUSION_MODEL
     identity = configuration_hash(
         config,
         target_hash=target_hash,
         model_hash=model_hash,
-        brain_hash=goal.brain_hash,
+        brain_hash=target.brain_hash,
         image=facts,
     )
-    task = Task(image, HARMONIZE, names, identity, anchor)
-    return evolve(task, action=DONE) if task.finished else task
+    job = Job(image, HARMONIZE_ACTION, paths, identity, t1w)
+    return evolve(job, action=DONE_ACTION) if job.finished else job
 
 
 def _digest(path: Path | None) -> str | None:
@@ -140,8 +164,8 @@ def _digest(path: Path | None) -> str | None:
         return None
 
 
-def _size(path: Path) -> int | None:
-    """Size of the source in bytes: tells, at no cost, a file that was converted anew."""
+def _size_in_bytes(path: Path) -> int | None:
+    """Size of the source: tells, at no cost, a file that was converted anew."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""nipype's plugins, made safe: what is killed, a worker or a job, fails only its images."""
+"""nipype's plugins, made safe: a worker or a job that is killed fails only its image."""
 
 from __future__ import annotations
 
@@ -15,38 +15,49 @@ from typing import TYPE_CHECKING, Any
 from nipype.pipeline.plugins import SLURMPlugin
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-from bids_ihf.pipeline.run_log import start_worker
+from bids_ihf.errors import TemporaryFailure
+from bids_ihf.pipeline.run_log import RunLog, join_run
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from bids_ihf.config import RunConfig
 
-KILLED = (
-    "bids_ihf.errors.TemporaryFailure: a worker process was killed, most likely for lack of "
-    "memory; run again with a smaller --n-procs or more memory."
+WORKER_KILLED = (
+    "A worker process was killed, most likely for want of memory; run again with a smaller "
+    "--n-procs or more memory."
+)
+JOB_KILLED = (
+    "The job of this step ended without a result, most likely for want of memory or time; "
+    "ask for more in the plugin's sbatch_args and run again."
 )
 
 
-def start_process(config: RunConfig, folder: str) -> None:
+def start_worker(run_log: RunLog, folder: str) -> None:
     """Prepare a worker process."""
     os.chdir(folder)
-    os.environ["NIPYPE_NO_ET"] = "1"
-    start_worker(config)
+    join_run(run_log)
     threading.Thread(target=_end_with_run, daemon=True).start()
 
 
 def _end_with_run() -> None:
     """End this worker when its run is gone.
 
-    A killed run cannot tell; its workers would hold their memory for ever, and write on beside the
-    run that comes next.
+    A killed run cannot tell its workers; they would hold their memory for ever, and write beside
+    the next run.
     """
     run = multiprocessing.parent_process()
     if run is not None:
         multiprocessing.connection.wait([run.sentinel])
-        # Not exit: that waits for the threads of the libraries, which may be in the middle of it.
+        # Not exit: that waits for the threads of libraries, which may be at work.
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def keep_failure(node: Any, error: BaseException) -> None:
+    """Keep the failure of a node that could not keep it itself."""
+    context = getattr(node.inputs, "context", None)
+    if context is not None:
+        context.keep_failure(error)
 
 
 class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
@@ -62,7 +73,7 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
 
     def __init__(self, config: RunConfig, plugin_args: dict[str, Any]) -> None:
         super().__init__(plugin_args=plugin_args)
-        self._run_config = config
+        self._run_log = RunLog.of(config)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["bids_ihf.pipeline.interfaces"])
         self.pool.shutdown()
@@ -72,8 +83,8 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
         return ProcessPoolExecutor(
             max_workers=self.processors,
             mp_context=self._context,
-            initializer=start_process,
-            initargs=(self._run_config, self._cwd),
+            initializer=start_worker,
+            initargs=(self._run_log, self._cwd),
         )
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
@@ -84,18 +95,22 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
             self.pool = self._new_pool()
             future = self.pool.submit(run_node, node, updatehash, taskid)
         self._task_obj[taskid] = future
-        future.add_done_callback(partial(self._collect, taskid))
+        future.add_done_callback(partial(self._collect, taskid, node))
         return taskid
 
-    def _collect(self, taskid: int, future: Future[dict[str, Any]]) -> None:
+    def _collect(self, taskid: int, node: Any, future: Future[dict[str, Any]]) -> None:
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             self._taskresult[taskid] = future.result()
             return
-        # Whatever it is must be told: for a task without a result nipype waits for ever.
-        killed = isinstance(error, (BrokenExecutor, CancelledError))
-        lines = [KILLED] if killed else format_exception(error)
-        self._taskresult[taskid] = {"result": None, "traceback": lines, "taskid": taskid}
+        if isinstance(error, (BrokenExecutor, CancelledError)):
+            error = TemporaryFailure(WORKER_KILLED)
+        try:
+            keep_failure(node, error)
+        finally:
+            # nipype waits for ever for a task without a result.
+            lines = format_exception(error)
+            self._taskresult[taskid] = {"result": None, "traceback": lines, "taskid": taskid}
 
     def stop(self) -> None:
         """Let running nodes finish, start no other."""
@@ -103,13 +118,14 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
 
 
 class SlurmPlugin(SLURMPlugin):  # type: ignore[misc]
-    """Slurm, where a job that was killed does not end the run.
+    """Slurm, where a job that was killed fails only its image.
 
-    nipype reckons with the lines of a traceback, but has one string for a job that left no
-    result, and trips over it.
+    nipype expects the lines of a traceback, but has one string for a job that left no result, and
+    fails on it.
     """
 
     def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
         if result is not None and isinstance(result["traceback"], str):
+            keep_failure(node, TemporaryFailure(JOB_KILLED))
             result = {**result, "traceback": result["traceback"].splitlines(keepends=True)}
         return str(super()._report_crash(node, result))

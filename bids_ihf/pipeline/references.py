@@ -112,13 +112,13 @@ def diffusion_profiles(
     BadData
         A series or its b-table cannot be used.
     """
-    from bids_ihf.dwi.series import fit_series, standing_in
+    from bids_ihf.dwi.series import fit_series, mean_b0_image
 
     found = []
     with TemporaryDirectory(prefix="ihf-target-") as folder:
         for reference in _shown(references):
             path, tables = reference.path, reference.tables
-            with standing_in(path, tables, Path(folder) / "prepared") as mean:
+            with mean_b0_image(path, tables, Path(folder)) as mean:
                 prepared = _prepared(reference, mean, preprocessed)
             found.append(fit_series(path, tables, prepared).profile)
     return found

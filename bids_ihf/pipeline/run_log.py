@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_ihf.config import RunConfig
+from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-NOTICE = 25
-"""Between INFO and WARNING: what a user who asked for nothing still wants to read."""
-LOG_NAME = "ihf_harmony.log"
-RUN = "IHF_HARMONY_RUN"
-"""Environment variable by which the jobs of a batch system know the run they belong to."""
+    from bids_ihf.config import RunConfig
+
+NOTICE_LEVEL = 25
+"""Between INFO and WARNING: what is shown without ``-v``."""
+LOG_FILE = "ihf_harmony.log"
 _SUBJECT: ContextVar[str | None] = ContextVar("subject", default=None)
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
+@frozen
+class RunLog:
+    """Where a run logs, and how much of it is shown on the terminal."""
+
+    out_dir: Path
+    run_uuid: str
+    verbose: int
+
+    @classmethod
+    def of(cls, config: RunConfig) -> RunLog:
+        """The log of a run with these settings."""
+        return cls(config.out_dir, config.run_uuid, config.verbose)
+
+    def folder(self, subject: str) -> Path:
+        """Folder for the log, settings and crash files of one subject (label without ``sub-``)."""
+        return self.out_dir / f"sub-{subject}" / "log" / self.run_uuid
+
+
 def terminal_level(verbose: int) -> int:
     """Lowest level shown on the terminal: NOTICE, and five lower for each ``-v``."""
-    return max(NOTICE - 5 * verbose, logging.DEBUG)
+    return max(NOTICE_LEVEL - 5 * verbose, logging.DEBUG)
 
 
 class SubjectFiles(logging.Handler):
-    """Appends records to the log of the subject at work, or of every subject when none is.
+    """Appends records to the log of the current subject, or of every subject where none is set.
 
     Files are opened for each record: with 1,500 subjects, open files would run out.
     """
 
-    def __init__(self, config: RunConfig, subjects: Sequence[str] = ()) -> None:
+    def __init__(self, run_log: RunLog, subjects: Sequence[str] = ()) -> None:
         super().__init__(logging.INFO)
-        self.config, self.subjects = config, subjects
+        self.run_log, self.subjects = run_log, subjects
         self.silent = False
         self.setFormatter(logging.Formatter(_FORMAT))
 
@@ -47,26 +63,26 @@ class SubjectFiles(logging.Handler):
         current = _SUBJECT.get()
         try:
             for subject in self.subjects if current is None else (current,):
-                folder = self.config.log_dir(subject)
+                folder = self.run_log.folder(subject)
                 folder.mkdir(parents=True, exist_ok=True)
-                with (folder / LOG_NAME).open("a", encoding="utf-8") as file:
+                with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
                     file.write(self.format(record) + "\n")
         except OSError as error:
-            self._cannot_log(error)
+            self._report_once(error)
 
-    def _cannot_log(self, error: OSError) -> None:
-        """Say once, where a log cannot be written; the terminal still has every message."""
+    def _report_once(self, error: OSError) -> None:
+        """Say once that a log cannot be written; the terminal still shows every message."""
         if not self.silent:
             self.silent = True
             sys.stderr.write(
-                f"ihf-harmony: {self.config.out_dir}: the log cannot be written "
-                f"({error.strerror}); what follows is on the terminal alone.\n"
+                f"ihf-harmony: {self.run_log.out_dir}: the log cannot be written "
+                f"({error.strerror}); further messages appear on the terminal only.\n"
             )
 
 
 @contextmanager
-def about(subject: str) -> Iterator[None]:
-    """What is logged inside belongs to this subject."""
+def subject_context(subject: str) -> Iterator[None]:
+    """Send what is logged inside to the log of this subject."""
     token = _SUBJECT.set(subject)
     try:
         yield
@@ -76,7 +92,7 @@ def about(subject: str) -> Iterator[None]:
 
 def start_logging(verbose: int) -> None:
     """Show the package's messages, and with ``-v`` also nipype's, on standard error."""
-    logging.addLevelName(NOTICE, "NOTICE")
+    logging.addLevelName(NOTICE_LEVEL, "NOTICE")
     root = logging.getLogger("bids_ihf")
     root.setLevel(min(terminal_level(verbose), logging.INFO))
     root.propagate = False
@@ -90,12 +106,12 @@ def start_logging(verbose: int) -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR if verbose < 1 else logging.WARNING)
 
 
-def log_to_subjects(config: RunConfig, subjects: Sequence[str]) -> None:
+def log_to_subjects(run_log: RunLog, subjects: Sequence[str]) -> None:
     """Also write what is logged from now on to the subjects' own logs."""
     root = logging.getLogger("bids_ihf")
     for handler in [h for h in root.handlers if isinstance(h, SubjectFiles)]:
         root.removeHandler(handler)
-    root.addHandler(SubjectFiles(config, subjects))
+    root.addHandler(SubjectFiles(run_log, subjects))
 
 
 def quiet_nipype(verbose: int) -> None:
@@ -107,26 +123,9 @@ def quiet_nipype(verbose: int) -> None:
         logger.setLevel(level)
 
 
-def start_worker(config: RunConfig) -> None:
-    """The same logging in a worker process."""
-    start_logging(config.verbose)
-    log_to_subjects(config, ())
-    quiet_nipype(config.verbose)
-
-
-def lead_jobs(config: RunConfig) -> None:
-    """Tell the jobs that a batch system will start where this run logs."""
-    known = {"out_dir": str(config.out_dir), "run": config.run_uuid, "verbose": config.verbose}
-    os.environ[RUN] = json.dumps(known)
-
-
-def join_run() -> None:
-    """In such a job, the same logging as in the run; elsewhere nothing."""
-    told = os.environ.get(RUN)
-    if not told or logging.getLogger("bids_ihf").handlers:
-        return
-    known = json.loads(told)
-    out_dir = Path(known["out_dir"])
-    start_worker(
-        RunConfig(Path(), out_dir, run_uuid=known["run"], verbose=known["verbose"]),
-    )
+def join_run(run_log: RunLog) -> None:
+    """Log as the run does, in a process that does not yet: a worker, or a batch system's job."""
+    if not logging.getLogger("bids_ihf").handlers:
+        start_logging(run_log.verbose)
+        log_to_subjects(run_log, ())
+        quiet_nipype(run_log.verbose)

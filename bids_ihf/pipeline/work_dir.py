@@ -1,8 +1,9 @@
-"""Where a run keeps its intermediate files, so that runs of the same people do not meet."""
+"""The folder of intermediate files, locked so that runs of the same subjects never meet."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-WORKFLOW = "ihf_harmony_wf"
+LOGGER = logging.getLogger(__name__)
+
+WORKFLOW_NAME = "ihf_harmony_wf"
 
 
-def prepare_work_dir(folder: Path) -> None:
+def make_work_dir(folder: Path) -> None:
     """Make the work folder.
 
     Raises
@@ -25,42 +28,50 @@ def prepare_work_dir(folder: Path) -> None:
     CannotWrite
         It cannot be written.
     """
-    with _refusing(folder):
-        (folder / WORKFLOW).mkdir(parents=True, exist_ok=True)
-        if not os.access(folder / WORKFLOW, os.W_OK):
+    with _raising_cannot_create(folder):
+        (folder / WORKFLOW_NAME).mkdir(parents=True, exist_ok=True)
+        if not os.access(folder / WORKFLOW_NAME, os.W_OK):
             raise PermissionError(13, "Permission denied", str(folder))
 
 
 @contextmanager
-def workplace(work_dir: Path, subjects: Iterable[str], run: str) -> Iterator[Path]:
+def locked_work_dir(work_dir: Path, subjects: Iterable[str], run_uuid: str) -> Iterator[Path]:
     """A folder for the graph of some subjects that no other run uses meanwhile.
 
-    It is the work folder itself, where what a killed run left is used again.  While another run is
-    at one of the subjects it is a folder of this ``run`` inside, gone afterwards.
+    It is the work folder itself, where what a killed run left is used again.  While another run
+    works on one of the subjects it is a folder named after this run inside it, gone afterwards.
 
     Raises
     ------
     CannotWrite
         The work folder cannot be written.
     """
-    with ExitStack() as held:
-        if all(_claim(subject_folder(work_dir, subject), held) for subject in subjects):
+    with ExitStack() as locks:
+        if all(_acquire_lock(subject_folder(work_dir, s), locks) for s in subjects):
             yield work_dir
             return
-        own = work_dir / run
-        held.callback(shutil.rmtree, own, ignore_errors=True)
-        yield own
+        private = work_dir / run_uuid
+        locks.callback(shutil.rmtree, private, ignore_errors=True)
+        yield private
 
 
 def subject_folder(work_dir: Path, subject: str) -> Path:
     """The folder in which nipype works on a subject."""
-    return work_dir / WORKFLOW / f"sub-{subject}"
+    return work_dir / WORKFLOW_NAME / workflow_name(subject)
 
 
-def _claim(folder: Path, held: ExitStack) -> bool:
-    """Lock a folder while ``held`` lasts, or until this process ends; False if it is taken."""
+def workflow_name(subject: str) -> str:
+    """Name of a subject's workflow: nipype allows letters, digits, ``_`` and ``-``.
+
+    BIDS 1.10 also allows ``+`` in labels, which becomes ``_``: no other label can hold that.
+    """
+    return f"sub-{subject.replace('+', '_')}"
+
+
+def _acquire_lock(folder: Path, locks: ExitStack) -> bool:
+    """Lock a folder until ``locks`` closes or the process ends; False if another run has it."""
     while True:
-        with _refusing(folder):
+        with _raising_cannot_create(folder):
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
         try:
@@ -68,18 +79,22 @@ def _claim(folder: Path, held: ExitStack) -> bool:
         except BlockingIOError:
             os.close(handle)
             return False
-        except OSError:  # some network disks have no locks
+        except OSError:  # a network file system without locks
             os.close(handle)
+            LOGGER.warning(
+                "%s: the file system has no locks; do not run the same subjects twice at a time.",
+                folder,
+            )
             return True
         with suppress(OSError):
             if os.stat(folder).st_ino == os.fstat(handle).st_ino:
-                held.callback(os.close, handle)
+                locks.callback(os.close, handle)
                 return True
-        os.close(handle)  # its last user took it away before it was locked
+        os.close(handle)  # its last user deleted it before it was locked
 
 
 @contextmanager
-def _refusing(folder: Path) -> Iterator[None]:
+def _raising_cannot_create(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,67 +1,50 @@
-"""The two steps of one image, as plain functions on files: prepare, then harmonize and write."""
+"""The two steps of one image in a worker process: prepare, then harmonize and write."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from contextlib import nullcontext
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from attrs import frozen
 
-from bids_ihf.config import Normalization
 from bids_ihf.errors import BadData, TemporaryFailure
 from bids_ihf.pipeline.memory import keep_freed_memory
-from bids_ihf.pipeline.run_log import about
+from bids_ihf.pipeline.resources import choose_device, load_model_cached, load_target_cached
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL
+from bids_ihf.pipeline.threads import limit_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.bids.images import SourceImage
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.pipeline.plan import Goal, Task
+    from bids_ihf.config import RunConfig
+    from bids_ihf.dwi.profile import KnownScanner
+    from bids_ihf.pipeline.plan import Job, ResolvedTarget
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.source_profile import SourceProfile
-    from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
 
+PROGRESS_LINES_PER_SERIES = 4
 
-@frozen
-class Settings:
-    """What one image needs to know of the run; ``target`` is a vendor's name or a target file, so
-    is ``source_profile``, if any."""
-
-    bids_dir: Path
-    out_dir: Path
-    work_dir: Path
-    goal: Goal
-    target: str
-    device: str
-    cpu_if_full: bool
-    batch_size: int
-    normalization: Normalization
-    output_spaces: tuple[str, ...]
-    seed: int
-    source_profile: str | None = None
-    model: str | None = None
-    """File of the network; None is the shipped one."""
+Computed = TypeVar("Computed")
 
 
-def fix_threads(threads: int, seed: int) -> None:
-    """Set the threads of the numerical libraries not loaded yet, and ITK's threads and seed."""
+def set_up_process(threads: int, seed: int) -> None:
+    """Limit threads, fix the seed of ITK, and keep freed memory: before anything is computed."""
     from bids_ihf.preprocessing.itk import configure_itk
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    keep_freed_memory()
     configure_itk(seed)
+    limit_threads(threads)
 
 
-def prepare_scan(
+def prepare_image(
     image: Path,
     output: Path,
     *,
@@ -69,48 +52,40 @@ def prepare_scan(
     preprocessed: bool,
     mask: Path | None,
     mask_needed: bool,
-    anchor: Path | None,
+    t1w: Path | None,
     seed: int,
     threads: int,
     tables: tuple[Path | None, Path | None] = (None, None),
 ) -> None:
-    """Write bias field, brain mask and transform to the template of a scan to ``output`` (.npz).
+    """Write bias field, brain mask and transform to the template of an image to ``output`` (.npz).
 
-    Of a diffusion series the mean volume without weighting is prepared and kept beside
-    ``output``; ``tables`` are its .bval and .bvec.
+    Of a diffusion series the mean b0 is prepared and kept beside ``output``; ``tables`` are its
+    .bval and .bvec.  ``t1w`` is the output of this function for the T1w image of the session.
 
     Raises
     ------
     BadData
-        The scan or its mask cannot be used, or its mask is missing.
+        The image or its mask cannot be used, or its mask is missing.
     """
-    keep_freed_memory()
-    fix_threads(threads, seed)
-    from bids_ihf.dwi.series import standing_in
+    set_up_process(threads, seed)
+    from bids_ihf.dwi.series import mean_b0_image
     from bids_ihf.preprocessing.prepare import prepare
 
-    with about(_subject(image)):
-        LOGGER.info("%s: preparing", image.name)
-        if mask_needed and mask is None:
-            raise BadData(
-                f"{image}: no brain mask of it is in --derivatives; add one, or use "
-                "--brain-mask auto."
-            )
-        with (
-            standing_in(image, tables, output) if modality == "dwi" else nullcontext(image) as scan
-        ):
-            prepared = prepare(
-                scan,
-                modality=modality,
-                preprocessed=preprocessed,
-                mask_path=mask,
-                t1w_reference=load_prepared(anchor) if anchor else None,
-            )
-        save_prepared(prepared, output)
-
-
-def _subject(image: Path) -> str:
-    return image.name.split("_")[0].split(".")[0].removeprefix("sub-")
+    LOGGER.info("%s: preparing", image.name)
+    if mask_needed and mask is None:
+        raise BadData(
+            f"{image}: --derivatives hold no brain mask of it; add one, or use --brain-mask auto."
+        )
+    is_series = modality == "dwi"
+    with mean_b0_image(image, tables, output.parent) if is_series else nullcontext(image) as path:
+        prepared = prepare(
+            path,
+            modality=modality,
+            preprocessed=preprocessed,
+            mask_path=mask,
+            t1w_reference=load_prepared(t1w) if t1w else None,
+        )
+    save_prepared(prepared, output)
 
 
 def save_prepared(prepared: Prepared, output: Path) -> None:
@@ -126,140 +101,190 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
         shares_affine=prepared.segmentation.grid.affine,
         stripped=prepared.stripped,
         to_template=prepared.to_template,
-        similarity=_or_nan(prepared.similarity),
-        coverage=_or_nan(prepared.coverage),
+        similarity=np.nan if prepared.similarity is None else prepared.similarity,
+        coverage=np.nan if prepared.coverage is None else prepared.coverage,
         stages=list(prepared.seconds),
         seconds=list(prepared.seconds.values()),
     )
 
 
 def load_prepared(path: Path) -> Prepared:
-    """What :func:`save_prepared` kept, with the voxels read again from the scan."""
+    """What :func:`save_prepared` kept, with the voxels read again from the image."""
     from bids_ihf.geometry.grid import Grid
     from bids_ihf.io.nifti import read_volume
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.preprocessing.segmentation import Segmentation
 
-    with np.load(path) as kept:
-        shares, seen = kept["shares"], kept["seen"]
-        seconds = zip(kept["stages"].tolist(), kept["seconds"].tolist(), strict=True)
+    with np.load(path) as arrays:
+        shares, seen = arrays["shares"], arrays["seen"]
         return Prepared(
-            volume=read_volume(Path(str(kept["path"]))),
-            bias=kept["bias"],
-            mask=kept["mask"],
-            segmentation=Segmentation(shares, seen, Grid(seen.shape, kept["shares_affine"])),
-            stripped=bool(kept["stripped"]),
-            to_template=kept["to_template"],
-            similarity=_or_none(kept["similarity"]),
-            coverage=_or_none(kept["coverage"]),
-            seconds=dict(seconds),
+            volume=read_volume(Path(str(arrays["path"]))),
+            bias=arrays["bias"],
+            mask=arrays["mask"],
+            segmentation=Segmentation(shares, seen, Grid(seen.shape, arrays["shares_affine"])),
+            stripped=bool(arrays["stripped"]),
+            to_template=arrays["to_template"],
+            similarity=_float_or_none(arrays["similarity"]),
+            coverage=_float_or_none(arrays["coverage"]),
+            seconds=dict(zip(arrays["stages"].tolist(), arrays["seconds"].tolist(), strict=True)),
         )
 
 
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
+def _float_or_none(value: NDArray[np.float64]) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
-def _or_none(kept: NDArray[np.float64]) -> float | None:
-    return None if np.isnan(kept) else float(kept)
-
-
-@lru_cache(maxsize=2)
-def model_on(device: str, network: str | None = None) -> ModelBundle:
-    """A network (the shipped one) on a device, loaded once in each process."""
-    from bids_ihf.network.checkpoint import load_model
-
-    return load_model(Path(network) if network else None, device=device)
-
-
-@lru_cache(maxsize=8)
-def target_of(spec: str, device: str, network: str | None = None) -> Target:
-    """The target, loaded once in each process."""
-    from bids_ihf.targets.build import load_target
-
-    return load_target(spec, model_on(device, network))
-
-
-def harmonize_scan(task: Task, prepared_file: Path, settings: Settings, *, threads: int) -> Path:
-    """Harmonize one prepared scan and write all outputs, the sidecar of the image last.
+def harmonize_image(
+    job: Job, prepared_file: Path, config: RunConfig, target: ResolvedTarget, *, threads: int
+) -> None:
+    """Harmonize one prepared image and write all outputs, the sidecar of the image last.
 
     Raises
     ------
     HarmonyError
-        The scan cannot be used, or an output cannot be written.
+        The image cannot be used, or an output cannot be written.
     """
-    keep_freed_memory()
-    fix_threads(threads, settings.seed)
-    import torch
+    set_up_process(threads, config.random_seed)
+    LOGGER.info("%s: harmonizing to %s", job.name, target.name)
+    prepared = load_prepared(prepared_file)
+    write = _harmonize_series if job.image.suffix == "dwi" else _harmonize_anat
+    write(job, prepared, config, target)
+    LOGGER.info("%s: written", job.name)
 
-    from bids_ihf.anat.outputs import write_all
+
+def _harmonize_anat(
+    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget
+) -> None:
     from bids_ihf.io.atomic import folder_lock
+    from bids_ihf.pipeline.outputs import write_anat
 
-    torch.set_num_threads(threads)
-    with about(task.image.subject):
-        LOGGER.info("%s: harmonizing to %s", task.name, settings.goal.name)
-        prepared = load_prepared(prepared_file)
-        if task.image.suffix == "dwi":
-            from bids_ihf.dwi.series import harmonize_series
-
-            harmonize_series(task, prepared, settings)
-            return task.sidecar
-        start = time.perf_counter()
-        harmonized, device = _on_device(task, prepared, settings)
-        prepared.seconds["harmonize"] = time.perf_counter() - start
-        # Another run may be at the same image, with this target or another: nothing may be mixed,
-        # and what it has just finished is not taken away from it.
-        with folder_lock(task.outputs.folder):
-            if not task.finished:
-                write_all(task, prepared, harmonized, settings, device)
-        LOGGER.info("%s: written", task.name)
-        return task.sidecar
+    start = time.perf_counter()
+    harmonized, device = on_device(config.device, job.name, lambda d: harmonize_anat(
+        prepared, job.image.suffix, job.image.vendor, config, target.spec, d
+    ))  # fmt: skip
+    seconds = time.perf_counter() - start
+    # Another run may work on the same image, with this target or another: nothing may be mixed,
+    # and what it has just finished is not removed.
+    with folder_lock(job.outputs.folder):
+        if not job.finished:
+            write_anat(job, prepared, harmonized, config, target, device, seconds)
 
 
-def _on_device(task: Task, prepared: Prepared, settings: Settings) -> tuple[Harmonized, str]:
-    """Harmonized scan and the device it was made on: the CPU where ``auto`` found the GPU full."""
+def on_device(device: str, name: str, compute: Callable[[str], Computed]) -> tuple[Computed, str]:
+    """What is computed on a device, and on which: the CPU where ``auto`` chose a GPU that is full.
+
+    Raises
+    ------
+    TemporaryFailure
+        The device that was named is full.
+    """
+    chosen = choose_device(device)
     try:
-        return _harmonize(task, prepared, settings, settings.device), settings.device
+        return compute(chosen), chosen
     except TemporaryFailure as error:
-        if not settings.cpu_if_full or settings.device == "cpu":
+        if device != "auto" or chosen == "cpu":
             raise
-        LOGGER.warning("%s: %s Going on with the CPU.", task.name, error)
-        return _harmonize(task, prepared, settings, "cpu"), "cpu"
+        LOGGER.warning("%s: %s Going on with the CPU.", name, error)
+        return compute("cpu"), "cpu"
 
 
-def _harmonize(task: Task, prepared: Prepared, settings: Settings, device: str) -> Harmonized:
+def harmonize_anat(
+    prepared: Prepared,
+    modality: str,
+    vendor: str,
+    config: RunConfig,
+    target_spec: str,
+    device: str,
+) -> Harmonized:
+    """Harmonize a prepared T1w or T2w image on a device; nothing is written."""
     from bids_ihf.anat.harmonize import harmonize
 
     return harmonize(
         prepared,
-        target_of(settings.target, device, settings.model).profile(task.image.suffix),
-        model_on(device, settings.model),
-        source=_known_source(task.image, settings, device),
-        batch_size=settings.batch_size,
+        load_target_cached(target_spec, device, config.model).profile(modality),
+        load_model_cached(device, config.model),
+        source=_source_profile(modality, vendor, config, device),
+        batch_size=config.batch_size,
     )
 
 
-def _known_source(image: SourceImage, settings: Settings, device: str) -> SourceProfile | None:
-    """What is known of the scanner of a T1w or T2w scan: from --source-profile, or its
-    vendor's."""
+def _source_profile(
+    modality: str, vendor: str, config: RunConfig, device: str
+) -> SourceProfile | None:
+    """Typical profile of the image's scanner: from ``--source-profile``, or its vendor's."""
     from bids_ihf.targets.source_profile import source_profile_of, vendor_source_profile
 
-    model = model_on(device, settings.model)
-    if settings.source_profile is not None:
-        told = target_of(settings.source_profile, device, settings.model)
-        found = source_profile_of(told, image.suffix)
-        if found is not None:
-            return found
-    return vendor_source_profile(image.vendor, image.suffix, model.encoder_hash)
+    if config.source_profile is not None:
+        measured = load_target_cached(str(config.source_profile), device, config.model)
+        source = source_profile_of(measured, modality)
+        if source is not None:
+            return source
+    return vendor_source_profile(
+        vendor, modality, load_model_cached(device, config.model).encoder_hash
+    )
 
 
-def memory_gb(image: Path, bytes_per_voxel: float, base: float) -> float:
-    """Memory (GB) a step takes for an image, from the size its header tells."""
-    from bids_ihf.io.nifti import open_image
+def _harmonize_series(
+    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget
+) -> None:
+    from bids_ihf.bids.output_files import clear_outputs
+    from bids_ihf.dwi.outputs import writing_series
+    from bids_ihf.dwi.series import fit_series
+    from bids_ihf.io.atomic import folder_lock
+    from bids_ihf.pipeline.outputs import finish_series
 
-    try:
-        shape = open_image(image).shape
-    except BadData:
-        # The step itself says what is wrong with the file.
-        return base
-    return base + float(np.prod(shape[:3], dtype=np.float64)) * bytes_per_voxel / 1024**3
+    start = time.perf_counter()
+    image, paths = job.image, job.outputs
+    on_volume = _series_progress(job.name)
+    fitted = fit_series(image.path, (image.bval, image.bvec), prepared, on_volume)
+    if config.output_spaces:
+        LOGGER.warning(
+            "%s: --output-spaces is ignored for diffusion series: in template space their "
+            "gradient directions would have to be rotated.",
+            job.name,
+        )
+    with folder_lock(paths.folder):  # see above
+        if job.finished:
+            return
+        clear_outputs(paths)
+        with writing_series(paths.harmonized, paths.change, fitted.series) as sink:
+            series = harmonize_dwi(
+                fitted, prepared, image.vendor, config, target.spec, sink, on_volume
+            )
+        seconds = time.perf_counter() - start
+        finish_series(job, prepared, series, config, target, seconds)
+
+
+def harmonize_dwi(
+    fitted: Any, prepared: Prepared, vendor: str, config: RunConfig, target_spec: str,
+    sink: Any, on_volume: Any = None,
+) -> Any:  # fmt: skip
+    """Harmonize a fitted diffusion series into a sink of volumes; see ``dwi.series``."""
+    from bids_ihf.dwi.profile_file import profile_of_target
+    from bids_ihf.dwi.series import harmonize_series
+
+    profile = profile_of_target(load_target_cached(target_spec, "cpu", config.model))
+    scanner = _source_scanner(vendor, config)
+    return harmonize_series(fitted, prepared, profile, scanner, sink, on_volume)
+
+
+def _source_scanner(vendor: str, config: RunConfig) -> KnownScanner | None:
+    """Typical diffusion profile of the scanner: from ``--source-profile``, or its vendor's."""
+    from bids_ihf.dwi.profile_file import content_of, scanner_of_target, scanner_of_vendor
+
+    if config.source_profile is not None:
+        source = load_target_cached(str(config.source_profile), "cpu", config.model)
+        if content_of(source) is not None:
+            return scanner_of_target(source)
+    return scanner_of_vendor(vendor)
+
+
+def _series_progress(name: str) -> Callable[[str, int, int], None]:
+    """A line in the log at each quarter of a series."""
+
+    def on_volume(doing: str, number: int, count: int) -> None:
+        quarters = range(1, PROGRESS_LINES_PER_SERIES + 1)
+        if number in {max(1, round(count * q / PROGRESS_LINES_PER_SERIES)) for q in quarters}:
+            LOGGER.log(NOTICE_LEVEL, "%s: %s, %d of %d volumes", name, doing, number, count)
+
+    return on_volume

@@ -11,7 +11,6 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.pipeline.plan import Task
     from bids_ihf.qc.out_of_distribution import ReferenceScans
 
 LOGGER = logging.getLogger(__name__)
@@ -30,14 +29,14 @@ class QCResult:
     warning: str | None
 
 
-def assess(task: Task, harmonized: Harmonized, encoder: str) -> QCResult:
+def assess(name: str, modality: str, harmonized: Harmonized, encoder: str) -> QCResult:
     """Measure an image that was harmonized with the encoder of this hash; say so if it, or its
     target, is unlike anything simulated."""
     from bids_ihf.qc.measures import image_measures
 
     measures = image_measures(harmonized.qc)
     reference = reference_of(encoder)
-    known = reference.modalities.get(task.image.suffix) if reference else None
+    known = reference.modalities.get(modality) if reference else None
     if known is None:
         return QCResult(measures, None)
     scores = {
@@ -49,7 +48,7 @@ def assess(task: Task, harmonized: Harmonized, encoder: str) -> QCResult:
     measures["out_of_range_score"] = float(np.nanmax([*scores.values(), 0.0]))
     warning = out_of_range_warning(scores)
     if warning:
-        LOGGER.warning("%s: %s", task.name, warning)
+        LOGGER.warning("%s: %s", name, warning)
     return QCResult(measures, warning)
 
 

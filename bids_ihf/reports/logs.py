@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+
+from bids_ihf.io.failures import read_failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,25 +49,29 @@ class Crash:
 
 def find_crashes(out_dir: Path, subject: str, images: Sequence[HarmonizedImage]) -> list[Crash]:
     """Return all failures of a participant, the newest run first."""
-    from bids_ihf.pipeline.failures import read_crash
-
-    paths = (out_dir / f"sub-{subject}" / "log").glob("*/crash-*.txt")
-    finished = {f"{image.stem}_{image.suffix}": image.sidecar_path for image in images}
+    sidecars = {f"{image.stem}_{image.suffix}": image.sidecar_path for image in images}
     crashes = []
-    for path in sorted(paths, key=lambda path: (path.parent.name, path.name), reverse=True):
-        failure = read_crash(path)
-        sidecar = finished.get(failure.node.partition("_")[2])
-        text = path.read_text(encoding="utf-8", errors="replace")
-        crashes.append(
-            Crash(
-                path.relative_to(out_dir).as_posix(),
-                failure.node,
-                failure.sentence,
-                text[-LONGEST:],
-                sidecar is not None and sidecar.stat().st_mtime >= path.stat().st_mtime,
+    for folder in sorted((out_dir / f"sub-{subject}" / "log").glob("*"), reverse=True):
+        for path, failure in read_failures(folder).items():
+            name = PurePosixPath(failure.image).name.split(".")[0]
+            sidecar, record = sidecars.get(name), path.with_suffix(".json")
+            crashes.append(
+                Crash(
+                    path.relative_to(out_dir).as_posix(),
+                    f"{failure.step} {name}",
+                    failure.message,
+                    _last_part(path),
+                    sidecar is not None and sidecar.stat().st_mtime >= record.stat().st_mtime,
+                )
             )
-        )
     return crashes
+
+
+def _last_part(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")[-LONGEST:]
+    except OSError:
+        return ""
 
 
 def find_warnings(out_dir: Path, subject: str) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bids_ihf.anat.harmonize import harmonize_slices
 from bids_ihf.errors import TemporaryFailure
-from bids_ihf.pipeline import worker as steps
+from bids_ihf.pipeline import worker
 
 SLICES = np.arange(1, 14)
 
@@ -69,21 +69,18 @@ def test_not_even_one_slice() -> None:
     assert network.batches == [8, 4, 2, 1]
 
 
-@pytest.mark.parametrize(("device", "if_full"), [("cuda", True), ("cuda", False), ("cpu", True)])
-def test_processor_takes_over_if_the_device_was_not_asked_for(
-    monkeypatch: pytest.MonkeyPatch, device: str, if_full: bool
+@pytest.mark.parametrize(("device", "gpu"), [("auto", True), ("cuda", True), ("auto", False)])
+def test_processor_takes_over_if_the_device_was_not_named(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpu: bool
 ) -> None:
-    def full(task: Any, prepared: Any, settings: Any, where: str) -> str:
-        if where != "cpu" or device == "cpu":
+    def full(on: str) -> str:
+        if on != "cpu" or not gpu:
             raise TemporaryFailure("full")
         return "done"
 
-    monkeypatch.setattr(steps, "_harmonize", full)
-    settings: Any = SimpleNamespace(device=device, cpu_if_full=if_full)
-    task: Any = SimpleNamespace(name="sub-01_T1w")
-    if device == "cuda" and if_full:
-        found: Any = steps._on_device(task, SimpleNamespace(), settings)  # type: ignore[arg-type]
-        assert found == ("done", "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    if device == "auto" and gpu:
+        assert worker.on_device(device, "sub-01_T1w", full) == ("done", "cpu")
     else:
         with pytest.raises(TemporaryFailure):
-            steps._on_device(task, SimpleNamespace(), settings)  # type: ignore[arg-type]
+            worker.on_device(device, "sub-01_T1w", full)

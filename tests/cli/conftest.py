@@ -14,15 +14,16 @@ from bids_ihf.bids.sidecars import write_json
 from bids_ihf.cli import run as run_module
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.pipeline import worker as steps
-from bids_ihf.pipeline.plan import Goal, Task
-from bids_ihf.pipeline.worker import Settings
+from bids_ihf.pipeline import worker
+from bids_ihf.pipeline.plan import Job, ResolvedTarget
 from tests.datasets import write_dataset
 
 if TYPE_CHECKING:
     from bids_ihf.config import RunConfig
 
-GOAL = Goal("Siemens", "target-hash", "ihf", "model-hash", "brain-hash", ("T1w", "T2w"))
+TARGET = ResolvedTarget(
+    "Siemens", "Siemens", "target-hash", "ihf", "model-hash", "brain-hash", ("T1w", "T2w")
+)
 
 
 @pytest.fixture
@@ -31,57 +32,41 @@ def dataset(tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "bids")
 
 
-def fake_settings(config: RunConfig, goal: Goal = GOAL) -> Settings:
-    """Settings as if network and target had been loaded."""
-    return Settings(
-        bids_dir=config.bids_dir,
-        out_dir=config.out_dir,
-        work_dir=config.work_dir,
-        goal=goal,
-        target="Siemens",
-        device="cpu",
-        cpu_if_full=True,
-        batch_size=8,
-        normalization="rigid",
-        output_spaces=(),
-        seed=0,
-    )
-
-
 class FakeSteps:
     """Stand-ins for the two steps; names in ``bad`` fail in preparation, in ``broken`` later."""
 
     def __init__(self) -> None:
         self.bad: set[str] = set()
         self.broken: set[str] = set()
-        self.anchors: dict[str, str | None] = {}
+        self.t1w: dict[str, str | None] = {}
         self.harmonized: list[str] = []
 
     def prepare(self, image: Path, output: Path, **options: object) -> None:
         if image.name in self.bad:
             raise BadData(f"{image}: truncated; fetch it again.")
-        anchor = options["anchor"]
-        self.anchors[image.name] = anchor.parent.name if isinstance(anchor, Path) else None
+        t1w = options["t1w"]
+        self.t1w[image.name] = t1w.parent.name if isinstance(t1w, Path) else None
         output.write_bytes(b"prepared")
 
-    def harmonize(self, task: Task, prepared: Path, settings: Settings, *, threads: int) -> Path:
+    def harmonize(
+        self, job: Job, prepared: Path, config: RunConfig, target: ResolvedTarget, *, threads: int
+    ) -> None:
         assert prepared.read_bytes() == b"prepared"
         assert threads >= 1
-        if task.image.path.name in self.broken:
+        if job.image.path.name in self.broken:
             raise RuntimeError("the sky fell")
-        write_atomic(task.outputs.harmonized, b"image")
-        write_json(task.sidecar, {"ConfigurationHash": task.hash})
-        self.harmonized.append(task.name)
-        return task.sidecar
+        write_atomic(job.outputs.harmonized, b"image")
+        write_json(job.sidecar, {"ConfigurationHash": job.hash})
+        self.harmonized.append(job.name)
 
 
 @pytest.fixture
 def fake_steps(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     """Replace the steps, the loading of network and target, and the report."""
     fake = FakeSteps()
-    monkeypatch.setattr(steps, "prepare_scan", fake.prepare)
-    monkeypatch.setattr(steps, "harmonize_scan", fake.harmonize)
-    monkeypatch.setattr(run_module, "make_settings", fake_settings)
+    monkeypatch.setattr(worker, "prepare_image", fake.prepare)
+    monkeypatch.setattr(worker, "harmonize_image", fake.harmonize)
+    monkeypatch.setattr(run_module, "resolve_target", lambda _config: TARGET)
     report = ModuleType("bids_ihf.reports.participant")
     report.build_participant_report = lambda *_: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bids_ihf.reports.participant", report)
@@ -91,5 +76,5 @@ def fake_steps(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
 @pytest.fixture
 def other_target(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run to another target than before."""
-    goal = evolve(GOAL, name="GE", target_hash="another-hash")
-    monkeypatch.setattr(run_module, "make_settings", lambda config: fake_settings(config, goal))
+    target = evolve(TARGET, name="GE", target_hash="another-hash")
+    monkeypatch.setattr(run_module, "resolve_target", lambda _config: target)

@@ -11,7 +11,7 @@ import pytest
 from bids_ihf.cli.progress import Progress
 
 
-def task(name: str) -> Any:
+def job(name: str) -> Any:
     return SimpleNamespace(name=name)
 
 
@@ -24,11 +24,11 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_lines_for_a_log(lines: Any) -> None:
     with Progress(2) as progress:
-        progress.step(task("a"), "prepare")
-        progress.step(task("a"), "harmonize")
+        progress.step(job("a"), "prepare")
+        progress.step(job("a"), "harmonize")
         assert lines() == []  # the stages are in the log of the participant
-        progress.step(task("a"), "end")
-        progress.step(task("b"), "exception")
+        progress.step(job("a"), "end")
+        progress.step(job("b"), "exception")
     first, second = lines()
     assert first.startswith("1/2 a: harmonized, about ")
     assert first.endswith(" left")
@@ -40,10 +40,10 @@ def test_bar_names_image_and_stage(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with Progress(3) as progress:
-        progress.step(task("a"), "harmonize")
-        progress.step(task("b"), "prepare")
+        progress.step(job("a"), "harmonize")
+        progress.step(job("b"), "prepare")
         assert progress.at_work() == "b preparing and 1 more"
-        progress.step(task("a"), "end")
+        progress.step(job("a"), "end")
         assert progress.at_work() == "b preparing"
     shown = capsys.readouterr().err
     assert "b preparing" in shown

@@ -88,25 +88,25 @@ class TestRun:
         assert content["inputs"]["target_hash"] == "target-hash"
         assert len(content["inputs"]["dataset_description_sha256"]) == 64
 
-    def test_t2w_leans_on_the_t1w_of_its_session(
+    def test_t2w_is_registered_by_the_t1w_of_its_session(
         self, dataset: Path, fake_steps: FakeSteps
     ) -> None:
         call(dataset)
-        anchors = fake_steps.anchors
-        assert anchors["sub-01_ses-A_T2w.nii.gz"] == "prepare_sub-01_ses-A_T1w"
-        assert anchors["sub-01_ses-B_T2w.nii.gz"] == "prepare_sub-01_ses-B_T1w"
-        assert anchors["sub-01_ses-A_T1w.nii.gz"] is None
+        t1w = fake_steps.t1w
+        assert t1w["sub-01_ses-A_T2w.nii.gz"] == "prepare_sub-01_ses-A_T1w"
+        assert t1w["sub-01_ses-B_T2w.nii.gz"] == "prepare_sub-01_ses-B_T1w"
+        assert t1w["sub-01_ses-A_T1w.nii.gz"] is None
 
-    def test_anchor_does_not_depend_on_the_selection(
+    def test_the_t1w_does_not_depend_on_the_selection(
         self, dataset: Path, fake_steps: FakeSteps
     ) -> None:
         assert call(dataset, "--modalities", "T2w", "--participant-label", "01") == 0
-        assert fake_steps.anchors["sub-01_ses-A_T2w.nii.gz"] == "prepare_sub-01_ses-A_T1w"
+        assert fake_steps.t1w["sub-01_ses-A_T2w.nii.gz"] == "prepare_sub-01_ses-A_T1w"
         assert sorted(fake_steps.harmonized) == ["sub-01_ses-A_T2w", "sub-01_ses-B_T2w"]
 
     def test_preprocessed_images_stand_alone(self, dataset: Path, fake_steps: FakeSteps) -> None:
         call(dataset, "--preprocessed")
-        assert set(fake_steps.anchors.values()) == {None}
+        assert set(fake_steps.t1w.values()) == {None}
 
     def test_intermediate_files_are_cleared(self, dataset: Path, fake_steps: FakeSteps) -> None:
         call(dataset)
@@ -185,12 +185,12 @@ class TestFailure:
         assert "unexpected error: RuntimeError: the sky fell" in log_of(dataset, "01")
         assert len(fake_steps.harmonized) == 4
 
-    def test_t2w_without_its_anchor(self, dataset: Path, fake_steps: FakeSteps) -> None:
+    def test_t2w_without_its_t1w(self, dataset: Path, fake_steps: FakeSteps) -> None:
         fake_steps.bad.add("sub-01_ses-A_T1w.nii.gz")
         assert call(dataset) == 1
         assert sorted(fake_steps.harmonized) == [n for n in ANATOMICAL if n != "sub-01_ses-A_T1w"]
-        assert fake_steps.anchors["sub-01_ses-A_T2w.nii.gz"] is None
-        assert "aligned on its own" in log_of(dataset, "01")
+        assert fake_steps.t1w["sub-01_ses-A_T2w.nii.gz"] is None
+        assert "registered by itself" in log_of(dataset, "01")
 
     def test_progress_counts_an_image_once(
         self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from bids_ihf.cli import summary
-from bids_ihf.pipeline.plan import HARMONIZE
+from bids_ihf.config import RunConfig
+from bids_ihf.pipeline.participants import Result
+from bids_ihf.pipeline.plan import HARMONIZE_ACTION
 from tests.reports.conftest import add_image
 
 
@@ -39,14 +41,14 @@ def test_images_to_look_at_are_named(tmp_path: Path, said: list[logging.LogRecor
     flagged = add_image(tmp_path, "sub-01/anat/sub-01_T2w.nii.gz", HarmonizationWarning="Far.")
     of_before = {"distance_after": 9.0}
     add_image(tmp_path, "sub-01/anat/sub-01_run-2_T1w.nii.gz", measures=of_before)
-    tasks: Any = [
-        SimpleNamespace(sidecar=path, action=HARMONIZE, image=SimpleNamespace(subject="01"))
+    jobs: Any = [
+        SimpleNamespace(sidecar=path, action=HARMONIZE_ACTION, image=SimpleNamespace(subject="01"))
         for path in (fine, flagged)
     ]
-    outcome: Any = SimpleNamespace(harmonized=tasks, failed=())
-    config: Any = SimpleNamespace(out_dir=tmp_path)
-    summary.close(tasks, outcome, config)
+    results = [Result(job, harmonized=True) for job in jobs]
+    config = RunConfig(tmp_path, tmp_path)
+    summary.close(jobs, results, config)
     look, counts = (record.getMessage() for record in said)
-    assert look == f"Look at sub-01_T2w: {tmp_path / 'sub-01.html'}"
+    assert look == f"Inspect sub-01_T2w: {tmp_path / 'sub-01.html'}"
     assert counts.startswith("2 harmonized, 0 already done, 0 failed, 0 not processed.")
     assert not any(record.levelno >= logging.WARNING for record in said)

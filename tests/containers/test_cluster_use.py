@@ -12,12 +12,12 @@ import pytest
 from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import TemporaryFailure
+from bids_ihf.io.failures import read_failures
 from bids_ihf.pipeline.engine import execute, prepare_environment
-from bids_ihf.pipeline.failures import failures
-from bids_ihf.pipeline.run_log import LOG_NAME, RUN
+from bids_ihf.pipeline.run_log import LOG_FILE, RunLog
 from bids_ihf.reports.methods import write_boilerplate
 from tests.datasets import write_dataset
-from tests.pipeline.test_plugins import FINE, workflow
+from tests.pipeline.steps import FINE, KILLED, RAISING, log_of, workflow
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "slurm" / "nipype.yml"
 SBATCH = """#!/bin/bash
@@ -25,8 +25,6 @@ echo "$*" >> "$FAKE_SLURM"
 bash "${@: -1}" > /dev/null 2>&1
 echo Submitted batch job $$
 """
-KILLED = "def work(x):\n    import os\n    os.kill(os.getpid(), 9)\n"
-RAISING = "def work(x):\n    raise ValueError('no such luck')\n"
 TASKS = 8
 
 
@@ -40,7 +38,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("LOGNAME", "someone")
-    monkeypatch.setenv(RUN, "")  # set by a run; put back when the test ends
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "submitted"))
     return tmp_path / "submitted"
 
@@ -61,10 +59,10 @@ def test_slurm_plugin_without_a_user_name(
     assert reason is not None
     assert (tmp_path / "fine").exists()
     assert {("node0", "end"), ("node1", "exception"), ("node2", "exception")} <= set(ended)
-    found = failures(tmp_path)
-    assert "no such luck" in found["node1"].sentence
-    assert "want of memory or time" in found["node2"].sentence
-    assert found["node2"].exit_code == TemporaryFailure.exit_code
+    failures = {f.image: f for f in read_failures(log_of(tmp_path).folder("01")).values()}
+    assert "no such luck" in failures["raising.nii.gz"].message
+    assert "want of memory or time" in failures["killed.nii.gz"].message
+    assert failures["killed.nii.gz"].exit_code == TemporaryFailure.exit_code
     submitted = slurm.read_text().splitlines()
     assert len(submitted) == 3
     assert all("--mem=4G" in line and "-J node" in line for line in submitted)
@@ -73,18 +71,20 @@ def test_slurm_plugin_without_a_user_name(
 def test_jobs_log_to_the_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nipype.pipeline import engine
 
-    from bids_ihf.pipeline.interfaces import Prepare
+    from bids_ihf.pipeline.interfaces import Prepare, StepContext
 
     image = tmp_path / "sub-01_T1w.nii.gz"
     image.write_bytes(b"no image")
     config = RunConfig(tmp_path, tmp_path / "out", use_plugin=PLUGIN)
     whole = engine.Workflow("wf", base_dir=str(tmp_path / "work"))
-    node = engine.Node(Prepare(image=image, modality="T1w", version="0"), name="node")
+    context = StepContext(image.name, "01", "prepare", "node", RunLog.of(config))
+    prepare = Prepare(context=context, image=image, modality="T1w", version="0")
+    node = engine.Node(prepare, name="node")
     node.config = {"execution": {"crashdump_dir": str(tmp_path)}}
     whole.add_nodes([node])
     assert execute(whole, config, 0, lambda node, status: None) is not None
     assert len(slurm.read_text().splitlines()) == 1
-    assert f"INFO {image.name}: preparing" in (config.log_dir("01") / LOG_NAME).read_text()
+    assert f"INFO {image.name}: preparing" in (config.log_dir("01") / LOG_FILE).read_text()
 
 
 def _begin(out: Path, bids: Path, barrier: multiprocessing.synchronize.Barrier) -> None:

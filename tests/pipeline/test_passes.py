@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bids_ihf.anat import outputs as derivatives
+from bids_ihf.anat import outputs as anat_outputs
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
 from bids_ihf.io import nifti
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import IHFNetwork
-from bids_ihf.pipeline.plan import Goal, Task, plan
-from bids_ihf.pipeline.worker import Settings, harmonize_scan, prepare_scan
+from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
+from bids_ihf.pipeline.worker import harmonize_image, prepare_image
 from bids_ihf.preprocessing import brain_mask as mask
+from bids_ihf.preprocessing import outputs as preprocessing_outputs
 from bids_ihf.preprocessing import prepare
 from bids_ihf.preprocessing.alignment import Alignment
 from bids_ihf.preprocessing.segmentation import Segmentation
@@ -25,13 +26,13 @@ from bids_ihf.reports import reference_images as pictures
 from tests.datasets import write_dataset
 from tests.preprocessing.conftest import save, small_brain, small_segmentation
 
-GOAL = Goal("GE", "t-hash", "ihf", "m-hash", "b-hash", ("T1w",))
+TARGET = ResolvedTarget("GE", "GE", "t-hash", "ihf", "m-hash", "b-hash", ("T1w",))
 THICK = slice(25, 30)
 """Slices of 3 mm, in the middle of the brain."""
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
+def job(tmp_path: Path) -> Job:
     """A slab of a brain in a dataset."""
     root = write_dataset(tmp_path / "bids")
     path = root / "sub-01/ses-A/anat/sub-01_ses-A_T1w.nii.gz"
@@ -40,7 +41,7 @@ def task(tmp_path: Path) -> Task:
     affine[:3, 3] += affine[:3, 2] * THICK.start
     save(path, brain[:, :, THICK], affine)
     image = SourceImage.from_path(path, root, {"Manufacturer": "SIEMENS"})
-    return plan([image], RunConfig(root, tmp_path / "out"), GOAL)[0]
+    return plan([image], RunConfig(root, tmp_path / "out"), TARGET)[0]
 
 
 @pytest.fixture
@@ -66,7 +67,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count_slices(monkeypatch, IHFNetwork, "slices in the network", seen)
     count_slices(monkeypatch, Encoder, "slices in the encoder", seen)
     count_calls(monkeypatch, nifti, "open_image", "images opened", seen)
-    count_calls(monkeypatch, derivatives, "encode_nifti", "images compressed", seen)
+    for module in (anat_outputs, preprocessing_outputs):
+        count_calls(monkeypatch, module, "encode_nifti", "images compressed", seen)
     count_calls(monkeypatch, pictures, "resample", "pictures resampled", seen)
     return seen
 
@@ -96,24 +98,20 @@ def count_calls(
 
 
 def test_a_scan_goes_through_everything_once(
-    task: Task, counts: Counter[str], tmp_path: Path
+    job: Job, counts: Counter[str], tmp_path: Path
 ) -> None:
     from bids_ihf.geometry.template import load_template
 
     load_template()  # once in a process, whatever it does
     counts.clear()
     kept = tmp_path / "prepared.npz"
-    prepare_scan(
-        task.image.path, kept, modality="T1w", preprocessed=False, mask=None, mask_needed=False,
-        anchor=None, seed=0, threads=1,
+    prepare_image(
+        job.image.path, kept, modality="T1w", preprocessed=False, mask=None, mask_needed=False,
+        t1w=None, seed=0, threads=1,
     )  # fmt: skip
-    settings = Settings(
-        bids_dir=tmp_path / "bids", out_dir=tmp_path / "out", work_dir=tmp_path / "work",
-        goal=GOAL, target="GE", device="cpu", cpu_if_full=True, batch_size=8,
-        normalization="rigid", output_spaces=(), seed=0,
-    )  # fmt: skip
-    harmonize_scan(task, kept, settings, threads=1)
-    assert task.finished
+    config = RunConfig(tmp_path / "bids", tmp_path / "out", device="cpu")
+    harmonize_image(job, kept, config, TARGET, threads=1)
+    assert job.finished
     slices = counts.pop("slices in the network")
     assert 3 * (THICK.stop - THICK.start) - 3 <= slices <= 3 * (THICK.stop - THICK.start) + 3
     # Before and after the curve, and after the network, at one slice in six.

@@ -11,10 +11,10 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.sidecars import write_json
 from bids_ihf.config import RunConfig
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.pipeline.plan import DONE, HARMONIZE, Goal, Task, plan
+from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget, plan
 from tests.datasets import SCANS, write_dataset
 
-GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w", "T2w"))
+TARGET = ResolvedTarget("GE", "GE", "t", "ihf", "m", "b", ("T1w", "T2w"))
 
 
 @pytest.fixture
@@ -28,29 +28,35 @@ def config(tmp_path: Path) -> RunConfig:
     return RunConfig(tmp_path / "bids", tmp_path / "out", target="GE")
 
 
-def actions(tasks: list[Task]) -> list[str]:
-    return [task.action for task in tasks]
+def actions(jobs: list[Job]) -> list[str]:
+    return [job.action for job in jobs]
 
 
 def test_actions(images: list[SourceImage], config: RunConfig) -> None:
-    assert actions(plan(images, config, GOAL)) == [*5 * [HARMONIZE], "skip: the target has no dwi"]
-    goal = evolve(GOAL, diffusion_hash="d")
-    assert actions(plan(images, config, goal)) == 6 * [HARMONIZE]
+    assert actions(plan(images, config, TARGET)) == [
+        *5 * [HARMONIZE_ACTION],
+        "skip: the target has no dwi",
+    ]
+    target = evolve(TARGET, diffusion_hash="d")
+    assert actions(plan(images, config, target)) == 6 * [HARMONIZE_ACTION]
 
 
 def test_target_without_a_modality(images: list[SourceImage], config: RunConfig) -> None:
-    tasks = plan(images, config, evolve(GOAL, modalities=("T1w",)))
-    assert actions(tasks)[1] == "skip: the target has no T2w"
-    assert actions(plan(images, config, evolve(GOAL, modalities=("any",)))).count(HARMONIZE) == 5
+    jobs = plan(images, config, evolve(TARGET, modalities=("T1w",)))
+    assert actions(jobs)[1] == "skip: the target has no T2w"
+    assert (
+        actions(plan(images, config, evolve(TARGET, modalities=("any",)))).count(HARMONIZE_ACTION)
+        == 5
+    )
 
 
 def test_done(images: list[SourceImage], config: RunConfig) -> None:
-    task = plan(images, config, GOAL)[0]
-    write_json(task.sidecar, {"ConfigurationHash": task.hash})
-    assert plan(images, config, GOAL)[0].action == HARMONIZE
-    write_atomic(task.outputs.harmonized, b"image")
-    assert plan(images, config, GOAL)[0].action == DONE
-    assert plan(images, config, evolve(GOAL, target_hash="u"))[0].action == HARMONIZE
+    job = plan(images, config, TARGET)[0]
+    write_json(job.sidecar, {"ConfigurationHash": job.hash})
+    assert plan(images, config, TARGET)[0].action == HARMONIZE_ACTION
+    write_atomic(job.outputs.harmonized, b"image")
+    assert plan(images, config, TARGET)[0].action == DONE_ACTION
+    assert plan(images, config, evolve(TARGET, target_hash="u"))[0].action == HARMONIZE_ACTION
 
 
 @pytest.mark.parametrize(
@@ -64,8 +70,8 @@ def test_done(images: list[SourceImage], config: RunConfig) -> None:
 def test_hash_follows_the_numbers(
     images: list[SourceImage], config: RunConfig, change: dict[str, object]
 ) -> None:
-    before = plan(images, config, GOAL)[0].hash
-    assert plan(images, evolve(config, **change), GOAL)[0].hash != before
+    before = plan(images, config, TARGET)[0].hash
+    assert plan(images, evolve(config, **change), TARGET)[0].hash != before
 
 
 @pytest.mark.parametrize(
@@ -84,16 +90,16 @@ def test_hash_follows_the_numbers(
 def test_hash_ignores_the_rest(
     images: list[SourceImage], config: RunConfig, change: dict[str, object]
 ) -> None:
-    before = plan(images, config, GOAL)[0].hash
-    assert plan(images, evolve(config, **change), GOAL)[0].hash == before
+    before = plan(images, config, TARGET)[0].hash
+    assert plan(images, evolve(config, **change), TARGET)[0].hash == before
 
 
 def test_hash_follows_normalization_where_it_counts(
     images: list[SourceImage], config: RunConfig
 ) -> None:
     config = evolve(config, output_spaces=("MNI152NLin2009aSym",))
-    before = plan(images, config, GOAL)[0].hash
-    assert plan(images, evolve(config, normalization="syn"), GOAL)[0].hash != before
+    before = plan(images, config, TARGET)[0].hash
+    assert plan(images, evolve(config, normalization="syn"), TARGET)[0].hash != before
 
 
 def test_hash_follows_the_mask(
@@ -102,27 +108,27 @@ def test_hash_follows_the_mask(
     mask = tmp_path / "mask.nii.gz"
     mask.write_bytes(b"one")
     masked = [evolve(images[0], mask=mask), *images[1:]]
-    hashes = [plan(images, config, GOAL)[0].hash, plan(masked, config, GOAL)[0].hash]
+    hashes = [plan(images, config, TARGET)[0].hash, plan(masked, config, TARGET)[0].hash]
     mask.write_bytes(b"two")
-    hashes.append(plan(masked, config, GOAL)[0].hash)
+    hashes.append(plan(masked, config, TARGET)[0].hash)
     assert len(set(hashes)) == 3
-    # The mask of a T1w image also changes the T2w image that leans on it, but no other session's.
-    assert plan(masked, config, GOAL)[1].hash != plan(images, config, GOAL)[1].hash
-    assert plan(masked, config, GOAL)[3].hash == plan(images, config, GOAL)[3].hash
+    # The mask of a T1w image also changes the T2w image registered by it, but no other session's.
+    assert plan(masked, config, TARGET)[1].hash != plan(images, config, TARGET)[1].hash
+    assert plan(masked, config, TARGET)[3].hash == plan(images, config, TARGET)[3].hash
 
 
 def test_source_vendor(images: list[SourceImage], config: RunConfig) -> None:
-    tasks = plan(images, evolve(config, source_vendor="ge"), GOAL)
-    assert {task.image.vendor for task in tasks} == {"GE"}
+    jobs = plan(images, evolve(config, source_vendor="ge"), TARGET)
+    assert {job.image.vendor for job in jobs} == {"GE"}
 
 
 def test_missing_file_is_planned_all_the_same(
     images: list[SourceImage], config: RunConfig
 ) -> None:
     images[0].path.unlink()
-    tasks = plan(images, config, GOAL)
-    assert tasks[0].action == HARMONIZE
-    assert tasks[1].anchor is None
+    jobs = plan(images, config, TARGET)
+    assert jobs[0].action == HARMONIZE_ACTION
+    assert jobs[1].t1w is None
 
 
 def test_series_are_redone_for_another_table_or_profile(
@@ -135,21 +141,21 @@ def test_series_are_redone_for_another_table_or_profile(
         bvec=series.path.with_name("sub-02_dwi.bvec"),
     )
 
-    def identity(goal: Goal) -> str:
-        return plan([image], config, goal)[0].hash
+    def identity(target: ResolvedTarget) -> str:
+        return plan([image], config, target)[0].hash
 
-    knows = evolve(GOAL, diffusion_hash="d")
+    knows = evolve(TARGET, diffusion_hash="d")
     first = identity(knows)
     assert identity(evolve(knows, target_hash="u")) == first
-    assert identity(evolve(GOAL, diffusion_hash="e")) != first
+    assert identity(evolve(TARGET, diffusion_hash="e")) != first
     assert image.bval is not None
     image.bval.write_text("0 1005\n")
     assert identity(knows) != first
 
 
-def test_series_lean_on_the_t1w_of_their_session(
+def test_series_are_registered_by_the_t1w_of_their_session(
     images: list[SourceImage], config: RunConfig
 ) -> None:
-    task = plan(images, config, evolve(GOAL, diffusion_hash="d"))[-1]
-    assert task.anchor is not None
-    assert task.anchor.path.name == "sub-02_T1w.nii.gz"
+    job = plan(images, config, evolve(TARGET, diffusion_hash="d"))[-1]
+    assert job.t1w is not None
+    assert job.t1w.path.name == "sub-02_T1w.nii.gz"

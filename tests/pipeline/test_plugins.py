@@ -4,87 +4,63 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from bids_ihf.config import RunConfig
+from bids_ihf.io.failures import read_failures
 from bids_ihf.pipeline.engine import execute, read_plugin
-from bids_ihf.pipeline.failures import failures
-
-FINE = "def work(x):\n    open(x + '/fine', 'w').close()\n    return x\n"
-KILLED = "def work(x):\n    import os\n    os._exit(9)\n"
+from tests.pipeline.steps import FINE, KILLED, RAISING, log_of, workflow
 
 
-def workflow(folder: Path, *kinds: str) -> Any:
-    from nipype.interfaces.utility import Function
-    from nipype.pipeline import engine
-
-    whole = engine.Workflow("wf", base_dir=str(folder))
-    for index, source in enumerate(kinds):
-        node = engine.Node(
-            Function(input_names=["x"], output_names=["y"]), name=f"node{index}", mem_gb=0.1
-        )
-        node.inputs.function_str = source
-        node.inputs.x = str(folder)
-        node.config = {"execution": {"crashdump_dir": str(folder), "crashfile_format": "txt"}}
-        whole.add_nodes([node])
-    return whole
-
-
-@pytest.mark.parametrize("kinds", [(KILLED, FINE), (FINE, KILLED)])
-def test_killed_worker(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("endings", [(KILLED, FINE), (FINE, KILLED)])
+def test_killed_worker(tmp_path: Path, endings: tuple[str, ...]) -> None:
     config = RunConfig(tmp_path, tmp_path / "out", n_procs=2, mem_gb=0.15)
     seen: list[tuple[str, str]] = []
     reason = execute(
-        workflow(tmp_path, *kinds),
+        workflow(tmp_path, *endings),
         config,
         0,
         lambda node, status: seen.append((node.name, status)),
     )
     assert reason is not None
-    name = f"node{kinds.index(KILLED)}"
-    found = failures(tmp_path)
-    assert list(found) == [name]
-    assert "killed" in found[name].sentence
-    assert found[name].exit_code == 75
+    name = f"node{endings.index(KILLED)}"
+    (failure,) = read_failures(log_of(tmp_path).folder("01")).values()
+    assert (failure.image, failure.step) == ("killed.nii.gz", "prepare")
+    assert "killed" in failure.message
+    assert failure.exit_code == 75
     assert (tmp_path / "fine").exists()
     assert (name, "exception") in seen
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [(FileNotFoundError("result.pklz"), "result.pklz"), (BrokenExecutor("gone"), "killed")],
-)
-def test_no_task_is_left_without_a_result(error: Exception, words: str) -> None:
-    from bids_ihf.pipeline.plugins import PoolPlugin
-
-    plugin = PoolPlugin.__new__(PoolPlugin)
-    plugin._taskresult = {}
-    future: Future[dict[str, Any]] = Future()
-    future.set_exception(error)
-    plugin._collect(7, future)
-    assert plugin._taskresult[7]["result"] is None
-    assert words in "".join(plugin._taskresult[7]["traceback"])
+def test_no_node_is_left_without_a_result(tmp_path: Path) -> None:
+    """nipype waits for ever for a node without one, such as a node that cannot be pickled."""
+    whole = workflow(tmp_path, FINE, RAISING)
+    whole.get_node("node1").inputs.extra = lambda: None
+    config = RunConfig(tmp_path, tmp_path / "out", n_procs=2, mem_gb=0.5)
+    assert execute(whole, config, 0, lambda _node, _status: None) is not None
+    (failure,) = read_failures(log_of(tmp_path).folder("01")).values()
+    assert failure.image == "raising.nii.gz"
+    assert "pickle" in failure.message
 
 
 RUN = """
 import multiprocessing, os, sys, time
-from bids_ihf.config import RunConfig
-from bids_ihf.pipeline.plugins import start_process
+from pathlib import Path
+from bids_ihf.pipeline.plugins import start_worker
+from bids_ihf.pipeline.run_log import RunLog
 
-def work(config, folder):
-    start_process(config, folder)
+def work(run_log, folder):
+    start_worker(run_log, folder)
     print(os.getpid(), flush=True)
     time.sleep(60)
 
 if __name__ == "__main__":
     folder = sys.argv[1]
     context = multiprocessing.get_context("forkserver")
-    context.Process(target=work, args=(RunConfig(folder, folder), folder)).start()
+    context.Process(target=work, args=(RunLog(Path(folder), "run", 0), folder)).start()
     time.sleep(60)
 """
 

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-
 from bids_ihf.pipeline.failures import failures
+
 from tests.reliability import outputs, phantom, runs
 from tests.reliability.bad_images import TAKEN
 from tests.reliability.runs import Limits

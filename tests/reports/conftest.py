@@ -15,6 +15,7 @@ from scipy import ndimage
 from bids_ihf.anat.harmonize import QCStatistics
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import update_scans_table
+from bids_ihf.io.failures import Failure, write_failure
 from bids_ihf.qc.measures import image_measures
 from bids_ihf.reports.evidence import evidence_name, pack, to_content
 from bids_ihf.reports.figures import Shown, write_reportlets
@@ -163,15 +164,15 @@ def make_study(folder: Path, people: int, *, figures: bool = False) -> Path:
     return out
 
 
-CRASH = """Node: ihf_harmony_wf.sub-01.prepare_sub-01_ses-B_T1w
-Working directory: /somewhere
-
-Node inputs:
-
-image = <b>
-
-Traceback (most recent call last):
-  File "steps.py", line 3, in prepare_scan
+CRASH = Failure(
+    "sub-01/ses-B/anat/sub-01_ses-B_T1w.nii.gz",
+    "prepare",
+    "BadData",
+    "sub-01_ses-B_T1w.nii.gz: is <i>truncated</i>; fetch it again.",
+    65,
+)
+TRACEBACK = """Traceback (most recent call last):
+  File "worker.py", line 3, in prepare_image
     raise BadData(sentence)
 bids_ihf.errors.BadData: sub-01_ses-B_T1w.nii.gz: is <i>truncated</i>; fetch it again.
 """
@@ -205,7 +206,7 @@ def out(tmp_path: Path, drawn: Path) -> Path:
     shutil.copytree(drawn / "sub-01/figures", folder / "sub-01/figures")
     log = folder / "sub-01/log/20260101-000000_x"
     log.mkdir(parents=True)
-    (log / "crash-1.txt").write_text(CRASH)
+    write_failure(log, "1", CRASH, TRACEBACK)
     (log / "ihf_harmony.log").write_text(
         "2026-01-01 00:00:00,000 INFO sub-01: preparing\n"
         "2026-01-01 00:00:01,000 WARNING sub-01_ses-A_run-1_T1w: header <odd>.\n"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bids_ihf.io.failures import write_failure
 from bids_ihf.reports.group import group_page, group_tables
 from bids_ihf.reports.participant import build_participant_report
 from tests.reports.browser import Browser, find_chromium
-from tests.reports.conftest import CRASH, make_study
+from tests.reports.conftest import CRASH, TRACEBACK, make_study
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -27,7 +28,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = make_study(tmp_path_factory.mktemp("seen"), people=2, figures=True)
     log = out / "sub-02/log/20260101-000000_x"
     log.mkdir(parents=True)
-    (log / "crash-1.txt").write_text(CRASH)
+    write_failure(log, "1", CRASH, TRACEBACK)
     for subject in ("01", "02"):
         build_participant_report(out, subject)
     group_tables(out)

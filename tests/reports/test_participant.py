@@ -114,7 +114,7 @@ def test_failure_and_its_end(out: Path) -> None:
     assert "1 step failed; see errors and warnings" in text
     assert "is <i>truncated</i>; fetch it again." in text
     sidecar = add_image(out, "sub-01/ses-B/anat/sub-01_ses-B_T1w.nii.gz")
-    crash = next((out / "sub-01/log").glob("*/crash-*"))
+    crash = next((out / "sub-01/log").glob("*/crash-*.json"))
     os.utime(crash, (sidecar.stat().st_mtime - 60,) * 2)
     text = Page(build_participant_report(out, "01")).text
     assert "1 earlier failure, finished since" in text
@@ -142,10 +142,15 @@ def test_only_a_crash(out: Path) -> None:
     assert "1 step failed" in text
 
 
-@pytest.mark.parametrize("content", ["", "Node", "no node here", "Node: a.b\n\n\nx = "])
-def test_odd_crash_files(out: Path, content: str) -> None:
-    next((out / "sub-01/log").glob("*/crash-*")).write_text(content)
+def test_traceback_that_is_gone(out: Path) -> None:
+    next((out / "sub-01/log").glob("*/crash-*.txt")).unlink()
     assert "1 step failed" in Page(build_participant_report(out, "01")).text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_damaged_record_of_a_failure(out: Path, content: str) -> None:
+    next((out / "sub-01/log").glob("*/crash-*.json")).write_text(content)
+    assert "failed" not in Page(build_participant_report(out, "01")).text
 
 
 def test_copies_in_template_space_and_broken_sidecars(out: Path) -> None:

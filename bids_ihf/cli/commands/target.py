@@ -113,7 +113,8 @@ def build(arguments: argparse.Namespace) -> int:
     from bids_ihf.dwi.profile_file import record_of
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.pipeline.references import collect, diffusion_profiles, prepared_scans
-    from bids_ihf.pipeline.worker import fix_threads, model_on
+    from bids_ihf.pipeline.resources import load_model_cached
+    from bids_ihf.pipeline.worker import set_up_process
     from bids_ihf.targets.build import build_target
     from bids_ihf.targets.target import pack_target
 
@@ -123,13 +124,13 @@ def build(arguments: argparse.Namespace) -> int:
         labels=unique_items(arguments.participant_label or ()),
         filter_file=arguments.bids_filter_file,
     )
-    fix_threads(arguments.n_procs or available_processors(), 0)
+    set_up_process(arguments.n_procs or available_processors(), 0)
     name = arguments.name or arguments.output.stem
     series = [scan for scan in scans if scan.modality == "dwi"]
     anatomical = [scan for scan in scans if scan.modality != "dwi"]
     record = record_of(diffusion_profiles(series, preprocessed=arguments.preprocessed))
     prepared = prepared_scans(anatomical, preprocessed=arguments.preprocessed)
-    target = build_target(prepared, name, model_on("cpu"), record)
+    target = build_target(prepared, name, load_model_cached("cpu"), record)
     write_atomic(arguments.output, pack_target(target))
     _describe(target)
     return 0

@@ -46,13 +46,13 @@ def measure(path: Path) -> tuple[str, ...]:
 
 def main() -> None:
     """Measure every image in a process of its own."""
-    from bids_ihf.pipeline.worker import fix_threads
+    from bids_ihf.pipeline.worker import set_up_process
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE.nii.gz")
     parser.add_argument("--threads", type=int, default=2)
     found = parser.parse_args()
-    fix_threads(found.threads, 0)  # for the processes, which inherit the environment
+    set_up_process(found.threads, 0)  # for the processes, which inherit the environment
     sys.stdout.write(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|\n")
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         for row in pool.map(measure, found.images):

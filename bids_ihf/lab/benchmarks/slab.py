@@ -39,7 +39,7 @@ from bids_ihf.lab.benchmarks.virtual_subjects import (
 from bids_ihf.lab.comparators.baselines import histogram_matching
 from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.network.checkpoint import load_model
-from bids_ihf.pipeline.worker import fix_threads
+from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
 
@@ -135,7 +135,7 @@ def summary(rows: list[Row]) -> list[Row]:
 
 def main(labels: Path, out: Path, *people: str) -> None:
     """Measure the people, two at a time, and write OUT_DIR/slab.tsv and slab_subjects.tsv."""
-    fix_threads(1, 0)
+    set_up_process(1, 0)
     tasks = [(labels, person, "T1w", SEED) for person in people or PEOPLE]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=start_worker) as pool:
         rows = [row for found in pool.map(measure, *zip(*tasks, strict=True)) for row in found]

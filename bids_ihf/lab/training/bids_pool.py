@@ -18,7 +18,7 @@ from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
 from bids_ihf.lab.training.pool import Pool, add_scan, read_index, write_index
-from bids_ihf.pipeline.worker import fix_threads
+from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.targets.network_input import to_network_input
 
@@ -55,7 +55,7 @@ def prepare_pool(config: TrainConfig) -> Pool:
     source, folder = config.data.source, config.data.pool
     if folder.resolve() == source.resolve():
         raise UsageError(f"{folder}: the pool is the dataset itself; name another folder.")
-    fix_threads(config.threads, 0)
+    set_up_process(config.threads, 0)
     found = {
         person: _images(config, person) for person in select_subjects(source, config.data.people)
     }

@@ -17,7 +17,7 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     prepare_stages,
     shape_of,
 )
-from bids_ihf.pipeline.worker import model_on, target_of
+from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
 from bids_ihf.preprocessing import alignment as align
 from bids_ihf.preprocessing import bias_field as bias
 from bids_ihf.preprocessing import brain_mask as mask
@@ -45,8 +45,8 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, brain[:, :, 25:28], affine)
     watch = Stopwatch(1)
     prepared = prepare_stages(watch, root, path)
-    profile = target_of("Siemens", "cpu").profile("T1w")
-    scan, harmonized = network_stages(watch, prepared, profile, model_on("cpu"))
+    profile = load_target_cached("Siemens", "cpu").profile("T1w")
+    scan, harmonized = network_stages(watch, prepared, profile, load_model_cached("cpu"))
     assert 6 <= len(scan.slices) <= 12
     assert (
         harmonized.image.shape == brain[:, :, 25:28].shape == tuple(shape_of(prepared)["voxels"])

@@ -24,7 +24,7 @@ from bids_ihf.lab.benchmarks.brain.cases import (
 from bids_ihf.lab.benchmarks.brain.tables import brain_files, by_condition
 from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.pipeline.worker import fix_threads
+from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.preprocessing.prepare import alignment_warning, is_alignment_refused
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def measure_heads(
     labels: Path, people: Sequence[str], *, poses: int, seed: int, jobs: int
 ) -> tuple[list[Row], list[Row]]:
     """Rows by person and condition, and by pose, ``jobs`` people at a time."""
-    fix_threads(1, 0)  # for the processes, which inherit the environment
+    set_up_process(1, 0)  # for the processes, which inherit the environment
     each = poses // len(people)
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         work = pool.map(_measure_person, repeat(labels), people, repeat(each), repeat(seed))

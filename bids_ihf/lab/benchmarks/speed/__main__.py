@@ -39,7 +39,7 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     shape_of,
 )
 from bids_ihf.pipeline.memory import keep_freed_memory
-from bids_ihf.pipeline.worker import fix_threads
+from bids_ihf.pipeline.worker import set_up_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,9 +103,9 @@ def on_gpu(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
 
 
 def _target_and_model(device: str) -> tuple[Any, Any]:
-    from bids_ihf.pipeline.worker import model_on, target_of
+    from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
 
-    return target_of(runs.TARGET, device).profile("T1w"), model_on(device)
+    return load_target_cached(runs.TARGET, device).profile("T1w"), load_model_cached(device)
 
 
 def measure_all(bids: Path, size: Size, path: Path, command: str) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     LOGGER.setLevel(logging.INFO)
     # As the commands do.
-    fix_threads(torch.get_num_threads(), 0)
+    set_up_process(torch.get_num_threads(), 0)
     keep_freed_memory()
     adopt_orphans()
     given.output.mkdir(parents=True, exist_ok=True)

@@ -93,13 +93,13 @@ def output_stages(
     watch: Stopwatch, prepared: Prepared, harmonized: Harmonized, folder: Path
 ) -> None:
     """Compressing and writing an image, and its figures."""
-    from bids_ihf.anat.outputs import shown
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.io.nifti import encode_nifti
+    from bids_ihf.pipeline.outputs import shown_anat
     from bids_ihf.reports.figures import write_reportlets
 
     def figures() -> None:
-        pictures = shown(prepared, harmonized)
+        pictures = shown_anat(prepared, harmonized)
         write_reportlets(folder / "figures", "sub-01", "T1w", pictures, harmonized.qc)
 
     data = watch("compression", lambda: encode_nifti(harmonized.image, prepared.volume))

@@ -20,7 +20,7 @@ from bids_ihf.lab.benchmarks.vendors.worker import (
     scan_reference,
     start_worker,
 )
-from bids_ihf.pipeline.worker import fix_threads
+from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run_benchmark(plan: Plan) -> Outcome:
     """
     check(plan)
     hashes = hashes_of(plan)
-    fix_threads(1, 0)  # for the processes, which inherit the environment
+    set_up_process(1, 0)  # for the processes, which inherit the environment
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(plan.jobs, mp_context=context, initializer=start_worker)
     try:

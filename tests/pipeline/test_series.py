@@ -16,18 +16,18 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi import series
-from bids_ihf.dwi.outputs import strain
 from bids_ihf.dwi.profile import DiffusionProfile, ShellProfile
-from bids_ihf.dwi.series import standing_in
+from bids_ihf.dwi.series import mean_b0_image, relative_exponent
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradients import table, to_text
-from bids_ihf.pipeline.plan import Goal, Task, plan
+from bids_ihf.pipeline import worker
+from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
 from bids_ihf.reports.figures import KINDS, figure_name
 from bids_ihf.targets.intensity import background_gain
 
-GOAL = Goal("GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
+RESOLVED = ResolvedTarget("GE", "GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
 SCHEME = table({0: 2, 1000: 12}, 4)
 SIDE = 16
 TARGET = DiffusionProfile((900.0, 2500.0), 30.0, (ShellProfile(1000.0, 0.66e-3, 0.8e-3, 1e-4),))
@@ -73,7 +73,7 @@ def image_of(root: Path) -> SourceImage:
 
 def stand_in(root: Path) -> Path:
     image = image_of(root)
-    with standing_in(image.path, (image.bval, image.bvec), root / "prepared.npz") as path:
+    with mean_b0_image(image.path, (image.bval, image.bvec), root) as path:
         return path
 
 
@@ -89,7 +89,7 @@ def test_trouble_with_the_stand_in_is_told_of_the_series(root: Path) -> None:
     tables = (image.bval, image.bvec)
     with (
         pytest.raises(BadData, match=r"sub-1_dwi\.nii\.gz: no brain"),
-        standing_in(image.path, tables, root / "prepared.npz") as path,
+        mean_b0_image(image.path, tables, root) as path,
     ):
         raise BadData(f"{path}: no brain.")
 
@@ -160,21 +160,20 @@ def prepared_of(root: Path) -> Any:
 
 def run(
     root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = ()
-) -> Task:
-    monkeypatch.setattr(series, "_target", lambda _settings: TARGET)
-    monkeypatch.setattr(series, "INSIDE_MM", 1.0)
-    (task,) = plan([image_of(root)], RunConfig(root, out), GOAL)
-    settings: Any = SimpleNamespace(
-        goal=GOAL, out_dir=out, target="GE", output_spaces=spaces, source_profile=None
-    )
-    series.harmonize_series(task, prepared_of(root), settings)
-    return task
+) -> Job:
+    monkeypatch.setattr(worker, "load_target_cached", lambda *_: None)
+    monkeypatch.setattr("bids_ihf.dwi.profile_file.profile_of_target", lambda _target: TARGET)
+    monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
+    config = RunConfig(root, out, output_spaces=spaces)
+    (job,) = plan([image_of(root)], config, RESOLVED)
+    worker._harmonize_series(job, prepared_of(root), config, RESOLVED)
+    return job
 
 
 def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = run(root, tmp_path / "out", monkeypatch)
-    assert task.finished
-    names = sorted(path.name for path in task.outputs.folder.iterdir())
+    job = run(root, tmp_path / "out", monkeypatch)
+    assert job.finished
+    names = sorted(path.name for path in job.outputs.folder.iterdir())
     assert names == sorted(
         [
             *(f"sub-1_desc-{kind}_dwi.{end}" for kind in ("harmonized", "change")
@@ -184,12 +183,12 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "sub-1_from-dwi_to-MNI152NLin2009aSym_mode-image_xfm.mat",
         ]
     )  # fmt: skip
-    sidecar = json.loads(task.sidecar.read_text())
+    sidecar = json.loads(job.sidecar.read_text())
     assert sidecar["SourceProfile"] is None  # no vendor is named
     assert sidecar["HarmonizationShells"][0]["AnisotropyFactor"] == 1
     source, image, change = (
         np.stack(list(open_series(path).volumes()))
-        for path in (task.image.path, task.outputs.harmonized, task.outputs.change)
+        for path in (job.image.path, job.outputs.harmonized, job.outputs.change)
     )
     assert np.allclose(image - change, source, atol=1e-3)
     assert image.min() >= 0
@@ -220,10 +219,12 @@ def test_a_series_that_is_spoiled_on_the_way_leaves_nothing(
 
 
 @pytest.mark.parametrize(("exponents", "score"), [((1.0,), 0), ((1.0, 1.35), 1), ((0.75,), 1)])
-def test_strain_is_one_at_the_limits(exponents: tuple[float, ...], score: float) -> None:
+def test_relative_exponent_is_one_at_the_limits(
+    exponents: tuple[float, ...], score: float
+) -> None:
     shells: Any = [SimpleNamespace(measured=exponent) for exponent in exponents]
     plan: Any = SimpleNamespace(shells=shells)
-    assert strain(plan) == pytest.approx(score)
+    assert relative_exponent(plan) == pytest.approx(score)
 
 
 def test_template_space_is_left_out_with_a_word(
@@ -232,9 +233,9 @@ def test_template_space_is_left_out_with_a_word(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    task = run(root, tmp_path / "out", monkeypatch, ("MNI152NLin2009aSym",))
-    assert "sub-1_dwi: --output-spaces does not hold for it" in caplog.text
-    assert not list(task.outputs.folder.glob("*space-*"))
+    job = run(root, tmp_path / "out", monkeypatch, ("MNI152NLin2009aSym",))
+    assert "sub-1_dwi: --output-spaces is ignored" in caplog.text
+    assert not list(job.outputs.folder.glob("*space-*"))
 
 
 def test_same_input_same_bytes(

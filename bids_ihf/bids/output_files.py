@@ -1,0 +1,37 @@
+"""The files of one image in the output folder, before and after they are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bids_ihf.bids.images import sidecar_path
+from bids_ihf.errors import CannotWrite
+from bids_ihf.io.atomic import remove
+
+if TYPE_CHECKING:
+    from bids_ihf.bids.images import OutputPaths
+
+
+def clear_outputs(paths: OutputPaths) -> None:
+    """Remove what an earlier run wrote, its mark of completion first.
+
+    What is written now may be interrupted, and a template-space image that this run does not make
+    would be left behind with another target.
+    """
+    remove(sidecar_path(paths.harmonized))
+    for path in (paths.harmonized, paths.change, paths.template_image):
+        remove(path)
+        remove(sidecar_path(path))
+
+
+def require_written(paths: OutputPaths) -> None:
+    """Check, before an image is marked as finished, that all that belongs to it exists.
+
+    Raises
+    ------
+    CannotWrite
+        Another process has removed a file meanwhile.
+    """
+    for path in (paths.harmonized, paths.change, paths.mask, paths.transform):
+        if not path.is_file():
+            raise CannotWrite(f"{path} was removed while its image was being written: run again.")

@@ -1,0 +1,166 @@
+"""All that is written of one image, in order: the sidecar of the harmonized image last."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from bids_ihf.anat import outputs as anat_outputs
+from bids_ihf.bids.images import TEMPLATE
+from bids_ihf.bids.output_files import clear_outputs
+from bids_ihf.bids.scans_table import update_scans_table
+from bids_ihf.dwi import outputs as dwi_outputs
+from bids_ihf.dwi.series import relative_exponent, shell_warnings
+from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
+from bids_ihf.qc.assess import assess
+from bids_ihf.reports.figures import Shown, write_reportlets
+from bids_ihf.reports.reference_images import reference_picture, template_on
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bids_ihf.anat.harmonize import Harmonized, QCStatistics
+    from bids_ihf.config import RunConfig
+    from bids_ihf.dwi.series import HarmonizedSeries
+    from bids_ihf.pipeline.plan import Job, ResolvedTarget
+    from bids_ihf.preprocessing.prepare import Prepared
+
+LOGGER = logging.getLogger(__name__)
+
+EXPONENT_WARNING = (
+    "The attenuation of a shell differs from the target's by more than scanners do (out-of-range "
+    "score {:.2f}, limit 1); inspect the report before using this series."
+)
+
+
+def write_anat(
+    job: Job, prepared: Prepared, harmonized: Harmonized, config: RunConfig,
+    target: ResolvedTarget, device: str, seconds: float,
+) -> None:  # fmt: skip
+    """Write images, mask, transform, figures, table row, and last the harmonized image's sidecar.
+
+    Raises
+    ------
+    CannotWrite
+        An output cannot be written.
+    """
+    image, paths = job.image, job.outputs
+    clear_outputs(paths)
+    quality = assess(job.name, image.suffix, harmonized, target.encoder_hash)
+    extra = _provenance(
+        job, target, target.target_hash, target.model_name, target.model_hash, device,
+        quality.warning, anat_outputs.provenance(harmonized),
+    )  # fmt: skip
+    anat_outputs.write_change(image, paths, prepared, harmonized, extra)
+    write_mask(image, paths, prepared)
+    write_transform(paths, prepared)
+    if TEMPLATE in config.output_spaces:
+        anat_outputs.write_template_image(
+            image, paths, prepared, harmonized, config.normalization, extra
+        )
+    _write_figures(job, config, shown_anat(prepared, harmonized), harmonized.qc)
+    measures = anat_outputs.measures(prepared, harmonized) | quality.measures
+    _update_row(job, prepared, config, target, seconds, quality.warning, measures)
+    anat_outputs.write_harmonized(image, paths, prepared, harmonized, target.name, extra)
+
+
+def finish_series(
+    job: Job, prepared: Prepared, series: HarmonizedSeries, config: RunConfig,
+    target: ResolvedTarget, seconds: float,
+) -> None:  # fmt: skip
+    """Write what goes with a written series: b-tables, mask, transform, figures, table row, and
+    last the sidecars.
+
+    Raises
+    ------
+    CannotWrite
+        An output cannot be written.
+    """
+    image, paths = job.image, job.outputs
+    for sentence in shell_warnings(series.plan):
+        LOGGER.warning("%s: %s", job.name, sentence)
+    score = relative_exponent(series.plan)
+    warning = EXPONENT_WARNING.format(score) if score >= 1 else None
+    extra = _provenance(
+        job, target, target.diffusion_hash, dwi_outputs.DIFFUSION_MODEL, dwi_outputs.model_hash(),
+        "cpu", warning, dwi_outputs.provenance(series),
+    )  # fmt: skip
+    dwi_outputs.write_tables(image, paths)
+    write_mask(image, paths, prepared)
+    write_transform(paths, prepared)
+    _write_figures(job, config, shown_series(prepared, series))
+    measures = dwi_outputs.measures(prepared, series)
+    _update_row(job, prepared, config, target, seconds, warning, measures)
+    dwi_outputs.write_sidecars(image, paths, prepared, target.name, extra)
+
+
+def _provenance(
+    job: Job, target: ResolvedTarget, target_hash: str, model_name: str, model_hash: str,
+    device: str, warning: str | None, details: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Sidecar fields of our own."""
+    return {
+        "HarmonizationTarget": target.name,
+        "HarmonizationTargetHash": target_hash,
+        "HarmonizationModel": model_name,
+        "HarmonizationModelHash": model_hash,
+        "SourceVendor": job.image.vendor,
+        "SourceProfileHash": target.source_hash,
+        "Device": device,
+        "ConfigurationHash": job.hash,
+        **({"HarmonizationWarning": warning} if warning else {}),
+        **details,
+    }
+
+
+def _update_row(
+    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget, seconds: float,
+    warning: str | None, measures: dict[str, float],
+) -> None:  # fmt: skip
+    row: dict[str, float | str | None] = {
+        "harmonization_target": target.name,
+        "source_vendor": job.image.vendor,
+        "harmonization_warning": "yes" if warning else "no",
+        **preparation_measures(prepared),
+        **measures,
+        "seconds": sum(prepared.seconds.values()) + seconds,
+    }
+    update_scans_table(config.out_dir, job.image, row)
+
+
+def shown_anat(prepared: Prepared, harmonized: Harmonized) -> Shown:
+    """What the figures of a T1w or T2w image show."""
+    return Shown(
+        before=prepared.volume.data,
+        after=harmonized.image,
+        change=harmonized.change,
+        mask=prepared.mask,
+        affine=prepared.volume.affine,
+        template=template_on(prepared),
+        reference=reference_picture(prepared, harmonized.qc.target),
+    )
+
+
+def shown_series(prepared: Prepared, series: HarmonizedSeries) -> Shown:
+    """What the figures of a diffusion series show."""
+    return Shown(
+        before=series.before,
+        after=series.after,
+        change=series.after - series.before,
+        mask=prepared.mask,
+        affine=prepared.volume.affine,
+        template=template_on(prepared),
+        anisotropy=series.anisotropy,
+    )
+
+
+def _write_figures(
+    job: Job, config: RunConfig, shown: Shown, evidence: QCStatistics | None = None
+) -> None:
+    stem = job.name.rsplit("_", 1)[0]
+    write_reportlets(figures_folder(job, config), stem, job.image.suffix, shown, evidence)
+
+
+def figures_folder(job: Job, config: RunConfig) -> Path:
+    """Where the figures of a participant lie."""
+    return config.out_dir / f"sub-{job.image.subject}" / "figures"

@@ -1,0 +1,204 @@
+"""What a run works with: its images, its device, its network and its target."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_ihf.bids.discovery import find_images
+from bids_ihf.bids.filters import read_filters
+from bids_ihf.config import to_toml
+from bids_ihf.errors import BadData, NothingSelected
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W, ResolvedTarget
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bids_ihf.bids.images import SourceImage
+    from bids_ihf.config import RunConfig
+    from bids_ihf.network.checkpoint import ModelBundle
+    from bids_ihf.targets.target import Target
+
+LOGGER = logging.getLogger(__name__)
+
+IMAGE_EXTENSIONS = (".nii", ".nii.gz")
+MAX_LABELS_SHOWN = 5
+
+
+@lru_cache(maxsize=2)
+def load_model_cached(device: str, network: Path | None = None) -> ModelBundle:
+    """A network (the shipped one) with its encoder on a device, loaded once in each process."""
+    from bids_ihf.network.checkpoint import load_model
+
+    return load_model(network, device=device)
+
+
+@lru_cache(maxsize=8)
+def load_target_cached(spec: str, device: str, network: Path | None = None) -> Target:
+    """The target of this name or file, loaded once in each process."""
+    from bids_ihf.targets.build import load_target
+
+    return load_target(spec, load_model_cached(device, network))
+
+
+def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceImage]:
+    """Images of all subjects; T1w images too where others are registered by them.
+
+    Raises
+    ------
+    NothingSelected
+        No image of the selected modalities is left.
+    """
+    via_t1w = any(suffix in REGISTERED_VIA_T1W for suffix in config.modalities)
+    modalities = dict.fromkeys([*config.modalities, *(["T1w"] if via_t1w else [])])
+    filters = read_filters(config.bids_filter_file) if config.bids_filter_file else None
+    images = [
+        image
+        for subject in subjects
+        for image in find_images(
+            config.bids_dir,
+            subject,
+            sessions=config.session_label,
+            modalities=tuple(modalities),
+            filters=filters,
+            database_dir=config.bids_database_dir,
+            derivatives=() if config.brain_mask == "network" else config.derivatives,
+        )
+    ]
+    if not any(image.suffix in config.modalities for image in images):
+        raise NothingSelected(_nothing_selected(config, subjects))
+    return images
+
+
+def _nothing_selected(config: RunConfig, subjects: Sequence[str]) -> str:
+    criteria = [f"modalities {' '.join(config.modalities)}", f"subjects {_first(subjects)}"]
+    if config.session_label:
+        criteria.append(f"sessions {_first(config.session_label)}")
+    if config.bids_filter_file:
+        criteria.append(f"filters {config.bids_filter_file.name}")
+    suffixes = Counter(
+        path.name.split(".")[0].rsplit("_", 1)[-1]
+        for subject in subjects
+        for path in (config.bids_dir / f"sub-{subject}").glob("**/*.nii*")
+    )
+    present = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+    return (
+        f"{config.bids_dir}: nothing to harmonize; searched for {', '.join(criteria)}; "
+        f"these subjects have {present or 'no image'} in all; widen the selection."
+    )
+
+
+def _first(labels: Sequence[str]) -> str:
+    rest = len(labels) - MAX_LABELS_SHOWN
+    return " ".join(labels[:MAX_LABELS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def choose_device(device: str) -> str:
+    """The device to use: ``auto`` is a CUDA device where there is one."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def announce_device(device: str) -> None:
+    """Log which device ``auto`` stands for, and why."""
+    import torch
+
+    reason = torch.cuda.get_device_name() if device == "cuda" else "no CUDA device found"
+    LOGGER.log(NOTICE_LEVEL, "Device: %s (%s)", device, reason)
+
+
+def resolve_target(config: RunConfig) -> ResolvedTarget:
+    """Load network and target once, to know that they can be used and which they are.
+
+    A reference image (``--target IMAGE``) is prepared only here; workers load the target made
+    from it.
+
+    Raises
+    ------
+    UsageError
+        There is no such target.
+    BadData
+        The target, the network or the source profile cannot be used.
+    """
+    from bids_ihf.dwi.profile_file import diffusion_hash_of
+    from bids_ihf.network.checkpoint import segmenter_hash
+    from bids_ihf.targets.build import load_target
+    from bids_ihf.targets.target import pack_target
+
+    model = load_model_cached("cpu", config.model)
+    spec = str(config.target)
+    target = load_target(spec, model, preprocessed=config.preprocessed)
+    if spec.endswith(IMAGE_EXTENSIONS):
+        path = config.work_dir / "targets" / f"{target.hash}.safetensors"
+        if not config.dry_run:
+            write_atomic(path, pack_target(target))
+        spec = str(path)
+    return ResolvedTarget(
+        spec=spec,
+        name=target.name,
+        target_hash=target.hash,
+        model_name=model.name,
+        model_hash=model.hash,
+        brain_hash=segmenter_hash(),
+        modalities=tuple(target.modalities),
+        diffusion_hash=diffusion_hash_of(target),
+        source_hash=_source_hash(config, model),
+        encoder_hash=model.encoder_hash,
+    )
+
+
+def _source_hash(config: RunConfig, model: ModelBundle) -> str:
+    """Hash of the profiles of source scanners: the vendors', and ``--source-profile``.
+
+    Raises
+    ------
+    BadData
+        The file cannot be used, or has a profile of none of the selected modalities.
+    """
+    from bids_ihf.dwi.profile_file import builtin_hash, content_of
+    from bids_ihf.targets.build import load_target
+    from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
+
+    hashes = [builtin_hash()]
+    hashes += [read_target(builtin_path(vendor)).hash for vendor in BUILTIN_VENDORS]
+    if config.source_profile is not None:
+        source = load_target(str(config.source_profile), model)
+        modalities = {*source.profiles, *(["dwi"] if content_of(source) else [])}
+        if not modalities & set(config.modalities):
+            raise BadData(
+                f"{config.source_profile}: has profiles of {', '.join(sorted(modalities))} and "
+                f"of none of the modalities to harmonize ({', '.join(config.modalities)}); "
+                "build it from those."
+            )
+        hashes.append(source.hash)
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def describe_run(config: RunConfig, target: ResolvedTarget) -> str:
+    """The settings of a run and what they were applied to, as TOML."""
+    return to_toml(
+        config,
+        dataset_description_sha256=_sha256(config.bids_dir / "dataset_description.json"),
+        target=target.name,
+        target_hash=target.target_hash,
+        model=target.model_name,
+        model_hash=target.model_hash,
+        brain_hash=target.brain_hash,
+        device=choose_device(config.device),
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "missing"
