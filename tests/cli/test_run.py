@@ -312,7 +312,7 @@ class TestExitCodes:
 
         monkeypatch.setattr("bids_ihf.cli.run.plan", starve)
         assert call(dataset) == 75
-        assert "ihf-harmony: error: there was not memory" in capsys.readouterr().err
+        assert "ihf-harmony: error: not enough memory" in capsys.readouterr().err
 
 
 def test_reports_only(dataset: Path, fake_steps: FakeSteps) -> None:

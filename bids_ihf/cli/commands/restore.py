@@ -39,16 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     UsageError
         The output is one of the inputs, or is not named as a compressed NIfTI image.
     """
-    output = arguments.output.resolve()
-    if output in {path.resolve() for path in (arguments.harmonized, arguments.change) if path}:
-        raise UsageError(
-            f"{arguments.output}: the output is one of the inputs; choose another name."
-        )
+    output: Path = arguments.output
+    inputs = [path.resolve() for path in (arguments.harmonized, arguments.change) if path]
+    if output.resolve() in inputs:
+        raise UsageError(f"{output}: the output is one of the inputs; choose another name.")
     if not output.name.endswith(".nii.gz"):
-        raise UsageError(
-            f"{arguments.output}: the output is compressed NIfTI; end its name in .nii.gz."
-        )
+        raise UsageError(f"{output}: the output is compressed NIfTI; end its name in .nii.gz.")
     from bids_ihf.pipeline.restore import restore
 
-    restore(arguments.harmonized, arguments.change, arguments.output)
+    restore(arguments.harmonized, arguments.change, output)
     return 0
