@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class HarmonyError(Exception):
-    """An expected failure; shown to the user as one line, without a traceback."""
+    """An expected failure, shown to the user as one line without a traceback."""
 
     exit_code: ClassVar[int] = 1
 
@@ -27,13 +27,13 @@ class InvalidBIDS(HarmonyError):
 
 
 class NothingSelected(HarmonyError):
-    """The filters leave no image to work on."""
+    """The filters select no image."""
 
     exit_code = 18
 
 
 class BadData(HarmonyError):
-    """A file is there but cannot be used."""
+    """A file exists but cannot be used."""
 
     exit_code = 65
 

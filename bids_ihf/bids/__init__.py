@@ -1,1 +1,1 @@
-"""BIDS in and out: what a dataset holds, and how its derivatives are named and written."""
+"""BIDS: what a dataset holds, and how its derivatives are named and described."""

@@ -1,4 +1,4 @@
-"""What a BIDS dataset holds that can be harmonized, found one participant at a time."""
+"""Finding the images of a BIDS dataset that can be harmonized, one participant at a time."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ from typing import Any
 
 import attrs
 
-from bids_ihf.bids.filters import MODALITIES, Filters, matches, read_filters
+from bids_ihf.bids.filters import Filters, matches
 from bids_ihf.bids.images import SourceImage, not_fetched_message
 from bids_ihf.bids.layout import subject_layout
 from bids_ihf.bids.masks import find_mask
-from bids_ihf.bids.names import BIDSName, parse_name
+from bids_ihf.bids.names import IMAGE_SUFFIXES, BIDSName, parse_name
 from bids_ihf.errors import InvalidBIDS, NothingSelected, UsageError
-
-__all__ = [
-    "SourceImage",
-    "find_images",
-    "find_mask",
-    "read_filters",
-    "select_subjects",
-    "subjects",
-]
+from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
 
 LOGGER = logging.getLogger(__name__)
 
-# Phase, real and imaginary images bear the same suffix, but their intensities are no brightness.
+MAX_LISTED_PARTICIPANTS = 10
+"""Number of participants that an error message lists at most."""
+
+# These images have the suffixes of magnitude images, but their values are not intensities.
 _NON_MAGNITUDE_PARTS = {"phase": "phase", "real": "real part", "imag": "imaginary part"}
 
 
@@ -49,31 +44,33 @@ def subjects(bids_dir: Path) -> list[str]:
         if re.fullmatch(r"sub-[0-9A-Za-z+]+", folder.name):
             labels.append(folder.name.removeprefix("sub-"))
         else:
-            LOGGER.warning("%s is left out: its name is not a BIDS participant's.", folder)
+            LOGGER.warning("%s is left out: its name is not a BIDS participant label.", folder)
     return sorted(labels)
 
 
 def select_subjects(bids_dir: Path, labels: Iterable[str] = ()) -> list[str]:
-    """Choose participants by label, with or without ``sub-``; no label means all.
+    """Select participants by label, with or without ``sub-``; no label means all.
 
     Raises
     ------
     NothingSelected
-        There is no participant, or one that was asked for is not there.
+        The dataset has no participant, or lacks one of those asked for.
     """
     present = subjects(bids_dir)
     if not present:
         raise NothingSelected(
             f"{bids_dir} holds no folder sub-*: give the root of a BIDS dataset."
         )
-    wanted = list(dict.fromkeys(label.removeprefix("sub-") for label in labels))
-    missing = [label for label in wanted if label not in present]
+    requested = list(dict.fromkeys(label.removeprefix("sub-") for label in labels))
+    missing = [label for label in requested if label not in present]
     if missing:
-        some = ", ".join(present[:10]) + (", ..." if len(present) > 10 else "")
+        listed = ", ".join(present[:MAX_LISTED_PARTICIPANTS])
+        if len(present) > MAX_LISTED_PARTICIPANTS:
+            listed += ", ..."
         raise NothingSelected(
-            f"{bids_dir} has no participant {', '.join(missing)}: choose from {some}."
+            f"{bids_dir} has no participant {', '.join(missing)}: choose from {listed}."
         )
-    return wanted or present
+    return requested or present
 
 
 def find_images(
@@ -81,7 +78,7 @@ def find_images(
     subject: str,
     *,
     sessions: Sequence[str] = (),
-    modalities: Sequence[str] = MODALITIES,
+    modalities: Sequence[str] = IMAGE_SUFFIXES,
     filters: Filters | None = None,
     database_dir: Path | None = None,
     derivatives: Sequence[Path] = (),
@@ -91,7 +88,7 @@ def find_images(
     Parameters
     ----------
     bids_dir
-        Root of the dataset; names are made absolute, but links never resolved.
+        Root of the dataset; paths are made absolute, but links never resolved.
     subject
         Label, with or without ``sub-``.
     sessions
@@ -103,13 +100,13 @@ def find_images(
     database_dir
         Where pybids may keep its index.
     derivatives
-        Folders searched for brain masks.
+        Folders to search for brain masks.
 
     Returns
     -------
-    list of Image
-        In the order of their paths.  What has to be left out is logged by name; so is a link
-        without content, which is kept, for it fails by itself and the others go on.
+    list of SourceImage
+        In the order of their paths.  Every image that is left out is logged.  So is a link without
+        content, but it is kept: it will fail on its own while the others are harmonized.
 
     Raises
     ------
@@ -121,29 +118,37 @@ def find_images(
     root = bids_dir.absolute()
     label = subject.removeprefix("sub-")
     layout = subject_layout(root, label, database_dir)
-    present = _named(_files(layout, MODALITIES, [".nii.gz", ".nii"]), label)
-    wanted = {session.removeprefix("ses-") for session in sessions}
+    present = _parsed(_files(layout, IMAGE_SUFFIXES, NIFTI_EXTENSIONS), label)
+    session_labels = {session.removeprefix("ses-") for session in sessions}
     candidates = []
     for path, name in present:
         metadata = {str(key): value for key, value in layout.get_metadata(str(path)).items()}
         query = (filters or {}).get(name.suffix, {})
-        asked = name.suffix in modalities and (not wanted or name.get("ses") in wanted)
-        if asked and matches(name, metadata, query):
+        in_session = not session_labels or name.get("ses") in session_labels
+        if name.suffix in modalities and in_session and matches(name, metadata, query):
             candidates.append(SourceImage.from_path(path, root, metadata))
-    chosen = [_with_tables(image, layout) for image in _usable(candidates)]
-    if not chosen:
-        _explain(label, [path.name for path, _ in present], sorted(wanted), modalities, filters)
-    return [attrs.evolve(image, mask=find_mask(derivatives, image)) for image in chosen]
+    images = [_with_gradient_table(image, layout) for image in _usable(candidates)]
+    if not images:
+        LOGGER.warning(
+            "sub-%s: no image for modalities %s, sessions %s, filters %s; the participant has: "
+            "%s.",
+            label,
+            " ".join(modalities),
+            " ".join(sorted(session_labels)) or "any",
+            dict(filters) if filters else "none",
+            ", ".join(path.name for path, _ in present) or "no T1w, T2w or dwi image at all",
+        )
+    return [attrs.evolve(image, mask=find_mask(derivatives, image)) for image in images]
 
 
-def _files(layout: Any, suffixes: Sequence[str], extensions: list[str]) -> list[Path]:
-    found = layout.get(suffix=list(suffixes), extension=extensions, return_type="filename")
-    return sorted(Path(path) for path in found)
+def _files(layout: Any, suffixes: Sequence[str], extensions: Sequence[str]) -> list[Path]:
+    paths = layout.get(suffix=list(suffixes), extension=list(extensions), return_type="filename")
+    return sorted(Path(path) for path in paths)
 
 
-def _named(paths: Iterable[Path], subject: str) -> list[tuple[Path, BIDSName]]:
-    """Take the names apart; those that are not the participant's or not BIDS are logged."""
-    named = []
+def _parsed(paths: Iterable[Path], subject: str) -> list[tuple[Path, BIDSName]]:
+    """Parse the names; log those that do not follow BIDS or are of another participant."""
+    parsed = []
     for path in paths:
         try:
             name = parse_name(path)
@@ -151,26 +156,27 @@ def _named(paths: Iterable[Path], subject: str) -> list[tuple[Path, BIDSName]]:
             LOGGER.warning("Left out: %s", error)
             continue
         if name.get("sub") == subject:
-            named.append((path, name))
+            parsed.append((path, name))
         else:
             LOGGER.warning("%s is left out: it lies in the folder of sub-%s.", path, subject)
-    return named
+    return parsed
 
 
 def _usable(images: Iterable[SourceImage]) -> list[SourceImage]:
-    """Drop, with a log line each, what cannot be harmonized or would share an output name."""
+    """Drop and log the images that cannot be harmonized or would have the same output name."""
     usable: dict[tuple[Any, ...], SourceImage] = {}
-    # Of two copies of an image the compressed one comes first, and is taken.
-    for image in sorted(
-        images, key=lambda one: (one.path.stem.split(".")[0], -len(one.path.name))
-    ):
+    # Of two copies of an image the compressed one sorts first and is taken.
+    for image in sorted(images, key=lambda image: (file_stem(image.path), -len(image.path.name))):
         part = _NON_MAGNITUDE_PARTS.get(image.name.get("part") or "")
         key = (image.datatype, frozenset(image.name.without("desc")), image.suffix)
         if part:
             LOGGER.warning("%s is left out: a %s image cannot be harmonized.", image.path, part)
         elif key in usable:
-            twin = usable[key].path
-            LOGGER.warning("%s is left out: its output would be that of %s.", image.path, twin)
+            LOGGER.warning(
+                "%s is left out: its output would have the name of that of %s.",
+                image.path,
+                usable[key].path,
+            )
         else:
             usable[key] = image
             if not image.fetched:
@@ -178,8 +184,7 @@ def _usable(images: Iterable[SourceImage]) -> list[SourceImage]:
     return sorted(usable.values(), key=lambda image: image.path)
 
 
-def _with_tables(image: SourceImage, layout: Any) -> SourceImage:
-    """Add a DWI's b-table."""
+def _with_gradient_table(image: SourceImage, layout: Any) -> SourceImage:
     if image.suffix != "dwi":
         return image
     bval, bvec = (_inherited(image, _files(layout, ["dwi"], [ext])) for ext in (".bval", ".bvec"))
@@ -187,33 +192,15 @@ def _with_tables(image: SourceImage, layout: Any) -> SourceImage:
 
 
 def _inherited(image: SourceImage, candidates: Iterable[Path]) -> Path | None:
-    """Choose the file that applies to an image by the inheritance principle.
+    """Select the file that applies to an image by the inheritance principle.
 
-    It lies in the image's folder or above it and has no entity that the image has not; the
-    nearest wins.  (pybids' own search also takes a neighbour's file with an entity more.)
+    It lies in the image's folder or above it and has no entity that the image does not have; the
+    nearest wins.  (The search of pybids also accepts a neighbouring file with more entities.)
     """
-    fitting = []
+    applicable = []
     for path in candidates:
-        # A root-level table has no entity at all ("dwi.bval"), which `parse` would refuse.
+        # A table at the root has no entity at all ("dwi.bval"), which `parse_name` refuses.
         pairs = [tuple(pair.split("-", 1)) for pair in path.name.split("_")[:-1]]
         if path.parent in image.path.parents and set(pairs) <= set(image.entities):
-            fitting.append((len(path.parts), len(pairs), path))
-    return max(fitting)[2] if fitting else None
-
-
-def _explain(
-    subject: str,
-    present: list[str],
-    sessions: list[str],
-    modalities: Sequence[str],
-    filters: Filters | None,
-) -> None:
-    """Say why nothing was found: the question, and what there is."""
-    LOGGER.warning(
-        "sub-%s: no image for modalities %s, sessions %s, filters %s; there is: %s.",
-        subject,
-        " ".join(modalities),
-        " ".join(sessions) or "any",
-        dict(filters) if filters else "none",
-        ", ".join(present) or "no T1w, T2w or dwi image at all",
-    )
+            applicable.append((len(path.parts), len(pairs), path))
+    return max(applicable)[2] if applicable else None

@@ -1,4 +1,4 @@
-"""BIDS filter files: which images a user wants, by entity, suffix or sidecar field."""
+"""BIDS filter files: selecting images by entity, suffix or sidecar field."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.names import BIDSName, entity_keys, index_keys
+from bids_ihf.bids.names import IMAGE_SUFFIXES, BIDSName, entity_keys, index_keys
 from bids_ihf.errors import UsageError
 
 LOGGER = logging.getLogger(__name__)
 
-MODALITIES = ("T1w", "T2w", "dwi")
-# Names that a file shared with other BIDS Apps may hold; nothing here is done with those images.
+# Modalities in filter files that are shared with other BIDS Apps; such images are not harmonized.
 _IGNORED_MODALITIES = frozenset(
     {"flair", "sbref", "fmap", "bold", "asl", "roi", "pet", "t2starw", "pdw"}
 )
-# Names that pybids uses besides the schema's own.
+# Names that pybids uses besides those of the schema.
 _PYBIDS_NAMES = {"proc": "proc", "staining": "stain", "inv": "inv", "mt": "mt"}
 _NAME_FIELDS = frozenset({"suffix", "extension", "datatype"})
 
@@ -28,14 +27,15 @@ Filters = Mapping[str, Mapping[str, Any]]
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:
     """Read a filter file: JSON of ``{modality: {entity: value}}``.
 
-    Modalities are taken in any case and given back as ``T1w``, ``T2w``, ``dwi``.  A value is text,
-    a number, a list of them (any will do), ``null`` (must be absent) or ``"*"`` (must be present).
-    Entities may be long or short names; a key with a capital letter is a field of the sidecar.
+    Modalities are accepted in any case and returned as ``T1w``, ``T2w`` and ``dwi``.  A value is
+    text, a number, a list of those (any may match), ``null`` (must be absent) or ``"*"`` (must be
+    present).  Entities have their long or short names; a key with a capital letter is a field of
+    the sidecar.
 
     Raises
     ------
     UsageError
-        The file cannot be read, or holds a key that means nothing.
+        The file cannot be read, or has an unknown key.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -43,66 +43,76 @@ def read_filters(path: Path) -> dict[str, dict[str, Any]]:
         raise UsageError(f"The filter file {path} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict):
         raise UsageError(f"The filter file {path} must hold an object such as {{'t1w': {{}}}}.")
-    names = {modality.lower(): modality for modality in MODALITIES}
+    suffixes = {suffix.lower(): suffix for suffix in IMAGE_SUFFIXES}
     filters: dict[str, dict[str, Any]] = {}
     for key, query in content.items():
-        if key.lower() in names:
-            filters[names[key.lower()]] = _checked(query, key, path)
+        if key.lower() in suffixes:
+            filters[suffixes[key.lower()]] = _checked(query, key, path)
         elif key.lower() in _IGNORED_MODALITIES:
-            LOGGER.info("Filter '%s' of %s is not used: no such image is harmonized.", key, path)
+            LOGGER.info("Filter '%s' of %s is ignored: no such image is harmonized.", key, path)
         else:
-            known = ", ".join(names)
-            raise UsageError(f"The filter file {path} has the unknown key '{key}': use {known}.")
+            raise UsageError(
+                f"The filter file {path} has the unknown key '{key}': use {', '.join(suffixes)}."
+            )
     return filters
 
 
 def matches(name: BIDSName, metadata: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
-    """Whether an image fits all the conditions of one modality's filter."""
-    return all(_fits(key, wanted, name, metadata) for key, wanted in query.items())
+    """Whether an image fulfils all conditions of its modality's filter.
+
+    >>> from bids_ihf.bids.names import parse_name
+    >>> name = parse_name("sub-01_acq-mprage_run-02_T1w.nii.gz")
+    >>> matches(name, {"EchoTime": 0.003}, {"run": 2, "part": None, "EchoTime": "*"})
+    True
+    """
+    return all(_matches_key(key, expected, name, metadata) for key, expected in query.items())
 
 
 def _checked(query: object, modality: str, path: Path) -> dict[str, Any]:
     if not isinstance(query, dict):
-        raise UsageError(f"Filter '{modality}' of {path} must be an object of entities: mend it.")
+        raise UsageError(
+            f"Filter '{modality}' of {path} must be an object of entities: correct it."
+        )
     for key in query:
-        if not (key in _NAME_FIELDS or key[:1].isupper() or _short(key)):
+        if not (key in _NAME_FIELDS or key[:1].isupper() or _short_key(key)):
             raise UsageError(
-                f"Filter '{modality}' of {path} names the unknown entity '{key}': use an entity "
-                "of BIDS or a field of the sidecar."
+                f"Filter '{modality}' of {path} has the unknown entity '{key}': use an entity of "
+                "BIDS or a field of the sidecar."
             )
     return query
 
 
-def _short(key: str) -> str | None:
+def _short_key(key: str) -> str | None:
     """Short key of an entity given by its long, short or pybids name."""
     keys = entity_keys()
     return key if key in keys.values() else keys.get(key, _PYBIDS_NAMES.get(key))
 
 
-def _fits(key: str, wanted: Any, name: BIDSName, metadata: Mapping[str, Any]) -> bool:
-    short = _short(key)
-    if short:
-        found: Any = name.get(short)
+def _matches_key(key: str, expected: Any, name: BIDSName, metadata: Mapping[str, Any]) -> bool:
+    short_key = _short_key(key)
+    if short_key:
+        value: Any = name.get(short_key)
     elif key in _NAME_FIELDS:
-        found = getattr(name, key)
+        value = getattr(name, key)
     else:
-        found = metadata.get(key)
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        # A list-valued field of the sidecar may be given whole.
-        return found == wanted or any(_equal(short or key, one, found) for one in wanted)
-    return _equal(short or key, wanted, found)
+        value = metadata.get(key)
+    key = short_key or key
+    if isinstance(expected, Sequence) and not isinstance(expected, str):
+        # The value of a sidecar field may itself be a list.
+        return value == expected or any(_equal(key, option, value) for option in expected)
+    return _equal(key, expected, value)
 
 
-def _equal(key: str, wanted: Any, found: Any) -> bool:
-    if wanted is None or found is None:
-        return wanted is found
-    if wanted == "*":
+def _equal(key: str, expected: Any, value: Any) -> bool:
+    if expected is None or value is None:
+        return expected is value
+    if expected == "*":
         return True
     if key[:1].isupper():
-        return bool(wanted == found)
-    text = str(wanted).removeprefix(f"{key}-")
+        return bool(expected == value)
+    text = str(expected).removeprefix(f"{key}-")
     if key == "extension":
-        return text.lstrip(".") == str(found).lstrip(".")
-    if key in index_keys() and text.isdigit() and str(found).isdigit():
-        return int(text) == int(found)
-    return text == str(found)
+        return text.lstrip(".") == str(value).lstrip(".")
+    if key in index_keys() and text.isdigit() and str(value).isdigit():
+        return int(text) == int(value)
+    return text == str(value)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from bids_ihf.bids.names import BIDSName, parse_name
-from bids_ihf.bids.scans_table import MISSING_VALUE, read_scans_table
+from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.errors import HarmonyError
+from bids_ihf.io.tsv import MISSING_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

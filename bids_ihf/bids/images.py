@@ -1,4 +1,4 @@
-"""One image of a BIDS dataset, and the paths of what is derived from it."""
+"""One image of a BIDS dataset, and the paths of its derivatives."""
 
 from __future__ import annotations
 
@@ -7,58 +7,56 @@ from typing import Any
 
 from attrs import field, frozen
 
-from bids_ihf.bids.names import BIDSName, derivative_name, parse_name
-from bids_ihf.bids.vendors import normalize_vendor
-from bids_ihf.errors import BadData
-
-TEMPLATE = "MNI152NLin2009aSym"
+from bids_ihf.bids.names import TEMPLATE_SPACE, BIDSName, derivative_name, parse_name
+from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
+from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
 
 
 @frozen
 class SourceImage:
-    """A T1w, T2w or DWI image as it was found.
+    """A T1w, T2w or DWI image of the input dataset.
 
     Attributes
     ----------
     path
-        As found: absolute, symbolic links never resolved (a DataLad name is a link).
+        Absolute, symbolic links never resolved (DataLad's file names are links).
     root
-        The dataset it belongs to.
+        The dataset that the image belongs to.
     name
-        Its file name taken apart.
+        Its parsed file name.
     metadata
-        Its JSON sidecars, merged by the inheritance principle; empty where there is none.
+        Its JSON sidecars, merged by the inheritance principle; empty if there is none.
     vendor
-        Maker of the scanner, normalised, or "unknown".
+        Vendor of the scanner, normalized, or ``unknown``.
     bval, bvec
-        The b-table of a DWI, by inheritance too.
+        Gradient table of a DWI, by the inheritance principle.
     mask
-        A brain mask found in the derivatives that were given.
+        Brain mask from the given derivatives.
     """
 
     path: Path
     root: Path
     name: BIDSName
     metadata: dict[str, Any] = field(factory=dict)
-    vendor: str = "unknown"
+    vendor: str = UNKNOWN_VENDOR
     bval: Path | None = None
     bvec: Path | None = None
     mask: Path | None = None
 
     @classmethod
     def from_path(
-        cls, path: Path, root: Path, metadata: dict[str, Any] | None = None, **others: Any
+        cls, path: Path, root: Path, metadata: dict[str, Any] | None = None
     ) -> SourceImage:
-        """Make an image from its path; the vendor comes from the metadata's ``Manufacturer``.
+        """Make an image from its path; the vendor is the metadata's ``Manufacturer``.
 
         Raises
         ------
         InvalidBIDS
             The file name does not follow BIDS.
         """
-        known = dict(metadata or {})
-        vendor = normalize_vendor(known.get("Manufacturer"))
-        return cls(path, root, parse_name(path), known, **({"vendor": vendor} | others))
+        metadata = dict(metadata or {})
+        vendor = normalize_vendor(metadata.get("Manufacturer"))
+        return cls(path, root, parse_name(path), metadata, vendor)
 
     @property
     def subject(self) -> str:
@@ -82,7 +80,7 @@ class SourceImage:
 
     @property
     def datatype(self) -> str:
-        """The folder that the image, and what is derived from it, belongs in."""
+        """Folder of the image and of its derivatives."""
         return self.name.datatype or ("dwi" if self.suffix == "dwi" else "anat")
 
     @property
@@ -92,23 +90,18 @@ class SourceImage:
 
     @property
     def uri(self) -> str:
-        """BIDS URI of the image for ``Sources``; ``raw`` is named in ``DatasetLinks``."""
+        """BIDS URI of the image for ``Sources``; ``raw`` is defined in ``DatasetLinks``."""
         return f"bids:raw:{self.relative}"
 
     @property
     def fetched(self) -> bool:
-        """False for a link to nothing: DataLad has the name, but not the content."""
+        """False for a dangling link: DataLad has the name, but not the content."""
         return self.path.exists()
-
-    def require_fetched(self) -> None:
-        """Raise BadData where the content is not here."""
-        if not self.fetched:
-            raise BadData(not_fetched_message(self.path))
 
 
 @frozen
 class OutputPaths:
-    """Where everything derived from one image goes.
+    """Paths of everything derived from one image.
 
     Attributes
     ----------
@@ -116,10 +109,10 @@ class OutputPaths:
         ``OUT/sub-X[/ses-Y]/<datatype>``.
     harmonized, change, mask
         Images on the native grid.
-    template
+    template_image
         The harmonized image in template space.
     transform
-        From the native to the template space.
+        From native to template space.
     """
 
     folder: Path
@@ -131,40 +124,40 @@ class OutputPaths:
 
 
 def output_paths(out_dir: Path, image: SourceImage) -> OutputPaths:
-    """Name all that is derived from `image`; nothing is made."""
-    folder = scans_folder(out_dir, image) / image.datatype
+    """Name everything derived from `image`; no file or folder is made."""
+    folder = session_folder(out_dir, image) / image.datatype
 
     def path(extension: str = ".nii.gz", suffix: str | None = None, **add: str) -> Path:
         return folder / derivative_name(image.name, add=add, suffix=suffix, extension=extension)
 
-    to_template = {"from": image.suffix, "to": TEMPLATE, "mode": "image"}
+    to_template = {"from": image.suffix, "to": TEMPLATE_SPACE, "mode": "image"}
     return OutputPaths(
         folder=folder,
         harmonized=path(desc="harmonized"),
         change=path(desc="change"),
         mask=path(desc=mask_desc_label(image), suffix="mask"),
-        template_image=path(space=TEMPLATE, res="1", desc="harmonized"),
+        template_image=path(space=TEMPLATE_SPACE, res="1", desc="harmonized"),
         transform=path(".mat", "xfm", **to_template),
     )
 
 
 def sidecar_path(image_path: Path) -> Path:
-    """Path of the JSON file that belongs to an image or transform."""
-    return image_path.with_name(image_path.name.split(".", 1)[0] + ".json")
+    """Path of the JSON file of an image or transform."""
+    return image_path.with_name(f"{file_stem(image_path)}.json")
 
 
 def gradient_table_paths(dwi_path: Path) -> tuple[Path, Path]:
-    """Paths of the ``.bval`` and ``.bvec`` of a DWI.
+    """Paths of the ``.bval`` and ``.bvec`` files of a DWI.
 
-    The change map of a DWI needs its own copies: the BIDS validator asks for a b-table for every
-    file named ``dwi``.  An image in template space inherits those of the native one.
+    The change map of a DWI needs copies of its own: the BIDS validator asks for a gradient table
+    for every file with the suffix ``dwi``.  An image in template space inherits the native one's.
     """
-    stem = dwi_path.name.split(".", 1)[0]
+    stem = file_stem(dwi_path)
     return dwi_path.with_name(f"{stem}.bval"), dwi_path.with_name(f"{stem}.bvec")
 
 
-def scans_folder(out_dir: Path, image: SourceImage) -> Path:
-    """``OUT/sub-X[/ses-Y]``: where the scans table lies."""
+def session_folder(out_dir: Path, image: SourceImage) -> Path:
+    """``OUT/sub-X[/ses-Y]``, the folder of the scans table."""
     folder = out_dir / f"sub-{image.subject}"
     return folder / f"ses-{image.session}" if image.session else folder
 
@@ -172,23 +165,23 @@ def scans_folder(out_dir: Path, image: SourceImage) -> Path:
 def mask_desc_label(image: SourceImage) -> str:
     """Return the ``desc`` of the brain mask: ``brain``, or ``brainT2w`` where that is taken.
 
-    Mask names carry no modality, so a T2w image that shares all its entities with a T1w would
-    write over the mask of the T1w.  BIDS allows no ``mod`` entity there.
+    Names of masks have no modality, so the mask of a T2w image that has all its entities in common
+    with a T1w image would overwrite that of the T1w image.  BIDS allows no ``mod`` entity there.
     """
     return "brainT2w" if image.suffix == "T2w" and has_t1w_twin(image) else "brain"
 
 
 def has_t1w_twin(image: SourceImage) -> bool:
-    """Whether a T1w of the very same entities lies beside this image."""
+    """Whether the folder has a T1w image with exactly the same entities."""
     stem = derivative_name(image.name, add=dict(image.entities), suffix="T1w", extension="")
-    twins = (image.path.with_name(stem + extension) for extension in (".nii.gz", ".nii"))
-    # A link to nothing counts: names must not depend on what has been fetched.
+    twins = (image.path.with_name(stem + extension) for extension in NIFTI_EXTENSIONS)
+    # A dangling link counts: names must not depend on what has been fetched.
     return any(twin.exists() or twin.is_symlink() for twin in twins)
 
 
 def not_fetched_message(path: Path) -> str:
-    """Sentence for a link to nothing."""
+    """Sentence about a link without content."""
     return (
-        f"{path} is a link whose content is not here (not fetched): "
-        "fetch it first, for instance with 'datalad get'."
+        f"{path} is a link without content (not fetched): "
+        "fetch it first, for example with 'datalad get'."
     )

@@ -1,4 +1,4 @@
-"""pybids, one participant at a time: a whole large dataset takes it minutes, one person 0.2 s."""
+"""The pybids index, one participant at a time: 0.2 s instead of minutes for a large dataset."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.filters import MODALITIES
+from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.errors import CannotWrite, InvalidBIDS
+from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
 LOGGER = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ _UNINDEXED_FOLDERS = "code|derivatives|sourcedata|stimuli|models|phenotype|logs"
 
 
 def subject_layout(bids_dir: Path, subject: str, database_dir: Path | None = None) -> Any:
-    """Index one participant's anatomical and diffusion files, and what they inherit.
+    """Index one participant's anatomical and diffusion files and the sidecars they inherit.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def subject_layout(bids_dir: Path, subject: str, database_dir: Path | None = Non
         Label without ``sub-``.
     database_dir
         Where to keep the index for later runs, one SQLite file for each participant; None keeps
-        it in memory (SQLite on a network disk is slow and may lock up).
+        it in memory (SQLite on a network file system is slow and may hang).
 
     Returns
     -------
@@ -53,14 +54,14 @@ def subject_layout(bids_dir: Path, subject: str, database_dir: Path | None = Non
 
 
 def ignore_patterns(subject: str) -> list[re.Pattern[str]]:
-    """Expressions for all that need not be indexed, matched on paths from the root (``/...``)."""
-    me = re.escape(f"sub-{subject}")
+    """Patterns of what need not be indexed, matched on paths from the root (``/...``)."""
+    name = re.escape(f"sub-{subject}")
     return [
-        re.compile(rf"^/(?!{me}(?:[/_.]|$))sub-"),
+        re.compile(rf"^/(?!{name}(?:[/_.]|$))sub-"),
         re.compile(rf"^/(?:{_UNINDEXED_FOLDERS})(?:/|$)"),
         re.compile(r"/\."),
-        # Inside the participant only anat/, dwi/ and the sidecars above them matter.
-        re.compile(rf"^/{me}/(?:ses-[^/]+/)?(?!ses-|sub-|(?:anat|dwi)(?:/|$))[^/]+"),
+        # Of the participant only anat/, dwi/ and the sidecars above them matter.
+        re.compile(rf"^/{name}/(?:ses-[^/]+/)?(?!ses-|sub-|(?:anat|dwi)(?:/|$))[^/]+"),
     ]
 
 
@@ -71,23 +72,27 @@ def _index(bids_dir: Path, subject: str) -> Any:
     indexer = BIDSLayoutIndexer(
         validate=False,
         ignore=ignore_patterns(subject),
-        # Only the sidecars of what is harmonized are read: a broken one elsewhere does no harm.
-        suffix=list(MODALITIES),
-        extension=[".nii", ".nii.gz", ".json"],
+        # Only the sidecars of these images are read: a broken one elsewhere does no harm.
+        suffix=list(IMAGE_SUFFIXES),
+        extension=[*NIFTI_EXTENSIONS, ".json"],
     )
     try:
         return BIDSLayout(bids_dir, validate=False, indexer=indexer)
     except (
-        *(OSError, ValueError, TypeError, AttributeError, RecursionError),
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
         BIDSConflictingValuesError,
     ) as error:
         raise InvalidBIDS(
-            f"The sidecars of sub-{subject} in {bids_dir} cannot be read ({error}): mend that."
+            f"The sidecars of sub-{subject} in {bids_dir} cannot be read ({error}): correct them."
         ) from error
 
 
 def _load(folder: Path, bids_dir: Path) -> Any | None:
-    """Return the kept index, or None if there is none, it is damaged or of another dataset."""
+    """Return the stored index; None if there is none or it is damaged or of another dataset."""
     from bids.layout import BIDSLayout
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -97,16 +102,16 @@ def _load(folder: Path, bids_dir: Path) -> Any | None:
         layout = BIDSLayout(database_path=folder, validate=False)
         layout.get(suffix="T1w")
     except (SQLAlchemyError, OSError, ValueError, TypeError, AttributeError) as error:
-        LOGGER.warning("The index in %s cannot be used (%s); it is made anew.", folder, error)
+        LOGGER.warning("The index in %s cannot be used (%s) and is rebuilt.", folder, error)
         return None
     if str(layout.root) != str(bids_dir):
-        LOGGER.warning("The index in %s is of %s; it is made anew.", folder, layout.root)
+        LOGGER.warning("The index in %s is that of %s and is rebuilt.", folder, layout.root)
         return None
     return layout
 
 
 def _save(layout: Any, folder: Path) -> None:
-    """Keep an index, complete or not at all: other tasks may be looking for it."""
+    """Store an index completely or not at all: other jobs may be reading it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".index-", dir=folder))

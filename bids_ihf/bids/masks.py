@@ -1,4 +1,4 @@
-"""Brain masks that other tools left in derivatives: fMRIPrep's, FreeSurfer's, SynthStrip's."""
+"""Brain masks in the derivatives of other tools: fMRIPrep, FreeSurfer, SynthStrip."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from bids_ihf.bids.images import SourceImage, has_t1w_twin, not_fetched_message
 from bids_ihf.bids.names import in_schema_order
+from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
 LOGGER = logging.getLogger(__name__)
 
-_MASK_EXTENSIONS = (".nii.gz", ".nii")
-# After the entities: fMRIPrep, CAT12 and others; they do not say of which modality the mask is.
+# After the entities: fMRIPrep, CAT12 and others, which do not state the modality of the mask.
 _MASK_ENDINGS = (
     "desc-brain_mask",
     "label-brain_mask",
@@ -20,7 +20,7 @@ _MASK_ENDINGS = (
     "brainmask",
     "mask",
 )
-# After the entities and the suffix: what people let mri_synthstrip write.
+# After the entities and the suffix: common names for the output of mri_synthstrip.
 _MASK_ENDINGS_WITH_SUFFIX = (
     "mask",
     "brainmask",
@@ -31,21 +31,21 @@ _MASK_ENDINGS_WITH_SUFFIX = (
 
 
 def find_mask(derivatives: Sequence[Path], image: SourceImage) -> Path | None:
-    """Find the brain mask of an image, in its own space.
+    """Find the brain mask of an image, in its native space.
 
-    The mask must bear all the image's entities but ``part``: a mask of another run, or one
+    The mask must have all the image's entities except ``part``: a mask of another run, or one
     averaged over runs or sessions, is not aligned with this image.  Names with ``space-`` are on
-    other grids and never taken.  Folders are searched in the order given, each as a BIDS tree, as
-    one flat folder, and as a FreeSurfer subjects folder.
+    other grids and never used.  The folders are searched in the given order, each as a BIDS tree,
+    as one flat folder and as a FreeSurfer subjects folder.
 
     Returns
     -------
     Path or None
-        A mask, or for FreeSurfer the masked image ``brainmask`` (brain is what is not zero), in
-        the image's world coordinates though maybe not on its grid.
+        A mask, or for FreeSurfer the masked image ``brainmask`` (the brain is what is not zero),
+        in the image's world coordinates but not necessarily on its grid.
     """
-    for folder in (one.absolute() for one in derivatives):
-        for candidate in (*_named(folder, image), *_freesurfer(folder, image)):
+    for folder in (path.absolute() for path in derivatives):
+        for candidate in (*_bids_masks(folder, image), *_freesurfer_masks(folder, image)):
             if candidate.exists():
                 return candidate
             if candidate.is_symlink():
@@ -53,25 +53,25 @@ def find_mask(derivatives: Sequence[Path], image: SourceImage) -> Path | None:
     return None
 
 
-def _named(folder: Path, image: SourceImage) -> Iterator[Path]:
+def _bids_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
     entities = dict(image.name.without("part", "desc"))
     stem = "_".join(f"{key}-{value}" for key, value in in_schema_order(entities))
     endings = [f"{image.suffix}_{ending}" for ending in _MASK_ENDINGS_WITH_SUFFIX]
     if image.suffix == "T2w":
         endings.insert(0, "desc-brainT2w_mask")
-    # With a T1w of the same entities, a mask that names no modality is the mask of the T1w.
+    # With a T1w image of the same entities, a mask without a modality belongs to the T1w image.
     if image.suffix != "T2w" or not has_t1w_twin(image):
         endings = [*_MASK_ENDINGS, *endings]
-    inside = Path(image.relative).parent
-    for place in dict.fromkeys((folder / inside, folder / inside.parent, folder)):
+    subfolder = Path(image.relative).parent
+    for parent in dict.fromkeys((folder / subfolder, folder / subfolder.parent, folder)):
         for ending in endings:
-            yield from (place / f"{stem}_{ending}{extension}" for extension in _MASK_EXTENSIONS)
+            yield from (parent / f"{stem}_{ending}{extension}" for extension in NIFTI_EXTENSIONS)
 
 
-def _freesurfer(folder: Path, image: SourceImage) -> Iterator[Path]:
-    # Of several T1w, FreeSurfer's space is that of one or of their average: there is no telling.
+def _freesurfer_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
+    # With several T1w images it is unknown which one, or whether their average, was the input.
     if image.suffix != "T1w" or len(list(image.path.parent.glob("*_T1w.nii*"))) != 1:
         return
     name = "_".join(f"{key}-{value}" for key, value in image.entities if key in {"sub", "ses"})
-    for place in (folder / name / "mri", folder / name, folder / Path(image.relative).parent):
-        yield from (place / f"brainmask{extension}" for extension in _MASK_EXTENSIONS)
+    for parent in (folder / name / "mri", folder / name, folder / Path(image.relative).parent):
+        yield from (parent / f"brainmask{extension}" for extension in NIFTI_EXTENSIONS)

@@ -1,4 +1,4 @@
-"""BIDS file names: taking them apart, and naming derivatives with every entity of their source."""
+"""BIDS file names: parsing them, and naming derivatives with every entity of their source."""
 
 from __future__ import annotations
 
@@ -14,24 +14,31 @@ from bids_ihf.errors import InvalidBIDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ANATOMICAL_SUFFIXES = ("T1w", "T2w")
+IMAGE_SUFFIXES = (*ANATOMICAL_SUFFIXES, "dwi")
+"""Suffixes of the images that are harmonized."""
+
+TEMPLATE_SPACE = "MNI152NLin2009aSym"
+"""TemplateFlow's name of the template."""
+
 _ENTITY_PATTERN = re.compile(r"([a-z]+)-([0-9A-Za-z+]+)")
 _SUFFIX_PATTERN = re.compile(r"([0-9A-Za-z]+)(\.[0-9A-Za-z.]+)")
 
 
 @frozen
 class BIDSName:
-    """A BIDS file name taken apart.
+    """A parsed BIDS file name.
 
     Attributes
     ----------
     entities
-        (key, value) pairs as they stand in the name, such as ``("sub", "01")``.
+        (key, value) pairs in the order of the name, such as ``("sub", "01")``.
     suffix
-        What the image is, such as ``T1w``.
+        Last component, such as ``T1w``.
     extension
         With its leading dot, such as ``.nii.gz``.
     datatype
-        The folder the file lies in (``anat``, ``dwi``), where the path told it.
+        Folder of the file (``anat``, ``dwi``), if the path has it.
     """
 
     entities: tuple[tuple[str, str], ...]
@@ -40,11 +47,11 @@ class BIDSName:
     datatype: str | None = None
 
     def get(self, key: str) -> str | None:
-        """Return the value of an entity by its short key, or None where it is absent."""
+        """Return the value of an entity by its short key, or None if it is absent."""
         return dict(self.entities).get(key)
 
     def without(self, *keys: str) -> tuple[tuple[str, str], ...]:
-        """Return the entities, less those of these keys."""
+        """Return the entities except those with these keys."""
         return tuple((key, value) for key, value in self.entities if key not in keys)
 
     def __str__(self) -> str:
@@ -52,26 +59,32 @@ class BIDSName:
 
 
 def parse_name(name: str | PurePath) -> BIDSName:
-    """Take a file name, or a path to it, apart.
+    """Parse a file name or the path of a file.
 
     Raises
     ------
     InvalidBIDS
         The name is not of the form ``key-value_..._suffix.extension``, or repeats a key.
+
+    Examples
+    --------
+    >>> name = parse_name("sub-01/anat/sub-01_run-2_T1w.nii.gz")
+    >>> name.get("run"), name.suffix, name.extension, name.datatype
+    ('2', 'T1w', '.nii.gz', 'anat')
     """
     path = PurePath(name)
-    *pairs, tail = path.name.split("_")
+    *pairs, last = path.name.split("_")
     matches = [_ENTITY_PATTERN.fullmatch(pair) for pair in pairs]
-    end = _SUFFIX_PATTERN.fullmatch(tail)
+    suffix = _SUFFIX_PATTERN.fullmatch(last)
     entities = tuple((match[1], match[2]) for match in matches if match)
     keys = {key for key, _ in entities}
-    if end is None or not pairs or len(entities) != len(pairs) or len(keys) != len(pairs):
+    if suffix is None or not pairs or len(entities) != len(pairs) or len(keys) != len(pairs):
         raise InvalidBIDS(
-            f"{path} is not named as BIDS asks: rename it to key-value pairs joined by '_', "
+            f"{path} does not follow BIDS naming: rename it to key-value pairs joined by '_', "
             "then a suffix and an extension."
         )
     datatype = path.parent.name if path.parent.name in _datatypes() else None
-    return BIDSName(entities, end[1], end[2], datatype)
+    return BIDSName(entities, suffix[1], suffix[2], datatype)
 
 
 def derivative_name(
@@ -83,17 +96,23 @@ def derivative_name(
 ) -> str:
     """Name a derivative of `source`.
 
-    All entities of the source are kept, and all are put in the order of the BIDS schema with
-    ``desc`` last; keys that the schema does not know (``from``, ``to``, ``mode``) keep their order
-    before it.  An added entity takes the place of the source's one of the same key.
+    It keeps all entities of the source, in the order of the BIDS schema with ``desc`` last; keys
+    that the schema does not have (``from``, ``to``, ``mode``) keep their order before it.  An
+    added entity replaces that of the source with the same key.
 
     Raises
     ------
     ValueError
-        Nothing is added (a derivative may not bear a raw name), or a value is not alphanumeric.
+        No entity is added (a derivative must not have a raw name), or a value is not alphanumeric.
+
+    Examples
+    --------
+    >>> source = parse_name("sub-01_run-2_T1w.nii.gz")
+    >>> derivative_name(source, add={"desc": "brain"}, suffix="mask", extension=".nii.gz")
+    'sub-01_run-2_desc-brain_mask.nii.gz'
     """
     if not add:
-        raise ValueError("a derivative needs at least one entity that its source has not")
+        raise ValueError("a derivative needs at least one entity that its source does not have")
     for key, value in add.items():
         if not _ENTITY_PATTERN.fullmatch(f"{key}-{value}"):
             raise ValueError(f"{key}-{value} is not a BIDS entity")
@@ -117,7 +136,7 @@ def entity_keys() -> dict[str, str]:
 
 @cache
 def index_keys() -> frozenset[str]:
-    """Short keys of the entities whose values are numbers, so that 1 and 01 are the same."""
+    """Short keys of the entities with numbers as values, where 1 and 01 are the same."""
     entities = _schema().objects.entities
     return frozenset(str(item["name"]) for item in entities.values() if item["format"] == "index")
 
@@ -126,7 +145,7 @@ def index_keys() -> frozenset[str]:
 def scan_fields() -> frozenset[str]:
     """Names of the sidecar fields that the BIDS schema lists for MRI, anatomical and DWI."""
     sidecars = _schema().rules.sidecars
-    groups = [group for room in ("mri", "anat", "dwi") for group in sidecars[room].values()]
+    groups = [group for rules in ("mri", "anat", "dwi") for group in sidecars[rules].values()]
     return frozenset(str(field).split("__")[0] for group in groups for field in group["fields"])
 
 

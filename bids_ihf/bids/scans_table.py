@@ -1,133 +1,148 @@
-"""Measures of each harmonized image: one row in the scans table of its session."""
+"""Quality measures of each harmonized image: one row in the scans table of its session."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.images import SourceImage, output_paths, scans_folder
-from bids_ihf.bids.sidecars import to_json
+from bids_ihf.bids.images import SourceImage, output_paths, session_folder
+from bids_ihf.bids.sidecars import read_json, to_json
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import folder_lock, write_atomic
-
-MISSING_VALUE = "n/a"
-
-
-def _column(name: str, description: str, units: str | None = None) -> dict[str, Any]:
-    entry = {"LongName": name, "Description": description}
-    return entry | {"Units": units} if units else entry
+from bids_ihf.io.tsv import Cell, describe_column, format_cell, read_tsv, to_tsv
 
 
 def _before_and_after(*columns: tuple[str, str, str, str]) -> dict[str, dict[str, Any]]:
-    """A column for each side of each measure: name, long name, description, units."""
+    """Two columns for each measure, given as (name, long name, description, units)."""
     return {
-        f"{name}_{side}": _column(f"{long} {side}", f"{description}, {side} harmonization", units)
-        for name, long, description, units in columns
-        for side in ("before", "after")
+        f"{name}_{stage}": describe_column(
+            f"{long_name} {stage}", f"{description}, {stage} harmonization", units
+        )
+        for name, long_name, description, units in columns
+        for stage in ("before", "after")
     }
 
 
-_SHARE = "share of the 99.9th percentile of the brain"
-_WASSERSTEIN = "Wasserstein distance of the intensities of {} to those of the target"
-_CNR = "Difference of the medians of white and grey matter over the root of their summed variance"
-_VOLUME = "Volume of {} by intensity and place, counted in one slice every 6 mm"
+_P999_UNITS = "fraction of the 99.9th percentile of the brain"
+_WASSERSTEIN = "Wasserstein distance between the {} intensities of the image and of the target"
+_VOLUME = "Volume of {} by intensity and location, from one slice every 6 mm"
+_CNR = (
+    "Absolute difference of the median white and grey matter intensities divided by the square "
+    "root of the sum of their variances"
+)
 
 MEASURE_COLUMNS: dict[str, dict[str, Any]] = {
-    "filename": _column("File name", "Harmonized image, relative to the folder of this table"),
-    "harmonization_target": _column("Target", "What the image was harmonized to"),
-    "source_vendor": _column("Source vendor", "Maker of the scanner that acquired the image"),
+    "filename": describe_column(
+        "File name", "Harmonized image, relative to the folder of this table"
+    ),
+    "harmonization_target": describe_column("Target", "Target of the harmonization"),
+    "source_vendor": describe_column(
+        "Source vendor", "Vendor of the scanner that acquired the image"
+    ),
     "harmonization_warning": {
         "LongName": "Warning",
-        "Description": "Whether image or target is farther than a limit from all simulated scans",
-        "Levels": {"yes": "Look at it, see HarmonizationWarning in its JSON file", "no": "Usual"},
+        "Description": "Whether the image or the target is outside the range of the simulated "
+        "training scans",
+        "Levels": {
+            "yes": "Inspect the image; see HarmonizationWarning in its JSON file",
+            "no": "Inside the range",
+        },
     },
-    "distance_before": _column(
-        "Distance before", "Distance of the image's profile from the target's, before", "arbitrary"
-    ),
-    "distance_after": _column(
-        "Distance after", "Distance of the image's profile from the target's, after", "arbitrary"
-    ),
     **_before_and_after(
-        ("wasserstein_grey", "Grey to target", _WASSERSTEIN.format("grey matter"), _SHARE),
-        ("wasserstein_white", "White to target", _WASSERSTEIN.format("white matter"), _SHARE),
-        ("wasserstein_csf", "Fluid to target", _WASSERSTEIN.format("fluid"), _SHARE),
+        (
+            "distance",
+            "Distance",
+            "Distance between the profile of the image and that of the target",
+            "arbitrary",
+        ),
+        ("wasserstein_grey", "Grey to target", _WASSERSTEIN.format("grey matter"), _P999_UNITS),
+        ("wasserstein_white", "White to target", _WASSERSTEIN.format("white matter"), _P999_UNITS),
+        ("wasserstein_csf", "CSF to target", _WASSERSTEIN.format("CSF"), _P999_UNITS),
     ),
-    "change_rms": _column(
+    "change_rms": describe_column(
         "Size of the change", "Root mean square of the change in the brain mask", "arbitrary"
     ),
-    "change_share": _column(
+    "change_share": describe_column(
         "Relative change",
-        "Root mean square in the brain of the difference of both images, each in shares of the "
-        "99.9th percentile of the brain, the result in those of the target",
-        _SHARE,
+        "Root mean square difference in the brain between the image and the harmonized image, "
+        "each scaled by the 99.9th percentile of its brain (that of the target for the harmonized "
+        "image)",
+        _P999_UNITS,
     ),
-    "round_trip_max_error": _column(
+    "round_trip_max_error": describe_column(
         "Round-trip error",
-        "Largest difference of the harmonized image less its change to the original, relative "
-        "to the original's largest intensity",
+        "Largest absolute difference between the original image and the harmonized image minus "
+        "its change, relative to the largest intensity of the original image",
         "arbitrary",
     ),
     **_before_and_after(
-        ("snr", "SNR", "Median of white matter over its standard deviation", "arbitrary"),
+        (
+            "snr",
+            "SNR",
+            "Median of the white matter intensities divided by their standard deviation",
+            "arbitrary",
+        ),
         ("cnr", "CNR", _CNR, "arbitrary"),
-        ("contrast", "Grey to white", "Median of grey over median of white matter", "arbitrary"),
+        (
+            "contrast",
+            "Grey to white",
+            "Median grey matter intensity divided by median white matter intensity",
+            "arbitrary",
+        ),
         ("grey_ml", "Grey matter", _VOLUME.format("grey matter"), "mL"),
         ("white_ml", "White matter", _VOLUME.format("white matter"), "mL"),
-        ("csf_ml", "Fluid", _VOLUME.format("fluid"), "mL"),
-        ("fa", "FA", "Median fractional anisotropy in the brain mask (diffusion)", "arbitrary"),
+        ("csf_ml", "CSF", _VOLUME.format("CSF"), "mL"),
+        (
+            "fa",
+            "FA",
+            "Median fractional anisotropy in the brain mask (diffusion series only)",
+            "arbitrary",
+        ),
     ),
-    "mask_volume_ml": _column("Mask volume", "Volume of the brain mask", "mL"),
-    "alignment_similarity": _column(
-        "Alignment", "Similarity of image and template after alignment", "arbitrary"
+    "mask_volume_ml": describe_column("Mask volume", "Volume of the brain mask", "mL"),
+    "alignment_similarity": describe_column(
+        "Alignment", "Similarity of the image and the template after registration", "arbitrary"
     ),
-    "alignment_coverage": _column(
+    "alignment_coverage": describe_column(
         "Brain in view",
-        "Share of the template's brain that the image's brain lies on, or that of the T1w image "
-        "by which it was aligned",
+        "Fraction of the template's brain that is covered by the brain of the image (for an image "
+        "registered through a T1w image, by that of the T1w image)",
         "arbitrary",
     ),
-    "out_of_range_score": _column(
+    "out_of_range_score": describe_column(
         "Out of range",
-        "The larger of the two scores of image and target; 1 is as far from all other people's "
-        "scans as the loneliest simulated scan; of diffusion, how large an exponent a shell "
-        "asks for, 1 being the limit",
+        "The larger of the out-of-range distances of image and target; for diffusion series, the "
+        "largest exponent applied to a shell, relative to its limit",
         "arbitrary",
     ),
-    "out_of_range_source": _column(
-        "Out of range, image", "Distance of the image to the nearest simulated scan", "arbitrary"
+    "out_of_range_source": describe_column(
+        "Out of range, image",
+        "Distance of the image to the nearest simulated training scan; 1 is the largest "
+        "nearest-neighbour distance among the simulated training scans of different subjects",
+        "arbitrary",
     ),
-    "out_of_range_target": _column(
-        "Out of range, target", "Distance of the target to the nearest simulated scan", "arbitrary"
+    "out_of_range_target": describe_column(
+        "Out of range, target",
+        "Distance of the target to the nearest simulated training scan, in the same units",
+        "arbitrary",
     ),
-    "seconds": _column("Time", "Processing time of the image", "s"),
+    "seconds": describe_column("Time", "Processing time of the image", "s"),
 }
+"""Data dictionary of all columns, in their order."""
 
-Row = Mapping[str, float | int | str | None]
 
-
-def update_scans_table(
-    out_dir: Path,
-    image: SourceImage,
-    row: Row,
-    *,
-    dictionary: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Path:
-    """Write, or replace, the row of one harmonized image; other rows and columns stay.
+def update_scans_table(out_dir: Path, image: SourceImage, row: Mapping[str, Cell]) -> Path:
+    """Write or replace the row of one harmonized image; other rows and columns are kept.
 
     Parameters
     ----------
     out_dir
         Root of the output.
     image
-        The source; the row is named by its harmonized image.
+        The source image; the row has the file name of its harmonized image.
     row
-        Values by column; None, NaN and infinity are written ``n/a``.
-    dictionary
-        Explains columns that `COLUMNS` does not.
+        Values by column; None, NaN and infinity are written as ``n/a``.
 
     Returns
     -------
@@ -137,33 +152,30 @@ def update_scans_table(
     Raises
     ------
     ValueError
-        A column is not explained anywhere.
+        A column is not in `MEASURE_COLUMNS`.
     BadData
-        The table that is there cannot be read.
+        The existing table cannot be read.
     CannotWrite
         It cannot be written.
     """
-    known = {**MEASURE_COLUMNS, **(dictionary or {})}
-    unknown = [column for column in row if column not in known]
-    if unknown:
-        raise ValueError(f"no description for the columns {', '.join(unknown)}")
+    undescribed = [column for column in row if column not in MEASURE_COLUMNS]
+    if undescribed:
+        raise ValueError(f"no description for the columns {', '.join(undescribed)}")
     table = scans_table_path(out_dir, image)
     name = output_paths(out_dir, image).harmonized.relative_to(table.parent).as_posix()
     with folder_lock(table.parent):
         rows = {entry["filename"]: entry for entry in read_scans_table(table)}
-        new = {column: format_cell(value) for column, value in row.items()}
-        rows[name] = {"filename": name, **new}
-        columns = _in_order({column for entry in rows.values() for column in entry}, known)
-        write_atomic(table, _to_tsv(columns, [rows[key] for key in sorted(rows)]))
-        _update_dictionary(table.with_suffix(".json"), columns, known)
+        rows[name] = {"filename": name, **{key: format_cell(value) for key, value in row.items()}}
+        columns = _ordered({column for entry in rows.values() for column in entry})
+        write_atomic(table, to_tsv(columns, [rows[key] for key in sorted(rows)]))
+        _update_dictionary(table.with_suffix(".json"), columns)
     return table
 
 
 def scans_table_path(out_dir: Path, image: SourceImage) -> Path:
     """``OUT/sub-X[/ses-Y]/sub-X[_ses-Y]_scans.tsv``."""
-    folder = scans_folder(out_dir, image)
     session = f"_ses-{image.session}" if image.session else ""
-    return folder / f"sub-{image.subject}{session}_scans.tsv"
+    return session_folder(out_dir, image) / f"sub-{image.subject}{session}_scans.tsv"
 
 
 def read_scans_table(path: Path) -> list[dict[str, str]]:
@@ -175,54 +187,24 @@ def read_scans_table(path: Path) -> list[dict[str, str]]:
         It is not a table with the column ``filename``.
     """
     try:
-        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        columns, rows = read_tsv(path)
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
-        raise BadData(f"{path} cannot be read ({error}): delete it and run again.") from error
-    columns = lines[0] if lines else []
-    if "filename" not in columns or any(len(line) != len(columns) for line in lines):
+    if "filename" not in columns:
         raise BadData(f"{path} is not a table with a column 'filename': delete it and run again.")
-    return [dict(zip(columns, line, strict=True)) for line in lines[1:]]
+    return rows
 
 
-def format_cell(value: float | str | None) -> str:
-    """Bring a value to what a BIDS table holds: plain decimals, ``n/a`` for what is missing.
-
-    Six significant digits are kept of a number that is not whole, and no exponent is used.
-    """
-    if value is None:
-        return MISSING_VALUE
-    if isinstance(value, str):
-        return " ".join(value.split()) or MISSING_VALUE
-    number = float(value)
-    if not math.isfinite(number):
-        return MISSING_VALUE
-    if number.is_integer():
-        return str(int(number))
-    return format(Decimal(f"{number:.6g}"), "f")
+def _ordered(columns: Iterable[str]) -> list[str]:
+    """Sort columns as in `MEASURE_COLUMNS`, those of another version last."""
+    rank = {column: index for index, column in enumerate(MEASURE_COLUMNS)}
+    return sorted(columns, key=lambda column: (rank.get(column, len(rank)), column))
 
 
-def _to_tsv(columns: list[str], rows: list[dict[str, str]]) -> bytes:
-    lines = [columns, *([row.get(column, MISSING_VALUE) for column in columns] for row in rows)]
-    return "".join("\t".join(line) + "\n" for line in lines).encode()
-
-
-def _in_order(columns: set[str], known: Mapping[str, object]) -> list[str]:
-    ordered = [column for column in known if column in columns]
-    return ordered + sorted(columns.difference(ordered))
-
-
-def _update_dictionary(
-    path: Path, columns: list[str], known: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Explain every column, keeping what an earlier run said of columns not known here."""
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {}
-    earlier = before if isinstance(before, dict) else {}
-    merged = {column: known.get(column, earlier.get(column)) for column in columns}
-    content = {column: entry for column, entry in merged.items() if entry}
+def _update_dictionary(path: Path, columns: list[str]) -> None:
+    """Describe every column, keeping the descriptions of columns of another version."""
+    before = read_json(path)
+    entries = {column: MEASURE_COLUMNS.get(column, before.get(column)) for column in columns}
+    content = {column: entry for column, entry in entries.items() if entry}
     if content != before:
         write_atomic(path, to_json(content))

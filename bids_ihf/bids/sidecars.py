@@ -1,4 +1,4 @@
-"""JSON sidecars of derivatives; the one of the harmonized image marks it as finished."""
+"""JSON sidecars of derivatives; that of the harmonized image marks it as finished."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _DCM2NIIX_FIELDS = frozenset(
         "SpacingBetweenSlices",
     }
 )
-# True of the source file only: they point at field maps or other files, or state its own content.
+# True of the source file only: they refer to field maps or other files, or to its content.
 _UNCOPIED_FIELDS = frozenset(
     {"B0FieldIdentifier", "B0FieldSource", "IntendedFor", "SkullStripped", "Sources", "Units"}
 )
-# They name axes or places of the source's grid, so they fall with a resampling.
+# They refer to axes or positions of the source's grid, so they do not survive resampling.
 _GRID_FIELDS = frozenset(
     {
         "AnatomicalLandmarkCoordinates",
@@ -55,10 +55,10 @@ def derivative_sidecar(
     extra: Mapping[str, Any],
     same_grid: bool = True,
 ) -> dict[str, Any]:
-    """Describe an image derived from `image`.
+    """Return the sidecar of an image derived from `image`.
 
-    How the source was acquired remains true and is copied, as far as the BIDS schema knows the
-    field (so that no private one travels on); ``Manufacturer`` stays the maker of the scanner.
+    The acquisition fields of the source remain true and are copied if the BIDS schema has them, so
+    that no private field is passed on; ``Manufacturer`` remains that of the scanner.
 
     Parameters
     ----------
@@ -67,20 +67,20 @@ def derivative_sidecar(
     description
         One sentence for ``Description``.
     skull_stripped
-        Whether the derived image shows the brain alone.
+        Whether the derived image shows the brain only.
     extra
-        Further fields; they win over those above, ``Sources`` included.
+        Further fields, which replace those above, ``Sources`` included.
     same_grid
-        False for an image in another space, where fields that name axes no longer hold.
+        False for an image in another space, where fields that refer to axes do not hold.
     """
-    kept = (scan_fields() | _DCM2NIIX_FIELDS) - _UNCOPIED_FIELDS
+    copied = (scan_fields() | _DCM2NIIX_FIELDS) - _UNCOPIED_FIELDS
     if not same_grid:
-        kept -= _GRID_FIELDS
+        copied -= _GRID_FIELDS
     return {
         "Description": description,
         "SkullStripped": skull_stripped,
         "Sources": [image.uri],
-        **{key: value for key, value in sorted(image.metadata.items()) if key in kept},
+        **{key: value for key, value in sorted(image.metadata.items()) if key in copied},
         **extra,
     }
 
@@ -88,12 +88,12 @@ def derivative_sidecar(
 def mask_sidecar(
     image: SourceImage, *, description: str, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Describe the brain mask of `image`; `extra` wins over the other fields."""
+    """Return the sidecar of the brain mask of `image`; `extra` replaces the other fields."""
     return {"Description": description, "Type": "Brain", "Sources": [image.uri], **extra}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one step; NumPy numbers and paths are made plain, NaN becomes null.
+    """Write a JSON file in one step, encoded by `to_json`.
 
     Raises
     ------
@@ -104,25 +104,35 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:
-    """Return indented UTF-8 JSON that ends with a line break."""
+    r"""Encode indented JSON; NumPy values and paths become plain ones, NaN becomes null.
+
+    >>> to_json({"SNR": float("nan")})
+    b'{\n  "SNR": null\n}\n'
+    """
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
 
-def is_finished(sidecar_path: Path, configuration_hash: str) -> bool:
-    """Whether an image was finished with this configuration: sidecar written, image there."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty if the file is missing, damaged or holds something else."""
     try:
-        content = json.loads(sidecar_path.read_text(encoding="utf-8"))
-        size = sidecar_path.with_suffix(".nii.gz").stat().st_size
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_finished(sidecar_path: Path, configuration_hash: str) -> bool:
+    """Whether an image and its sidecar were completely written with this configuration."""
+    try:
+        size = sidecar_path.with_suffix(".nii.gz").stat().st_size
+    except OSError:
         return False
-    if not isinstance(content, dict) or size == 0:
-        return False
-    return bool(content.get("ConfigurationHash") == configuration_hash)
+    return size > 0 and read_json(sidecar_path).get("ConfigurationHash") == configuration_hash
 
 
 def _plain(value: Any) -> Any:
-    """Bring a value to what JSON knows."""
+    """Convert a value to the types of JSON."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -1,4 +1,4 @@
-"""The input checked with the BIDS validator, only as far as the chosen participants go."""
+"""Validation of the input with the BIDS validator, restricted to the selected participants."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ LOGGER = logging.getLogger(__name__)
 
 _VALIDATOR_NAME = "bids-validator-deno"
 _MAX_SHOWN_ERRORS = 5
+_TIMEOUT_SECONDS = 3600
 
 
 def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
     """Validate the root files and the folders of some participants.
 
-    The validator reads every file of what it is given, so it is given a temporary folder of links.
-    Image headers are left to the reader of images, which refuses one file by name and not the
-    whole dataset.  Where the validator is missing or fails by itself, a warning is logged.
+    The validator reads every file of a dataset, so it is given a temporary folder of links.  Image
+    headers are not validated here: on reading, one bad file is refused and not the whole dataset.
+    A validator that is missing or fails on its own leads to a warning only.
 
     Raises
     ------
     InvalidBIDS
-        With the first few errors and how to skip the validation.
+        The dataset is invalid; with the first errors and how to skip the validation.
     """
     binary = find_validator()
     if binary is None:
@@ -55,16 +56,16 @@ def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
 
 def find_validator() -> str | None:
     """Path of the validator: beside this Python (a virtual environment), or on the PATH."""
-    beside = Path(sys.executable).parent / _VALIDATOR_NAME
-    return str(beside) if beside.is_file() else shutil.which(_VALIDATOR_NAME)
+    in_environment = Path(sys.executable).parent / _VALIDATOR_NAME
+    return str(in_environment) if in_environment.is_file() else shutil.which(_VALIDATOR_NAME)
 
 
 def _link_subset(bids_dir: Path, subjects: Iterable[str], tree: Path) -> None:
     tree.mkdir()
-    chosen = {f"sub-{label.removeprefix('sub-')}" for label in subjects}
+    folders = {f"sub-{label.removeprefix('sub-')}" for label in subjects}
     for entry in bids_dir.iterdir():
         hidden = entry.name.startswith(".") and entry.name != ".bidsignore"
-        if entry.name in chosen or (not hidden and not entry.is_dir()):
+        if entry.name in folders or (not hidden and not entry.is_dir()):
             (tree / entry.name).symlink_to(entry)
 
 
@@ -80,7 +81,7 @@ def _run(binary: str, tree: Path, scratch: Path) -> Sequence[dict[str, Any]]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=3600,
+        timeout=_TIMEOUT_SECONDS,
         check=False,
     )
     if not report.is_file():
@@ -90,20 +91,20 @@ def _run(binary: str, tree: Path, scratch: Path) -> Sequence[dict[str, Any]]:
 
 
 def _relevant(issues: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drop what comes from unfetched files and from looking at some participants only."""
+    """Drop issues that come from unfetched files and from the restriction to some participants."""
     dangling = any(issue["code"] == "SYMLINK_BROKEN" for issue in issues)
     if dangling:
-        LOGGER.warning("Some files are links without content (not fetched); see below.")
+        LOGGER.warning("Some files are links without content (not fetched).")
 
-    def counts(issue: dict[str, Any]) -> bool:
+    def is_relevant(issue: dict[str, Any]) -> bool:
         if issue["code"] == "SYMLINK_BROKEN":
             return False
         if issue["code"] == "SIDECAR_WITHOUT_DATAFILE":
-            # A root sidecar may belong to a participant that was not chosen.
+            # A root sidecar may belong to a participant that was not selected.
             return not dangling and str(issue.get("location", "")).count("/") > 1
         return True
 
-    return [issue for issue in issues if counts(issue)]
+    return [issue for issue in issues if is_relevant(issue)]
 
 
 def _message(bids_dir: Path, errors: Sequence[dict[str, Any]]) -> str:
@@ -111,10 +112,9 @@ def _message(bids_dir: Path, errors: Sequence[dict[str, Any]]) -> str:
         " ".join(str(issue[key]) for key in ("location", "code", "subCode") if issue.get(key))
         for issue in errors[:_MAX_SHOWN_ERRORS]
     ]
-    more = (
-        f"; and {len(errors) - _MAX_SHOWN_ERRORS} more" if len(errors) > _MAX_SHOWN_ERRORS else ""
-    )
+    if len(errors) > _MAX_SHOWN_ERRORS:
+        lines.append(f"and {len(errors) - _MAX_SHOWN_ERRORS} more")
     return (
-        f"{bids_dir} is not valid BIDS ({'; '.join(lines)}{more}): "
-        "mend it, or go on at your own risk with --skip-bids-validation."
+        f"{bids_dir} is not valid BIDS ({'; '.join(lines)}): "
+        "correct it, or continue at your own risk with --skip-bids-validation."
     )

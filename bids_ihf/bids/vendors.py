@@ -1,4 +1,4 @@
-"""Who made the scanner: the many spellings of ``Manufacturer`` brought to one."""
+"""Scanner vendors: the many spellings of ``Manufacturer`` normalized to one name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 UNKNOWN_VENDOR = "unknown"
 
-# Spellings as DICOM headers and dcm2niix give them; matched as whole words, since "GE" is short.
+# Spellings of DICOM headers and dcm2niix; matched as whole words, since "GE" is short.
 _VENDOR_SPELLINGS = {
     "Siemens": ("siemens",),
     "GE": ("ge", "gems", "gehc", "general electric"),
@@ -29,15 +29,17 @@ _VENDOR_SPELLINGS = {
 
 
 def normalize_vendor(manufacturer: object) -> str:
-    """Bring a ``Manufacturer`` value to one spelling of the vendor's name.
+    """Return the vendor's name for a ``Manufacturer`` value.
 
-    "SIEMENS" and "Siemens Healthineers" give ``Siemens``, "GE MEDICAL SYSTEMS" gives ``GE``,
-    "CANON_MEC" gives ``Canon``.  What is missing, not text or not known gives ``unknown``.
+    What is missing, not text or not recognized gives ``unknown``.
+
+    >>> [normalize_vendor(name) for name in ("SIEMENS", "GE MEDICAL SYSTEMS", "CANON_MEC", None)]
+    ['Siemens', 'GE', 'Canon', 'unknown']
     """
     if not isinstance(manufacturer, str):
         return UNKNOWN_VENDOR
-    words = f" {' '.join(re.findall('[a-z]+', manufacturer.lower()))} "
+    text = f" {' '.join(re.findall('[a-z]+', manufacturer.lower()))} "
     for vendor, spellings in _VENDOR_SPELLINGS.items():
-        if any(f" {spelling} " in words for spelling in spellings):
+        if any(f" {spelling} " in text for spelling in spellings):
             return vendor
     return UNKNOWN_VENDOR

@@ -1,46 +1,48 @@
-"""The brain of MNI152NLin2009aSym at 1 mm, the space that scans are aligned to."""
+"""The MNI152NLin2009aSym template at 1 mm, the space that scans are registered to.
+
+Its files are in the package's ``data`` folder (Fonov et al. 2011, NeuroImage 54:313-327).
+"""
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
+from bids_ihf.io.paths import packaged_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.io.nifti import Volume
-
-TEMPLATE_NAME = "MNI152NLin2009aSym"
-TEMPLATE_FOLDER = "datasets/data"
 TEMPLATE_FILES = {
-    "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz": (
-        "421a10e872fd6cadae7f61d358dffbcc1795a497d61ee76c5dda2503e1a1e9e6"
-    ),
-    "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz": (
-        "97a5ca69bd24db37a9cb7b32525e1733a209af904129bf1cd36da06d24243bed"
-    ),
-    "mni_icbm152_wm_tal_nlin_sym_09a_converted.nii.gz": (
-        "382d92812de4744f9c86c7a0e4f680dc317a0a50e4da1f0153618a6798c7b7db"
-    ),
+    "desc-brain_T1w": "421a10e872fd6cadae7f61d358dffbcc1795a497d61ee76c5dda2503e1a1e9e6",
+    "label-GM_probseg": "97a5ca69bd24db37a9cb7b32525e1733a209af904129bf1cd36da06d24243bed",
+    "label-WM_probseg": "382d92812de4744f9c86c7a0e4f680dc317a0a50e4da1f0153618a6798c7b7db",
 }
-"""T1w image, grey matter and white matter, with their sha256."""
+"""sha256 of the T1-weighted brain and the grey and white matter probability maps."""
 
 
 @frozen(eq=False)
 class Template:
-    """T1-weighted brain (X, Y, Z), 0 to 1 and 0 outside the brain, its mask and grid (RAS, mm).
+    """The template, on its RAS grid of 1 mm.
 
-    ``tissues`` (3, X, Y, Z) are the shares of grey matter, white matter and fluid in the mask.
+    Attributes
+    ----------
+    image
+        T1-weighted brain (X, Y, Z), 0 to 1, 0 outside the brain.
+    mask
+        Brain mask (X, Y, Z).
+    tissues
+        Fractions of grey matter, white matter and CSF inside the mask, (3, X, Y, Z).
+    grid
+        Shape and affine of all of them.
     """
 
     image: NDArray[np.float32]
@@ -51,31 +53,38 @@ class Template:
 
 @lru_cache(maxsize=1)
 def load_template() -> Template:
-    """The template as nilearn carries it; nilearn itself is not imported.
+    """Load the template; its arrays are read-only, since all callers share them.
 
     Raises
     ------
     BadData
-        The file is missing or not the one known here.
+        A file is missing or was altered.
     """
-    volumes = [_read(name, digest) for name, digest in TEMPLATE_FILES.items()]
-    image, grey, white = (each.data / each.data.max() for each in volumes)
+    image, grey, white, grid = read_template_files()
     mask = image > 0
-    most = np.maximum(grey + white, 1)
-    tissues = np.stack([grey / most, white / most, 1 - np.minimum(grey + white, 1)]) * mask
+    total = np.maximum(grey + white, 1)
+    tissues = np.stack([grey / total, white / total, 1 - np.minimum(grey + white, 1)]) * mask
     for array in (image, mask, tissues):
-        array.setflags(write=False)  # every caller gets the same arrays
-    shape = (image.shape[0], image.shape[1], image.shape[2])
-    return Template(image, mask, tissues, Grid(shape, volumes[0].affine))
+        array.setflags(write=False)
+    return Template(image, mask, tissues, grid)
 
 
-def _read(name: str, digest: str) -> Volume:
-    found = find_spec("nilearn")
-    if found is None or found.origin is None:
-        raise BadData("nilearn, which carries the template, is not installed; install it.")
-    path = Path(found.origin).parent / TEMPLATE_FOLDER / name
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise BadData(
-            f"{path}: not the {TEMPLATE_NAME} template known here; install nilearn anew."
-        )
-    return read_volume(path)
+def read_template_files() -> tuple[
+    NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], Grid
+]:
+    """Read the T1-weighted brain and the grey and white matter maps, each scaled to 0 to 1.
+
+    Raises
+    ------
+    BadData
+        A file is missing or was altered.
+    """
+    arrays = []
+    for label, sha256 in TEMPLATE_FILES.items():
+        path = packaged_file(f"tpl-{TEMPLATE_SPACE}_res-1_{label}.nii.gz")
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise BadData(f"{path}: missing or altered; reinstall the package.")
+        volume = read_volume(path)
+        arrays.append(volume.data / volume.data.max())
+    image, grey, white = arrays
+    return image, grey, white, Grid(image.shape, volume.affine)

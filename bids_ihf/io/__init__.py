@@ -1,1 +1,1 @@
-"""Files: NIfTI, series read and written volume by volume, tensors, atomic writing."""
+"""Files: NIfTI images, series read volume by volume, tensors, tables, atomic writing."""

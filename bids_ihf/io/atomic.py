@@ -1,9 +1,10 @@
-"""Writing that is all or nothing: no reader, rerun or parallel task sees half a file."""
+"""Atomic writing: no reader, rerun or parallel job ever sees half a file."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import time
@@ -14,22 +15,30 @@ from typing import IO
 
 from bids_ihf.errors import CannotWrite
 
-# File systems without hard links (FAT, some network and FUSE mounts) answer os.link with these.
-_NO_HARD_LINK_CODES = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT}
-_TEMPORARY_SUFFIX = ".tmp"
+LOGGER = logging.getLogger(__name__)
 
 STALE_AFTER_SECONDS = 600.0
-"""Seconds without a write after which a temporary file that nobody holds is left behind."""
+"""Age (s) of the last write from which on an unlocked temporary file counts as abandoned."""
+
+_TEMPORARY_SUFFIX = ".tmp"
+_DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT}
+# What os.link raises on file systems without hard links (FAT, some network and FUSE mounts).
+_NO_HARD_LINK_CODES = {
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+}
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file, or replace it, in one step; missing folders are made.
+    """Write or replace a file in one step, creating missing folders.
 
     Raises
     ------
     CannotWrite
-        The disk is full, or the place is not writable; nothing partial is left.
+        The disk is full or the folder is not writable; nothing partial remains.
     """
     with open_atomic(path) as stream:
         stream.write(data)
@@ -37,43 +46,43 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A stream whose content becomes the file, in one step, if the block ends without an error.
+    """Yield a stream whose content replaces `path` if the block ends without an error.
 
     Raises
     ------
     CannotWrite
-        The disk is full, or the place is not writable; nothing partial is left.
+        The disk is full or the folder is not writable; nothing partial remains.
     """
-    with _raising_cannot_write(path), _temporary(path) as (temporary, stream):
+    with _raising_cannot_write(path), _temporary_file(path) as (temporary, stream):
         yield stream
         _flush_to_disk(stream)
         os.replace(temporary, path)
 
 
 def write_once(path: Path, data: bytes) -> bool:
-    """Write a file unless it is there; of many callers at once exactly one writes.
+    """Write a file unless it exists; of many concurrent callers exactly one writes.
 
     Returns
     -------
     bool
-        True if this call wrote it.
+        True if this call wrote the file.
 
     Raises
     ------
     CannotWrite
-        The disk is full, or the place is not writable; nothing partial is left.
+        The disk is full or the folder is not writable; nothing partial remains.
     """
     with _raising_cannot_write(path):
         if os.path.lexists(path):
             return False
-        with _temporary(path) as (temporary, stream):
+        with _temporary_file(path) as (temporary, stream):
             stream.write(data)
             _flush_to_disk(stream)
             return _link(temporary, path)
 
 
 def remove(path: Path) -> None:
-    """Delete a file if it is there.
+    """Delete a file if it exists.
 
     Raises
     ------
@@ -84,56 +93,8 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_stale_temporaries(folder: Path) -> None:
-    """Delete the temporary files of killed processes in a folder; those at work are left alone.
-
-    A file counts as left behind where nobody holds its lock and nothing was written to it for
-    `STALE` seconds, since not every network disk knows of the locks of other machines.
-    """
-    for path in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
-        with suppress(OSError):
-            handle = os.open(path, os.O_RDWR)
-            try:
-                idle = time.time() - os.fstat(handle).st_mtime
-                if idle > STALE_AFTER_SECONDS and _try_lock(handle):
-                    path.unlink()
-            finally:
-                os.close(handle)
-
-
-@contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder, which is made; others wait.
-
-    The lock is on the folder itself and ends with the process, so none can be left behind.
-
-    Raises
-    ------
-    CannotWrite
-        The folder cannot be made or opened.
-    """
-    make_folder(folder)
-    with _raising_cannot_write(folder):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network disks have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    """Lock an open file for this process, if nobody else holds it."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+    """Make a folder and its parents.
 
     Raises
     ------
@@ -144,18 +105,86 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def remove_stale_temporaries(folder: Path) -> None:
+    """Delete the temporary files of killed processes in a folder, not those in use.
+
+    A file is abandoned if no process locks it and it was not written to for
+    `STALE_AFTER_SECONDS`: not every network file system shows the locks of other machines.
+    """
+    for path in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR)
+            try:
+                idle_seconds = time.time() - os.fstat(handle).st_mtime
+                if idle_seconds > STALE_AFTER_SECONDS:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
 @contextmanager
-def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Give a new file in the folder of `path`, gone afterwards unless it was renamed."""
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder, which is made if missing; others wait.
+
+    The lock is on the folder itself and ends with the process, so none is left behind.  On a file
+    system without locks there is no waiting; see `warn_if_no_locks`.
+
+    Raises
+    ------
+    CannotWrite
+        The folder cannot be made or opened.
+    """
+    make_folder(folder)
+    with _raising_cannot_write(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def warn_if_no_locks(folder: Path) -> None:
+    """Log a warning if the file system of a folder has no file locks.
+
+    Raises
+    ------
+    CannotWrite
+        The folder cannot be made or opened.
+    """
+    make_folder(folder)
+    with _raising_cannot_write(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        LOGGER.warning(
+            "%s is on a file system without file locks (%s): do not process the same participant "
+            "in two jobs at the same time.",
+            folder,
+            error.strerror,
+        )
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Yield a new file in the folder of `path`, deleted afterwards unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Short, so that a long name does not get too long; hidden, so that validators pass it over.
+    # Short, so that the name is never too long; hidden, so that BIDS validators ignore it.
     temporary = path.with_name(f".{secrets.token_hex(8)}{_TEMPORARY_SUFFIX}")
     try:
-        # Mode 0666 here and not mkstemp's 0600: the umask then decides who may read the output.
+        # Mode 0666 and not the 0600 of mkstemp: the umask decides who may read the output.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(handle, "wb") as stream:
-            # Says that somebody is at work on it; ends with the process, however that ends.
-            _try_lock(handle)
+            # Marks the file as in use; the lock ends with the process, however that ends.
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield temporary, stream
     finally:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -163,12 +192,13 @@ def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 
 def _flush_to_disk(stream: IO[bytes]) -> None:
-    """Quotas and full network disks show only here; a rename must not come before the data."""
+    """Write all data to disk before the rename; quota and full-disk errors may show only here."""
     stream.flush()
     os.fsync(stream.fileno())
 
 
 def _link(temporary: Path, path: Path) -> bool:
+    """Give the temporary file its final name unless that exists; True if it was given."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -184,7 +214,7 @@ def _link(temporary: Path, path: Path) -> bool:
 
 @contextmanager
 def _raising_cannot_write(path: Path) -> Iterator[None]:
-    """Turn a failure of the file system into one sentence that names the file."""
+    """Turn an OSError into a CannotWrite of one sentence that names the file."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""NIfTI in and out: what comes back lies on the same grid, to the bit, in single precision."""
+"""NIfTI files: every header is checked on reading, and written on the same grid to the bit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 from attrs import frozen
+from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
@@ -24,34 +25,47 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 VOXEL_SIZE_RANGE_MM = (0.01, 50.0)
-"""Voxel sizes (mm) that a scan of a head may have; others come from wrong units."""
+"""Plausible voxel sizes (mm) of a head scan; others come from wrong units."""
 
 MAX_EXTENT_MM = 2000.0
-"""Largest distance (mm) of a voxel from the origin, and from another voxel."""
+"""Largest plausible distance (mm) of a voxel from the origin and from any other voxel."""
+
+MIN_AFFINE_DETERMINANT = 1e-9
+"""Smallest volume (mm3) of a voxel whose affine counts as invertible."""
+
+MAX_AXES_COSINE = 0.01
+"""Largest cosine of the angle between two voxel axes that does not count as shear."""
 
 MAX_FORM_DISTANCE_MM = 1.0
-"""Distance (mm) between the places that qform and sform give a voxel, from which on it is told."""
+"""Largest distance (mm) between a voxel's qform and sform positions that is not reported."""
 
 MAX_GZIP_RATIO = 1032
-"""How many times smaller than its content a gzip file can be."""
+"""Largest ratio of content to file size that deflate can reach (zlib.net/zlib_tech.html)."""
 
 CHUNK_BYTES = 2**20
-"""Bytes that are unpacked at once."""
+"""Number of bytes that are decompressed at a time."""
 
 GZIP_LEVEL = 1
-"""Compression of what is written: isal's level 1 is the quickest and as small as gzip's."""
-
+"""Compression level of written files: the fastest of isal, whose files are as small as gzip's."""
 
 NIFTI_READ_ERRORS = (
-    *(ImageFileError, HeaderDataError, HeaderTypeError),
-    *(OSError, EOFError, ValueError, OverflowError, KeyError, MemoryError, zlib.error),
+    ImageFileError,
+    HeaderDataError,
+    HeaderTypeError,
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    KeyError,
+    MemoryError,
+    zlib.error,
 )
-"""What nibabel raises where a file is not what it says."""
+"""What nibabel raises for corrupt files."""
 
 
 @frozen(eq=False)
 class Volume:
-    """A 3D image: data (X, Y, Z) with slope and intercept applied, and the header it came with."""
+    """A 3D image: data (X, Y, Z) with slope and intercept applied, and its original header."""
 
     data: NDArray[np.float32]
     affine: NDArray[np.float64]
@@ -65,28 +79,36 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
     Raises
     ------
     BadData
-        The file is missing, not fetched, truncated or no NIfTI; has more than one volume, colours
-        or complex numbers, NaN or infinite voxels or a singular affine; or is, unless allowed, of
-        one value.
+        The file is missing, not fetched, truncated or not NIfTI; it has more than one volume, RGB
+        or complex voxels, NaN or infinite voxels or an implausible affine; or all its voxels are
+        equal, unless that is allowed.
     """
     image = open_image(path)
-    _check_header(image, path)
-    check_compression(path)
+    shape = image.shape
+    if len(shape) < 3 or min(shape) < 1:
+        raise BadData(f"{path}: does not have three dimensions (shape {shape}); give a 3D image.")
+    if math.prod(shape[3:]) > 1:
+        raise BadData(
+            f"{path}: has {math.prod(shape[3:])} volumes where one is expected; split or average "
+            "them first."
+        )
+    check_grid(image, path)
+    _check_gzip(path)
     try:
         data = np.asarray(image.dataobj, dtype=np.float32)
     except NIFTI_READ_ERRORS as error:
-        raise BadData(
-            f"{path}: its voxels cannot be read ({error_text(error)}), so the file is damaged or "
-            "truncated; copy it again."
-        ) from error
-    data = np.ascontiguousarray(data.reshape(image.shape[:3]))
+        raise damaged(path, "its voxels cannot be read", error) from error
+    data = np.ascontiguousarray(data.reshape(shape[:3]))
     _check_voxels(data, path, allow_constant=allow_constant)
     return Volume(data, np.asarray(image.affine, dtype=np.float64), image.header.copy(), path)
 
 
-def error_text(error: Exception) -> str:
-    """What an error says, or else its kind, without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+def damaged(path: Path, problem: str, cause: Exception | str) -> BadData:
+    """Return the error for a file that is damaged or truncated."""
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return BadData(
+        f"{path}: {problem} ({reason}), so the file is damaged or truncated; copy it again."
+    )
 
 
 def open_image(path: Path) -> nib.Nifti1Image:
@@ -95,148 +117,124 @@ def open_image(path: Path) -> nib.Nifti1Image:
     Raises
     ------
     BadData
-        The file is missing, not fetched, or no NIfTI image.
+        The file is missing, not fetched, or not a NIfTI image.
     """
     if path.is_symlink() and not path.exists():
-        raise BadData(f"{path}: a link to a file that is not here (not fetched?); fetch it first.")
+        raise BadData(f"{path}: a link without content (not fetched); fetch it first.")
     if not path.is_file():
         raise BadData(f"{path}: no such file; check the name.")
     try:
         image = nib.load(path)
     except NIFTI_READ_ERRORS as error:
         raise BadData(
-            f"{path}: cannot be read as NIfTI, so it is damaged, truncated or not NIfTI; "
+            f"{path}: cannot be read as NIfTI, so it is damaged, truncated or of another format; "
             "copy or convert it again."
         ) from error
     if not isinstance(image, nib.Nifti1Image):
         raise BadData(f"{path}: not a NIfTI image; convert it to .nii.gz.")
-    _check_claim(image, path)
+    # Before memory is allocated; that an uncompressed file is too short shows on reading.
+    voxel_bytes = math.prod(image.shape) * image.get_data_dtype().itemsize
+    if path.name.endswith(".gz") and voxel_bytes > path.stat().st_size * MAX_GZIP_RATIO:
+        raise damaged(
+            path, "its header is wrong", f"{voxel_bytes} bytes of voxels, more than the file holds"
+        )
     return image
 
 
-def _check_claim(image: nib.Nifti1Image, path: Path) -> None:
-    """Refuse a header that claims more voxels than its file can hold, before memory is taken.
-
-    Where a file that is not compressed ends, is seen by reading it.
-    """
-    claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
-    if path.name.endswith(".gz") and claimed > path.stat().st_size * MAX_GZIP_RATIO:
-        raise BadData(
-            f"{path}: its header claims {claimed} bytes of voxels, more than the file can hold, "
-            "so it is damaged or truncated; copy it again."
-        )
-
-
-def check_compression(path: Path) -> None:
-    """Unpack a .gz file to its end, where its checksum stands: nibabel does not read that far.
-
-    Raises
-    ------
-    BadData
-        The content is not what was compressed.
-    """
+def _check_gzip(path: Path) -> None:
+    """Decompress a .gz file to its end, where its checksum is: nibabel does not read that far."""
     if not path.name.endswith(".gz"):
         return
     from isal import igzip
 
-    unzip: Any = igzip.open
+    gzip_open: Any = igzip.open
     try:
-        with unzip(path, "rb") as stream:
+        with gzip_open(path, "rb") as stream:
             while stream.read(CHUNK_BYTES):
                 pass
     except NIFTI_READ_ERRORS as error:
-        raise BadData(
-            f"{path}: cannot be unpacked to its end ({error_text(error)}), so the file is damaged "
-            "or truncated; copy it again."
-        ) from error
+        raise damaged(path, "cannot be decompressed to its end", error) from error
 
 
-def _check_header(image: nib.Nifti1Image, path: Path) -> None:
-    shape = image.shape
-    if len(shape) < 3 or min(shape) < 1:
-        raise BadData(f"{path}: has no three dimensions (its shape is {shape}); give a 3D image.")
-    if any(size > 1 for size in shape[3:]):
-        raise BadData(
-            f"{path}: has {int(np.prod(shape[3:]))} volumes where one is expected; split or "
-            "average them first."
-        )
-    check_affine(image, path)
+def check_grid(image: nib.Nifti1Image, path: Path) -> None:
+    """Check the data type and the grid of an image; warn if its orientation is ambiguous.
 
-
-def check_affine(image: nib.Nifti1Image, path: Path) -> None:
-    """Raise BadData where voxels are no plain numbers or have no place; warn without codes."""
-    kind = image.get_data_dtype()
-    if kind.names is not None or kind.kind not in "iuf":
-        raise BadData(
-            f"{path}: holds {kind} voxels and no plain numbers; give the magnitude image."
-        )
+    Raises
+    ------
+    BadData
+        The voxels are RGB or complex numbers, or the affine is singular or implausible.
+    """
+    dtype = image.get_data_dtype()
+    if dtype.names is not None or dtype.kind not in "iuf":
+        raise BadData(f"{path}: has {dtype} voxels, not real numbers; give the magnitude image.")
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise BadData(f"{path}: its affine is singular, so no place is known; mend its header.")
-    _check_sizes(affine, image.shape, path)
-    _check_stored(image, path)
-    _warn_of_orientation(image, affine, path)
-
-
-def _check_sizes(affine: NDArray[np.float64], shape: tuple[int, ...], path: Path) -> None:
-    """Refuse voxels and places that no scan of a head can have."""
-    zooms = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    named = " x ".join(f"{zoom:.3g}" for zoom in zooms)
-    if not ((zooms >= VOXEL_SIZE_RANGE_MM[0]) & (zooms <= VOXEL_SIZE_RANGE_MM[1])).all():
+    if (
+        not np.isfinite(affine).all()
+        or abs(np.linalg.det(affine[:3, :3])) < MIN_AFFINE_DETERMINANT
+    ):
+        raise BadData(f"{path}: its affine is singular; correct the header.")
+    zooms = voxel_sizes(affine)
+    smallest, largest = VOXEL_SIZE_RANGE_MM
+    if not ((zooms >= smallest) & (zooms <= largest)).all():
+        sizes = " x ".join(f"{zoom:.3g}" for zoom in zooms)
         raise BadData(
-            f"{path}: its affine makes voxels of {named} mm, which cannot be; mend its header, or "
-            "its units."
+            f"{path}: implausible affine, voxels of {sizes} mm; correct the header or its units."
         )
-    corners = corners_of(shape, affine)
+    corners = corner_points(image.shape, affine)
     if max(np.abs(corners).max(), np.ptp(corners, axis=1).max()) > MAX_EXTENT_MM:
         raise BadData(
             f"{path}: implausible affine, voxels lie more than {MAX_EXTENT_MM:g} mm from the "
             "origin or from each other; correct the header."
         )
+    _check_stored_header(image, path)
+    _warn_of_orientation(image, affine, path)
 
 
-def _check_stored(image: nib.Nifti1Image, path: Path) -> None:
-    """Look at the header as it stands in the file: nibabel mends some fields without a word."""
+def corner_points(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World coordinates (3, 8), RAS mm, of the centres of a grid's eight corner voxels."""
+    voxels = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]])).reshape(3, -1)
+    return np.asarray(affine[:3, :3] @ voxels + affine[:3, 3:], dtype=np.float64)
+
+
+def _check_stored_header(image: nib.Nifti1Image, path: Path) -> None:
+    """Check the header as stored: nibabel repairs some fields silently on loading."""
     with ImageOpener(str(path)) as stream:
         stored = type(image.header).from_fileobj(stream, check=False)
     zooms = stored["pixdim"][1:4]
     if stored["sform_code"] == 0 and not (np.isfinite(zooms) & (zooms != 0)).all():
         raise BadData(
-            f"{path}: its header has voxels of no size and no affine beside; mend its header."
+            f"{path}: its header has invalid voxel sizes and no sform affine; correct the header."
         )
-    odd = []
+    problems = []
     if (zooms < 0).any():
-        odd.append("negative voxel sizes, taken as positive")
+        problems.append("negative voxel sizes, read as positive")
     if np.isinf(stored["scl_slope"]):
-        odd.append("an infinite slope, taken as 1")
-    if odd:
-        LOGGER.warning("%s: its header has %s; look at it.", path, " and ".join(odd))
-
-
-def corners_of(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places (3, 8), RAS mm, of the eight outermost voxels of a grid."""
-    ends = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]])).reshape(3, -1)
-    return np.asarray(affine[:3, :3] @ ends + affine[:3, 3:], dtype=np.float64)
+        problems.append("an infinite slope, read as 1")
+    if problems:
+        LOGGER.warning("%s: its header has %s; check it.", path, " and ".join(problems))
 
 
 def _warn_of_orientation(image: nib.Nifti1Image, affine: NDArray[np.float64], path: Path) -> None:
-    """Say where the header is unclear about orientation, and what is taken."""
+    """Warn if orientation codes are missing, the axes are sheared or qform and sform disagree."""
     codes = int(image.header["qform_code"]), int(image.header["sform_code"])
     if codes == (0, 0):
         LOGGER.warning(
-            "%s: its header states no orientation (both codes are 0); taken as is.", path
+            "%s: its header states no orientation (qform and sform codes are 0); its affine is "
+            "used as it is.",
+            path,
         )
-    axes = affine[:3, :3] / np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 0.01:
-        LOGGER.warning("%s: its affine is sheared; taken as is, look at it.", path)
+    axes = affine[:3, :3] / voxel_sizes(affine)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > MAX_AXES_COSINE:
+        LOGGER.warning("%s: its affine is sheared and used as it is; check it.", path)
     if min(codes) > 0:
-        other = corners_of(image.shape, image.get_qform())
-        apart = float(np.abs(corners_of(image.shape, affine) - other).max())
-        if not apart <= MAX_FORM_DISTANCE_MM:
+        qform_corners = corner_points(image.shape, image.get_qform())
+        distance = float(np.abs(corner_points(image.shape, affine) - qform_corners).max())
+        if not distance <= MAX_FORM_DISTANCE_MM:
             LOGGER.warning(
                 "%s: its qform and sform disagree by up to %.0f mm; the sform is used.",
-                path, apart,
-            )  # fmt: skip
+                path,
+                distance,
+            )
 
 
 def _check_voxels(data: NDArray[np.float32], path: Path, *, allow_constant: bool) -> None:
@@ -252,12 +250,12 @@ def _check_voxels(data: NDArray[np.float32], path: Path, *, allow_constant: bool
 
 
 def encode_nifti(data: NDArray[Any], like: Volume, *, dtype: DTypeLike = np.float32) -> bytes:
-    """``data`` (X, Y, Z) as the bytes of a .nii.gz file on the grid of ``like``.
+    """Encode `data` (X, Y, Z) as a .nii.gz file on the grid of `like`.
 
-    Orientation fields, their codes, voxel sizes, units and description are copied from the header
-    and not computed anew, so that they survive to the bit.  Slope is 1 and intercept 0; header
-    extensions speak of the source and are left out.  Equal input gives equal bytes: the gzip
-    header carries no time.
+    Orientation, its codes, voxel sizes, units and description are copied from the header rather
+    than recomputed, so they are preserved to the bit.  Slope is 1 and intercept 0; header
+    extensions, which describe the source, are dropped.  Equal input gives equal bytes: the gzip
+    header has no time stamp.
     """
     from isal import igzip
 
@@ -269,15 +267,15 @@ def encode_nifti(data: NDArray[Any], like: Volume, *, dtype: DTypeLike = np.floa
 
 
 def header_block(header: Any, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bytes:
-    """The bytes before the voxels of a single-file image of a shape; ``header`` is changed."""
+    """Return the bytes before the voxels of a single-file image; `header` is changed."""
     zooms = header["pixdim"].copy()
     header.set_data_dtype(np.dtype(dtype))
     header.set_data_shape(shape)
-    header["pixdim"] = zooms  # set_data_shape resets those of axes that were dropped
+    header["pixdim"] = zooms  # set_data_shape resets those of dropped axes
     header["cal_min"] = header["cal_max"] = 0  # display range of the source's intensities
     header["magic"] = b"n+2" if header["sizeof_hdr"] == 540 else b"n+1"
-    start = int(np.ceil((header.template_dtype.itemsize + 4) / 16) * 16)
-    header["vox_offset"] = start
+    voxel_offset = int(np.ceil((header.template_dtype.itemsize + 4) / 16) * 16)
+    header["vox_offset"] = voxel_offset
     header.set_slope_inter(1, 0)
     block: bytes = header.binaryblock
-    return block + b"\0" * (start - len(block))
+    return block + b"\0" * (voxel_offset - len(block))

@@ -1,7 +1,8 @@
-"""A 4D series read and written volume by volume, so that memory does not grow with its length."""
+"""4D series read and written volume by volume, so that memory does not grow with their length."""
 
 from __future__ import annotations
 
+import math
 import zlib
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import (
     CHUNK_BYTES,
     GZIP_LEVEL,
-    check_affine,
-    error_text,
+    check_grid,
+    damaged,
     header_block,
     open_image,
 )
@@ -26,12 +27,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STREAM_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
+"""What reading raises for a damaged or truncated file."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @frozen(eq=False)
 class Series:
-    """A 4D image on disk: (X, Y, Z) of each of ``count`` volumes, its affine and header; where
-    the voxels begin in the uncompressed file, and what makes intensities of them."""
+    """A 4D image on disk.
+
+    Attributes
+    ----------
+    path
+        The file.
+    shape
+        (X, Y, Z) of each volume.
+    volume_count
+        Number of volumes.
+    affine
+        Voxel indices to world RAS mm, (4, 4).
+    header
+        The NIfTI header.
+    offset
+        Position of the first voxel in the uncompressed file, in bytes.
+    slope, intercept
+        Scaling of stored values to intensities.
+    """
 
     path: Path
     shape: tuple[int, int, int]
@@ -43,65 +64,67 @@ class Series:
     intercept: float
 
     def volumes(self) -> Iterator[NDArray[np.float32]]:
-        """Each volume in turn, float32, slope and intercept applied; one pass over the file.
+        """Yield each volume (X, Y, Z), slope and intercept applied, in one pass over the file.
 
         Raises
         ------
         BadData
-            The file ends early or is damaged.
+            The file is truncated or damaged.
         """
-        kind = self.header.get_data_dtype().newbyteorder(self.header.endianness)
+        dtype = self.header.get_data_dtype().newbyteorder(self.header.endianness)
         scaled = (self.slope, self.intercept) != (1, 0)
-        size = int(np.prod(self.shape)) * kind.itemsize
-        with _opened(self.path) as stream:
+        size = math.prod(self.shape) * dtype.itemsize
+        with _uncompressed(self.path) as stream:
             try:
                 stream.seek(self.offset)
-                for number in range(self.volume_count):
+                for number in range(1, self.volume_count + 1):
                     block = _read_all(stream, size)
                     if len(block) < size:
-                        raise EOFError(f"ends in volume {number + 1} of {self.volume_count}")
-                    data = np.frombuffer(block, kind).reshape(self.shape, order="F")
+                        raise EOFError(f"ends in volume {number} of {self.volume_count}")
+                    data = np.frombuffer(block, dtype).reshape(self.shape, order="F")
                     if scaled:
                         data = data * np.float64(self.slope) + np.float64(self.intercept)
                     yield np.ascontiguousarray(data, dtype=np.float32)
-                while stream.read(CHUNK_BYTES):  # the checksum stands at the end
+                while stream.read(CHUNK_BYTES):  # the checksum is at the end
                     pass
             except STREAM_READ_ERRORS as error:
-                raise BadData(
-                    f"{self.path}: its voxels cannot be read ({error_text(error)}), so the file "
-                    "is damaged or truncated; copy it again."
-                ) from error
+                raise damaged(self.path, "its voxels cannot be read", error) from error
 
 
 def open_series(path: Path) -> Series:
-    """A 4D NIfTI image of two volumes or more, its voxels not read yet.
+    """Open a 4D NIfTI image of at least two volumes; its voxels stay on disk.
 
     Raises
     ------
     BadData
-        The file is missing, not fetched or no NIfTI, is no series, holds colours or complex
-        numbers, or has a singular affine.
+        The file is missing, not fetched, not NIfTI or not a series; its voxels are RGB or complex
+        numbers, or its affine is implausible.
     """
     image = open_image(path)
     shape = image.shape
     if len(shape) < 3 or min(shape) < 1:
-        raise BadData(f"{path}: has the shape {shape} and is no image series; convert it again.")
-    count = int(np.prod(shape[3:]))
-    if count < 2:
+        raise BadData(f"{path}: is not an image series (shape {shape}); convert it again.")
+    if math.prod(shape[3:]) < 2:
         raise BadData(
-            f"{path}: has a single volume where a diffusion series has several; join the series "
+            f"{path}: has a single volume where a diffusion series has several; merge the series "
             "(4D) or exclude the file."
         )
-    if len(shape) > 4 and any(size > 1 for size in shape[4:]):
-        raise BadData(f"{path}: has {len(shape)} dimensions and not four; split it by the fifth.")
-    check_affine(image, path)
-    affine = np.asarray(image.affine, dtype=np.float64)
+    if math.prod(shape[4:]) > 1:
+        raise BadData(f"{path}: has {len(shape)} dimensions instead of four; split it.")
+    check_grid(image, path)
+    x, y, z, volume_count = shape[:4]
     # nibabel takes these out of the header when it loads it.
-    stored: Any = image.dataobj
+    proxy: Any = image.dataobj
     return Series(
-        path, (shape[0], shape[1], shape[2]), count, affine, image.header.copy(),
-        int(stored.offset), float(stored.slope), float(stored.inter),
-    )  # fmt: skip
+        path,
+        (x, y, z),
+        volume_count,
+        np.asarray(image.affine, dtype=np.float64),
+        image.header.copy(),
+        offset=int(proxy.offset),
+        slope=float(proxy.slope),
+        intercept=float(proxy.inter),
+    )
 
 
 def is_series(path: Path) -> bool:
@@ -110,59 +133,59 @@ def is_series(path: Path) -> bool:
     Raises
     ------
     BadData
-        The file is missing or no NIfTI.
+        The file is missing or not NIfTI.
     """
-    return int(np.prod(open_image(path).shape[3:])) > 1
+    return math.prod(open_image(path).shape[3:]) > 1
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The uncompressed bytes of a file."""
+def _uncompressed(path: Path) -> Iterator[IO[bytes]]:
+    """Yield the uncompressed content of a file."""
     from isal import igzip
 
     with open(path, "rb") as raw:
-        if raw.read(2) != b"\x1f\x8b":
-            raw.seek(0)
+        compressed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        raw.seek(0)
+        if not compressed:
             yield raw
             return
-        raw.seek(0)
-        unzip: Any = igzip.open
-        with unzip(raw, "rb") as stream:
+        gzip_open: Any = igzip.open
+        with gzip_open(raw, "rb") as stream:
             yield stream
 
 
 def _read_all(stream: IO[bytes], size: int) -> bytes:
-    """``size`` bytes, or fewer where the stream ends."""
-    parts, missing = [], size
-    while missing and (part := stream.read(missing)):
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
+    """Read `size` bytes, or fewer where the stream ends."""
+    blocks, missing = [], size
+    while missing and (block := stream.read(missing)):
+        blocks.append(block)
+        missing -= len(block)
+    return b"".join(blocks)
 
 
 class SeriesWriter:
-    """Compresses a float32 series on the grid of ``like`` into a stream, one volume at a time.
+    """Compress a float32 series on the grid of `like` into a stream, one volume at a time.
 
-    Orientation, voxel sizes and time step are those of ``like``, to the bit; slope 1, intercept
-    0.  Equal input gives equal bytes.
+    Orientation, voxel sizes and time step are those of `like`, to the bit; slope is 1 and
+    intercept 0.  Equal input gives equal bytes.
     """
 
     def __init__(self, stream: IO[bytes], like: Series) -> None:
         from isal import isal_zlib
 
         self._stream = stream
-        # Window bits above 16 ask for a gzip header; isal writes no time into it.
+        # Window bits above 16 ask for a gzip header, into which isal writes no time stamp.
         self._gzip = isal_zlib.compressobj(level=GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
         header = like.header.copy()
         self._put(header_block(header, (*like.shape, like.volume_count)))
-        self._kind = np.dtype(np.float32).newbyteorder(header.endianness)
+        self._dtype = np.dtype(np.float32).newbyteorder(header.endianness)
 
     def add(self, volume: NDArray[np.float32]) -> None:
-        """The next volume (X, Y, Z)."""
-        self._put(volume.astype(self._kind, copy=False).tobytes(order="F"))
+        """Append a volume (X, Y, Z)."""
+        self._put(volume.astype(self._dtype, copy=False).tobytes(order="F"))
 
     def close(self) -> None:
-        """No volume follows."""
+        """Finish the file."""
         self._stream.write(self._gzip.flush())
 
     def _put(self, block: bytes) -> None:

@@ -1,10 +1,9 @@
-"""Tensor files: safetensors with a JSON header, checked by their hashes when they are read."""
+"""Tensor files: safetensors with a JSON header, verified by their hashes on reading."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +17,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-
 HEADER_KEY = "ihf-harmony"
-
-
-TENSOR_READ_ERRORS = (OSError, SafetensorError, ValueError, TypeError, RecursionError)
-"""What safetensors and json raise where a file is not what it says."""
-
+"""Key of the JSON header among the file's metadata."""
 
 REINSTALL_ADVICE = "reinstall the package or name another file"
 
-
-def packaged_file(name: str) -> Path:
-    """Path of a file in the package's ``data`` folder."""
-    return Path(str(resources.files("bids_ihf") / "data" / name))
+TENSOR_READ_ERRORS = (OSError, SafetensorError, ValueError, TypeError, RecursionError)
+"""What safetensors and json raise for corrupt files."""
 
 
 def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 over names, types, shapes and bytes of all tensors, independent of their order."""
+    """sha256 over the names, types, shapes and bytes of all tensors, in any order."""
     digest = hashlib.sha256()
     for key in sorted(tensors):
         tensor = tensors[key].detach().cpu().contiguous()
@@ -45,29 +37,28 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
 
 
 def header_hash(header: Mapping[str, Any]) -> str:
-    """sha256 over a header, less this hash itself."""
-    rest = {key: value for key, value in header.items() if key != "header_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    """sha256 over a header without its own hash."""
+    hashed = {key: value for key, value in header.items() if key != "header_sha256"}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
 
 def to_safetensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
-    """Tensors and a JSON header to the bytes of a safetensors file; adds the sha256 of both."""
-    # As it will be read: keys that are numbers become text.
+    """Encode tensors and a JSON header as a safetensors file, with the sha256 of both."""
+    # Through JSON, so that the hash is of what will be read: numeric keys become text.
     full = json.loads(json.dumps({**header, "sha256": tensor_hash(tensors)}))
     full["header_sha256"] = header_hash(full)
-    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    # One entry, since safetensors writes several in no fixed order and files are to be
-    # reproducible.
-    return save(plain, {HEADER_KEY: json.dumps(full, sort_keys=True)})
+    contiguous = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    # A single entry: safetensors writes several in no fixed order, and files must be reproducible.
+    return save(contiguous, {HEADER_KEY: json.dumps(full, sort_keys=True)})
 
 
-def read_safetensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a file made by :func:`pack`.
+def read_safetensors(path: Path, expected_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the header of a file written by `to_safetensors`.
 
     Raises
     ------
     BadData
-        The file is missing, no safetensors file, of another format, or was altered.
+        The file is missing, not a safetensors file, of another format, or was altered.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -77,11 +68,14 @@ def read_safetensors(path: Path, expected: str) -> tuple[dict[str, Tensor], dict
         raise BadData(
             f"{path}: not a readable safetensors file ({error}); {REINSTALL_ADVICE}."
         ) from error
-    if header.get("format") != expected:
-        found = header.get("format", "no format")
-        raise BadData(f"{path}: holds '{found}' where '{expected}' is needed; {REINSTALL_ADVICE}.")
+    if header.get("format") != expected_format:
+        file_format = header.get("format", "no format")
+        raise BadData(
+            f"{path}: holds '{file_format}' where '{expected_format}' is needed; "
+            f"{REINSTALL_ADVICE}."
+        )
     # Files of the first version have no hash of their header.
-    whole = header.get("header_sha256") in (None, header_hash(header))
-    if not whole or header.get("sha256") != tensor_hash(tensors):
+    intact = header.get("header_sha256") in (None, header_hash(header))
+    if not intact or header.get("sha256") != tensor_hash(tensors):
         raise BadData(f"{path}: its sha256 does not match its content; {REINSTALL_ADVICE}.")
     return tensors, header

@@ -13,7 +13,8 @@ import torch
 from attrs import frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.tensors import REINSTALL_ADVICE, packaged_file, read_safetensors, to_safetensors
+from bids_ihf.io.paths import packaged_file
+from bids_ihf.io.tensors import REINSTALL_ADVICE, read_safetensors, to_safetensors
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import Architecture, IHFNetwork
 from bids_ihf.network.unet import Segmenter

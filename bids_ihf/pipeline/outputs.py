@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from bids_ihf.anat import outputs as anat_outputs
-from bids_ihf.bids.images import TEMPLATE
+from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.dwi import outputs as dwi_outputs
@@ -54,7 +54,7 @@ def write_anat(
     anat_outputs.write_change(image, paths, prepared, harmonized, extra)
     write_mask(image, paths, prepared)
     write_transform(paths, prepared)
-    if TEMPLATE in config.output_spaces:
+    if TEMPLATE_SPACE in config.output_spaces:
         anat_outputs.write_template_image(
             image, paths, prepared, harmonized, config.normalization, extra
         )

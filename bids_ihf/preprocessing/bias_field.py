@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from bids_ihf.geometry.grid import Grid, canonical_grid, resample
+from bids_ihf.geometry.grid import Grid, canonical_grid, resample, shifted_affine
 from bids_ihf.preprocessing.itk import load_ants, to_ants
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def bias_field(
     inside the mask is 1; outside, the values at the mask's edge go on smoothly.  All ones where
     the mask is too small for a field to be told from anatomy.
     """
-    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    native = Grid(data.shape, affine)
     coarse = canonical_grid(data.shape, affine, zoom=float(shrink))
     inside = resample(mask.astype(np.float32), native, coarse) > 0.5
     # Not smoothed first: N4 needs the histogram's peaks sharp.
@@ -66,8 +66,7 @@ def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> N
         slice(max(0, s.start - 2), s.stop + 2)
         for s in ndimage.find_objects(inside.astype(np.uint8))[0]
     )
-    origin = grid.affine.copy()
-    origin[:3, 3] += grid.affine[:3, :3] @ [s.start for s in box]
+    origin = shifted_affine(grid.affine, [axis.start for axis in box])
     field = (
         load_ants()
         .n4_bias_field_correction(
@@ -104,6 +103,4 @@ def _pad(data: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _padded(grid: Grid) -> Grid:
     """The grid of :func:`_pad`."""
-    affine = grid.affine.copy()
-    affine[:3, 3] -= affine[:3, :3] @ [2, 2, 2]
-    return Grid((grid.shape[0] + 4, grid.shape[1] + 4, grid.shape[2] + 4), affine)
+    return Grid([size + 4 for size in grid.shape], shifted_affine(grid.affine, (-2, -2, -2)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from bids_ihf.geometry.grid import Grid, canonical_grid, resample
@@ -52,7 +53,7 @@ def find_brain(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Brain:
     A stripped scan's mask is its signal, filled, since it was somebody's choice.  The mask is
     empty where no brain is found.
     """
-    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    native = Grid(data.shape, affine)
     segmentation = segment(data, affine)
     mask = segmentation.brain_on(native)
     stripped = is_stripped(data, affine, mask)
@@ -74,7 +75,7 @@ def is_stripped(
 ) -> bool:
     """Whether a scan (X, Y, Z) shows nothing but the brain of a mask, and what is near it."""
     steps = tuple(slice(None, None, 2 if size > 60 else 1) for size in data.shape)
-    zooms = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * [side.step or 1 for side in steps]
+    zooms = voxel_sizes(affine) * [side.step or 1 for side in steps]
     filled, brain = signal(data)[steps], mask[steps]
     if not brain.any():
         return False
@@ -84,7 +85,7 @@ def is_stripped(
 
 def head_mask(data: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
     """All that is not air (X, Y, Z): brain, skull and scalp, cavities filled."""
-    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    native = Grid(data.shape, affine)
     grid = canonical_grid(data.shape, affine, zoom=HEAD_VOXEL_MM)
     coarse = resample(antialias(data, native, HEAD_VOXEL_MM), native, grid)
     lit = coarse[coarse > 0]

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
     """
     kind = np.uint8 if data.dtype == np.bool_ else np.float32
     lps = RAS_TO_LPS @ affine
-    zooms = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
+    zooms = voxel_sizes(lps)
     return load_ants().from_numpy(
         np.ascontiguousarray(data, dtype=kind),
         origin=lps[:3, 3].tolist(),

@@ -149,8 +149,7 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _grid(volume: Volume) -> Grid:
-    shape = volume.data.shape
-    return Grid((shape[0], shape[1], shape[2]), volume.affine)
+    return Grid(volume.data.shape, volume.affine)
 
 
 def _find_brain(volume: Volume, mask_path: Path | None) -> Brain:

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 from scipy import ndimage
 
-from bids_ihf.geometry.grid import Grid, bounding_box_on, canonical_grid, crop_grid, resample
+from bids_ihf.geometry.grid import Grid, bounding_box_on, canonical_grid, resample
 from bids_ihf.preprocessing import morphology
 from bids_ihf.preprocessing.intensity import unit_range
 
@@ -56,7 +56,7 @@ class Segmentation:
         out = np.zeros(grid.shape, dtype=bool)
         box = bounding_box_on(self.brain > 0, self.grid, grid)
         if box is not None:
-            out[box] = resample(self.brain, self.grid, crop_grid(grid, box)) > 0.5
+            out[box] = resample(self.brain, self.grid, grid.crop(box)) > 0.5
         return out
 
 
@@ -66,7 +66,7 @@ def segment(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Segmentat
     The network looks twice: at everything, and then at the brain and what is near it, where the
     range of intensities is the brain's own.  All is outside where no brain is seen.
     """
-    native = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    native = Grid(data.shape, affine)
     grid = canonical_grid(data.shape, affine, zoom=SEGMENTATION_VOXEL_MM)
     coarse = resample(antialias(data, native, SEGMENTATION_VOXEL_MM), native, grid)
     shares = np.zeros((4, *grid.shape), dtype=np.float32)

@@ -188,7 +188,7 @@ def shipped_reference(encoder: str) -> ReferenceScans | None:
     BadData
         The file cannot be used.
     """
-    from bids_ihf.io.tensors import packaged_file
+    from bids_ihf.io.paths import packaged_file
 
     path = packaged_file(REFERENCE_FILE)
     if not path.is_file():

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf.bids.harmonized_images import HarmonizedImage, find_harmonized_images
-from bids_ihf.bids.scans_table import MEASURE_COLUMNS, MISSING_VALUE
+from bids_ihf.bids.scans_table import MEASURE_COLUMNS
 from bids_ihf.errors import NothingSelected
+from bids_ihf.io.tsv import MISSING_VALUE, format_cell, to_tsv
 from bids_ihf.reports.group_data import scanner_of
 
 if TYPE_CHECKING:
@@ -101,8 +102,6 @@ def by_vendor(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedIma
 
 def group_row(image: HarmonizedImage) -> dict[str, str]:
     """Return the row of an image, its name relative to the output folder."""
-    from bids_ihf.bids.scans_table import format_cell
-
     row = {column: image.measures.get(column, MISSING_VALUE) for column in MEASURE_COLUMNS}
     for column, key in _FROM_SIDECAR.items():
         value = image.sidecar.get(key)
@@ -142,10 +141,8 @@ def _write(
     from bids_ihf.bids.sidecars import to_json
     from bids_ihf.io.atomic import write_atomic
 
-    lines = [columns, *([row[column] for column in columns] for row in rows)]
-    text = "".join("\t".join(line) + "\n" for line in lines)
     write_atomic(path.with_suffix(".json"), to_json(dictionary))
-    write_atomic(path, text.encode())
+    write_atomic(path, to_tsv(columns, rows))
 
 
 def group_page(out_dir: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.bids.scans_table import MISSING_VALUE
+from bids_ihf.io.tsv import MISSING_VALUE
 from bids_ihf.reports.evidence import read_evidence
 
 if TYPE_CHECKING:

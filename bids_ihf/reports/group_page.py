@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_ihf import __version__
-from bids_ihf.bids.scans_table import MEASURE_COLUMNS, MISSING_VALUE
+from bids_ihf.bids.scans_table import MEASURE_COLUMNS
+from bids_ihf.io.tsv import MISSING_VALUE
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports import markup
 from bids_ihf.reports.distance_plot import distance_plot

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.geometry.grid import Grid, bounding_box_on, crop_grid, inverse_affine, resample
+from bids_ihf.geometry.grid import Grid, bounding_box_on, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 
 if TYPE_CHECKING:
@@ -44,5 +44,5 @@ def _on_scan(picture: NDArray[np.float32], prepared: Prepared) -> NDArray[np.flo
     out = np.zeros(prepared.grid.shape, dtype=np.float32)
     box = bounding_box_on(template.mask, there, prepared.grid)
     if box is not None:
-        out[box] = resample(picture, there, crop_grid(prepared.grid, box))
+        out[box] = resample(picture, there, prepared.grid.crop(box))
     return out

@@ -78,8 +78,7 @@ def brain_grid(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Grid:
     )
     out = np.diag([NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, 1.0])
     out[:3, 3] = low
-    shape = tuple(int(n) for n in np.rint((high - low) / NETWORK_VOXEL_MM).astype(int) + 1)
-    return Grid(shape=(shape[0], shape[1], shape[2]), affine=out)
+    return Grid(np.rint((high - low) / NETWORK_VOXEL_MM).astype(int) + 1, out)
 
 
 def to_network_input(prepared: Prepared) -> NetworkInput:

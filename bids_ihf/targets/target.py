@@ -162,7 +162,7 @@ def builtin_path(vendor: str) -> Path:
     UsageError
         No such vendor.
     """
-    from bids_ihf.io.tensors import packaged_file
+    from bids_ihf.io.paths import packaged_file
 
     by_name = {name.lower(): name for name in BUILTIN_VENDORS}
     if vendor.lower() not in by_name:

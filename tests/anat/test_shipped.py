@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bids_ihf.io.tensors import packaged_file
+from bids_ihf.io.paths import packaged_file
 from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.vendors.methods import run_networks
 from bids_ihf.lab.benchmarks.virtual_subjects import cut

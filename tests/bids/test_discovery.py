@@ -9,7 +9,7 @@ import pytest
 
 from bids_ihf.bids.discovery import find_images, select_subjects, subjects
 from bids_ihf.bids.images import SourceImage
-from bids_ihf.errors import BadData, CannotWrite, InvalidBIDS, NothingSelected, UsageError
+from bids_ihf.errors import CannotWrite, InvalidBIDS, NothingSelected, UsageError
 
 Maker = Callable[..., Path]
 
@@ -124,7 +124,7 @@ def test_misnamed_and_misplaced_files_are_left_out_by_name(
 ) -> None:
     root = dataset("sub-1/anat/sub-1-b_T1w.nii.gz", "sub-1/anat/sub-2_T1w.nii.gz")
     assert find_images(root, "1") == []
-    assert "sub-1-b_T1w.nii.gz is not named as BIDS asks" in caplog.text
+    assert "sub-1-b_T1w.nii.gz does not follow BIDS naming" in caplog.text
     assert "sub-2_T1w.nii.gz is left out: it lies in the folder of sub-1" in caplog.text
 
 
@@ -192,12 +192,8 @@ def test_links_are_not_resolved_and_dangling_ones_named(
     assert fetched.fetched
     assert not dangling.fetched
     assert dangling.vendor == "Siemens"
-    assert (
-        "sub-1_run-2_T1w.nii.gz is a link whose content is not here (not fetched)" in caplog.text
-    )
-    fetched.require_fetched()
-    with pytest.raises(BadData, match=r"sub-1_run-2_T1w\.nii\.gz.*datalad get"):
-        dangling.require_fetched()
+    assert "sub-1_run-2_T1w.nii.gz is a link without content (not fetched)" in caplog.text
+    assert "datalad get" in caplog.text
 
 
 def test_a_linked_dataset_keeps_its_own_name(dataset: Maker, tmp_path: Path) -> None:
@@ -255,7 +251,7 @@ def test_a_kept_index_is_used_but_not_a_damaged_or_foreign_one(
     assert names(find_images(other, "1", database_dir=database)) == ["sub-1_acq-o_T1w.nii.gz"]
     (database / "sub-1/layout_index.sqlite").write_bytes(b"rubbish" * 99)
     assert len(find_images(root, "1", database_dir=database)) == 2
-    assert caplog.text.count("made anew") == 2
+    assert caplog.text.count("rebuilt") == 2
 
 
 def test_an_index_that_cannot_be_kept_is_refused(dataset: Maker, tmp_path: Path) -> None:

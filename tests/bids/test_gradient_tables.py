@@ -38,15 +38,15 @@ def test_b_values_in_a_column(tmp_path: Path) -> None:
     [
         ("0 1000", "0 1\n0 0\n0 0", "has 3 volumes, but 2 b-values and 2 directions"),
         ("0 1000 1000", "0 1\n0 0\n0 0", "3 b-values and 2 directions"),
-        ("0 0 0", "0 0 0\n0 0 0\n0 0 0", "all b-values are 0 or less, so nothing"),
-        ("0 1 2", "0 1 0\n0 0 1\n0 0 0", "largest b-value is 2; were it in ms/um2"),
+        ("0 0 0", "0 0 0\n0 0 0\n0 0 0", "all b-values are 0 or less, so no volume"),
+        ("0 1 2", "0 1 0\n0 0 1\n0 0 0", "largest b-value is 2; if the unit is ms/um2"),
         ("0 1e9 1e9", "0 1 0\n0 0 1\n0 0 0", "cannot be s/mm2"),
         ("0 -1 1000", "0 1 0\n0 0 1\n0 0 0", "cannot be s/mm2"),
         ("1000 1000 1000", "1 1 0\n0 0 1\n0 0 0", "no volume has a b-value of 50"),
         ("0 1000 1000", "0 1 0\n0 0 0\n0 0 0", "volume 3 has b-value 1000 but no direction"),
         ("0 1000 x", "0 1 0\n0 0 1\n0 0 0", "not a readable table"),
-        ("0 1000 nan", "0 1 0\n0 0 1\n0 0 0", "holds NaN"),
-        ("0 1000 1000", "0 1 0\n0 0 1", "has 2 rows and not 3"),
+        ("0 1000 nan", "0 1 0\n0 0 1\n0 0 0", "contains NaN"),
+        ("0 1000 1000", "0 1 0\n0 0 1", "has 2 rows instead of 3"),
         ("0 1000 1000", "", "is empty"),
     ],
 )
@@ -61,7 +61,7 @@ def test_wrong_tables(tmp_path: Path, bval: str, bvec: str, words: str) -> None:
 
 def test_transposed_directions(tmp_path: Path) -> None:
     paths = tables(tmp_path, "0 1000 1000 1000", "0 0 0\n1 0 0\n0 1 0\n0 0 1")
-    with pytest.raises(BadData, match="4 rows of 3 numbers where BIDS has 3 rows; turn it round"):
+    with pytest.raises(BadData, match="4 rows of 3 numbers instead of 3 rows; transpose it"):
         read_gradient_table(IMAGE, *paths, 4)
 
 
@@ -75,6 +75,6 @@ def test_lengths_that_are_not_one_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     read_gradient_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
-    assert "not of length 1" in caplog.text
+    assert "not have unit length" in caplog.text
     found = read_gradient_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
     assert np.allclose(np.linalg.norm(found.bvecs[1]), 1)

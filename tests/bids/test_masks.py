@@ -92,7 +92,7 @@ def test_first_folder_wins_and_a_dangling_mask_is_named(
     (one / name).parent.mkdir(parents=True)
     (one / name).symlink_to("gone")
     assert find_mask([one, two], scan) == two / name
-    assert f"{one / name} is a link whose content is not here" in caplog.text
+    assert f"{one / name} is a link without content" in caplog.text
     make(tmp_path / "three", name)
     assert find_mask([two, tmp_path / "three"], scan) == two / name
 

@@ -89,7 +89,7 @@ def test_datatype_comes_from_the_folder() -> None:
     ],
 )
 def test_other_names_are_refused_by_name(name: str) -> None:
-    with pytest.raises(InvalidBIDS, match="not named as BIDS asks"):
+    with pytest.raises(InvalidBIDS, match="does not follow BIDS naming"):
         parse_name(name)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import time
@@ -17,6 +18,7 @@ from bids_ihf.io.atomic import (
     open_atomic,
     remove,
     remove_stale_temporaries,
+    warn_if_no_locks,
     write_atomic,
     write_once,
 )
@@ -177,3 +179,19 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         list(pool.map(work, range(16)))
     assert max(most) == 1
     assert len(most) == 16
+
+
+def test_missing_locks_are_reported_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_if_no_locks(tmp_path)
+    with folder_lock(tmp_path):
+        warn_if_no_locks(tmp_path)
+    assert caplog.text == ""
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
+    warn_if_no_locks(tmp_path)
+    (record,) = caplog.records
+    assert f"{tmp_path} is on a file system without file locks" in record.getMessage()
+    with folder_lock(tmp_path):
+        write_atomic(tmp_path / "file", b"x")
+    assert len(caplog.records) == 1

@@ -198,7 +198,7 @@ def bad_absent(path: Path) -> None:
         (bad_constant, "all voxels are 7"),
         (bad_volumes, "3 volumes"),
         (bad_complex, "magnitude"),
-        (bad_colour, "no plain numbers"),
+        (bad_colour, "not real numbers"),
         (bad_affine, "affine"),
         (bad_link, "not fetched"),
         (bad_absent, "no such file"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.tensors import packaged_file
+from bids_ihf.io.paths import packaged_file
 from bids_ihf.network.checkpoint import load_segmenter, pack_encoder, pack_segmenter
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.unet import SEGMENTER_CLASSES, Segmenter, _to_depth

@@ -11,6 +11,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from attrs import evolve
 
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import read_scans_table
@@ -68,7 +69,7 @@ def image_of(root: Path) -> SourceImage:
     path = root / f"{STEM}.nii.gz"
     tables = (path.with_name(f"sub-1_dwi.{kind}") for kind in ("bval", "bvec"))
     bval, bvec = (table if table.exists() else None for table in tables)
-    return SourceImage.from_path(path, root, bval=bval, bvec=bvec)
+    return evolve(SourceImage.from_path(path, root), bval=bval, bvec=bvec)
 
 
 def stand_in(root: Path) -> Path:
@@ -127,7 +128,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
         (spoil(lambda data: data[..., :9]), "has 9 volumes, but 14 b-values"),
         (spoil(np.zeros_like), "all voxels are 0"),
         (write("bval", " ".join(14 * ["0"])), "all b-values are 0"),
-        (write("bval", " ".join(["0", *13 * ["1"]])), "in ms/um2"),
+        (write("bval", " ".join(["0", *13 * ["1"]])), "unit is ms/um2"),
         (lambda root: (root / f"{STEM}.bvec").unlink(), r"has no \.bvec file"),
     ],
 )

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.io.tensors import packaged_file, to_safetensors
+from bids_ihf.io.paths import packaged_file
+from bids_ihf.io.tensors import to_safetensors
 from bids_ihf.network.checkpoint import NETWORK_FORMAT
 from tests.reliability import bad_images, phantom, runs
 
@@ -142,8 +143,8 @@ def _bad_description(root: Path) -> None:
 DATASETS = tuple(
     BadUsage("datasets", name, make, code, says)
     for name, make, code, says in (
-        ("a broken sidecar", dataset(_sidecar("{")), 16, ("sub-01", "mend")),
-        ("a sidecar of another kind", dataset(_sidecar("[1, 2]")), 16, ("sub-01", "mend")),
+        ("a broken sidecar", dataset(_sidecar("{")), 16, ("sub-01", "correct")),
+        ("a sidecar of another kind", dataset(_sidecar("[1, 2]")), 16, ("sub-01", "correct")),
         ("a sidecar that is no text", dataset(_sidecar(b"\xff\xfe\x00")), 16, ("sub-01",)),
         ("a sidecar nested without end", dataset(_sidecar("[" * 100_000)), 16, ("sub-01",)),
         ("a broken sidecar above", dataset(_conflicting_sidecars), 16, ("sub-01",)),
@@ -158,11 +159,11 @@ DATASETS = tuple(
         ("a scan twice", dataset(_uncompressed_twin), 0, ("is left out", "sub-01_T1w.nii ")),
         ("a name with a space", dataset(_copy("sub-01_T1w copy.nii.gz")), 0, ()),
         ("a name with an umlaut", dataset(_copy("sub-01_acq-größe_T1w.nii.gz")), 0,
-         ("not named as BIDS asks",)),
+         ("does not follow BIDS naming",)),
         ("an entity twice", dataset(_copy("sub-01_run-1_run-2_T1w.nii.gz")), 0,
-         ("not named as BIDS asks",)),
+         ("does not follow BIDS naming",)),
         ("an entity without a value", dataset(_copy("sub-01_run-_T1w.nii.gz")), 0,
-         ("not named as BIDS asks",)),
+         ("does not follow BIDS naming",)),
         ("an entity that BIDS has not", dataset(_copy("sub-01_odd-1_T1w.nii.gz")), 0, ()),
         ("a scan of somebody else", dataset(_copy("sub-02_T1w.nii.gz")), 0,
          ("lies in the folder of sub-01",)),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import bids_ihf
-from bids_ihf.io.tensors import packaged_file, read_safetensors, to_safetensors
+from bids_ihf.io.paths import packaged_file
+from bids_ihf.io.tensors import read_safetensors, to_safetensors
 from bids_ihf.targets.target import TARGET_FORMAT
 from tests.reliability import phantom, runs
 

@@ -198,8 +198,7 @@ def on_grid_of(pool: Pool, scan: Scan) -> NetworkInput:
     mask /= np.float32(255)
     affine = np.diag([NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, 1.0])
     affine[2, 3] = scan.z[0]
-    shape = (data.shape[0], data.shape[1], data.shape[2])
-    return NetworkInput(data, mask, Grid(shape, affine), IntensityScale(-1.0, 1.0))
+    return NetworkInput(data, mask, Grid(data.shape, affine), IntensityScale(-1.0, 1.0))
 
 
 def stripped(on_grid: NetworkInput) -> NetworkInput:

@@ -67,7 +67,7 @@ def between(scan: NetworkInput, low: float, high: float) -> NetworkInput:
     data, mask = (np.ascontiguousarray(part[:, :, chosen]) for part in (scan.data, scan.mask))
     affine = scan.grid.affine.copy()
     affine[2, 3] = scan.z[chosen[0]]
-    grid = Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+    grid = Grid(data.shape, affine)
     return NetworkInput(data, mask, grid, robust_scale(data, mask > 0.5))
 
 

@@ -136,7 +136,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    from bids_ihf.bids.scans_table import format_cell
+    from bids_ihf.io.tsv import format_cell
 
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"

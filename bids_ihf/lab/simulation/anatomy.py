@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import evolve, frozen
+from nibabel.affines import voxel_sizes
 
+from bids_ihf.geometry.grid import shifted_affine
 from bids_ihf.lab.simulation import fields, head, warp
 from bids_ihf.lab.simulation.labels import BRAIN_LABELS, mixtures
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
@@ -50,7 +52,7 @@ class Anatomy:
     @property
     def zooms(self) -> NDArray[np.float64]:
         """Voxel size in mm along each axis."""
-        return np.asarray(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)))
+        return np.asarray(voxel_sizes(self.affine))
 
     def fraction(self, *names: str) -> NDArray[np.float32]:
         """Fraction (X, Y, Z) of a voxel that these tissues take together."""
@@ -59,8 +61,7 @@ class Anatomy:
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Anatomy:
         """A copy of the voxels in a box of slices with a start each."""
-        affine = self.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ [axis.start for axis in box]
+        affine = shifted_affine(self.affine, [axis.start for axis in box])
         return Anatomy(
             fractions=self.fractions[(slice(None), *box)].clone(),
             texture=self.texture[box].clone(),
@@ -92,8 +93,7 @@ def from_labels(path: Path, *, seed: int) -> Anatomy:
     zooms = np.asarray(image.header.get_zooms()[:3], dtype=np.float64)
     box = _head_box(labels, zooms)
     labels = np.ascontiguousarray(labels[box])
-    affine = image.affine.copy()
-    affine[:3, 3] = image.affine[:3, :3] @ [axis.start for axis in box] + image.affine[:3, 3]
+    affine = shifted_affine(image.affine, [axis.start for axis in box])
     shape = labels.shape
     texture = fields.texture((shape[0], shape[1], shape[2]), zooms, seed)
     fractions = torch.from_numpy(_partial_volumes(labels, zooms, seed))
@@ -176,7 +176,7 @@ def demo_anatomy(
     shape: tuple[int, int, int] = head.SHAPE,
     affine: NDArray[np.float64] | None = None,
 ) -> Anatomy:
-    """Make a person of nilearn's tissue maps; two seeds are two people.
+    """Make a person of the template's tissue maps; two seeds are two people.
 
     pose: rigid (4, 4), the person's world to the scanner's, both RAS mm; identity when None.
     shape, affine: the grid to make; the template head's at 1 mm when not given.  The person is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from bids_ihf.bids.gradient_tables import GradientTable
 
@@ -54,7 +55,7 @@ def image_axes(vectors: NDArray[np.float64], affine: NDArray[np.float64]) -> NDA
     BIDS follows FSL: components along the image's axes, the first one with its sign turned where
     the affine (4, 4) has a positive determinant.
     """
-    axes = affine[:3, :3] / np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    axes = affine[:3, :3] / voxel_sizes(affine)
     stated = vectors @ np.linalg.inv(axes).T
     if np.linalg.det(axes) > 0:
         stated = stated * [-1, 1, 1]

@@ -1,4 +1,4 @@
-"""A whole head in template space: nilearn's tissue maps, with skull, scalp, face and eyes added.
+"""A whole head in template space: the template tissue maps with skull, scalp, face and eyes added.
 
 The brain is the MNI152 average (Fonov et al. 2011, NeuroImage 54:313); what is around it is drawn
 by distance, only so that it looks like a head to a bias correction, a mask or a registration.
@@ -6,12 +6,12 @@ by distance, only so that it looks like a head to a bias correction, a mask or a
 
 from __future__ import annotations
 
-import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bids_ihf.geometry.template import read_template_files
 from bids_ihf.lab.simulation import fields
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
 
@@ -25,6 +25,7 @@ DEEP_CENTRE, DEEP_RADII = (0.0, -5.0, 5.0), (33.0, 36.0, 19.0)  # where grey mat
 SKULL_MM = (2.0, 3.5, 6.5, 8.0)  # CSF, inner table, marrow, outer table: distances from the brain
 SCALP_MM, SKIN_MM, SCALP_FAT_MM = 14.5, 2.0, 6.5
 FLOOR_MM = -70.0  # the tissue maps end here: a cord goes on below
+MIN_BRAIN_T1W = 0.2  # intensity of the T1w template above which a voxel is brain
 EYES, EYE_MM = ((-31.0, 58.0, -43.0), (31.0, 58.0, -43.0)), 12.0
 
 
@@ -73,21 +74,9 @@ def _ellipsoid(
 
 def _brain_maps() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Grey matter, white matter and brain mask on the grid of the head."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # importing nilearn may warn about optional packages
-        from nilearn.datasets import (
-            load_mni152_brain_mask,
-            load_mni152_gm_template,
-            load_mni152_wm_template,
-        )
-
-        images = [
-            load(resolution=1)
-            for load in (load_mni152_gm_template, load_mni152_wm_template, load_mni152_brain_mask)
-        ]
-    grey, white, mask = (
-        _place(np.asarray(image.dataobj, dtype=np.float32), image.affine) for image in images
-    )
+    image, *tissues, grid = read_template_files()
+    brain = (image > MIN_BRAIN_T1W).astype(np.float32)
+    grey, white, mask = (_place(data, grid.affine) for data in (*tissues, brain))
     return grey, white, np.maximum(mask > 0, grey + white > 0.5).astype(np.float32)
 
 

@@ -14,7 +14,7 @@ small diffusion series (two b 0 volumes; 12 directions at b 1000 and at b 2000, 
 Nobody was scanned. What differs between the sessions of a person is the scanner and the position
 of the head, so the dataset shows what harmonization should take away.
 
-- Anatomy: the grey and white matter maps of the MNI152 average (ICBM 2009a, carried by nilearn),
+- Anatomy: the grey and white matter maps of the MNI152 average (ICBM 2009a),
   deformed at random for each person; skull, scalp, face and eyes are drawn around it.
 - Images: signal equations of inversion-prepared gradient-echo trains (T1w) and of trains of spin
   echoes (T2w), with the three vendors' public protocols of the ABCD study, coil sensitivities,

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.tensors import packaged_file, read_safetensors
+from bids_ihf.io.paths import packaged_file
+from bids_ihf.io.tensors import read_safetensors
 from bids_ihf.lab.training.losses import (
     anatomy_loss,
     artefact_loss,

@@ -21,7 +21,7 @@ import torch
 from bids_ihf import __version__
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.tensors import packaged_file
+from bids_ihf.io.paths import packaged_file
 from bids_ihf.lab.training.config import TrainConfig, read_config
 from bids_ihf.lab.training.encoder import train_encoder
 from bids_ihf.lab.training.loop import train_network

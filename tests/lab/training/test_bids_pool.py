@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.io.tensors import packaged_file, read_safetensors
+from bids_ihf.io.paths import packaged_file
+from bids_ihf.io.tensors import read_safetensors
 from bids_ihf.lab.training import bids_pool as real
 from bids_ihf.lab.training.bids_pool import prepare_pool
 from bids_ihf.lab.training.config import read_config

@@ -238,5 +238,4 @@ def _laid_over(model: Case, coarse: Case, case: Case) -> NDArray[np.bool_]:
 
 
 def _grid(case: Case) -> Grid:
-    shape = case.data.shape
-    return Grid((shape[0], shape[1], shape[2]), case.affine)
+    return Grid(case.data.shape, case.affine)

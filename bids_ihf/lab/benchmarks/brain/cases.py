@@ -10,7 +10,7 @@ from attrs import frozen
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.geometry.grid import Grid, resample, shifted_affine
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.simulation.anatomy import from_labels
 from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
@@ -109,8 +109,7 @@ def altered(case: Case) -> Iterator[Case]:
     yield in_blocks(case, "4 mm slices", (1, 1, 4))
     middle = int(np.argwhere(case.region)[:, 2].mean())
     slab = slice(middle - 10, middle + 50)
-    affine = case.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * slab.start
+    affine = shifted_affine(case.affine, (0, 0, slab.start))
     yield Case("upper half", case.data[..., slab], affine, case.region[..., slab])
 
 

@@ -165,7 +165,7 @@ def describe(
 
 
 def _text(value: Any) -> str:
-    from bids_ihf.bids.scans_table import format_cell
+    from bids_ihf.io.tsv import format_cell
 
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"
