@@ -16,7 +16,7 @@ import numpy as np
 from attrs import evolve
 
 from bids_ihf.lab.simulation.anatomy import Anatomy, demo_anatomy, from_labels
-from bids_ihf.lab.simulation.metadata import sidecar
+from bids_ihf.lab.simulation.metadata import anatomical_sidecar
 from bids_ihf.lab.simulation.protocol import Protocol
 from bids_ihf.lab.simulation.scanner import Scanner, scan
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
@@ -76,7 +76,9 @@ def write_scan(folder: Path, stem: str, anatomy: Anatomy, site: str, seed: int) 
     image = nib.Nifti1Image(data.clip(0, 32767).astype(np.int16), anatomy.affine)
     image.header.set_xyzt_units("mm", "sec")
     nib.save(image, folder / f"{stem}_T1w.nii.gz")
-    (folder / f"{stem}_T1w.json").write_text(json.dumps(sidecar(scanner.protocol), indent=2))
+    (folder / f"{stem}_T1w.json").write_text(
+        json.dumps(anatomical_sidecar(scanner.protocol), indent=2)
+    )
 
 
 def write_root(folder: Path, subjects: list[str]) -> None:

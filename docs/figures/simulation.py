@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
-from bids_ihf.lab.simulation.lesions import with_lesions
 from bids_ihf.lab.simulation.scanner import random_scanner, scan, vendor_scanner
+from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from bids_ihf.dwi.harmonics import (
     max_order,
     real_harmonics,
 )
-from bids_ihf.lab.simulation.gradients import hemisphere
+from bids_ihf.lab.simulation.gradient_scheme import hemisphere_directions
 
 
 def test_mean_square_is_one_and_products_vanish() -> None:
-    basis = real_harmonics(hemisphere(4000), 4)
+    basis = real_harmonics(hemisphere_directions(4000), 4)
     assert basis.shape == (4000, coefficient_count(4)) == (4000, 15)
     assert np.allclose(basis.T @ basis / 4000, np.eye(15), atol=0.02)
     assert column_orders(4).tolist() == [0, *5 * [2], *9 * [4]]
@@ -28,7 +28,7 @@ def test_order_goes_with_directions(count: int, order: int) -> None:
 
 
 def test_a_tensor_shaped_signal_is_found_again() -> None:
-    directions = hemisphere(30)
+    directions = hemisphere_directions(30)
     axis = np.array([0.6, 0.0, 0.8])
     signal = 100 - 40 * (directions @ axis) ** 2
     coefficients = fitting_matrix(directions, 4) @ signal

@@ -19,12 +19,12 @@ from bids_ihf.dwi.profile import (
 )
 from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shells import find_shells
-from bids_ihf.lab.simulation.gradients import table
+from bids_ihf.lab.simulation.gradient_scheme import gradient_table
 
 SIDE = 18
 WHERE = np.ones((SIDE, SIDE, SIDE), dtype=bool)
 ONES = np.ones(SIDE**3, dtype=np.float32)
-SCHEME = table({0: 4, 1000: 24, 2000: 24}, 1)
+SCHEME = gradient_table({0: 4, 1000: 24, 2000: 24}, 1)
 
 
 def head(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,7 +137,7 @@ def test_not_negative_and_not_above_b0() -> None:
 
 
 def test_nearest_shell_is_named_and_carried_along() -> None:
-    scheme = table({0: 4, 1450: 24}, 2)
+    scheme = gradient_table({0: 4, 1450: 24}, 2)
     target = profile(series())
     plan = make_plan(profile(series(scheme), scheme), target)
     (shell,) = plan.shells
@@ -163,7 +163,7 @@ def test_anisotropy_leaves_the_mean_alone() -> None:
 
 @pytest.mark.parametrize("count", [8, 12, 16])
 def test_directions_for_order_two_do(count: int) -> None:
-    scheme = table({0: 1, 1000: count}, 3)
+    scheme = gradient_table({0: 1, 1000: count}, 3)
     volumes = series(scheme, b_scale=0.9)
     result = harmonized(volumes, profile(series()), scheme)
     shell = find_shells(scheme.bvals)[1].volumes
@@ -173,7 +173,7 @@ def test_directions_for_order_two_do(count: int) -> None:
 
 
 def test_three_directions_share_one_ratio() -> None:
-    scheme = table({0: 1, 1000: 3}, 3)
+    scheme = gradient_table({0: 1, 1000: 3}, 3)
     volumes = series(scheme, b_scale=0.9)
     result = harmonized(volumes, profile(series()), scheme)
     ratio = (result / np.stack(volumes))[find_shells(scheme.bvals)[1].volumes]
@@ -214,7 +214,7 @@ def test_a_fast_person_keeps_anisotropy() -> None:
 
 
 def test_a_shell_of_few_directions_has_no_factor() -> None:
-    scheme = table({0: 1, 1000: 3}, 3)
+    scheme = gradient_table({0: 1, 1000: 3}, 3)
     plan = make_plan(
         profile(series(scheme), scheme), profile(series()), KnownScanner(profile(series()))
     )
@@ -253,7 +253,7 @@ def test_tissue_that_drowns_in_noise() -> None:
 def test_memory_does_not_grow_with_directions() -> None:
     sizes = []
     for count in (20, 60):
-        scheme = table({0: 1, 1000: count}, 1)
+        scheme = gradient_table({0: 1, 1000: count}, 1)
         fits = fitted(series(scheme), scheme)
         sizes.append(sum(fit.coefficients.nbytes + fit.residual.nbytes for fit in fits))
     assert sizes[0] == sizes[1]

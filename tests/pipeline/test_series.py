@@ -22,14 +22,14 @@ from bids_ihf.dwi.series import mean_b0_image, relative_exponent
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
-from bids_ihf.lab.simulation.gradients import table, to_text
+from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
 from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
 from bids_ihf.reports.figures import KINDS, figure_name
 from bids_ihf.targets.intensity import background_gain
 
 RESOLVED = ResolvedTarget("GE", "GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
-SCHEME = table({0: 2, 1000: 12}, 4)
+SCHEME = gradient_table({0: 2, 1000: 12}, 4)
 SIDE = 16
 TARGET = DiffusionProfile((900.0, 2500.0), 30.0, (ShellProfile(1000.0, 0.66e-3, 0.8e-3, 1e-4),))
 STEM = "sub-1/dwi/sub-1_dwi"
@@ -55,7 +55,7 @@ def root(tmp_path: Path) -> Path:
     path = tmp_path / "bids" / f"{STEM}.nii.gz"
     path.parent.mkdir(parents=True)
     save(path, ball())
-    for extension, content in zip(("bval", "bvec"), to_text(SCHEME), strict=True):
+    for extension, content in zip(("bval", "bvec"), fsl_text(SCHEME), strict=True):
         path.with_name(f"sub-1_dwi.{extension}").write_bytes(content)
     return tmp_path / "bids"
 

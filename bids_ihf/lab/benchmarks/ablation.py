@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from bids_ihf.cli.toolbox import main as toolbox
-from bids_ihf.lab.training.run import train
+from bids_ihf.lab.training.training_run import train
 
 STEPS = 400
 LOSSES = {  # supervised, anatomy (L_ac), artefact (L_art); the paper weighs the last two 1 and 2

@@ -31,7 +31,7 @@ def main(labels: Path, output: Path) -> None:
         "record": {
             "people": list(plan.references),
             "seed": plan.seed,
-            "source": "simulated scanners of bids_ihf.lab.simulation.epi",
+            "source": "simulated scanners of bids_ihf.lab.simulation.diffusion_session",
         },
         "targets": {
             vendor: pack_profile(merge_profiles(profiles)) for vendor, profiles in found.items()

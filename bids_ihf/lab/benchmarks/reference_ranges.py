@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.training.pool import Pool, Scan
+    from bids_ihf.lab.training.scan_pool import PoolScan, ScanPool
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
@@ -90,7 +90,7 @@ def write_ranges(
     return ranges
 
 
-def open_pool(folder: Path) -> tuple[Pool, dict[str, Any]]:
+def open_pool(folder: Path) -> tuple[ScanPool, dict[str, Any]]:
     """A pool that ``ihf train`` left, and the record of how it was made.
 
     Raises
@@ -98,7 +98,7 @@ def open_pool(folder: Path) -> tuple[Pool, dict[str, Any]]:
     BadData
         There is no finished pool.
     """
-    from bids_ihf.lab.training.pool import read_index
+    from bids_ihf.lab.training.scan_pool import read_index
 
     try:
         record = json.loads((folder / "index.json").read_text(encoding="utf-8"))["record"]
@@ -121,7 +121,7 @@ def vendor_profiles(model: ModelBundle) -> dict[str, Mapping[str, Profile]]:
 
 
 def look_at(
-    pool: Pool, model: ModelBundle, targets: Mapping[str, Mapping[str, Profile]], count: int
+    pool: ScanPool, model: ModelBundle, targets: Mapping[str, Mapping[str, Profile]], count: int
 ) -> Iterable[Seen]:
     """``count`` scans of each person and modality of a pool, whole and stripped; one of PART is
     harmonized to a vendor that is not its own."""
@@ -152,7 +152,7 @@ def look_at(
         yield Seen(scan.person, scan.modality, evidence.before, measures)
 
 
-def chosen(scans: Sequence[Scan], count: int) -> dict[int, bool]:
+def chosen(scans: Sequence[PoolScan], count: int) -> dict[int, bool]:
     """Numbers of ``count`` scans of each person and modality, and whether each is harmonized.
 
     Makers follow each other, and the first one changes from person to person.
@@ -178,7 +178,7 @@ def _by_turns(groups: Sequence[list[int]], turn: int) -> list[int]:
     return [group[place] for place in rounds for group in turned if place < len(group)]
 
 
-def on_grid_of(pool: Pool, scan: Scan) -> NetworkInput:
+def on_grid_of(pool: ScanPool, scan: PoolScan) -> NetworkInput:
     """A scan of a pool in network units, framed as it was before it was stored: what the encoder's
     coarse maps see depends on where the frame begins."""
     from bids_ihf.geometry.grid import Grid

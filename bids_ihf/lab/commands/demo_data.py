@@ -36,7 +36,7 @@ def run(given: argparse.Namespace) -> int:
     folder = Path(given.folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CannotWrite(f"{folder}: is there and not empty; name a new folder.")
-    from bids_ihf.lab.simulation.dataset import write_demo_dataset
+    from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
 
     write_demo_dataset(folder, subjects=given.subjects, seed=given.seed, zoom=given.zoom)
     sys.stdout.write(f"{folder}\n")

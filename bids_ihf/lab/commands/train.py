@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train as the file says, and tell where the weights are."""
-    from bids_ihf.lab.training.run import train
+    from bids_ihf.lab.training.training_run import train
     from bids_ihf.pipeline.run_log import start_logging
 
     # Losses are INFO; whoever waits for hours wants to see them without asking.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.lab.simulation import fields
-from bids_ihf.lab.simulation.protocol import signal
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES, tissue
+from bids_ihf.lab.simulation import smooth_fields
+from bids_ihf.lab.simulation.protocol import tissue_signal
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX, tissue
 
 if TYPE_CHECKING:
     import torch
@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.anatomy import Anatomy
     from bids_ihf.lab.simulation.scanner import Scanner
 
-B1_KNOTS = np.linspace(0.5, 1.5, 21)  # where the signal is computed; a parabola joins them
-SLAB = 16  # rows of the volume mixed at a time, which bounds the memory
-NECK_MM = -85.0  # below the brain's centre: here the head coil has lost half its sensitivity
+B1_KNOTS = np.linspace(0.5, 1.5, 21)
+"""Where the signal is computed; a parabola joins them."""
+
+ROWS_PER_SLAB = 16
+"""Rows of the volume mixed at a time, which bounds the memory."""
+
+NECK_HEIGHT_MM = (
+    -85.0
+)  # below the brain's centre: here the head coil has lost half its sensitivity
 NECK_WIDTH_MM = 18.0
 
 
@@ -34,9 +40,9 @@ def scan(anatomy: Anatomy, scanner: Scanner, seed: int) -> NDArray[np.float32]:
     with torch.no_grad():
         device = anatomy.fractions.device
         rng = np.random.default_rng(scanner.field_seed)
-        axes = fields.coordinates(anatomy.shape, anatomy.zooms, _brain_centre(anatomy))
-        distance = fields.radius_squared(axes, device)
-        transmit = fields.waves(axes, rng, device).mul_(0.15 * scanner.transmit_bias)
+        axes = smooth_fields.centred_axes(anatomy.shape, anatomy.zooms, _brain_centre(anatomy))
+        distance = smooth_fields.radius_squared(axes, device)
+        transmit = smooth_fields.random_waves(axes, rng, device).mul_(0.15 * scanner.transmit_bias)
         transmit += 1 + scanner.transmit_bias * (0.45 - distance).clamp_(-1.0, 1.0)
         image = _contrast(anatomy, scanner, transmit.clamp_(0.5, 1.5))
         image *= _receive(scanner, axes, distance, rng, device)
@@ -67,8 +73,8 @@ def _contrast(anatomy: Anatomy, scanner: Scanner, transmit: torch.Tensor) -> tor
 
     table = torch.from_numpy(_coefficients(scanner)).to(transmit.device)
     image = torch.empty_like(transmit)
-    for start in range(0, transmit.shape[0], SLAB):
-        rows = slice(start, start + SLAB)
+    for start in range(0, transmit.shape[0], ROWS_PER_SLAB):
+        rows = slice(start, start + ROWS_PER_SLAB)
         c = torch.einsum("ck,kxyz->cxyz", table, anatomy.fractions[:, rows])
         b = transmit[rows] - 1
         mean = c[0] + b * (c[1] + b * c[2])
@@ -80,13 +86,13 @@ def _contrast(anatomy: Anatomy, scanner: Scanner, transmit: torch.Tensor) -> tor
 def _coefficients(scanner: Scanner) -> NDArray[np.float32]:
     """Six rows by K tissues: parabolas in (b1 - 1) of the signal and of its texture slope."""
     protocol = scanner.protocol
-    white = float(signal(protocol, tissue("white")))
-    table = np.empty((6, len(TISSUES)))
-    for k, one in enumerate(TISSUES):
-        mean = signal(protocol, one, B1_KNOTS) / white
+    white = float(tissue_signal(protocol, tissue("white")))
+    table = np.empty((6, len(SIMULATED_TISSUES)))
+    for k, one in enumerate(SIMULATED_TISSUES):
+        mean = tissue_signal(protocol, one, B1_KNOTS) / white
         step = 0.5  # finite difference, in standard deviations of the texture
-        high = signal(protocol, one, B1_KNOTS, texture=step) / white
-        low = signal(protocol, one, B1_KNOTS, texture=-step) / white
+        high = tissue_signal(protocol, one, B1_KNOTS, texture=step) / white
+        low = tissue_signal(protocol, one, B1_KNOTS, texture=-step) / white
         slope = scanner.texture_gain * (high - low) / (2 * step)
         for row, values in ((0, mean), (3, slope)):
             table[row : row + 3, k] = np.polynomial.polynomial.polyfit(B1_KNOTS - 1, values, 2)
@@ -104,9 +110,9 @@ def _receive(
     """Coil sensitivity, about one in the brain: random, higher at the edge, lost in the neck."""
     import torch
 
-    log = fields.waves(axes, rng, device).mul_(scanner.receive_bias)
+    log = smooth_fields.random_waves(axes, rng, device).mul_(scanner.receive_bias)
     log += scanner.receive_edge * (distance.clamp(max=1.6) - 0.4)
-    depth = (axes[2] * fields.REACH - NECK_MM) / NECK_WIDTH_MM
+    depth = (axes[2] * smooth_fields.COORDINATE_UNIT_MM - NECK_HEIGHT_MM) / NECK_WIDTH_MM
     neck = torch.from_numpy(1 / (1 + np.exp(-depth)).astype(np.float32)).to(device)
     return log.exp_() * neck
 
@@ -127,7 +133,7 @@ def _measure(
     import torch
 
     shape = image.shape
-    k = fields.frequencies(tuple(shape), image.device)
+    k = smooth_fields.rfft_frequencies(tuple(shape), image.device)
     spectrum = torch.fft.rfftn(image)
     for axis in range(3):
         spectrum *= _transfer(k[axis], axis, float(zooms[axis]), scanner)
@@ -176,7 +182,7 @@ def _distort(
     import torch
     from torch.nn import functional
 
-    factor = 1 + distance * (reach / fields.REACH)
+    factor = 1 + distance * (reach / smooth_fields.COORDINATE_UNIT_MM)
     grid = torch.empty((*image.shape, 3), device=image.device)
     for axis, values in enumerate(axes):
         sides = [-1 if k == axis else 1 for k in range(3)]

@@ -9,9 +9,9 @@ from attrs import evolve, frozen
 from nibabel.affines import voxel_sizes
 
 from bids_ihf.geometry.grid import shifted_affine
-from bids_ihf.lab.simulation import fields, head, warp
-from bids_ihf.lab.simulation.labels import BRAIN_LABELS, mixtures
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
+from bids_ihf.lab.simulation import smooth_fields, subject_warp, template_head
+from bids_ihf.lab.simulation.label_mixtures import BRAIN_LABELS, mixture_table
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-BLUR_MM = 0.6  # labels have no partial volume; this gives their borders about a voxel of it
+BORDER_SIGMA_MM = (
+    0.6  # labels have no partial volume; this gives their borders about a voxel of it
+)
 BELOW_BRAIN_MM = 45.0
 AROUND_HEAD_MM = 6.0
 BRAIN_MARGIN_VOXELS = 12
 """Width of the head kept around a cropped brain: enough for the network, and faster to scan."""
 
-MULTIPLE = 8  # Fourier transforms are quick on sides with small factors
+BOX_MULTIPLE_VOXELS = 8
+"""Fourier transforms are quick on sides with small factors."""
 
 
 @frozen(eq=False)
@@ -89,13 +92,13 @@ def from_labels(path: Path, *, seed: int) -> Anatomy:
     import torch
 
     image = nib.as_closest_canonical(nib.load(path))
-    labels = one_head(np.asanyarray(image.dataobj).astype(np.int16))
+    labels = largest_head(np.asanyarray(image.dataobj).astype(np.int16))
     zooms = np.asarray(image.header.get_zooms()[:3], dtype=np.float64)
     box = _head_box(labels, zooms)
     labels = np.ascontiguousarray(labels[box])
     affine = shifted_affine(image.affine, [axis.start for axis in box])
     shape = labels.shape
-    texture = fields.texture((shape[0], shape[1], shape[2]), zooms, seed)
+    texture = smooth_fields.random_texture((shape[0], shape[1], shape[2]), zooms, seed)
     fractions = torch.from_numpy(_partial_volumes(labels, zooms, seed))
     brain = torch.from_numpy(np.isin(labels, BRAIN_LABELS))
     return Anatomy(fractions, _standard(texture, brain), affine, brain)
@@ -116,7 +119,7 @@ def _standard(texture: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
     return (texture - inside.mean()) / inside.std()
 
 
-def one_head(labels: NDArray[np.int16]) -> NDArray[np.int16]:
+def largest_head(labels: NDArray[np.int16]) -> NDArray[np.int16]:
     """Clear the specks that label maps have beside the head; searched at half resolution."""
     from scipy.ndimage import binary_dilation, label
 
@@ -145,7 +148,9 @@ def _head_box(labels: NDArray[np.int16], zooms: NDArray[np.float64]) -> tuple[sl
             lowest = np.flatnonzero(brain.any(axis=others))[0]
             low = max(low, lowest - round(BELOW_BRAIN_MM / zooms[axis]))
         low, high = max(low, 0), min(high, labels.shape[axis])
-        size = min(-(-(high - low) // MULTIPLE) * MULTIPLE, labels.shape[axis])
+        size = min(
+            -(-(high - low) // BOX_MULTIPLE_VOXELS) * BOX_MULTIPLE_VOXELS, labels.shape[axis]
+        )
         low = max(high - size, 0)
         box.append(slice(int(low), int(low + size)))
     return tuple(box)
@@ -157,14 +162,14 @@ def _partial_volumes(
     """Turn labels into smoothed tissue fractions that sum to one."""
     from scipy.ndimage import gaussian_filter
 
-    table, index = mixtures(labels, zooms, seed)
-    fractions = np.empty((len(TISSUES), *labels.shape), dtype=np.float32)
-    for tissue in range(len(TISSUES)):
+    table, index = mixture_table(labels, zooms, seed)
+    fractions = np.empty((len(SIMULATED_TISSUES), *labels.shape), dtype=np.float32)
+    for tissue in range(len(SIMULATED_TISSUES)):
         if not table[:, tissue].any():
             fractions[tissue] = 0
             continue
         sharp = table[:, tissue][index]
-        gaussian_filter(sharp, BLUR_MM / zooms, output=fractions[tissue], truncate=2.5)
+        gaussian_filter(sharp, BORDER_SIGMA_MM / zooms, output=fractions[tissue], truncate=2.5)
     fractions[TISSUE_INDEX["air"]] += 1 - fractions.sum(axis=0)
     return np.clip(fractions, 0, 1, out=fractions)
 
@@ -173,7 +178,7 @@ def demo_anatomy(
     seed: int,
     *,
     pose: NDArray[np.float64] | None = None,
-    shape: tuple[int, int, int] = head.SHAPE,
+    shape: tuple[int, int, int] = template_head.HEAD_SHAPE,
     affine: NDArray[np.float64] | None = None,
 ) -> Anatomy:
     """Make a person of the template's tissue maps; two seeds are two people.
@@ -184,19 +189,21 @@ def demo_anatomy(
     """
     import torch
 
-    grid = head.affine() if affine is None else affine
+    grid = template_head.head_affine() if affine is None else affine
     back = np.linalg.inv(np.eye(4) if pose is None else pose)
-    person = warp.person_map(seed)
+    person = subject_warp.random_subject_warp(seed)
 
     def to_template(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return person(points @ back[:3, :3].T + back[:3, 3])
 
     with torch.no_grad():
-        points = warp.lattice(shape, grid, to_template)
-        maps = torch.from_numpy(head.template_head())
-        fractions = warp.sample(maps, head.affine(), points, shape)
-        own = fields.texture(head.SHAPE, np.ones(3), seed)
-        texture = warp.sample(own[None], head.affine(), points, shape)[0]
+        points = subject_warp.warp_lattice(shape, grid, to_template)
+        maps = torch.from_numpy(template_head.template_head())
+        fractions = subject_warp.sample_lattice(maps, template_head.head_affine(), points, shape)
+        own = smooth_fields.random_texture(template_head.HEAD_SHAPE, np.ones(3), seed)
+        texture = subject_warp.sample_lattice(
+            own[None], template_head.head_affine(), points, shape
+        )[0]
         brain = fractions[0] > 0.5  # the mask travels in the place of air
         fractions[0] = (1 - fractions[1:].sum(dim=0)).clamp_(min=0)
     return Anatomy(fractions, _standard(texture, brain), grid.copy(), brain)

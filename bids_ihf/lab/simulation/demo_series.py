@@ -8,10 +8,10 @@ import numpy as np
 from attrs import evolve, frozen
 
 from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.lab.simulation.epi import pooled, session, vendor_epi
-from bids_ihf.lab.simulation.gradients import image_axes, table
-from bids_ihf.lab.simulation.metadata import epi_sidecar
-from bids_ihf.lab.simulation.microstructure import truth
+from bids_ihf.lab.simulation.diffusion_session import pooled, start_session, vendor_epi_scanner
+from bids_ihf.lab.simulation.gradient_scheme import fsl_directions, gradient_table
+from bids_ihf.lab.simulation.metadata import diffusion_sidecar
+from bids_ihf.lab.simulation.microstructure import diffusion_truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.metadata import Sidecar
     from bids_ihf.lab.simulation.microstructure import DiffusionTruth
 
-ZOOM = 3.0
+MIN_VOXEL_MM = 3.0
 """Least voxel size, mm."""
 
-SHELLS: dict[str, dict[float, int]] = {
+VENDOR_SHELLS: dict[str, dict[float, int]] = {
     "Siemens": {0: 2, 1000: 12, 2000: 12},
     "GE": {0: 2, 1000: 12, 2000: 12},
     "Philips": {0: 2, 1000: 15},
 }
 """Number of volumes at each b-value."""
 
-STORAGE = {"Siemens": "LAS", "GE": "RAS", "Philips": "LPS"}
+VENDOR_STORAGE_AXES = {"Siemens": "LAS", "GE": "RAS", "Philips": "LPS"}
 """Where the axes of the stored arrays point to."""
 
 
 @frozen
-class Scheme:
+class DiffusionScheme:
     """What a series consists of: the number of volumes at each b-value, and the least voxel size,
     mm."""
 
     shells: Mapping[float, int]
-    zoom: float = ZOOM
+    zoom: float = MIN_VOXEL_MM
 
 
 @frozen(eq=False)
@@ -54,7 +54,7 @@ class DemoSeries:
     affine: NDArray[np.float64]
     gradients: GradientTable
     metadata: Sidecar
-    truth: DiffusionTruth
+    diffusion_truth: DiffusionTruth
 
 
 def demo_series(
@@ -65,7 +65,7 @@ def demo_series(
     pose: NDArray[np.float64],
     key: int,
     moved: NDArray[np.float64],
-    scheme: Scheme | None = None,
+    scheme: DiffusionScheme | None = None,
 ) -> DemoSeries:
     """Simulate the series of a session.
 
@@ -75,20 +75,24 @@ def demo_series(
         RAS mm.
     scheme: the vendor's of SHELLS, unless given.
     """
-    scheme = scheme or Scheme(SHELLS[vendor])
+    scheme = scheme or DiffusionScheme(VENDOR_SHELLS[vendor])
     coarse = pooled(anatomy, max(1, round(scheme.zoom / float(anatomy.zooms[0]))))
-    one = session(coarse, vendor_epi(vendor, key), person, pose)
-    gradients = table(scheme.shells, sum(vendor.encode()))
+    one = start_session(coarse, vendor_epi_scanner(vendor, key), person, pose)
+    gradients = gradient_table(scheme.shells, sum(vendor.encode()))
     affine = moved @ coarse.affine
     # The head's own axes have moved with it, the gradients' have not.
     turned = evolve(gradients, bvecs=gradients.bvecs @ moved[:3, :3])
-    volumes = [_stored(v, affine, STORAGE[vendor]) for v in one.volumes(turned, key)]
+    volumes = [_stored(v, affine, VENDOR_STORAGE_AXES[vendor]) for v in one.volumes(turned, key)]
     stored_affine = volumes[0][1]
     data = np.stack([np.clip(v, 0, 32767).astype(np.int16) for v, _ in volumes], axis=-1)
-    stated = evolve(gradients, bvecs=image_axes(gradients.bvecs, stored_affine))
+    stated = evolve(gradients, bvecs=fsl_directions(gradients.bvecs, stored_affine))
     zoom = float(coarse.zooms[2])
     return DemoSeries(
-        data, stored_affine, stated, epi_sidecar(one.scanner, zoom), truth(coarse, one.micro)
+        data,
+        stored_affine,
+        stated,
+        diffusion_sidecar(one.scanner, zoom),
+        diffusion_truth(coarse, one.micro),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bids_ihf.lab.simulation.epi import EpiScanner
+    from bids_ihf.lab.simulation.diffusion_session import EpiScanner
     from bids_ihf.lab.simulation.protocol import Protocol
 
 Sidecar = dict[str, str | float]
@@ -26,7 +26,7 @@ _CODES: dict[str, tuple[str, str, str]] = {  # ScanningSequence, SequenceVariant
 }
 
 
-def sidecar(protocol: Protocol, *, slice_thickness: float = 1.0) -> Sidecar:
+def anatomical_sidecar(protocol: Protocol, *, slice_thickness: float = 1.0) -> Sidecar:
     """Return BIDS fields: times in seconds, angles in degrees, thickness in mm."""
     maker, model = _MANUFACTURERS.get(protocol.vendor, (protocol.vendor, "Simulated"))
     scanning, variant, name = _CODES[protocol.sequence]
@@ -52,7 +52,7 @@ def sidecar(protocol: Protocol, *, slice_thickness: float = 1.0) -> Sidecar:
     return fields
 
 
-def epi_sidecar(scanner: EpiScanner, slice_thickness: float) -> Sidecar:
+def diffusion_sidecar(scanner: EpiScanner, slice_thickness: float) -> Sidecar:
     """Return BIDS fields of a diffusion series, phase-encoded along the second axis."""
     maker, model = _MANUFACTURERS.get(scanner.vendor, (scanner.vendor, "Simulated"))
     return {

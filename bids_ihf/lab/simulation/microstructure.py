@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.simulation import fields
+from bids_ihf.lab.simulation import smooth_fields
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:
@@ -27,26 +27,32 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-PARALLEL = 1.7e-3
+NEURITE_DIFFUSIVITY_MM2_PER_S = 1.7e-3
 """Diffusivity along a neurite, mm2/s."""
 
-FREE = 3.0e-3
+FREE_DIFFUSIVITY_MM2_PER_S = 3.0e-3
 """Diffusivity of free water at body temperature, mm2/s."""
 
-NEURAL = ("white", "grey", "deep_grey", "lesion")
-ISOTROPIC = {"csf": FREE, "vitreous": FREE, "fat": 0.05e-3, "muscle": 1.6e-3, "skin": 1.2e-3}
+NEURAL_TISSUES = ("white", "grey", "deep_grey", "lesion")
+ISOTROPIC_DIFFUSIVITY_MM2_PER_S = {
+    "csf": FREE_DIFFUSIVITY_MM2_PER_S,
+    "vitreous": FREE_DIFFUSIVITY_MM2_PER_S,
+    "fat": 0.05e-3,
+    "muscle": 1.6e-3,
+    "skin": 1.2e-3,
+}
 """Apparent diffusivities, mm2/s, rounded from the literature; air and bone give no signal."""
 
-TYPICAL = {"white": (0.52, 0.17), "grey": (0.40, 0.70), "deep_grey": (0.43, 0.50)}
+TYPICAL_NDI_ODI = {"white": (0.52, 0.17), "grey": (0.40, 0.70), "deep_grey": (0.43, 0.50)}
 """Neurite density and orientation dispersion indices of the tissues, in the range of Zhang 2012;
 densities at its lower end, so that the mean attenuation at b 1000 to 2500 comes near that of real
 brains (0.74 to 0.80e-3 mm2/s at b 1000 in four real series)."""
 
-PERSON_NDI, PERSON_ODI = 0.012, 0.010
+SUBJECT_NDI_SD, SUBJECT_ODI_SD = 0.012, 0.010
 """Standard deviations of a person's own offsets; 0.012 is about 1.5 % of mean diffusivity."""
 
-LESION = (0.40, 0.35)
-ORDERS = (0, 2, 4, 6, 8, 10)
+LESION_NDI_ODI = (0.40, 0.35)
+LEGENDRE_ORDERS = (0, 2, 4, 6, 8, 10)
 """Of the Legendre series; at b 3000 what is left out stays below a thousandth of the signal."""
 
 
@@ -59,7 +65,9 @@ class Microstructure:
     axis: Array
 
 
-def microstructure(anatomy: Anatomy, seed: int, pose: NDArray[np.float64]) -> Microstructure:
+def random_microstructure(
+    anatomy: Anatomy, seed: int, pose: NDArray[np.float64]
+) -> Microstructure:
     """Draw a person's microstructure; ``seed`` is the person, the same in every scanner.
 
     The fibre axes are a smooth field, three parts common to all people and one part the
@@ -72,10 +80,10 @@ def microstructure(anatomy: Anatomy, seed: int, pose: NDArray[np.float64]) -> Mi
     axis /= np.maximum(np.sqrt((axis**2).sum(axis=0)), 1e-6)
     axis = np.einsum("ij,jxyz->ixyz", pose[:3, :3].astype(np.float32), axis)
     rng = np.random.default_rng([seed, 5])
-    shifts = rng.normal(0, 1, 2) * (PERSON_NDI, PERSON_ODI)
+    shifts = rng.normal(0, 1, 2) * (SUBJECT_NDI_SD, SUBJECT_ODI_SD)
     texture = np.clip(anatomy.texture.cpu().numpy(), -3, 3)
     ndi, odi = {}, {}
-    for number, (name, (density, spread)) in enumerate(TYPICAL.items(), start=3):
+    for number, (name, (density, spread)) in enumerate(TYPICAL_NDI_ODI.items(), start=3):
         scale = 1.0 if name == "white" else 0.5
         ndi[name] = density + shifts[0] + scale * (
             0.05 * field.common(number, 1.0) + 0.02 * field.own(number, 1.0)
@@ -83,7 +91,7 @@ def microstructure(anatomy: Anatomy, seed: int, pose: NDArray[np.float64]) -> Mi
         odi[name] = spread + shifts[1] + scale * (
             0.08 * field.common(number + 3, 1.0) + 0.03 * field.own(number + 3, 1.0)
         )  # fmt: skip
-    ndi["lesion"], odi["lesion"] = (np.full_like(ndi["white"], value) for value in LESION)
+    ndi["lesion"], odi["lesion"] = (np.full_like(ndi["white"], value) for value in LESION_NDI_ODI)
     return Microstructure(
         {name: np.clip(values, 0.05, 0.95) for name, values in ndi.items()},
         {name: np.clip(values, 0.03, 0.97) for name, values in odi.items()},
@@ -99,7 +107,9 @@ class _Fields:
         index = np.indices(shape, dtype=np.float32).reshape(3, -1)
         world = to_person[:3, :3] @ index + to_person[:3, 3:]
         middle = to_person @ np.append(_brain_centre(anatomy), 1)
-        self._points = ((world - middle[:3, None]) / fields.REACH).astype(np.float32)
+        self._points = ((world - middle[:3, None]) / smooth_fields.COORDINATE_UNIT_MM).astype(
+            np.float32
+        )
         self._shape, self._seed = shape, seed
 
     def common(self, number: int, cycles: float) -> Array:
@@ -150,14 +160,14 @@ def _watson_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     odi = np.linspace(0.02, 0.98, 97)
     density = np.exp(np.multiply.outer(_concentration(odi), x * x - 1))
     density /= (density @ weight)[:, None]
-    waves = [np.polynomial.legendre.Legendre.basis(order)(x) * weight for order in ORDERS]
+    waves = [np.polynomial.legendre.Legendre.basis(order)(x) * weight for order in LEGENDRE_ORDERS]
     return odi, density @ np.stack(waves, axis=1)
 
 
 def watson_moment(order: int, odi: Array) -> Array:
     """Mean of the Legendre polynomial of ``order`` over a Watson distribution."""
     known, table = _watson_table()
-    column = table[:, ORDERS.index(order)]
+    column = table[:, LEGENDRE_ORDERS.index(order)]
     return np.interp(odi, known, column).astype(np.float32)
 
 
@@ -167,10 +177,12 @@ def stick_series(b: Array, moments: Sequence[Array]) -> Array:
     Coefficients (len(ORDERS), N), lowest power first, for b-values (N,) in s/mm2 and the Watson
     ``moments`` of ORDERS, by the convolution theorem of zonal functions.
     """
-    known = np.linspace(0, max(float(b.max()), 1.0) * PARALLEL, 129)
-    out = np.zeros((len(ORDERS), len(b)), dtype=np.float32)
-    for order, moment in zip(ORDERS, moments, strict=True):
-        kernel = np.interp(b * PARALLEL, known, _stick(order, known)) * (2 * order + 1)
+    known = np.linspace(0, max(float(b.max()), 1.0) * NEURITE_DIFFUSIVITY_MM2_PER_S, 129)
+    out = np.zeros((len(LEGENDRE_ORDERS), len(b)), dtype=np.float32)
+    for order, moment in zip(LEGENDRE_ORDERS, moments, strict=True):
+        kernel = np.interp(b * NEURITE_DIFFUSIVITY_MM2_PER_S, known, _stick(order, known)) * (
+            2 * order + 1
+        )
         powers = np.polynomial.legendre.leg2poly(np.eye(order + 1)[order])[::2]
         out[: len(powers)] += np.multiply.outer(powers, kernel * moment).astype(np.float32)
     return out
@@ -188,17 +200,17 @@ def neurite_signal(b: Array, square: Array, ndi: Array, second: Array, sticks: A
         inside += row
         inside *= square
     inside += sticks[0]
-    across, along = hindered(ndi, second)
+    across, along = hindered_diffusivities(ndi, second)
     between = np.exp(-b * (across + (along - across) * square))
     return np.asarray(ndi * inside + (1 - ndi) * between, dtype=np.float32)
 
 
-def hindered(ndi: Array, second: Array) -> tuple[Array, Array]:
+def hindered_diffusivities(ndi: Array, second: Array) -> tuple[Array, Array]:
     """Diffusivities across and along the axis between neurites; ``second`` is the moment of order
     2."""
     aligned = (1 + 2 * second) / 3  # mean squared cosine
-    along = PARALLEL * (1 - ndi * (1 - aligned))
-    across = PARALLEL * (1 - ndi * (1 + aligned) / 2)
+    along = NEURITE_DIFFUSIVITY_MM2_PER_S * (1 - ndi * (1 - aligned))
+    across = NEURITE_DIFFUSIVITY_MM2_PER_S * (1 - ndi * (1 + aligned) / 2)
     return across.astype(np.float32), along.astype(np.float32)
 
 
@@ -218,22 +230,25 @@ class DiffusionTruth:
     fluid: Array
 
 
-def truth(anatomy: Anatomy, micro: Microstructure) -> DiffusionTruth:
+def diffusion_truth(anatomy: Anatomy, micro: Microstructure) -> DiffusionTruth:
     """The maps of a person."""
-    shares = {name: anatomy.fractions[TISSUE_INDEX[name]].cpu().numpy() for name in NEURAL}
+    shares = {name: anatomy.fractions[TISSUE_INDEX[name]].cpu().numpy() for name in NEURAL_TISSUES}
     neural = np.maximum(sum(shares.values()), 1e-6)
     across, along = np.zeros(anatomy.shape), np.zeros(anatomy.shape)
     total = np.full(anatomy.shape, 1e-6)
     for name, share in shares.items():
         second = watson_moment(2, micro.odi[name])
-        outer = hindered(micro.ndi[name], second)
+        outer = hindered_diffusivities(micro.ndi[name], second)
         aligned = (1 + 2 * second) / 3
-        inner = PARALLEL * (1 - aligned) / 2, PARALLEL * aligned
+        inner = (
+            NEURITE_DIFFUSIVITY_MM2_PER_S * (1 - aligned) / 2,
+            NEURITE_DIFFUSIVITY_MM2_PER_S * aligned,
+        )
         density = micro.ndi[name]
         across += share * (density * inner[0] + (1 - density) * outer[0])
         along += share * (density * inner[1] + (1 - density) * outer[1])
         total += share
-    for name, diffusivity in ISOTROPIC.items():
+    for name, diffusivity in ISOTROPIC_DIFFUSIVITY_MM2_PER_S.items():
         share = anatomy.fractions[TISSUE_INDEX[name]].cpu().numpy()
         across += share * diffusivity
         along += share * diffusivity
@@ -243,7 +258,7 @@ def truth(anatomy: Anatomy, micro: Microstructure) -> DiffusionTruth:
     return DiffusionTruth(
         fa=(np.abs(along - across) / np.maximum(size, 1e-9)).astype(np.float32),
         md=((along + 2 * across) / 3).astype(np.float32),
-        ndi=(sum(shares[n] * micro.ndi[n] for n in NEURAL) / neural).astype(np.float32),
-        odi=(sum(shares[n] * micro.odi[n] for n in NEURAL) / neural).astype(np.float32),
+        ndi=(sum(shares[n] * micro.ndi[n] for n in NEURAL_TISSUES) / neural).astype(np.float32),
+        odi=(sum(shares[n] * micro.odi[n] for n in NEURAL_TISSUES) / neural).astype(np.float32),
         fluid=anatomy.fractions[TISSUE_INDEX["csf"]].cpu().numpy(),
     )

@@ -12,9 +12,10 @@ from bids_ihf.lab.simulation.tissues import Relaxation, Tissue, tissue
 
 Modality = Literal["T1w", "T2w"]
 Sequence = Literal["MPRAGE", "BRAVO", "TFE", "SPGR", "TSE", "CUBE", "VISTA"]
-GRADIENT_ECHO = frozenset({"MPRAGE", "BRAVO", "TFE", "SPGR"})
+GRADIENT_ECHO_SEQUENCES = frozenset({"MPRAGE", "BRAVO", "TFE", "SPGR"})
 VENDORS = ("Siemens", "GE", "Philips")
-INVERSION_EFFICIENCY = 0.96  # adiabatic pulse, Marques et al. 2010, NeuroImage 49:1271
+INVERSION_EFFICIENCY = 0.96
+"""Adiabatic pulse, Marques et al. 2010, NeuroImage 49:1271."""
 
 
 @frozen
@@ -47,7 +48,7 @@ class Protocol:
     @property
     def modality(self) -> Modality:
         """The BIDS suffix of the images this protocol makes."""
-        return "T1w" if self.sequence in GRADIENT_ECHO else "T2w"
+        return "T1w" if self.sequence in GRADIENT_ECHO_SEQUENCES else "T2w"
 
 
 # After the ABCD study (Casey et al. 2018, Dev Cogn Neurosci 32:43).  Echo spacings, the place
@@ -68,7 +69,7 @@ VENDOR_PROTOCOLS: dict[tuple[str, Modality], Protocol] = {
 }
 
 
-def signal(
+def tissue_signal(
     protocol: Protocol, of: Tissue, b1: ArrayLike = 1.0, *, texture: float = 0.0
 ) -> NDArray[np.float64]:
     """Signal of a tissue, in arbitrary units, for a relative transmit field of any shape."""
@@ -157,9 +158,9 @@ def _spin_echo_train(
 
 def brain_contrast(protocol: Protocol) -> dict[str, float]:
     """Signals of grey matter, deep grey matter and CSF divided by that of white matter."""
-    white = float(signal(protocol, tissue("white")))
+    white = float(tissue_signal(protocol, tissue("white")))
     names = ("grey", "deep_grey", "csf")
-    return {name: float(signal(protocol, tissue(name))) / white for name in names}
+    return {name: float(tissue_signal(protocol, tissue(name))) / white for name in names}
 
 
 def is_plausible(protocol: Protocol) -> bool:
@@ -225,7 +226,9 @@ def _random_t2w(generator: np.random.Generator) -> Protocol:
     )
 
 
-def jitter(protocol: Protocol, generator: np.random.Generator, amount: float = 0.01) -> Protocol:
+def vary_calibration(
+    protocol: Protocol, generator: np.random.Generator, amount: float = 0.01
+) -> Protocol:
     """Change the angles and the inversion a little, as calibration differs from scan to scan."""
     flip_angle = protocol.flip_angle * (1 + amount * generator.standard_normal())
     return evolve(protocol, flip_angle=float(flip_angle))

@@ -14,8 +14,8 @@ from bids_ihf.lab.simulation.protocol import (
     Modality,
     Protocol,
     brain_contrast,
-    jitter,
     random_protocol,
+    vary_calibration,
 )
 
 __all__ = ["Scanner", "random_scanner", "scan", "vendor_scanner"]
@@ -107,7 +107,7 @@ def vendor_scanner(vendor: str, modality: Modality, seed: int) -> Scanner:
 
     width = around(traits["psf"], 0.06)
     return Scanner(
-        protocol=jitter(VENDOR_PROTOCOLS[vendor, modality], rng),
+        protocol=vary_calibration(VENDOR_PROTOCOLS[vendor, modality], rng),
         field_seed=int(rng.integers(2**31)),
         receive_bias=around(traits["bias"], 0.15),
         receive_edge=around(traits["edge"], 0.15),

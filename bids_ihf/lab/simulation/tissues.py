@@ -67,7 +67,7 @@ class Tissue:
         )
 
 
-TISSUES: tuple[Tissue, ...] = (
+SIMULATED_TISSUES: tuple[Tissue, ...] = (
     Tissue("air", 1000, 1000, 50, 50, 0.0),
     Tissue("grey", 1150, 1450, 98, 93, 0.84, 0.040, 0.045, 0.010),
     Tissue("white", 690, 860, 76, 70, 0.71, 0.040, 0.045, 0.010),
@@ -87,9 +87,11 @@ de Bazelaire because fast refocusing suppresses the J-coupling of the lipids
 (Henkelman et al. 1992, J Magn Reson Imaging 2:533); its density is lowered for the septa.
 """
 
-TISSUE_INDEX: dict[str, int] = {tissue.name: index for index, tissue in enumerate(TISSUES)}
+TISSUE_INDEX: dict[str, int] = {
+    tissue.name: index for index, tissue in enumerate(SIMULATED_TISSUES)
+}
 
 
 def tissue(name: str) -> Tissue:
     """Return the tissue called `name`; KeyError when there is none."""
-    return TISSUES[TISSUE_INDEX[name]]
+    return SIMULATED_TISSUES[TISSUE_INDEX[name]]

@@ -17,7 +17,7 @@ from bids_ihf.bids.discovery import find_images, select_subjects, subjects
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
-from bids_ihf.lab.training.pool import Pool, add_scan, read_index, write_index
+from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, read_index, write_index
 from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.targets.network_input import to_network_input
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_ihf.bids.images import SourceImage
-    from bids_ihf.lab.training.config import TrainConfig
-    from bids_ihf.lab.training.pool import Scan
+    from bids_ihf.lab.training.scan_pool import PoolScan
+    from bids_ihf.lab.training.training_config import TrainConfig
     from bids_ihf.preprocessing.prepare import Prepared
 
 LOGGER = logging.getLogger(__name__)
 
-PARTS = ("index.json", "*_scan.npy", "*_mask.npy")
+SUBJECT_FILE_PATTERNS = ("index.json", "*_scan.npy", "*_mask.npy")
 """Files of a person in the pool, the index first: without it the others count for nothing."""
 
 
-def prepare_pool(config: TrainConfig) -> Pool:
+def prepare_pool(config: TrainConfig) -> ScanPool:
     """The pool of a BIDS dataset: what is there and still true is kept, the rest prepared.
 
     Left out with a warning: a scan that cannot be used, one whose sidecar names no manufacturer,
@@ -65,7 +65,7 @@ def prepare_pool(config: TrainConfig) -> Pool:
     _forget(folder, set(subjects(source)))
     scans = [scan for person, images in found.items() for scan in _scans(config, person, images)]
     kept = _comparable(source, [(scan.modality, scan.site) for scan in scans])
-    return Pool(folder, tuple(scan for scan in scans if scan.modality in kept))
+    return ScanPool(folder, tuple(scan for scan in scans if scan.modality in kept))
 
 
 def site_of(image: SourceImage) -> str:
@@ -112,7 +112,7 @@ def _comparable(source: Path, scans: Iterable[tuple[str, str]]) -> set[str]:
     return kept
 
 
-def _scans(config: TrainConfig, person: str, images: Sequence[SourceImage]) -> list[Scan]:
+def _scans(config: TrainConfig, person: str, images: Sequence[SourceImage]) -> list[PoolScan]:
     """A person's scans, prepared unless their folder in the pool still tells of the same files."""
     folder, record = config.data.pool / f"sub-{person}", _record(config, images)
     pool = read_index(folder, record)
@@ -156,14 +156,14 @@ def _forget(pool: Path, people: set[str]) -> None:
 
 
 def _clear(folder: Path) -> None:
-    for pattern in PARTS:
+    for pattern in SUBJECT_FILE_PATTERNS:
         for path in folder.glob(pattern):
             remove(path)
     with suppress(OSError):
         folder.rmdir()
 
 
-def _prepare(config: TrainConfig, folder: Path, images: Iterable[SourceImage]) -> list[Scan]:
+def _prepare(config: TrainConfig, folder: Path, images: Iterable[SourceImage]) -> list[PoolScan]:
     """Prepare a person's images as the BIDS App does and write them to the pool."""
     anchor: tuple[str | None, Prepared] | None = None
     scans = []
@@ -187,7 +187,7 @@ def _prepare(config: TrainConfig, folder: Path, images: Iterable[SourceImage]) -
     return scans
 
 
-def _add(folder: Path, image: SourceImage, prepared: Prepared) -> Scan:
+def _add(folder: Path, image: SourceImage, prepared: Prepared) -> PoolScan:
     try:
         on_grid = to_network_input(prepared)
     except ValueError as error:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-PATCH = 8
+PATCH_SIZE_PIXELS = 8
 """Side of the patches whose points are correlated, pixels of the relu3_1 map."""
 
-KEPT = 0.9
+ALIGNED_CHANNEL_FRACTION = 0.9
 """Share k of the channels that the artefact loss aligns."""
 
 
@@ -28,11 +28,11 @@ def correlation_maps(features: Tensor) -> Tensor:
     Features are scaled to unit length over channels, so that the map holds similarities and not
     contrast, which harmonization is to change.
     """
-    height, width = (n - n % PATCH for n in features.shape[-2:])
+    height, width = (n - n % PATCH_SIZE_PIXELS for n in features.shape[-2:])
     unit = F.normalize(features[..., :height, :width], dim=1)
     channels = unit.shape[1]
-    patches = F.unfold(unit, PATCH, stride=PATCH)
-    patches = patches.transpose(1, 2).reshape(-1, channels, PATCH * PATCH)
+    patches = F.unfold(unit, PATCH_SIZE_PIXELS, stride=PATCH_SIZE_PIXELS)
+    patches = patches.transpose(1, 2).reshape(-1, channels, PATCH_SIZE_PIXELS * PATCH_SIZE_PIXELS)
     return patches.transpose(1, 2) @ patches
 
 
@@ -55,7 +55,7 @@ def artefact_loss(
     for features, (mean_t, deviation_t) in zip(output, target, strict=True):
         mean, deviation = (s.flatten(1) for s in channel_statistics(features, mask))
         gap = mean - mean_t
-        count = max(1, int(KEPT * gap.shape[1]))
+        count = max(1, int(ALIGNED_CHANNEL_FRACTION * gap.shape[1]))
         chosen = gap.detach().abs().topk(count, dim=1, largest=False).indices
         for difference in (gap, deviation - deviation_t):
             total = (

@@ -14,12 +14,12 @@ import torch
 
 from bids_ihf.errors import BadData
 from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
-from bids_ihf.lab.simulation.lesions import with_lesions
 from bids_ihf.lab.simulation.protocol import brain_contrast
 from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
 from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
-from bids_ihf.lab.training.pool import Pool, add_scan, fit_box, read_index, write_index
+from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
+from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, fit_slices, read_index, write_index
 from bids_ihf.targets.network_input import to_network_input
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
-    from bids_ihf.lab.training.config import TrainConfig
-    from bids_ihf.lab.training.pool import Scan
+    from bids_ihf.lab.training.scan_pool import PoolScan
+    from bids_ihf.lab.training.training_config import TrainConfig
 
 LOGGER = logging.getLogger(__name__)
 
-RANDOM = "random"
+RANDOM_VENDOR = "random"
 """Vendor of the scanners that are nobody's."""
 
-STRIDE = 7
+SCANNER_STRIDE = 7
 """By how many random scanners the rounds of two people are apart."""
 
 N4_VOXEL_MM = 8
 """Voxel size of the grid of N4, mm: a fifth of the time of 4 mm, and a field within 2 %."""
 
 
-def scanners(
+def subject_scanners(
     config: TrainConfig, modality: Modality, person: int
 ) -> dict[str, tuple[str, Scanner]]:
     """Site name to (vendor, scanner) of what scans a person: all the vendors' scanners, with small
@@ -57,13 +57,13 @@ def scanners(
             found[f"{vendor.lower()}{number}"] = (vendor, vendor_scanner(vendor, modality, seed))
     total = config.data.random_scanners
     for visit in range(min(config.data.random_per_person, total)):
-        number = (person * STRIDE + visit) % total
+        number = (person * SCANNER_STRIDE + visit) % total
         seed = config.seed * 1000 + 100 + number
-        found[f"random{number}"] = (RANDOM, random_scanner(modality, seed))
+        found[f"random{number}"] = (RANDOM_VENDOR, random_scanner(modality, seed))
     return found
 
 
-def appearance(scanner: Scanner) -> tuple[float, ...]:
+def scanner_appearance(scanner: Scanner) -> tuple[float, ...]:
     """What the encoder learns to recover: tissue contrast to white matter, noise and blur."""
     contrast = brain_contrast(scanner.protocol)
     blur = float(np.mean(scanner.psf))
@@ -71,7 +71,7 @@ def appearance(scanner: Scanner) -> tuple[float, ...]:
     return tuple(float(v) for v in np.log(np.maximum(values, 1e-3)))
 
 
-def record_of(config: TrainConfig, people: list[str]) -> dict[str, Any]:
+def pool_record(config: TrainConfig, people: list[str]) -> dict[str, Any]:
     """What a pool was made from; another record means another pool."""
     plain = attrs.asdict(config.data)
     plain |= {"source": config.data.source.name, "people": people, "seed": config.seed}
@@ -80,7 +80,7 @@ def record_of(config: TrainConfig, people: list[str]) -> dict[str, Any]:
     return plain
 
 
-def label_maps(config: TrainConfig) -> list[Path]:
+def find_label_maps(config: TrainConfig) -> list[Path]:
     """The label maps of the configured people (all in the folder where none is named)."""
     found = sorted(config.data.source.glob("*_dseg.nii.gz"))
     if config.data.people:
@@ -93,17 +93,17 @@ def label_maps(config: TrainConfig) -> list[Path]:
     return found
 
 
-def simulate_pool(config: TrainConfig) -> Pool:
+def simulate_pool(config: TrainConfig) -> ScanPool:
     """The pool of a configuration: read where it is there already, else simulated."""
-    maps = label_maps(config)
+    maps = find_label_maps(config)
     people = [path.name.split("_")[0] for path in maps]
-    folder, record = config.data.pool, record_of(config, people)
+    folder, record = config.data.pool, pool_record(config, people)
     pool = read_index(folder, record)
     if pool is not None:
         LOGGER.info("Using the %d scans in %s", len(pool.scans), folder)
         return pool
     folder.mkdir(parents=True, exist_ok=True)
-    scans: list[Scan] = []
+    scans: list[PoolScan] = []
     with ProcessPoolExecutor(config.threads, mp_context=get_context("spawn")) as workers:
         work = workers.map(_scan_subject, repeat(config), maps, people, count())
         for person, found in zip(people, work, strict=True):
@@ -126,12 +126,12 @@ def load_training_subject(
     return register(VirtualSubject(name, anatomy, seed, brain), path)
 
 
-def _scan_subject(config: TrainConfig, path: Path, name: str, number: int) -> list[Scan]:
+def _scan_subject(config: TrainConfig, path: Path, name: str, number: int) -> list[PoolScan]:
     torch.set_num_threads(1)
     subject = load_training_subject(config, path, name, number)
     scans = []
     for modality in config.data.modalities:
-        chosen = scanners(config, modality, number)
+        chosen = subject_scanners(config, modality, number)
         for visit, (site, (vendor, scanner)) in enumerate(chosen.items()):
             scans.append(
                 add_scan(
@@ -147,7 +147,7 @@ def _scan_subject(config: TrainConfig, path: Path, name: str, number: int) -> li
                     site=site,
                     vendor=vendor,
                     modality=modality,
-                    appearance=appearance(scanner),
+                    appearance=scanner_appearance(scanner),
                 )
             )
     _save_tissue_fractions(config, subject)
@@ -159,5 +159,5 @@ def _save_tissue_fractions(config: TrainConfig, subject: RegisteredSubject) -> N
     fractions = []
     for names in (("grey", "deep_grey"), ("white",), ("csf",)):
         on_grid = to_network_input(subject.prepared(subject.anatomy.fraction(*names)))
-        fractions.append(fit_box((np.clip(on_grid.data, 0, 1) * 255).astype(np.uint8), 0))
+        fractions.append(fit_slices((np.clip(on_grid.data, 0, 1) * 255).astype(np.uint8), 0))
     np.save(config.data.pool / f"{subject.name}_tissue.npy", np.stack(fractions))

@@ -24,12 +24,12 @@ from bids_ihf.lab.benchmarks.anatomy.tables import (
 from bids_ihf.lab.benchmarks.anatomy.truth import known_truth
 from bids_ihf.lab.benchmarks.vendors.readout import Embedded, embed_person, readout_rows
 from bids_ihf.lab.simulation.anatomy import Anatomy
-from bids_ihf.lab.simulation.fields import texture
 from bids_ihf.lab.simulation.reference_segmentation import (
     reference_brain_mask,
     reference_segmentation,
 )
-from bids_ihf.lab.simulation.tissues import TISSUES
+from bids_ihf.lab.simulation.smooth_fields import random_texture
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
 
@@ -55,13 +55,13 @@ def subject() -> RegisteredSubject:
     folds = 0.08 * np.sin(x / 4) * np.cos(y / 5)
     shells = [radius < 0.2, radius + folds < 0.7, radius + folds < 0.88, radius < 1]
     names = np.select(shells, ["csf", "white", "grey", "csf"], default="air")
-    sharp = np.stack([names == one.name for one in TISSUES]).astype(np.float32)
+    sharp = np.stack([names == one.name for one in SIMULATED_TISSUES]).astype(np.float32)
     fractions = ndimage.gaussian_filter(sharp, (0, 0.6, 0.6, 0.6), mode="nearest")
     affine = np.eye(4)
     affine[:3, 3] = -np.array(shape) // 2
     anatomy = Anatomy(
         torch.from_numpy(fractions),
-        texture(shape, np.ones(3), 0),
+        random_texture(shape, np.ones(3), 0),
         affine,
         torch.from_numpy(radius < 0.95),
     )

@@ -36,9 +36,9 @@ from bids_ihf.lab.benchmarks.dwi.scores import DIRECTION, VOXELS, region_means, 
 from bids_ihf.lab.benchmarks.dwi.travelers import AGAIN, DiffusionSubject, Scan
 from bids_ihf.lab.comparators import rish as dwi_rish
 from bids_ihf.lab.simulation.anatomy import Anatomy
-from bids_ihf.lab.simulation.epi import EpiScanner, session
-from bids_ihf.lab.simulation.gradients import table
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
+from bids_ihf.lab.simulation.diffusion_session import EpiScanner, start_session
+from bids_ihf.lab.simulation.gradient_scheme import gradient_table
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def traveler(seed: int) -> DiffusionSubject:
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
     radius = np.sqrt(x**2 + y**2 + z**2)
     kind = np.select([radius < 14, radius < 42, radius < 56], ["csf", "white", "grey"], "air")
-    fractions = np.zeros((len(TISSUES), SIDE, SIDE, SIDE), dtype=np.float32)
+    fractions = np.zeros((len(SIMULATED_TISSUES), SIDE, SIDE, SIDE), dtype=np.float32)
     for name in ("white", "grey", "csf", "air"):
         fractions[TISSUE_INDEX[name]] = kind == name
     brain = radius < 56
@@ -80,8 +80,8 @@ def traveler(seed: int) -> DiffusionSubject:
 def scans(person: DiffusionSubject, noise: int) -> dict[str, Scan]:
     found = {}
     for number, (vendor, scanner) in enumerate(SCANNERS.items()):
-        gradients = table(SHELLS, number)
-        lying = session(person.anatomy, scanner, person.seed)
+        gradients = gradient_table(SHELLS, number)
+        lying = start_session(person.anatomy, scanner, person.seed)
         for k, end in enumerate(("", AGAIN)):
             volumes = np.stack(list(lying.volumes(gradients, noise + k)))
             found[vendor + end] = Scan(volumes, gradients)
@@ -194,17 +194,17 @@ def test_regions_are_cubes_that_hold_enough() -> None:
 def test_noddi_finds_what_was_put_in(person: DiffusionSubject) -> None:
     pytest.importorskip("amico")
     from bids_ihf.lab.benchmarks.dwi.maps import noddi
-    from bids_ihf.lab.simulation.microstructure import truth
+    from bids_ihf.lab.simulation.microstructure import diffusion_truth
 
-    lying = session(person.anatomy, evolve(PLAIN, noise=0.005), person.seed)
-    known = truth(person.anatomy, lying.micro)
+    lying = start_session(person.anatomy, evolve(PLAIN, noise=0.005), person.seed)
+    known = diffusion_truth(person.anatomy, lying.micro)
     few = np.zeros_like(person.white)
     few[SIDE // 2 + 3 : SIDE // 2 + 6, 8:14, 8:14] = True
     few &= person.white
     with noddi() as fitter:
         assert fitter is not None
         for seed in (5, 6):  # what is made for one table must not be used for another
-            gradients = table({0: 2, 1000: 20, 2000: 20}, seed)
+            gradients = gradient_table({0: 2, 1000: 20, 2000: 20}, seed)
             scan = Scan(np.stack(list(lying.volumes(gradients, 1))), gradients)
             maps = fitter.add_to(tensor_maps(scan, few), scan, few)
             assert maps.ndi is not None

@@ -17,7 +17,7 @@ from bids_ihf.lab.benchmarks.reference_ranges import (
     stripped,
     write_ranges,
 )
-from bids_ihf.lab.training.pool import add_scan, write_index
+from bids_ihf.lab.training.scan_pool import add_scan, write_index
 from bids_ihf.network.checkpoint import ModelBundle, load_model
 from bids_ihf.qc.out_of_distribution import REFERENCE_FILE as FAMILIAR
 from bids_ihf.qc.out_of_distribution import read_reference

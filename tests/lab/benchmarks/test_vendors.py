@@ -58,8 +58,8 @@ def phantom(zoom: float, scale: float = 1.0) -> Anatomy:
     import torch
 
     from bids_ihf.lab.simulation.anatomy import Anatomy
-    from bids_ihf.lab.simulation.fields import texture
-    from bids_ihf.lab.simulation.tissues import TISSUES
+    from bids_ihf.lab.simulation.smooth_fields import random_texture
+    from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES
 
     shape = (round(92 / zoom), round(104 / zoom), round(12 / zoom))
     axes = [(np.arange(n) - (n - 1) / 2) * zoom for n in shape]
@@ -68,11 +68,11 @@ def phantom(zoom: float, scale: float = 1.0) -> Anatomy:
     folds = 0.05 * np.sin(x / 3) * np.cos(y / 4)
     shells = [radius < 0.2, radius + folds < 0.65, radius < 0.9, radius < 1]
     names = np.select(shells, ["csf", "white", "grey", "csf"], default="air")
-    fractions = np.stack([names == one.name for one in TISSUES]).astype(np.float32)
+    fractions = np.stack([names == one.name for one in SIMULATED_TISSUES]).astype(np.float32)
     affine = np.diag([zoom, zoom, zoom, 1.0])
     affine[:3, 3] = [axis[0] for axis in axes]
     affine[:3, 3] = np.round(affine[:3, 3])
-    own = texture((shape[0], shape[1], shape[2]), np.full(3, zoom), 0)
+    own = random_texture((shape[0], shape[1], shape[2]), np.full(3, zoom), 0)
     return Anatomy(torch.from_numpy(fractions), own, affine, torch.from_numpy(radius < 0.9))
 
 

@@ -20,9 +20,9 @@ def phantom() -> Anatomy:
     """White, grey and CSF shells in air, 4 mm voxels, with sharp borders."""
     import torch
 
-    from bids_ihf.lab.simulation import fields
+    from bids_ihf.lab.simulation import smooth_fields
     from bids_ihf.lab.simulation.anatomy import Anatomy
-    from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
+    from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 
     axis = (np.arange(SIDE) - (SIDE - 1) / 2) * 4.0
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
@@ -30,19 +30,19 @@ def phantom() -> Anatomy:
     names = np.select(
         [radius < 32, radius < 44, radius < 58], ["white", "grey", "csf"], default="air"
     )
-    fractions = np.zeros((len(TISSUES), SIDE, SIDE, SIDE), dtype=np.float32)
+    fractions = np.zeros((len(SIMULATED_TISSUES), SIDE, SIDE, SIDE), dtype=np.float32)
     for name in ("white", "grey", "csf", "air"):
         fractions[TISSUE_INDEX[name]] = names == name
     affine = np.diag([4.0, 4.0, 4.0, 1.0])
-    texture = fields.texture((SIDE, SIDE, SIDE), np.full(3, 4.0), 0)
+    texture = smooth_fields.random_texture((SIDE, SIDE, SIDE), np.full(3, 4.0), 0)
     return Anatomy(torch.from_numpy(fractions), texture, affine, torch.from_numpy(radius < 44))
 
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[None]:
     """Hold the template head for the demo's tests, and let go of it after them."""
-    from bids_ihf.lab.simulation import head
+    from bids_ihf.lab.simulation import template_head
 
-    head.template_head()
+    template_head.template_head()
     yield
-    head.template_head.cache_clear()
+    template_head.template_head.cache_clear()

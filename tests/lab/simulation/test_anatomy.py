@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bids_ihf.lab.simulation import fields, warp
+from bids_ihf.lab.simulation import smooth_fields, subject_warp
 from bids_ihf.lab.simulation.anatomy import demo_anatomy, from_labels
-from bids_ihf.lab.simulation.labels import BRAIN_LABELS, MIXTURES
+from bids_ihf.lab.simulation.label_mixtures import BRAIN_LABELS, LABEL_MIXTURES
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 SHARED = Path(
@@ -40,10 +40,10 @@ def labels(tmp_path: Path) -> Path:
 
 
 def test_mixtures_are_whole() -> None:
-    for label, mixture in MIXTURES.items():
+    for label, mixture in LABEL_MIXTURES.items():
         assert sum(mixture.values()) == pytest.approx(1), label
         assert set(mixture) <= set(TISSUE_INDEX)
-    assert set(BRAIN_LABELS) <= set(MIXTURES)
+    assert set(BRAIN_LABELS) <= set(LABEL_MIXTURES)
 
 
 def test_labels_become_partial_volumes(labels: Path) -> None:
@@ -90,7 +90,7 @@ def test_texture_scales_share_the_variance() -> None:
     """Smoothing at the middle scale leaves the coarse third and part of the middle one."""
     from scipy.ndimage import gaussian_filter
 
-    field = fields.texture((64, 64, 64), np.ones(3), 0, scales=(1.0, 5.0)).numpy()
+    field = smooth_fields.random_texture((64, 64, 64), np.ones(3), 0, scales=(1.0, 5.0)).numpy()
     assert field.std() == pytest.approx(1, abs=1e-3)
     assert 0.25 < gaussian_filter(field, 2.5, mode="wrap").var() < 0.6
 
@@ -101,8 +101,8 @@ def test_waves_do_not_depend_on_the_grid() -> None:
 
     fine = [np.arange(-1, 1, 0.05, dtype=np.float32)] * 3
     coarse = [axis[::2] for axis in fine]
-    one = fields.waves(fine, np.random.default_rng(3), torch.device("cpu"))
-    two = fields.waves(coarse, np.random.default_rng(3), torch.device("cpu"))
+    one = smooth_fields.random_waves(fine, np.random.default_rng(3), torch.device("cpu"))
+    two = smooth_fields.random_waves(coarse, np.random.default_rng(3), torch.device("cpu"))
     assert torch.allclose(one[::2, ::2, ::2], two, atol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_waves_do_not_depend_on_the_grid() -> None:
 def test_persons_map_does_not_fold(seed: int) -> None:
     axes = [np.arange(-90, 91, 6.0)] * 3
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    mapped = warp.person_map(seed)(points)
+    mapped = subject_warp.random_subject_warp(seed)(points)
     slopes = np.stack([np.gradient(mapped, 6.0, axis=axis) for axis in range(3)], axis=-1)
     determinant = np.linalg.det(slopes)
     assert determinant.min() > 0.25

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bids_ihf.lab.simulation import dataset
-from bids_ihf.lab.simulation.dataset import GEOMETRIES, demo_session, write_demo_dataset
-from bids_ihf.lab.simulation.demo_series import Scheme
+from bids_ihf.lab.simulation import demo_dataset
+from bids_ihf.lab.simulation.demo_dataset import (
+    VENDOR_GEOMETRIES,
+    demo_session,
+    write_demo_dataset,
+)
+from bids_ihf.lab.simulation.demo_series import DiffusionScheme
 from bids_ihf.lab.simulation.protocol import VENDORS
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
@@ -56,7 +60,7 @@ def test_validator_finds_no_error(study: Path) -> None:
 def test_storage_and_voxels_are_the_vendors(study: Path, vendor: str) -> None:
     import nibabel as nib
 
-    geometry = GEOMETRIES[vendor]
+    geometry = VENDOR_GEOMETRIES[vendor]
     folder = study / "sub-01" / f"ses-{vendor.lower()}" / "anat"
     t1w, t2w = (
         nib.load(folder / f"sub-01_ses-{vendor.lower()}_{suffix}.nii.gz")
@@ -89,7 +93,7 @@ def test_series_have_tables_that_fit(study: Path, vendor: str) -> None:
 def test_one_scanner_and_a_series_of_ones_own(tmp_path: Path) -> None:
     import nibabel as nib
 
-    scheme = Scheme({0: 1, 700: 6}, zoom=2 * ZOOM)
+    scheme = DiffusionScheme({0: 1, 700: 6}, zoom=2 * ZOOM)
     written = write_demo_dataset(
         tmp_path, subjects=1, seed=3, zoom=ZOOM, vendors=["GE"], scheme=scheme
     )
@@ -119,12 +123,16 @@ class TestTruth:
         image, truth = demo_session(1, vendor, "T1w", zoom=ZOOM)
         assert image.data.shape == truth.brain.shape
         white = truth.anatomy.fractions[TISSUE_INDEX["white"]].numpy() > 0.95
-        stored, affine = dataset._store(white, truth.anatomy.affine, GEOMETRIES[vendor].storage)
+        stored, affine = demo_dataset._store(
+            white, truth.anatomy.affine, VENDOR_GEOMETRIES[vendor].storage
+        )
         assert np.allclose(affine, image.affine)
         brain = image.data[truth.brain]
         assert np.median(image.data[stored]) > 1.05 * np.median(brain)
         air = truth.anatomy.fractions[0].numpy() > 0.99
-        stored_air, _ = dataset._store(air, truth.anatomy.affine, GEOMETRIES[vendor].storage)
+        stored_air, _ = demo_dataset._store(
+            air, truth.anatomy.affine, VENDOR_GEOMETRIES[vendor].storage
+        )
         assert np.median(image.data[stored_air]) < 0.15 * np.median(brain)
 
     def test_poses_bring_one_session_onto_another(self) -> None:
@@ -143,19 +151,19 @@ class TestTruth:
         assert np.allclose(expected[:3], _brain_centre(t2w), atol=0.8)
 
     def test_thick_slices_average_thin_ones(self) -> None:
-        thin = dataset.session_anatomy(1, "Siemens", zoom=ZOOM)
-        thick = dataset.thicken(thin, 2)
+        thin = demo_dataset.session_anatomy(1, "Siemens", zoom=ZOOM)
+        thick = demo_dataset.thicken(thin, 2)
         pair = thin.fractions[:, 4:6].mean(dim=1)
         assert np.allclose(thick.fractions[:, 2].numpy(), pair.numpy())
         assert np.allclose(thick.zooms, (2 * ZOOM, ZOOM, ZOOM))
         assert np.allclose(_centre(thick), _centre(thin), atol=0.05)
 
 
-def _brain_centre(truth: dataset.Truth) -> np.ndarray:
+def _brain_centre(truth: demo_dataset.ScanTruth) -> np.ndarray:
     return _centre(truth.anatomy)
 
 
-def _centre(anatomy: dataset.Anatomy) -> np.ndarray:
+def _centre(anatomy: demo_dataset.Anatomy) -> np.ndarray:
     """Centre of mass of the brain's tissues in the world."""
     weights = anatomy.fractions[[TISSUE_INDEX["grey"], TISSUE_INDEX["white"]]].sum(dim=0).numpy()
     voxels = np.indices(weights.shape).reshape(3, -1) @ weights.ravel() / weights.sum()

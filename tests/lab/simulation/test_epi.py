@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from bids_ihf.lab.simulation.epi import EpiScanner, pooled, session, spin_echo, vendor_epi
-from bids_ihf.lab.simulation.gradients import table
-from bids_ihf.lab.simulation.microstructure import FREE
+from bids_ihf.lab.simulation.diffusion_session import (
+    EpiScanner,
+    pooled,
+    spin_echo_signal,
+    start_session,
+    vendor_epi_scanner,
+)
+from bids_ihf.lab.simulation.gradient_scheme import gradient_table
+from bids_ihf.lab.simulation.microstructure import FREE_DIFFUSIVITY_MM2_PER_S
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:
@@ -20,11 +26,11 @@ PLAIN = EpiScanner(
     "Test", 0.085, 4.0, psf=(0.0, 0.0, 0.0), noise=0.0, receive_bias=0.0, receive_edge=0.0,
     rounding=False,
 )  # fmt: skip
-TABLE = table({0: 1, 1000: 6}, 1)
+TABLE = gradient_table({0: 1, 1000: 6}, 1)
 
 
 def volumes(phantom: Anatomy, scanner: EpiScanner, seed: int = 1) -> np.ndarray:
-    return np.stack(list(session(phantom, scanner, 7).volumes(TABLE, seed)))
+    return np.stack(list(start_session(phantom, scanner, 7).volumes(TABLE, seed)))
 
 
 def tissue(phantom: Anatomy, name: str) -> np.ndarray:
@@ -36,13 +42,13 @@ def test_free_water_decays_with_the_acting_b_value(phantom: Anatomy) -> None:
     for scale in (1.0, 0.9):
         found = volumes(phantom, evolve(PLAIN, b_scale=scale))
         ratio = found[1][csf] / found[0][csf]
-        assert np.allclose(ratio, np.exp(-1000 * scale * FREE), rtol=1e-3)
+        assert np.allclose(ratio, np.exp(-1000 * scale * FREE_DIFFUSIVITY_MM2_PER_S), rtol=1e-3)
 
 
 def test_white_matter_is_at_the_units(phantom: Anatomy) -> None:
     found = volumes(phantom, evolve(PLAIN, units=800.0))
     assert np.median(found[0][tissue(phantom, "white")]) == pytest.approx(800, rel=1e-3)
-    ratio = spin_echo(PLAIN, "csf") / spin_echo(PLAIN, "white")
+    ratio = spin_echo_signal(PLAIN, "csf") / spin_echo_signal(PLAIN, "white")
     csf = np.median(found[0][tissue(phantom, "csf")])
     assert csf == pytest.approx(800 * ratio, rel=1e-3)
 
@@ -66,11 +72,11 @@ def test_floor_in_the_air(phantom: Anatomy, coils: int, floor: float) -> None:
 
 
 def test_vendors_differ_and_scans_of_one_a_little() -> None:
-    one, other = vendor_epi("GE", 1), vendor_epi("GE", 2)
+    one, other = vendor_epi_scanner("GE", 1), vendor_epi_scanner("GE", 2)
     assert one != other
     assert abs(one.b_scale / other.b_scale - 1) < 0.03
-    assert vendor_epi("Philips", 1).b_scale > one.b_scale
-    assert vendor_epi("GE", 1) == one
+    assert vendor_epi_scanner("Philips", 1).b_scale > one.b_scale
+    assert vendor_epi_scanner("GE", 1) == one
 
 
 def test_pooling_keeps_the_tissue(phantom: Anatomy) -> None:

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from bids_ihf.lab.simulation import microstructure as micro
-from bids_ihf.lab.simulation.gradients import hemisphere, image_axes, table
+from bids_ihf.lab.simulation.gradient_scheme import (
+    fsl_directions,
+    gradient_table,
+    hemisphere_directions,
+)
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:
@@ -19,10 +23,10 @@ AXIS = np.array([0.0, 0.6, 0.8])
 
 def sampled(b: float, odi: float, direction: np.ndarray) -> float:
     """Dispersed sticks by brute force: a sum over many orientations."""
-    sticks = hemisphere(20000)
+    sticks = hemisphere_directions(20000)
     kappa = 1 / np.tan(np.pi / 2 * odi)
     weight = np.exp(kappa * (sticks @ AXIS) ** 2)
-    signal = np.exp(-b * micro.PARALLEL * (sticks @ direction) ** 2)
+    signal = np.exp(-b * micro.NEURITE_DIFFUSIVITY_MM2_PER_S * (sticks @ direction) ** 2)
     return float((weight * signal).sum() / weight.sum())
 
 
@@ -31,7 +35,9 @@ def sampled(b: float, odi: float, direction: np.ndarray) -> float:
 @pytest.mark.parametrize("direction", [(0, 0.6, 0.8), (1, 0, 0), (0.48, 0.6, 0.64)])
 def test_sticks(b: float, odi: float, direction: tuple[float, float, float]) -> None:
     one = np.ones(1, dtype=np.float32)
-    moments = [micro.watson_moment(order, one * np.float32(odi)) for order in micro.ORDERS]
+    moments = [
+        micro.watson_moment(order, one * np.float32(odi)) for order in micro.LEGENDRE_ORDERS
+    ]
     square = one * np.float32(np.dot(direction, AXIS) ** 2)
     series = micro.stick_series(one * np.float32(b), moments)
     found = micro.neurite_signal(one * np.float32(b), square, one, moments[1], series)
@@ -39,20 +45,23 @@ def test_sticks(b: float, odi: float, direction: tuple[float, float, float]) -> 
 
 
 def test_without_neurites_water_is_free_to_move_along(phantom: Anatomy) -> None:
-    across, along = micro.hindered(np.zeros(1, np.float32), np.ones(1, np.float32))
-    assert across[0] == along[0] == pytest.approx(micro.PARALLEL)
-    across, along = micro.hindered(np.full(1, 0.6, np.float32), np.ones(1, np.float32))
-    assert along[0] == pytest.approx(micro.PARALLEL)
-    assert across[0] == pytest.approx(0.4 * micro.PARALLEL)
+    aligned = np.ones(1, np.float32)
+    across, along = micro.hindered_diffusivities(np.zeros(1, np.float32), aligned)
+    assert across[0] == along[0] == pytest.approx(micro.NEURITE_DIFFUSIVITY_MM2_PER_S)
+    across, along = micro.hindered_diffusivities(
+        np.full(1, 0.6, np.float32), np.ones(1, np.float32)
+    )
+    assert along[0] == pytest.approx(micro.NEURITE_DIFFUSIVITY_MM2_PER_S)
+    assert across[0] == pytest.approx(0.4 * micro.NEURITE_DIFFUSIVITY_MM2_PER_S)
 
 
 def test_truth_is_that_of_the_tissues(phantom: Anatomy) -> None:
-    drawn = micro.microstructure(phantom, 3, np.eye(4))
-    truth = micro.truth(phantom, drawn)
+    drawn = micro.random_microstructure(phantom, 3, np.eye(4))
+    truth = micro.diffusion_truth(phantom, drawn)
     white, grey, csf = (
         phantom.fractions[TISSUE_INDEX[name]].numpy() == 1 for name in ("white", "grey", "csf")
     )
-    assert np.allclose(truth.md[csf], micro.FREE)
+    assert np.allclose(truth.md[csf], micro.FREE_DIFFUSIVITY_MM2_PER_S)
     assert np.allclose(truth.fa[csf], 0, atol=1e-6)
     assert 0.6e-3 < truth.md[white].mean() < 0.9e-3
     assert truth.fa[white].mean() > 3 * truth.fa[grey].mean()
@@ -60,7 +69,7 @@ def test_truth_is_that_of_the_tissues(phantom: Anatomy) -> None:
 
 
 def test_people_differ_a_little_and_share_their_fibres(phantom: Anatomy) -> None:
-    one, other = (micro.microstructure(phantom, seed, np.eye(4)) for seed in (1, 2))
+    one, other = (micro.random_microstructure(phantom, seed, np.eye(4)) for seed in (1, 2))
     white = phantom.fractions[TISSUE_INDEX["white"]].numpy() == 1
     cosine = np.abs((one.axis * other.axis).sum(axis=0))[white]
     assert np.median(np.degrees(np.arccos(np.minimum(cosine, 1)))) < 30
@@ -69,7 +78,7 @@ def test_people_differ_a_little_and_share_their_fibres(phantom: Anatomy) -> None
 
 
 def test_table_has_what_was_asked() -> None:
-    found = table({0: 3, 1000: 12, 2000: 20}, 5)
+    found = gradient_table({0: 3, 1000: 12, 2000: 20}, 5)
     assert [int((found.bvals == b).sum()) for b in (0, 1000, 2000)] == [3, 12, 20]
     assert found.bvals[0] == 0
     assert np.allclose(np.linalg.norm(found.bvecs[found.bvals > 0], axis=1), 1)
@@ -77,7 +86,7 @@ def test_table_has_what_was_asked() -> None:
 
 def test_stated_directions_follow_fsl() -> None:
     vectors = np.array([[0.6, 0.0, 0.8]])
-    assert np.allclose(image_axes(vectors, np.diag([2.0, 2, 2, 1])), [[-0.6, 0, 0.8]])
-    assert np.allclose(image_axes(vectors, np.diag([-2.0, 2, 2, 1])), [[-0.6, 0, 0.8]])
+    assert np.allclose(fsl_directions(vectors, np.diag([2.0, 2, 2, 1])), [[-0.6, 0, 0.8]])
+    assert np.allclose(fsl_directions(vectors, np.diag([-2.0, 2, 2, 1])), [[-0.6, 0, 0.8]])
     turned = np.array([[0, 0, 2.0, 0], [2.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
-    assert np.allclose(image_axes(vectors, turned), [[0, 0.8, 0.6]])
+    assert np.allclose(fsl_directions(vectors, turned), [[0, 0.8, 0.6]])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from bids_ihf.lab.simulation.painted import Head, load_head, paint
 from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
+from bids_ihf.lab.simulation.synthetic_contrast import MixtureMap, generate, load_mixture_map
 
 if TYPE_CHECKING:
     pass
@@ -19,7 +19,7 @@ SIDE = 32
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Head:
+def head(tmp_path_factory: pytest.TempPathFactory) -> MixtureMap:
     """Nested balls with FreeSurfer values: ventricle, white, grey, CSF, bone, skin."""
     size = 72
     steps = np.arange(size) - (size - 1) / 2
@@ -28,10 +28,10 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Head:
     labels = np.select(shells, [4, 2, 3, 24, 515, 511], 0).astype(np.int16)
     path = tmp_path_factory.mktemp("painted") / "ball_dseg.nii.gz"
     nib.save(nib.Nifti1Image(labels, np.eye(4)), path)
-    return load_head(path, seed=0)
+    return load_mixture_map(path, seed=0)
 
 
-def test_the_brain_is_what_lies_inside_the_bone(head: Head) -> None:
+def test_the_brain_is_what_lies_inside_the_bone(head: MixtureMap) -> None:
     volume = float(head.shares[2].sum())
     brain, csf = 4 / 3 * np.pi * 20**3, 4 / 3 * np.pi * 22**3
     assert brain < volume < csf * 1.01
@@ -51,10 +51,10 @@ def test_folds_are_inside_and_bone_is_not() -> None:
     assert not region[20, 20, 35]
 
 
-def test_an_image_and_its_truth(head: Head) -> None:
+def test_an_image_and_its_truth(head: MixtureMap) -> None:
     seen = []
     for seed in range(12):
-        found = paint(head, SIDE, [seed])
+        found = generate(head, SIDE, [seed])
         assert found.image.shape == (SIDE, SIDE, SIDE)
         assert found.truth.shape == (4, SIDE, SIDE, SIDE)
         assert 0 <= found.image.min()
@@ -66,8 +66,8 @@ def test_an_image_and_its_truth(head: Head) -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_a_seed_gives_the_same_bytes(head: Head) -> None:
-    first, again, other = (paint(head, SIDE, [seed]) for seed in (1, 1, 2))
+def test_a_seed_gives_the_same_bytes(head: MixtureMap) -> None:
+    first, again, other = (generate(head, SIDE, [seed]) for seed in (1, 1, 2))
     assert torch.equal(first.image, again.image)
     assert torch.equal(first.truth, again.truth)
     assert not torch.equal(first.image, other.image)

@@ -8,7 +8,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bids_ihf.lab.simulation.metadata import sidecar
+from bids_ihf.lab.simulation.metadata import anatomical_sidecar
 from bids_ihf.lab.simulation.protocol import (
     VENDOR_PROTOCOLS,
     VENDORS,
@@ -17,15 +17,15 @@ from bids_ihf.lab.simulation.protocol import (
     brain_contrast,
     is_plausible,
     random_protocol,
-    signal,
+    tissue_signal,
 )
-from bids_ihf.lab.simulation.tissues import TISSUES, tissue
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, tissue
 
 BRAIN = ("grey", "white", "deep_grey")
 PROTOCOLS = list(VENDOR_PROTOCOLS.values())
 
 
-@pytest.mark.parametrize("one", TISSUES, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", SIMULATED_TISSUES, ids=lambda one: one.name)
 def test_relaxation_meets_the_table_and_lies_between(one) -> None:
     low, middle, high = (one.relaxation(field) for field in (1.5, 2.1, 3.0))
     assert low.t1 == pytest.approx(one.t1_15 / 1000)
@@ -51,15 +51,20 @@ def test_vendors_have_the_order_of_their_modality(protocol: Protocol) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: f"{p.vendor}-{p.modality}")
 @pytest.mark.parametrize("name", BRAIN)
 def test_texture_has_opposite_signs_in_t1w_and_t2w(protocol: Protocol, name: str) -> None:
-    change = signal(protocol, tissue(name), texture=1.0) / signal(protocol, tissue(name)) - 1
+    change = (
+        tissue_signal(protocol, tissue(name), texture=1.0) / tissue_signal(protocol, tissue(name))
+        - 1
+    )
     assert 0.02 < abs(change) < 0.09
     assert (change < 0) == (protocol.modality == "T1w")
 
 
 def test_air_gives_nothing_and_bone_next_to_nothing() -> None:
     for protocol in PROTOCOLS:
-        assert signal(protocol, tissue("air")) == 0
-        assert signal(protocol, tissue("bone")) < 0.01 * signal(protocol, tissue("white"))
+        assert tissue_signal(protocol, tissue("air")) == 0
+        assert tissue_signal(protocol, tissue("bone")) < 0.01 * tissue_signal(
+            protocol, tissue("white")
+        )
 
 
 def test_inversion_train_becomes_plain_inversion_recovery() -> None:
@@ -67,7 +72,7 @@ def test_inversion_train_becomes_plain_inversion_recovery() -> None:
     protocol = Protocol("x", 3.0, "MPRAGE", 0.0, 60.0, 90.0, 1.0, 0.001, 1, 0.0)
     white = tissue("white").relaxation(3.0)
     expected = white.density * abs(1 - 1.96 * np.exp(-1.0 / white.t1))
-    assert signal(protocol, tissue("white")) == pytest.approx(expected, rel=1e-3)
+    assert tissue_signal(protocol, tissue("white")) == pytest.approx(expected, rel=1e-3)
 
 
 def test_inversion_train_agrees_with_a_pulse_by_pulse_simulation() -> None:
@@ -89,27 +94,27 @@ def test_inversion_train_agrees_with_a_pulse_by_pulse_simulation() -> None:
             m = relax(m * np.cos(angle), protocol.echo_spacing)
         m = relax(m, rest)
     expected = grey.density * seen * np.sin(angle) * np.exp(-protocol.echo_time / grey.t2)
-    assert signal(protocol, tissue("grey")) == pytest.approx(expected, rel=1e-6)
+    assert tissue_signal(protocol, tissue("grey")) == pytest.approx(expected, rel=1e-6)
 
 
 def test_spin_echo_with_full_refocusing_decays_with_t2_alone() -> None:
     protocol = Protocol("x", 3.0, "TSE", 0.1, 1000.0, 180.0)
     white = tissue("white").relaxation(3.0)
     expected = white.density * np.exp(-0.1 / white.t2)
-    assert signal(protocol, tissue("white")) == pytest.approx(expected, rel=1e-6)
+    assert tissue_signal(protocol, tissue("white")) == pytest.approx(expected, rel=1e-6)
 
 
 def test_time_stored_along_the_field_decays_with_t1() -> None:
     stored = Protocol("x", 3.0, "TSE", 0.5, 1000.0, 120.0, transverse_time=0.1)
     plain = evolve(stored, echo_time=0.1)
     t1 = tissue("grey").relaxation(3.0).t1
-    ratio = signal(stored, tissue("grey")) / signal(plain, tissue("grey"))
+    ratio = tissue_signal(stored, tissue("grey")) / tissue_signal(plain, tissue("grey"))
     assert ratio == pytest.approx(np.exp(-0.4 / t1), rel=1e-6)
 
 
 def test_transmit_field_changes_the_contrast() -> None:
     for protocol in PROTOCOLS:
-        ratio = signal(protocol, tissue("grey"), [0.8, 1.2]) / signal(
+        ratio = tissue_signal(protocol, tissue("grey"), [0.8, 1.2]) / tissue_signal(
             protocol, tissue("white"), [0.8, 1.2]
         )
         assert abs(ratio[1] / ratio[0] - 1) > 0.02
@@ -137,8 +142,8 @@ def test_random_protocols_span_more_than_the_vendors(modality: Modality) -> None
 
 
 def test_sidecar_speaks_as_the_vendor() -> None:
-    fields = sidecar(VENDOR_PROTOCOLS["GE", "T1w"])
+    fields = anatomical_sidecar(VENDOR_PROTOCOLS["GE", "T1w"])
     assert fields["Manufacturer"] == "GE MEDICAL SYSTEMS"
     assert fields["EchoTime"] < 0.1
     assert fields["InversionTime"] == 1.06
-    assert "InversionTime" not in sidecar(VENDOR_PROTOCOLS["Siemens", "T2w"])
+    assert "InversionTime" not in anatomical_sidecar(VENDOR_PROTOCOLS["Siemens", "T2w"])

@@ -18,15 +18,15 @@ from bids_ihf.io.paths import packaged_file
 from bids_ihf.io.tensors import read_safetensors
 from bids_ihf.lab.training import bids_pool as real
 from bids_ihf.lab.training.bids_pool import prepare_pool
-from bids_ihf.lab.training.config import read_config
-from bids_ihf.lab.training.run import train
+from bids_ihf.lab.training.training_config import read_config
+from bids_ihf.lab.training.training_run import train
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.targets.build import load_target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_ihf.lab.training.config import TrainConfig
+    from bids_ihf.lab.training.training_config import TrainConfig
 
 CONFIG = """
 name = "own"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.lab.training import loop
-from bids_ihf.lab.training.config import read_config
-from bids_ihf.lab.training.run import make_pool, train
+from bids_ihf.lab.training import network_training
+from bids_ihf.lab.training.training_config import read_config
+from bids_ihf.lab.training.training_run import make_pool, train
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.targets.target import read_target
 
@@ -52,7 +52,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
     for path in (trained / "encoder.safetensors", *trained.glob("target-*.safetensors")):
         shutil.copy(path, again.parent / "again")
     calls = 0
-    real = loop.batch_losses
+    real = network_training.batch_losses
 
     def stops_at_the_fourth(*arguments: object) -> object:
         nonlocal calls
@@ -61,7 +61,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "batch_losses", stops_at_the_fourth)
+    monkeypatch.setattr(network_training, "batch_losses", stops_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         train(again, device="cpu")
     monkeypatch.undo()

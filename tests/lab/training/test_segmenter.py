@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bids_ihf.errors import UsageError
-from bids_ihf.lab.training import segmenter
-from bids_ihf.lab.training.run import train
-from bids_ihf.lab.training.segmenter import segmentation_loss
+from bids_ihf.lab.training import segmenter_training
+from bids_ihf.lab.training.segmenter_training import segmentation_loss
+from bids_ihf.lab.training.training_run import train
 from bids_ihf.network.checkpoint import load_segmenter
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
             raise KeyboardInterrupt
         return segmentation_loss(*arguments)
 
-    monkeypatch.setattr(segmenter, "segmentation_loss", stops_at_the_fourth)
+    monkeypatch.setattr(segmenter_training, "segmentation_loss", stops_at_the_fourth)
     again = configured(labels.parent, "brain-again")
     with pytest.raises(KeyboardInterrupt):
         train(again, device="cpu")

@@ -85,7 +85,7 @@ def measure_person(
     BadData
         The targets belong to another encoder.
     """
-    from bids_ihf.lab.simulation.lesions import with_lesions
+    from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
     from bids_ihf.targets.build import load_target
 
     targets = targets or {vendor: load_target(vendor, model) for vendor in BUILTIN_VENDORS}

@@ -94,9 +94,9 @@ class Noddi:
         Its kernels belong to one table, which it does not check, and take longer than a fit; so
         each table has its own folder.
         """
-        from bids_ihf.lab.simulation.gradients import to_text
+        from bids_ihf.lab.simulation.gradient_scheme import fsl_text
 
-        tables = to_text(scan.gradients)
+        tables = fsl_text(scan.gradients)
         key = b"".join(tables)
         with _quiet():
             work = self._works.get(key) or self._begin(tables, f"table-{len(self._works)}")

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
-from bids_ihf.lab.simulation.epi import pooled, session, vendor_epi
-from bids_ihf.lab.simulation.gradients import table
+from bids_ihf.lab.simulation.diffusion_session import pooled, start_session, vendor_epi_scanner
+from bids_ihf.lab.simulation.gradient_scheme import gradient_table
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -104,9 +104,9 @@ def scan_diffusion_subject(person: DiffusionSubject, seed: int, *, again: bool) 
     """The person's series by each vendor's scanner, and, if wanted, a second one by each."""
     found = {}
     for vendor in BUILTIN_VENDORS:
-        scanner = vendor_epi(vendor, seed_of(seed, person.name, vendor, "dwi"))
-        lying = session(person.anatomy, scanner, person.seed)
-        gradients = table(SHELLS, sum(vendor.encode()))
+        scanner = vendor_epi_scanner(vendor, seed_of(seed, person.name, vendor, "dwi"))
+        lying = start_session(person.anatomy, scanner, person.seed)
+        gradients = gradient_table(SHELLS, sum(vendor.encode()))
         for end in ("", AGAIN) if again else ("",):
             noise = seed_of(seed, person.name, vendor, "dwi noise", end)
             volumes = np.stack(list(lying.volumes(gradients, noise)))

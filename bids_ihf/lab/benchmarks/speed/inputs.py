@@ -21,13 +21,13 @@ DESCRIPTION = {"Name": "speed", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
 
 def make_session(folder: Path, *, zoom: float) -> Path:
     """T1w, T2w and diffusion series of one simulated session, unless they are there; the T1w."""
-    from bids_ihf.lab.simulation.dataset import write_demo_dataset
-    from bids_ihf.lab.simulation.demo_series import Scheme
+    from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
+    from bids_ihf.lab.simulation.demo_series import DiffusionScheme
 
     found = sorted(folder.glob("sub-*/**/anat/*_T1w.nii.gz"))
     if found:
         return found[0]
-    scheme = Scheme({0: UNWEIGHTED, 1000: DIRECTIONS}, max(SERIES_ZOOM, zoom))
+    scheme = DiffusionScheme({0: UNWEIGHTED, 1000: DIRECTIONS}, max(SERIES_ZOOM, zoom))
     written = write_demo_dataset(folder, subjects=1, zoom=zoom, vendors=[VENDOR], scheme=scheme)
     return next(path for path in written if path.name.endswith("_T1w.nii.gz"))
 

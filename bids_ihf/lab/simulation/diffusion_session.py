@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import evolve, frozen
 
-from bids_ihf.lab.simulation import fields
+from bids_ihf.lab.simulation import smooth_fields
 from bids_ihf.lab.simulation.microstructure import (
-    ISOTROPIC,
-    NEURAL,
-    ORDERS,
-    microstructure,
+    ISOTROPIC_DIFFUSIVITY_MM2_PER_S,
+    LEGENDRE_ORDERS,
+    NEURAL_TISSUES,
     neurite_signal,
+    random_microstructure,
     stick_series,
     watson_moment,
 )
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES, tissue
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX, tissue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
     Voxels = NDArray[np.intp]
 
-SHARE = 0.01
+MIN_TISSUE_FRACTION = 0.01
 """Least share of a voxel for a tissue to count."""
 
-SINUS, SINUS_MM = (0.0, 55.0, -25.0), 22.0
+SINUS_CENTRE_MM, SINUS_SIGMA_MM = (0.0, 55.0, -25.0), 22.0
 """Centre (from the brain's, RAS mm) and reach of the air that distorts an EPI most."""
 
 
@@ -81,7 +81,7 @@ class EpiScanner:
 # Echo and repetition times after the ABCD study (Casey et al. 2018, Dev Cogn Neurosci 32:43).
 # All else is our own choice of what is typical, measured on no scanner: b-values that act a few
 # per cent off the nominal ones, GE's channels joined by the sum of squares.
-_VENDORS: dict[str, EpiScanner] = {
+VENDOR_EPI_SCANNERS: dict[str, EpiScanner] = {
     "Siemens": EpiScanner(
         "Siemens", 0.088, 4.1, 1.00, -0.02, (1.4, 2.0, 0.8), 0.016, 1, 0.4, 0.08, 0.10,
         distortion=0.4, units=420.0,
@@ -97,10 +97,10 @@ _VENDORS: dict[str, EpiScanner] = {
 }  # fmt: skip
 
 
-def vendor_epi(vendor: str, seed: int) -> EpiScanner:
+def vendor_epi_scanner(vendor: str, seed: int) -> EpiScanner:
     """Return a typical scanner of "Siemens", "GE" or "Philips" with a scan's small changes."""
     rng = np.random.default_rng([seed, *vendor.encode(), *b"dwi"])
-    typical = _VENDORS[vendor]
+    typical = VENDOR_EPI_SCANNERS[vendor]
 
     def around(value: float, amount: float) -> float:
         return float(value * np.exp(amount * rng.standard_normal()))
@@ -122,7 +122,7 @@ def vendor_epi(vendor: str, seed: int) -> EpiScanner:
 
 
 @frozen(eq=False)
-class Session:
+class DiffusionSession:
     """A person who lies in a scanner: anatomy (axes in RAS order), microstructure, sensitivity."""
 
     anatomy: Anatomy
@@ -188,20 +188,20 @@ class Session:
         return np.rint(image) if self.scanner.rounding else image
 
 
-def session(
+def start_session(
     anatomy: Anatomy, scanner: EpiScanner, person: int, pose: NDArray[np.float64] | None = None
-) -> Session:
+) -> DiffusionSession:
     """Lay a person (seed ``person``) into a scanner; ``pose`` as of `microstructure`."""
-    micro = microstructure(anatomy, person, np.eye(4) if pose is None else pose)
-    axes = fields.coordinates(anatomy.shape, anatomy.zooms, _centre(anatomy))
+    micro = random_microstructure(anatomy, person, np.eye(4) if pose is None else pose)
+    axes = smooth_fields.centred_axes(anatomy.shape, anatomy.zooms, _centre(anatomy))
     distance = sum(
         (axis**2).reshape([-1 if k == i else 1 for k in range(3)]) for i, axis in enumerate(axes)
     )
     rng = np.random.default_rng(scanner.field_seed)
     device = anatomy.fractions.device
-    log = fields.waves(axes, rng, device).cpu().numpy() * scanner.receive_bias
+    log = smooth_fields.random_waves(axes, rng, device).cpu().numpy() * scanner.receive_bias
     log += scanner.receive_edge * (np.minimum(distance, 1.6) - 0.4)
-    one = Session(
+    one = DiffusionSession(
         anatomy,
         micro,
         scanner,
@@ -223,9 +223,9 @@ def _centre(anatomy: Anatomy) -> NDArray[np.float64]:
 
 def _sinus(anatomy: Anatomy) -> Array:
     """1 beside the frontal sinus, falling to 0 away from it."""
-    centre = _centre(anatomy) + np.asarray(SINUS) / anatomy.zooms
+    centre = _centre(anatomy) + np.asarray(SINUS_CENTRE_MM) / anatomy.zooms
     squares = [
-        (((np.arange(n) - c) * zoom / SINUS_MM) ** 2).reshape(
+        (((np.arange(n) - c) * zoom / SINUS_SIGMA_MM) ** 2).reshape(
             [-1 if k == axis else 1 for k in range(3)]
         )
         for axis, (n, c, zoom) in enumerate(zip(anatomy.shape, centre, anatomy.zooms, strict=True))
@@ -236,21 +236,23 @@ def _sinus(anatomy: Anatomy) -> Array:
 class _Water:
     """The signal of all tissues, with what does not depend on the gradient computed once."""
 
-    def __init__(self, one: Session) -> None:
+    def __init__(self, one: DiffusionSession) -> None:
         fractions = one.anatomy.fractions.cpu().numpy()
         self._shape = one.anatomy.shape
         self._parts: list[_Neural | _Isotropic] = []
-        for name in (*NEURAL, *ISOTROPIC):
+        for name in (*NEURAL_TISSUES, *ISOTROPIC_DIFFUSIVITY_MM2_PER_S):
             share = fractions[TISSUE_INDEX[name]]
-            where = np.flatnonzero(share.ravel() > SHARE)
+            where = np.flatnonzero(share.ravel() > MIN_TISSUE_FRACTION)
             if not where.size:
                 continue
-            weight = share.ravel()[where] * np.float32(spin_echo(one.scanner, name))
+            weight = share.ravel()[where] * np.float32(spin_echo_signal(one.scanner, name))
             b_factor = one.b_factor.ravel()[where]
-            if name in NEURAL:
+            if name in NEURAL_TISSUES:
                 self._parts.append(_Neural(where, weight, b_factor, one.micro, name))
             else:
-                self._parts.append(_Isotropic(where, weight, b_factor, ISOTROPIC[name]))
+                self._parts.append(
+                    _Isotropic(where, weight, b_factor, ISOTROPIC_DIFFUSIVITY_MM2_PER_S[name])
+                )
 
     def signal(self, b: float, direction: NDArray[np.float64]) -> Array:
         """Signal (X, Y, Z) for a gradient along ``direction`` (RAS) of nominal ``b``, s/mm2."""
@@ -283,7 +285,7 @@ class _Neural:
         odi = micro.odi[name].ravel()[where]
         self.where, self._weight, self._b_factor = where, weight, b_factor
         self._ndi = micro.ndi[name].ravel()[where]
-        self._moments = tuple(watson_moment(order, odi) for order in ORDERS)
+        self._moments = tuple(watson_moment(order, odi) for order in LEGENDRE_ORDERS)
         self._axis = micro.axis.reshape(3, -1)[:, where]
         self._known: dict[float, Array] = {}
 
@@ -298,7 +300,7 @@ class _Neural:
         return self._weight * neurite_signal(acting, square, self._ndi, self._moments[1], sticks)
 
 
-def spin_echo(scanner: EpiScanner, name: str) -> float:
+def spin_echo_signal(scanner: EpiScanner, name: str) -> float:
     """Signal of a tissue at b 0: density, recovery, decay; fat less what is suppressed."""
     relaxation = tissue(name).relaxation(scanner.field_strength)
     recovery = 1 - np.exp(-scanner.repetition_time / relaxation.t1)
@@ -326,7 +328,7 @@ def pooled(anatomy: Anatomy, factor: int) -> Anatomy:
     return evolve(
         anatomy,
         fractions=torch.cat(
-            [mean(anatomy.fractions[k : k + 1][whole]) for k in range(len(TISSUES))]
+            [mean(anatomy.fractions[k : k + 1][whole]) for k in range(len(SIMULATED_TISSUES))]
         ),
         texture=mean(anatomy.texture[None][whole])[0],
         affine=affine,

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.simulation.anatomy import Anatomy
 
-RADII_MM = (1.5, 6.0)
-NEAR_VENTRICLE_MM = 12.0
-DEEP = 0.9
+LESION_RADII_MM = (1.5, 6.0)
+PERIVENTRICULAR_MM = 12.0
+MIN_CENTRE_FRACTION = 0.9
 """White-matter fraction of a lesion's centre."""
 
-SHARE = 0.85
+MAX_LESION_FRACTION = 0.85
 """Most of a voxel that a lesion takes: some white matter is left inside."""
 
 Box = tuple[slice, slice, slice]
@@ -39,11 +39,11 @@ def with_lesions(
     white = anatomy.fractions[TISSUE_INDEX["white"]].numpy()
     share = np.zeros(white.shape, dtype=np.float32)
     for centre in _centres(anatomy, white, rng, count):
-        radius = float(np.exp(rng.uniform(*np.log(RADII_MM))))
+        radius = float(np.exp(rng.uniform(*np.log(LESION_RADII_MM))))
         box = _box(centre, 1.5 * radius, anatomy)
         blob = _blob(box, centre, radius, anatomy.zooms, rng)
         share[box] = np.maximum(share[box], blob)
-    lesion = SHARE * share * white
+    lesion = MAX_LESION_FRACTION * share * white
     fractions = anatomy.fractions.clone()
     fractions[TISSUE_INDEX["white"]] -= fractions.new_tensor(lesion)
     fractions[TISSUE_INDEX["lesion"]] += fractions.new_tensor(lesion)
@@ -57,11 +57,11 @@ def _centres(
     brain = anatomy.brain.numpy()
     deep = ndimage.distance_transform_edt(brain, sampling=anatomy.zooms) > 18.0
     csf = deep & (anatomy.fractions[TISSUE_INDEX["csf"]].numpy() > 0.5)
-    candidates = np.argwhere((white > DEEP) & brain)
+    candidates = np.argwhere((white > MIN_CENTRE_FRACTION) & brain)
     if not csf.any():
         return rng.choice(candidates, count)
     away = ndimage.distance_transform_edt(~csf, sampling=anatomy.zooms)
-    near = candidates[away[tuple(candidates.T)] < NEAR_VENTRICLE_MM]
+    near = candidates[away[tuple(candidates.T)] < PERIVENTRICULAR_MM]
     first = rng.choice(near, min(round(count * 2 / 3), len(near)))
     return np.concatenate([first, rng.choice(candidates, count - len(first))])
 

@@ -11,22 +11,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.lab.simulation import fields
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
+from bids_ihf.lab.simulation import smooth_fields
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SOFT_TISSUE, SKIN = 507, 511
-SCALP_FAT_MM = 7.0  # soft tissue this near the skin is subcutaneous fat
-FAT_PLANE = 1.7  # standard deviations of a smooth field above which muscle has fat in between
+SOFT_TISSUE_LABEL, SKIN_LABEL = 507, 511
+SUBCUTANEOUS_FAT_MM = 7.0
+"""Soft tissue this near the skin is subcutaneous fat."""
+
+MIN_FAT_PLANE_Z = (
+    1.7  # standard deviations of a smooth field above which muscle has fat in between
+)
 
 
 def _each(labels: tuple[int, ...], **mixture: float) -> dict[int, dict[str, float]]:
     return dict.fromkeys(labels, mixture)
 
 
-MIXTURES: dict[int, dict[str, float]] = {
+LABEL_MIXTURES: dict[int, dict[str, float]] = {
     0: {"air": 1.0},
     **_each((2, 41, 7, 46, 85), white=1.0),  # cerebrum, cerebellum, optic chiasm
     **_each((3, 42, 8, 47, 17, 53, 18, 54), grey=1.0),  # cortex, hippocampus, amygdala
@@ -41,10 +45,10 @@ MIXTURES: dict[int, dict[str, float]] = {
     **_each((136, 163, 137, 164), csf=0.4, grey=0.6),  # choroid plexus
     502: {"bone": 0.6, "muscle": 0.4},  # carotid arteries: flow void
     506: {"vitreous": 1.0},  # eye balls
-    SOFT_TISSUE: {"muscle": 1.0},
+    SOFT_TISSUE_LABEL: {"muscle": 1.0},
     508: {"muscle": 1.0},  # muscles of the eye
     509: {"muscle": 0.6, "csf": 0.4},  # nasal mucosa
-    SKIN: {"skin": 1.0},
+    SKIN_LABEL: {"skin": 1.0},
     512: {"white": 0.7, "grey": 0.3},  # spinal cord
     514: {"bone": 0.4, "muscle": 0.6},  # venous sinuses, dura
     515: {"bone": 1.0},  # cortical bone
@@ -52,7 +56,9 @@ MIXTURES: dict[int, dict[str, float]] = {
     530: {"white": 0.8, "csf": 0.2},  # optic nerve in its sheath
 }
 _FAT = {"fat": 0.85, "muscle": 0.15}
-_UNKNOWN = {"muscle": 1.0}  # a label of the head that this table does not know
+_UNKNOWN = {"muscle": 1.0}
+"""A label of the head that this table does not know."""
+
 
 BRAIN_LABELS: tuple[int, ...] = (
     *(2, 41, 7, 46, 85, 3, 42, 8, 47, 17, 53, 18, 54, 4, 43, 5, 44, 14, 15, 72, 11, 50, 12, 51),
@@ -61,7 +67,7 @@ BRAIN_LABELS: tuple[int, ...] = (
 """Labels inside the brain; 24, the CSF around it, is left out."""
 
 
-def mixtures(
+def mixture_table(
     labels: NDArray[np.int16], zooms: NDArray[np.float64], seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Return a table (rows, K) of tissue mixtures and each voxel's row in it.
@@ -69,13 +75,13 @@ def mixtures(
     Soft tissue near the skin, and in smooth random planes between the muscles, becomes fat.
     """
     values = np.unique(labels)
-    table = [MIXTURES.get(int(value), _UNKNOWN) for value in values] + [_FAT]
+    table = [LABEL_MIXTURES.get(int(value), _UNKNOWN) for value in values] + [_FAT]
     lookup = np.zeros(int(values[-1]) + 1, dtype=np.intp)
     lookup[values] = np.arange(values.size)
     index = lookup[labels]
-    if SOFT_TISSUE in values:
-        index[(labels == SOFT_TISSUE) & _fat(labels, zooms, seed)] = values.size
-    rows = np.zeros((len(table), len(TISSUES)), dtype=np.float32)
+    if SOFT_TISSUE_LABEL in values:
+        index[(labels == SOFT_TISSUE_LABEL) & _fat(labels, zooms, seed)] = values.size
+    rows = np.zeros((len(table), len(SIMULATED_TISSUES)), dtype=np.float32)
     for row, mixture in zip(rows, table, strict=True):
         for name, part in mixture.items():
             row[TISSUE_INDEX[name]] = part
@@ -87,13 +93,13 @@ def _fat(labels: NDArray[np.int16], zooms: NDArray[np.float64], seed: int) -> ND
     from scipy.ndimage import distance_transform_edt
 
     coarse = labels[::2, ::2, ::2]
-    outside = (coarse != SKIN) & (coarse != 0)
-    near = distance_transform_edt(outside, sampling=2 * zooms) < SCALP_FAT_MM
+    outside = (coarse != SKIN_LABEL) & (coarse != 0)
+    near = distance_transform_edt(outside, sampling=2 * zooms) < SUBCUTANEOUS_FAT_MM
     shape = coarse.shape
-    planes = fields.texture(
+    planes = smooth_fields.random_texture(
         (shape[0], shape[1], shape[2]), 2 * zooms, seed + 1, scales=(3.0, 8.0)
     ).numpy()
-    fat = near | (np.abs(planes) > FAT_PLANE)
+    fat = near | (np.abs(planes) > MIN_FAT_PLANE_Z)
     for axis in range(3):
         fat = np.repeat(fat, 2, axis=axis)
     x, y, z = labels.shape

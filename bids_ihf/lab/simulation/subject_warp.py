@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
     Points = NDArray[np.float64]
 
-LATTICE = 4  # voxels between the points where the smooth map is computed
-WAVES = 10
-SHORTEST_MM = 160.0  # wavelength along an axis; with 2.5 mm displacements the map cannot fold
-VENTRICLES, VENTRICLE_MM = (0.0, -14.0, 14.0), 26.0
+LATTICE_SPACING_VOXELS = 4
+"""Voxels between the points where the smooth map is computed."""
+
+WAVE_COUNT = 10
+MIN_WAVELENGTH_MM = (
+    160.0  # wavelength along an axis; with 2.5 mm displacements the map cannot fold
+)
+VENTRICLE_CENTRE_MM, VENTRICLE_SIGMA_MM = (0.0, -14.0, 14.0), 26.0
 
 
-def person_map(seed: int) -> Callable[[Points], Points]:
+def random_subject_warp(seed: int) -> Callable[[Points], Points]:
     """Return the map from a person's world points (..., 3) in mm to the template's.
 
     Sizes differ by some per cent along each axis, a sum of long waves displaces by a few mm, and
@@ -29,34 +33,34 @@ def person_map(seed: int) -> Callable[[Points], Points]:
     """
     rng = np.random.default_rng([seed, 77])
     scale = 1 + rng.normal(0, 0.03) + rng.normal(0, 0.015, 3)
-    waves = rng.uniform(-1, 1, (WAVES, 3)) * 2 * np.pi / SHORTEST_MM
-    phases = rng.uniform(0, 2 * np.pi, WAVES)
-    directions = rng.normal(0, 2.5 * np.sqrt(2 / WAVES), (WAVES, 3))
+    waves = rng.uniform(-1, 1, (WAVE_COUNT, 3)) * 2 * np.pi / MIN_WAVELENGTH_MM
+    phases = rng.uniform(0, 2 * np.pi, WAVE_COUNT)
+    directions = rng.normal(0, 2.5 * np.sqrt(2 / WAVE_COUNT), (WAVE_COUNT, 3))
     growth = rng.uniform(-0.15, 0.30)
 
     def to_template(points: Points) -> Points:
         moved = points * scale
         moved = moved + np.cos(points @ waves.T + phases) @ directions
-        offset = points - np.asarray(VENTRICLES)
-        near = np.exp(-(offset**2).sum(axis=-1, keepdims=True) / (2 * VENTRICLE_MM**2))
+        offset = points - np.asarray(VENTRICLE_CENTRE_MM)
+        near = np.exp(-(offset**2).sum(axis=-1, keepdims=True) / (2 * VENTRICLE_SIGMA_MM**2))
         return np.asarray(moved - growth * near * offset)
 
     return to_template
 
 
-def lattice(
+def warp_lattice(
     shape: tuple[int, int, int], affine: Points, transform: Callable[[Points], Points]
 ) -> torch.Tensor:
     """Map the voxels of a grid: (3, X', Y', Z') coordinates on every fourth voxel."""
     import torch
 
-    axes = [np.linspace(0, n - 1, (n - 1) // LATTICE + 2) for n in shape]
+    axes = [np.linspace(0, n - 1, (n - 1) // LATTICE_SPACING_VOXELS + 2) for n in shape]
     voxels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     mapped = transform(voxels @ affine[:3, :3].T + affine[:3, 3])
     return torch.from_numpy(np.moveaxis(mapped, -1, 0).astype(np.float32))
 
 
-def sample(
+def sample_lattice(
     maps: torch.Tensor, source: Points, points: torch.Tensor, shape: tuple[int, int, int]
 ) -> torch.Tensor:
     """Interpolate maps (C, ...) of affine `source` at a lattice; (C, *shape), zero outside.

@@ -6,7 +6,7 @@ import json
 
 from bids_ihf import __version__
 
-_README = """# Simulated traveling subjects
+README_TEMPLATE = """# Simulated traveling subjects
 
 {subjects} simulated people, each scanned once on a simulated Siemens, GE and Philips scanner
 (sessions `ses-siemens`, `ses-ge`, `ses-philips`), a T1w and a T2w image each, {zoom:g} mm, and a
@@ -29,7 +29,7 @@ McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill Universi
 """
 
 
-def root_files(subjects: int, zoom: float) -> dict[str, str]:
+def dataset_files(subjects: int, zoom: float) -> dict[str, str]:
     """Return the names and texts of the files beside the subjects' folders."""
     description = {
         "Name": "Simulated traveling subjects",
@@ -50,5 +50,5 @@ def root_files(subjects: int, zoom: float) -> dict[str, str]:
         "dataset_description.json": json.dumps(description, indent=2) + "\n",
         "participants.json": json.dumps(columns, indent=2) + "\n",
         "participants.tsv": "participant_id\tsimulated\n" + rows,
-        "README.md": _README.format(subjects=subjects, zoom=zoom, version=__version__),
+        "README.md": README_TEMPLATE.format(subjects=subjects, zoom=zoom, version=__version__),
     }

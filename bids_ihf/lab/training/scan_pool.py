@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from bids_ihf.targets.network_input import NetworkInput
 
-BOX = (160, 192)
+SLICE_SHAPE = (160, 192)
 """In-plane size of the slices, voxels of 1 mm; holds the brains of adults."""
 
 
 @frozen(eq=False)
-class Scan:
+class PoolScan:
     """One scan in the pool.
 
     ``appearance`` describes the scanner (see ``simulated.appearance``); empty for real scans.
@@ -48,18 +48,18 @@ class Scan:
 
 
 @frozen(eq=False)
-class Pool:
+class ScanPool:
     """All scans, and where their arrays lie."""
 
     folder: Path
-    scans: tuple[Scan, ...]
+    scans: tuple[PoolScan, ...]
 
-    def data(self, scan: Scan) -> NDArray[np.float16]:
+    def data(self, scan: PoolScan) -> NDArray[np.float16]:
         """Slices (Z, X, Y), mapped from disk."""
         out: NDArray[np.float16] = np.load(self.folder / scan.file, mmap_mode="r")
         return out
 
-    def mask(self, scan: Scan) -> NDArray[np.uint8]:
+    def mask(self, scan: PoolScan) -> NDArray[np.uint8]:
         """Brain mask (Z, X, Y), 0 to 255."""
         out: NDArray[np.uint8] = np.load(self.folder / _mask_file(scan), mmap_mode="r")
         return out
@@ -70,15 +70,15 @@ class Pool:
         return out
 
 
-def _mask_file(scan: Scan) -> str:
+def _mask_file(scan: PoolScan) -> str:
     return scan.file.replace("_scan.npy", "_mask.npy")
 
 
-def fit_box(data: NDArray[Any], fill: float) -> NDArray[Any]:
+def fit_slices(data: NDArray[Any], fill: float) -> NDArray[Any]:
     """(X, Y, Z) to (Z, *BOX), cut or padded evenly on both sides."""
-    out = np.full((data.shape[2], *BOX), fill, dtype=data.dtype)
+    out = np.full((data.shape[2], *SLICE_SHAPE), fill, dtype=data.dtype)
     cut, into = [], []
-    for size, box in zip(data.shape[:2], BOX, strict=True):
+    for size, box in zip(data.shape[:2], SLICE_SHAPE, strict=True):
         start, offset = max(0, (size - box) // 2), max(0, (box - size) // 2)
         width = min(size, box)
         cut.append(slice(start, start + width))
@@ -96,34 +96,34 @@ def add_scan(
     vendor: str,
     modality: str,
     appearance: Sequence[float] = (),
-) -> Scan:
+) -> PoolScan:
     """Write a scan's arrays and return its entry."""
     data = clip_to_network_range(on_grid.scale.normalize(on_grid.data))
     positions, histograms = histograms_by_position(data, on_grid)
-    scan = Scan(
+    scan = PoolScan(
         person=person, site=site, vendor=vendor, modality=modality,
         file=f"{person}_{site}_{modality}_scan.npy", scale=on_grid.scale, z=on_grid.z,
         positions=positions, histograms=histograms, appearance=tuple(appearance),
     )  # fmt: skip
-    np.save(folder / scan.file, fit_box(data.astype(np.float16), -1.0))
-    np.save(folder / _mask_file(scan), fit_box((on_grid.mask * 255).astype(np.uint8), 0))
+    np.save(folder / scan.file, fit_slices(data.astype(np.float16), -1.0))
+    np.save(folder / _mask_file(scan), fit_slices((on_grid.mask * 255).astype(np.uint8), 0))
     return scan
 
 
-def _plain(scan: Scan) -> dict[str, Any]:
+def _plain(scan: PoolScan) -> dict[str, Any]:
     values = attrs.asdict(scan)
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
 
 
-def write_index(folder: Path, scans: Iterable[Scan], record: dict[str, Any]) -> Pool:
+def write_index(folder: Path, scans: Iterable[PoolScan], record: dict[str, Any]) -> ScanPool:
     """Write the index last: a folder that has one is complete."""
     kept = tuple(scans)
     index = {"record": record, "scans": [_plain(scan) for scan in kept]}
     (folder / "index.json").write_text(json.dumps(index))
-    return Pool(folder, kept)
+    return ScanPool(folder, kept)
 
 
-def read_index(folder: Path, record: dict[str, Any]) -> Pool | None:
+def read_index(folder: Path, record: dict[str, Any]) -> ScanPool | None:
     """The pool in a folder, or None where it is unfinished or was made from another
     configuration."""
     path = folder / "index.json"
@@ -139,5 +139,5 @@ def read_index(folder: Path, record: dict[str, Any]) -> Pool | None:
         values["positions"] = np.array(values["positions"], dtype=np.int64)
         values["histograms"] = np.array(values["histograms"])
         values["appearance"] = tuple(values["appearance"])
-        scans.append(Scan(**values))
-    return Pool(folder, tuple(scans))
+        scans.append(PoolScan(**values))
+    return ScanPool(folder, tuple(scans))

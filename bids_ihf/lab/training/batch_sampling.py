@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.lab.training.simulated_pool import RANDOM
+from bids_ihf.lab.training.simulated_pool import RANDOM_VENDOR
 from bids_ihf.targets.network_input import clip_to_network_range
 from bids_ihf.targets.profile import merge_profiles, slice_position
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from bids_ihf.lab.training.pool import Pool, Scan
+    from bids_ihf.lab.training.scan_pool import PoolScan, ScanPool
     from bids_ihf.targets.profile import Profile
 
-MIN_AREA = 400
+MIN_BRAIN_PIXELS = 400
 """Brain pixels a training slice needs."""
 
-SLAB_CHANCE = 0.25
+SLAB_PROBABILITY = 0.25
 """How often the target is known from a slab of a few positions only."""
 
-SELF_CHANCE = 0.15
+SAME_SUBJECT_PROBABILITY = 0.15
 """How often the target is known from the same person's scan, as of a traveling subject."""
 
-KNOWN_CHANCE = 0.6
+SOURCE_PROFILE_PROBABILITY = 0.6
 """How often the source's scanner is known from other people's scans."""
 
-MAKER_CHANCE = 0.5
+VENDOR_SCAN_PROBABILITY = 0.5
 """How often a scan is drawn from those of the vendors, where others are there, too: it is their
 scanners that most scans come from and most are brought to."""
 
-STRIPPED_CHANCE = 0.3
+STRIPPED_PROBABILITY = 0.3
 """How often what is outside the brain is not shown."""
 
 
@@ -56,7 +56,7 @@ class Batch:
     target: Tensor
 
 
-def stack(data: NDArray[np.float16], index: int) -> NDArray[np.float32]:
+def slice_with_neighbours(data: NDArray[np.float16], index: int) -> NDArray[np.float32]:
     """A slice of (Z, X, Y) with its neighbours: (3, X, Y)."""
     rows = np.clip([index - 1, index, index + 1], 0, len(data) - 1)
     return data[rows].astype(np.float32)
@@ -65,10 +65,10 @@ def stack(data: NDArray[np.float16], index: int) -> NDArray[np.float32]:
 def usable_slices(mask: NDArray[np.uint8]) -> NDArray[np.intp]:
     """Indices of the slices of (Z, X, Y) that show enough brain to learn from."""
     area = (mask > 127).sum(axis=(1, 2))
-    return np.flatnonzero(area >= min(MIN_AREA, area.max()))
+    return np.flatnonzero(area >= min(MIN_BRAIN_PIXELS, area.max()))
 
 
-def slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
+def profile_slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
     """The part of a profile that a slab of 4 to 9 positions round an axial coordinate shows."""
     first = int(slice_position(np.array(z))) - int(rng.integers(0, 5))
     inside = (profile.positions >= first) & (profile.positions < first + rng.integers(4, 10))
@@ -87,10 +87,10 @@ def _stripped(x: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np
     return np.where(inside > 0.5, x, np.float32(-1))
 
 
-def _pick(scans: Sequence[Scan], rng: np.random.Generator) -> Scan:
+def _pick(scans: Sequence[PoolScan], rng: np.random.Generator) -> PoolScan:
     """One of some scans, see MAKER_CHANCE."""
-    makers = [scan for scan in scans if scan.vendor != RANDOM]
-    chosen = makers if makers and rng.random() < MAKER_CHANCE else scans
+    makers = [scan for scan in scans if scan.vendor != RANDOM_VENDOR]
+    chosen = makers if makers and rng.random() < VENDOR_SCAN_PROBABILITY else scans
     return chosen[int(rng.integers(len(chosen)))]
 
 
@@ -98,15 +98,21 @@ class Sampler:
     """Draws batches from a pool; the same seed and step give the same batch."""
 
     def __init__(
-        self, pool: Pool, profiles: Mapping[str, Profile], *, batch: int, seed: int, paired: bool
+        self,
+        pool: ScanPool,
+        profiles: Mapping[str, Profile],
+        *,
+        batch: int,
+        seed: int,
+        paired: bool,
     ) -> None:
         self.pool = pool
         self.profiles = profiles
         self.batch = batch
         self.seed = seed
         self.paired = paired
-        self.by_person: dict[tuple[str, str], list[Scan]] = defaultdict(list)
-        self.by_site: dict[tuple[str, str], list[Scan]] = defaultdict(list)
+        self.by_person: dict[tuple[str, str], list[PoolScan]] = defaultdict(list)
+        self.by_site: dict[tuple[str, str], list[PoolScan]] = defaultdict(list)
         for scan in pool.scans:
             self.by_person[scan.person, scan.modality].append(scan)
             self.by_site[scan.site, scan.modality].append(scan)
@@ -132,21 +138,23 @@ class Sampler:
         profile = self._reference(source, aim, rng)
         mask = self.pool.mask(source)
         index = int(rng.choice(self.usable[source.file]))
-        if rng.random() < SLAB_CHANCE:
-            profile = slab(profile, source.z[index], rng)
+        if rng.random() < SLAB_PROBABILITY:
+            profile = profile_slab(profile, source.z[index], rng)
         known = self._known(source, rng)
         curve = harmonization_curve(self.profiles[source.file], profile, known)
-        matched = clip_to_network_range(curve(stack(self.pool.data(source), index)))
+        matched = clip_to_network_range(
+            curve(slice_with_neighbours(self.pool.data(source), index))
+        )
         truth = matched[1] if not self.paired else self._truth(aim, profile, index)
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]
         inside = mask[index].astype(np.float32) / 255
-        if rng.random() < STRIPPED_CHANCE:
+        if rng.random() < STRIPPED_PROBABILITY:
             matched, truth = _stripped(matched, inside), _stripped(truth, inside)
         if rng.random() < 0.5:  # left and right
             matched, truth, inside = matched[:, ::-1], truth[::-1], inside[::-1]
         return matched, truth, inside, embedding
 
-    def _aim(self, source: Scan, rng: np.random.Generator) -> Scan:
+    def _aim(self, source: PoolScan, rng: np.random.Generator) -> PoolScan:
         """The scan that shows the truth: the same person by another (or the same) scanner."""
         if self.paired:
             choices = self.by_person[source.person, source.modality]
@@ -154,32 +162,32 @@ class Sampler:
             choices = [s for s in self.pool.scans if s.modality == source.modality]
         return _pick(choices, rng)
 
-    def _known(self, source: Scan, rng: np.random.Generator) -> SourceProfile | None:
+    def _known(self, source: PoolScan, rng: np.random.Generator) -> SourceProfile | None:
         """The source's scanner as one to six other people show it, where that is known."""
         others = self._others(source, source.person)
-        if not others or rng.random() >= KNOWN_CHANCE:
+        if not others or rng.random() >= SOURCE_PROFILE_PROBABILITY:
             return None
         count = int(rng.integers(1, min(len(others), 6) + 1))
         return SourceProfile.of_vendor(self._merged(others, count, rng))
 
-    def _others(self, scan: Scan, person: str) -> list[Scan]:
+    def _others(self, scan: PoolScan, person: str) -> list[PoolScan]:
         """Scans of other people by the scanner of ``scan``."""
         return [s for s in self.by_site[scan.site, scan.modality] if s.person != person]
 
-    def _merged(self, scans: list[Scan], count: int, rng: np.random.Generator) -> Profile:
+    def _merged(self, scans: list[PoolScan], count: int, rng: np.random.Generator) -> Profile:
         chosen = rng.choice(len(scans), count, replace=False)
         return merge_profiles([self.profiles[scans[i].file] for i in chosen])
 
-    def _reference(self, source: Scan, aim: Scan, rng: np.random.Generator) -> Profile:
+    def _reference(self, source: PoolScan, aim: PoolScan, rng: np.random.Generator) -> Profile:
         """The target's profile as one to eight other people give it, rarely the person."""
-        if self.paired and rng.random() < SELF_CHANCE:
+        if self.paired and rng.random() < SAME_SUBJECT_PROBABILITY:
             return self.profiles[aim.file]
         others = self._others(aim, source.person)
         if not others:
             return self.profiles[aim.file]
         return self._merged(others, min(len(others), int(rng.integers(1, 9))), rng)
 
-    def _truth(self, aim: Scan, profile: Profile, index: int) -> NDArray[np.float32]:
+    def _truth(self, aim: PoolScan, profile: Profile, index: int) -> NDArray[np.float32]:
         """The other scanner's slice in the units of the reference people's scans."""
         own = self.pool.data(aim)[index].astype(np.float32)
         ratio = (aim.scale.high - aim.scale.low) / (profile.scale.high - profile.scale.low)

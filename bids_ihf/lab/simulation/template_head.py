@@ -12,27 +12,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_ihf.geometry.template import read_template_files
-from bids_ihf.lab.simulation import fields
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
+from bids_ihf.lab.simulation import smooth_fields
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SHAPE = (192, 240, 224)
-ORIGIN = (-96.0, -134.0, -118.0)  # world position in mm of the first voxel; 1 mm, RAS
-SHARPNESS = 2.5  # exponent that undoes some of the blur of an average of 152 people
-DEEP_CENTRE, DEEP_RADII = (0.0, -5.0, 5.0), (33.0, 36.0, 19.0)  # where grey matter is deep grey
-SKULL_MM = (2.0, 3.5, 6.5, 8.0)  # CSF, inner table, marrow, outer table: distances from the brain
+HEAD_SHAPE = (192, 240, 224)
+HEAD_ORIGIN_MM = (-96.0, -134.0, -118.0)
+"""World position in mm of the first voxel; 1 mm, RAS."""
+
+SHARPENING_EXPONENT = 2.5
+"""Exponent that undoes some of the blur of an average of 152 people."""
+
+DEEP_CENTRE, DEEP_RADII = (0.0, -5.0, 5.0), (33.0, 36.0, 19.0)
+"""Where grey matter is deep grey."""
+
+SKULL_MM = (2.0, 3.5, 6.5, 8.0)
+"""CSF, inner table, marrow, outer table: distances from the brain."""
+
 SCALP_MM, SKIN_MM, SCALP_FAT_MM = 14.5, 2.0, 6.5
-FLOOR_MM = -70.0  # the tissue maps end here: a cord goes on below
-MIN_BRAIN_T1W = 0.2  # intensity of the T1w template above which a voxel is brain
+FLOOR_MM = -70.0
+"""The tissue maps end here: a cord goes on below."""
+
+MIN_BRAIN_T1W = 0.2
+"""Intensity of the T1w template above which a voxel is brain."""
+
 EYES, EYE_MM = ((-31.0, 58.0, -43.0), (31.0, 58.0, -43.0)), 12.0
 
 
-def affine() -> NDArray[np.float64]:
-    """Voxel to world of the template head."""
+def head_affine() -> NDArray[np.float64]:
+    """Voxel to world of the template template_head."""
     matrix = np.eye(4)
-    matrix[:3, 3] = ORIGIN
+    matrix[:3, 3] = HEAD_ORIGIN_MM
     return matrix
 
 
@@ -45,7 +57,7 @@ def template_head() -> NDArray[np.float32]:
     grey, white, mask = _brain_maps()
     inner = _signed_distance(_closed(mask))  # negative inside
     outer = _signed_distance(_solid(inner))
-    maps = np.zeros((len(TISSUES), *SHAPE), dtype=np.float32)
+    maps = np.zeros((len(SIMULATED_TISSUES), *HEAD_SHAPE), dtype=np.float32)
     _paint_scalp(maps, outer)
     _paint_face(maps, outer)
     _paint_skull(maps, inner)
@@ -57,7 +69,7 @@ def template_head() -> NDArray[np.float32]:
 
 def _coordinate(axis: int, step: int = 1) -> NDArray[np.float32]:
     """World coordinate along one axis, shaped to broadcast over the grid."""
-    values = ORIGIN[axis] + np.arange(0, SHAPE[axis], step, dtype=np.float32)
+    values = HEAD_ORIGIN_MM[axis] + np.arange(0, HEAD_SHAPE[axis], step, dtype=np.float32)
     return values.reshape([-1 if k == axis else 1 for k in range(3)])
 
 
@@ -82,11 +94,11 @@ def _brain_maps() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.
 
 def _place(data: NDArray[np.float32], source: NDArray[np.float64]) -> NDArray[np.float32]:
     """Put a 1 mm RAS volume into the larger grid of the head, without interpolation."""
-    first = np.rint(source[:3, 3] - ORIGIN).astype(int)
-    placed = np.zeros(SHAPE, dtype=np.float32)
+    first = np.rint(source[:3, 3] - HEAD_ORIGIN_MM).astype(int)
+    placed = np.zeros(HEAD_SHAPE, dtype=np.float32)
     into = tuple(
         slice(max(f, 0), min(f + n, size))
-        for f, n, size in zip(first, data.shape, SHAPE, strict=True)
+        for f, n, size in zip(first, data.shape, HEAD_SHAPE, strict=True)
     )
     out_of = tuple(slice(i.start - f, i.stop - f) for i, f in zip(into, first, strict=True))
     placed[into] = data[out_of]
@@ -149,7 +161,7 @@ def _paint_scalp(maps: NDArray[np.float32], outer: NDArray[np.float32]) -> None:
     _paint(maps, _below(outer, -SKIN_MM), fat=0.9, muscle=0.1)
     _paint(maps, _below(outer, -SCALP_FAT_MM), muscle=1.0)
     # Planes of fat between the muscles of face and neck.
-    planes = fields.texture(SHAPE, np.ones(3), 1, scales=(7.0,)).numpy()
+    planes = smooth_fields.random_texture(HEAD_SHAPE, np.ones(3), 1, scales=(7.0,)).numpy()
     _paint(maps, _below(outer, -SCALP_FAT_MM) * (np.abs(planes) < 0.12), fat=0.7, muscle=0.3)
 
 
@@ -181,7 +193,9 @@ def _paint_brain(
     mask: NDArray[np.float32],
 ) -> None:
     """Sharpened tissue probabilities inside the mask; the rest of it is CSF."""
-    parts = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) ** np.float32(SHARPNESS)
+    parts = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) ** np.float32(
+        SHARPENING_EXPONENT
+    )
     parts *= mask / np.maximum(parts.sum(axis=0), 1e-6)
     deep = _below(8 * _ellipsoid(DEEP_CENTRE, DEEP_RADII), 8.0)
     maps *= 1 - mask

@@ -10,32 +10,32 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from bids_ihf.errors import UsageError
-from bids_ihf.lab.simulation.painted import load_head, paint
-from bids_ihf.lab.training.loop import load_state, rate, save_state
-from bids_ihf.lab.training.simulated_pool import label_maps
+from bids_ihf.lab.simulation.synthetic_contrast import generate, load_mixture_map
+from bids_ihf.lab.training.network_training import learning_rate_factor, load_state, save_state
+from bids_ihf.lab.training.simulated_pool import find_label_maps
 from bids_ihf.network.unet import Segmenter
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bids_ihf.lab.training.config import BrainConfig, TrainConfig
+    from bids_ihf.lab.training.training_config import BrainConfig, TrainConfig
 
 LOGGER = logging.getLogger(__name__)
 
-LOG_EVERY = 25
+LOG_EVERY_STEPS = 25
 
-FREE = 0.4
+MAX_FREE_CONTRAST_PROBABILITY = 0.4
 """Chance of a contrast that is no protocol's, reached half-way: with it from the start, tissue is
 not learnt for thousands of steps."""
 
 
-class PaintedHeads(Dataset[tuple["Tensor", "Tensor"]]):
+class SyntheticHeads(Dataset[tuple["Tensor", "Tensor"]]):
     """Image (1, S, S, S) and truth (4, S, S, S) of every step from ``first`` on; a step's depend
     on seed and step alone."""
 
     def __init__(self, config: TrainConfig, settings: BrainConfig, first: int) -> None:
-        maps = label_maps(config)
-        self.heads = [load_head(path, config.seed * 100 + n) for n, path in enumerate(maps)]
+        maps = find_label_maps(config)
+        self.heads = [load_mixture_map(path, config.seed * 100 + n) for n, path in enumerate(maps)]
         self.seed, self.side, self.first = config.seed, settings.box, first
         self.steps = settings.steps
 
@@ -45,8 +45,8 @@ class PaintedHeads(Dataset[tuple["Tensor", "Tensor"]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         step = self.first + index
         head = self.heads[step * 7 % len(self.heads)]  # every head once in a round
-        free = FREE * min(1.0, 2 * step / self.steps)
-        painted = paint(head, self.side, [self.seed, 3, step], free=free)
+        free = MAX_FREE_CONTRAST_PROBABILITY * min(1.0, 2 * step / self.steps)
+        painted = generate(head, self.side, [self.seed, 3, step], free=free)
         return painted.image[None], painted.truth
 
 
@@ -80,12 +80,12 @@ def train_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
     state = config.output / "brain-state.safetensors"
     first = load_state(state, network, optimizer) if state.exists() else 0
-    heads = PaintedHeads(config, settings, first)
+    heads = SyntheticHeads(config, settings, first)
     loader = DataLoader(heads, batch_size=1, num_workers=config.threads, prefetch_factor=4)
     recent: list[Tensor] = []
     for step, (image, truth) in enumerate(loader, start=first):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate(step, settings.steps)
+            group["lr"] = settings.learning_rate * learning_rate_factor(step, settings.steps)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
             scores = network(image.to(device, memory_format=torch.channels_last_3d))
         loss, dice = segmentation_loss(scores.float(), truth.to(device))
@@ -94,7 +94,7 @@ def train_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         recent.append(dice)
-        if step % LOG_EVERY == 0 or step == settings.steps - 1:
+        if step % LOG_EVERY_STEPS == 0 or step == settings.steps - 1:
             values = " ".join(f"{float(value):.3f}" for value in torch.stack(recent).mean(dim=0))
             LOGGER.info("brain %d/%d: Dice %s", step + 1, settings.steps, values)
             recent.clear()

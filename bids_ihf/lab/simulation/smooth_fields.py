@@ -10,20 +10,22 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-REACH = 90.0  # mm from the centre of the brain to its front: the unit of the coordinates
+COORDINATE_UNIT_MM = (
+    90.0  # mm from the centre of the brain to its front: the unit of the coordinates
+)
 
 
-def coordinates(
+def centred_axes(
     shape: tuple[int, ...], zooms: NDArray[np.float64], centre: NDArray[np.float64]
 ) -> list[NDArray[np.float32]]:
     """Three axes of coordinates, 0 at voxel `centre` and 1 at 90 mm from it."""
     return [
-        ((np.arange(n) - c) * z / REACH).astype(np.float32)
+        ((np.arange(n) - c) * z / COORDINATE_UNIT_MM).astype(np.float32)
         for n, z, c in zip(shape, zooms, centre, strict=True)
     ]
 
 
-def waves(
+def random_waves(
     axes: list[NDArray[np.float32]],
     generator: np.random.Generator,
     device: torch.device,
@@ -58,7 +60,7 @@ def radius_squared(axes: list[NDArray[np.float32]], device: torch.device) -> tor
     return x[:, None, None] + y[None, :, None] + z[None, None, :]
 
 
-def frequencies(shape: tuple[int, ...], device: torch.device) -> list[torch.Tensor]:
+def rfft_frequencies(shape: tuple[int, ...], device: torch.device) -> list[torch.Tensor]:
     """Frequencies of torch.fft.rfftn along each axis in cycles per voxel, shaped to broadcast."""
     import torch
 
@@ -68,7 +70,7 @@ def frequencies(shape: tuple[int, ...], device: torch.device) -> list[torch.Tens
     return [x, y, z]
 
 
-def texture(
+def random_texture(
     shape: tuple[int, int, int],
     zooms: NDArray[np.float64],
     seed: int,
@@ -83,7 +85,7 @@ def texture(
 
     generator = torch.Generator().manual_seed(seed)
     spectrum = torch.fft.rfftn(torch.randn(shape, generator=generator))
-    k = frequencies(shape, spectrum.device)
+    k = rfft_frequencies(shape, spectrum.device)
     transfer = torch.zeros(spectrum.shape)
     for scale in scales:
         gaussian = _gaussian(k, scale / zooms)

@@ -22,12 +22,12 @@ from bids_ihf import __version__
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.paths import packaged_file
-from bids_ihf.lab.training.config import TrainConfig, read_config
-from bids_ihf.lab.training.encoder import train_encoder
-from bids_ihf.lab.training.loop import train_network
-from bids_ihf.lab.training.sampling import Sampler, stack, usable_slices
-from bids_ihf.lab.training.segmenter import train_segmenter
-from bids_ihf.lab.training.simulated_pool import RANDOM, label_maps, simulate_pool
+from bids_ihf.lab.training.batch_sampling import Sampler, slice_with_neighbours, usable_slices
+from bids_ihf.lab.training.encoder_training import train_encoder
+from bids_ihf.lab.training.network_training import train_network
+from bids_ihf.lab.training.segmenter_training import train_segmenter
+from bids_ihf.lab.training.simulated_pool import RANDOM_VENDOR, find_label_maps, simulate_pool
+from bids_ihf.lab.training.training_config import TrainConfig, read_config
 from bids_ihf.network.checkpoint import load_encoder, pack_encoder, pack_network, pack_segmenter
 from bids_ihf.pipeline.memory import keep_freed_memory
 from bids_ihf.targets.landmarks import slice_statistics
@@ -37,12 +37,12 @@ from bids_ihf.targets.target import Target, pack_target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from bids_ihf.lab.training.pool import Pool, Scan
+    from bids_ihf.lab.training.scan_pool import PoolScan, ScanPool
     from bids_ihf.network.encoder import Encoder
 
 LOGGER = logging.getLogger(__name__)
 
-MOST = 2**31 - 1
+MAX_FREED_MEMORY_BYTES = 2**31 - 1
 """Freed memory (bytes) that is kept: every step asks for the same again."""
 
 
@@ -65,7 +65,7 @@ def train(config_path: Path, device: str = "auto") -> Path:
         else device
     )
     torch.set_num_threads(config.threads)
-    keep_freed_memory(MOST)
+    keep_freed_memory(MAX_FREED_MEMORY_BYTES)
     torch.use_deterministic_algorithms(mode=where.type == "cpu")
     config.output.mkdir(parents=True, exist_ok=True)
     with logging_to(config.output / "train.log"):
@@ -111,7 +111,7 @@ def _train(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
 
 def _train_brain(config: TrainConfig, config_path: Path, where: torch.device) -> Path:
     segmenter = train_segmenter(config, where)
-    people = [path.name.split("_")[0] for path in label_maps(config)]
+    people = [path.name.split("_")[0] for path in find_label_maps(config)]
     data = pack_segmenter(segmenter.cpu(), training_record(config, config_path, people))
     path = config.output / "brain.safetensors"
     write_atomic(path, data)
@@ -119,7 +119,7 @@ def _train_brain(config: TrainConfig, config_path: Path, where: torch.device) ->
     return config.output
 
 
-def make_pool(config: TrainConfig) -> Pool:
+def make_pool(config: TrainConfig) -> ScanPool:
     """The scans to train on."""
     if config.data.kind == "simulated":
         return simulate_pool(config)
@@ -160,7 +160,7 @@ def _commit() -> str:
 
 
 def obtain_encoder(
-    config: TrainConfig, pool: Pool, device: torch.device, record: dict[str, Any]
+    config: TrainConfig, pool: ScanPool, device: torch.device, record: dict[str, Any]
 ) -> tuple[Encoder, str]:
     """The encoder, half precision as shipped, and its hash: read, resumed or trained."""
     path = encoder_file(config)
@@ -180,7 +180,7 @@ def encoder_file(config: TrainConfig) -> Path:
     return packaged_file("encoder.safetensors") if given == "shipped" else Path(given)
 
 
-def pool_profiles(pool: Pool, encoder: Encoder, threads: int) -> dict[str, Profile]:
+def pool_profiles(pool: ScanPool, encoder: Encoder, threads: int) -> dict[str, Profile]:
     """The profile of every scan, by file, in as many processes."""
     if threads == 1:
         return _profiles(pool, encoder)
@@ -190,17 +190,17 @@ def pool_profiles(pool: Pool, encoder: Encoder, threads: int) -> dict[str, Profi
         return {file: profile for part in done for file, profile in part.items()}
 
 
-def _profiles(pool: Pool, encoder: Encoder) -> dict[str, Profile]:
+def _profiles(pool: ScanPool, encoder: Encoder) -> dict[str, Profile]:
     return {scan.file: _profile(pool, scan, encoder) for scan in pool.scans}
 
 
-def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
+def _profile(pool: ScanPool, scan: PoolScan, encoder: Encoder) -> Profile:
     data, mask = pool.data(scan), pool.mask(scan)
     usable = usable_slices(mask)
     at = slice_position(scan.z[usable])
     known = np.unique(at)
     chosen = [int(usable[at == p][np.count_nonzero(at == p) // 2]) for p in known]
-    x = np.stack([stack(data, index) for index in chosen])
+    x = np.stack([slice_with_neighbours(data, index) for index in chosen])
     inside = mask[chosen].astype(np.float32) / np.float32(255)
     found = slice_statistics(encoder, x, inside)
     rows = np.searchsorted(scan.positions, known)
@@ -215,12 +215,12 @@ def _profile(pool: Pool, scan: Scan, encoder: Encoder) -> Profile:
 
 
 def site_targets(
-    pool: Pool, profiles: Mapping[str, Profile], encoder_hash: str, record: Mapping[str, Any]
+    pool: ScanPool, profiles: Mapping[str, Profile], encoder_hash: str, record: Mapping[str, Any]
 ) -> list[Target]:
     """One target for every vendor in the pool, over all its people; none of random scanners."""
     groups: dict[str, dict[str, list[Profile]]] = defaultdict(lambda: defaultdict(list))
     for scan in pool.scans:
-        if scan.vendor == RANDOM:
+        if scan.vendor == RANDOM_VENDOR:
             continue
         groups[scan.vendor][scan.modality].append(profiles[scan.file])
     targets = []

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 import numpy as np
 from attrs import evolve, frozen
 
-from bids_ihf.lab.simulation import head
+from bids_ihf.lab.simulation import template_head
 from bids_ihf.lab.simulation.anatomy import Anatomy, demo_anatomy
-from bids_ihf.lab.simulation.metadata import Sidecar, sidecar
+from bids_ihf.lab.simulation.demo_files import dataset_files
+from bids_ihf.lab.simulation.metadata import Sidecar, anatomical_sidecar
 from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS, VENDORS, Modality
 from bids_ihf.lab.simulation.scanner import scan, vendor_scanner
-from bids_ihf.lab.simulation.study import root_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.simulation.demo_series import DemoSeries, Scheme
+    from bids_ihf.lab.simulation.demo_series import DemoSeries, DiffusionScheme
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 @frozen
-class _Geometry:
+class VolumeGeometry:
     """How a vendor's console lays out a volume.
 
     field_of_view: mm along right, anterior, superior.
@@ -46,10 +46,10 @@ class _Geometry:
     thick: int = 1
 
 
-GEOMETRIES: dict[str, _Geometry] = {
-    "Siemens": _Geometry((192, 240, 224), "PSR"),
-    "GE": _Geometry((192, 240, 216), "LPS"),
-    "Philips": _Geometry((184, 240, 224), "AIR", thick=2),
+VENDOR_GEOMETRIES: dict[str, VolumeGeometry] = {
+    "Siemens": VolumeGeometry((192, 240, 224), "PSR"),
+    "GE": VolumeGeometry((192, 240, 216), "LPS"),
+    "Philips": VolumeGeometry((184, 240, 224), "AIR", thick=2),
 }
 
 
@@ -63,7 +63,7 @@ class DemoImage:
 
 
 @frozen(eq=False)
-class Truth:
+class ScanTruth:
     """What is known of one simulated scan.
 
     anatomy: on the grid of the scan, axes in RAS order, before they are stored in the vendor's.
@@ -85,13 +85,13 @@ def demo_session(
     seed: int = 0,
     zoom: float = 1.0,
     anatomy: Anatomy | None = None,
-) -> tuple[DemoImage, Truth]:
+) -> tuple[DemoImage, ScanTruth]:
     """Simulate one scan of one person; the image and the truth about it.
 
     subject: 1, 2, ...; zoom: voxel size in mm.  `anatomy` is the session's (see
     `session_anatomy`), passed to save time when more than one scan is made of it.
     """
-    geometry = GEOMETRIES[vendor]
+    geometry = VENDOR_GEOMETRIES[vendor]
     person = anatomy or session_anatomy(subject, vendor, seed=seed, zoom=zoom)
     moved = np.eye(4)
     if modality == "T2w":
@@ -104,21 +104,21 @@ def demo_session(
     data = scan(person, vendor_scanner(vendor, modality, key), key)
     stored, affine = _store(data, person.affine, geometry.storage)
     brain, _ = _store(person.brain.numpy(), person.affine, geometry.storage)
-    fields = sidecar(
+    fields = anatomical_sidecar(
         VENDOR_PROTOCOLS[vendor, modality],
         slice_thickness=zoom * (geometry.thick if modality == "T2w" else 1),
     )
     voxels = np.clip(stored, 0, np.iinfo(np.int16).max).astype(np.int16)
     pose = moved @ _pose(subject, vendor, seed)
-    return DemoImage(voxels, affine, fields), Truth(person, brain, pose)
+    return DemoImage(voxels, affine, fields), ScanTruth(person, brain, pose)
 
 
 def session_anatomy(subject: int, vendor: str, *, seed: int = 0, zoom: float = 1.0) -> Anatomy:
     """Return the person as positioned in the vendor's scanner, on its grid, axes in RAS order."""
-    geometry = GEOMETRIES[vendor]
+    geometry = VENDOR_GEOMETRIES[vendor]
     x, y, z = (round(length / zoom / 8) * 8 for length in geometry.field_of_view)
-    template = head.affine()
-    middle = template[:3, 3] + (np.asarray(head.SHAPE) - 1) / 2
+    template = template_head.head_affine()
+    middle = template[:3, 3] + (np.asarray(template_head.HEAD_SHAPE) - 1) / 2
     affine = np.diag([zoom, zoom, zoom, 1.0])
     affine[:3, 3] = middle - zoom * (np.asarray((x, y, z)) - 1) / 2
     pose = _pose(subject, vendor, seed)
@@ -151,7 +151,7 @@ def write_demo_dataset(
     seed: int = 0,
     zoom: float = 1.0,
     vendors: Sequence[str] = VENDORS,
-    scheme: Scheme | None = None,
+    scheme: DiffusionScheme | None = None,
 ) -> list[Path]:
     """Write a raw BIDS dataset: each person once on each vendor's scanner, T1w, T2w and DWI.
 
@@ -161,19 +161,25 @@ def write_demo_dataset(
     """
     written: list[Path] = []
     out_dir.mkdir(parents=True, exist_ok=True)
-    for name, text in root_files(subjects, zoom).items():
+    for name, text in dataset_files(subjects, zoom).items():
         (out_dir / name).write_text(text, encoding="utf-8")
     for subject in range(1, subjects + 1):
         for vendor in vendors:
             written += _write_session(
                 out_dir, subject, vendor, seed=seed, zoom=zoom, scheme=scheme
             )
-    head.template_head.cache_clear()  # half a gigabyte that nothing needs any more
+    template_head.template_head.cache_clear()  # half a gigabyte that nothing needs any more
     return written
 
 
 def _write_session(
-    out_dir: Path, subject: int, vendor: str, *, seed: int, zoom: float, scheme: Scheme | None
+    out_dir: Path,
+    subject: int,
+    vendor: str,
+    *,
+    seed: int,
+    zoom: float,
+    scheme: DiffusionScheme | None,
 ) -> list[Path]:
     """All images of a session, of one anatomy that is freed on return."""
     anatomy = session_anatomy(subject, vendor, seed=seed, zoom=zoom)
@@ -188,7 +194,7 @@ def _write_session(
 
 
 def session_series(
-    subject: int, vendor: str, anatomy: Anatomy, seed: int, scheme: Scheme | None = None
+    subject: int, vendor: str, anatomy: Anatomy, seed: int, scheme: DiffusionScheme | None = None
 ) -> DemoSeries:
     """Simulate the diffusion series of a session, whose anatomy is given."""
     from bids_ihf.lab.simulation.demo_series import demo_series
@@ -206,15 +212,20 @@ def session_series(
 
 
 def _write_series(
-    out_dir: Path, subject: int, vendor: str, anatomy: Anatomy, seed: int, scheme: Scheme | None
+    out_dir: Path,
+    subject: int,
+    vendor: str,
+    anatomy: Anatomy,
+    seed: int,
+    scheme: DiffusionScheme | None,
 ) -> Path:
-    from bids_ihf.lab.simulation.gradients import to_text
+    from bids_ihf.lab.simulation.gradient_scheme import fsl_text
 
     series = session_series(subject, vendor, anatomy, seed, scheme)
     path = _path(out_dir, subject, vendor, "dwi", "dwi")
     _write_image(path, series.data, series.affine, series.metadata)
     stem = path.name.removesuffix(".nii.gz")
-    for extension, content in zip((".bval", ".bvec"), to_text(series.gradients), strict=True):
+    for extension, content in zip((".bval", ".bvec"), fsl_text(series.gradients), strict=True):
         path.with_name(stem + extension).write_bytes(content)
     return path
 

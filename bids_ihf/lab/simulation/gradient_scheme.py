@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def hemisphere(count: int) -> NDArray[np.float64]:
+def hemisphere_directions(count: int) -> NDArray[np.float64]:
     """Evenly spread axes (count, 3): a Fibonacci lattice over half a sphere."""
     index = np.arange(count)
     z = 1 - (index + 0.5) / count
@@ -24,7 +24,7 @@ def hemisphere(count: int) -> NDArray[np.float64]:
     return np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)
 
 
-def table(shells: Mapping[float, int], seed: int) -> GradientTable:
+def gradient_table(shells: Mapping[float, int], seed: int) -> GradientTable:
     """A table with so many directions at each b-value (s/mm2; 0 for unweighted volumes).
 
     Every shell's directions are turned at random by ``seed``, as no two vendors have the same.
@@ -36,7 +36,7 @@ def table(shells: Mapping[float, int], seed: int) -> GradientTable:
     values, vectors = [], []
     for b, count in shells.items():
         if b > 0:
-            turned = hemisphere(count) @ Rotation.random(rng=rng).as_matrix()
+            turned = hemisphere_directions(count) @ Rotation.random(rng=rng).as_matrix()
             values += [float(b)] * count
             vectors += list(turned)
     order = rng.permutation(len(values))
@@ -49,7 +49,9 @@ def table(shells: Mapping[float, int], seed: int) -> GradientTable:
     )
 
 
-def image_axes(vectors: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+def fsl_directions(
+    vectors: NDArray[np.float64], affine: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """World directions (N, 3), RAS, as a ``.bvec`` file states them for an image.
 
     BIDS follows FSL: components along the image's axes, the first one with its sign turned where
@@ -62,7 +64,7 @@ def image_axes(vectors: NDArray[np.float64], affine: NDArray[np.float64]) -> NDA
     return np.asarray(stated + 0.0)
 
 
-def to_text(gradients: GradientTable) -> tuple[bytes, bytes]:
+def fsl_text(gradients: GradientTable) -> tuple[bytes, bytes]:
     """The bytes of the ``.bval`` and ``.bvec`` files."""
     bval = " ".join(f"{value:g}" for value in gradients.bvals) + "\n"
     bvec = "".join(

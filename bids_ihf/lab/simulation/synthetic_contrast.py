@@ -16,11 +16,11 @@ from attrs import frozen
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bids_ihf.lab.simulation.anatomy import one_head
-from bids_ihf.lab.simulation.labels import BRAIN_LABELS, mixtures
-from bids_ihf.lab.simulation.protocol import random_protocol, signal
+from bids_ihf.lab.simulation.anatomy import largest_head
+from bids_ihf.lab.simulation.label_mixtures import BRAIN_LABELS, mixture_table
+from bids_ihf.lab.simulation.protocol import random_protocol, tissue_signal
 from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX, TISSUES
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 from bids_ihf.preprocessing.intensity import unit_range
 from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM
 
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * SEGMENTATION_VOXEL_MM / 4
+SUBVOXEL_OFFSETS_MM = (
+    np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * SEGMENTATION_VOXEL_MM / 4
+)
 """Where a voxel is sampled, mm from its middle, for its mean signal."""
 
 
 @frozen(eq=False)
-class Head:
+class MixtureMap:
     """A person's whole head at 1 mm, RAS.
 
     index: (X, Y, Z) uint8, row of ``table`` (R, K), a mixture of the K tissues.
@@ -51,7 +53,7 @@ class Head:
 
 
 @frozen(eq=False)
-class Painted:
+class Sample:
     """An image (X, Y, Z), 0 to 1, and what it shows (4, X, Y, Z): shares that add up to one of
     outside, grey matter, white matter and fluid."""
 
@@ -59,22 +61,22 @@ class Painted:
     truth: Tensor
 
 
-def load_head(path: Path, seed: int) -> Head:
+def load_mixture_map(path: Path, seed: int) -> MixtureMap:
     """Read a whole-head label map of about 1 mm; ``seed`` draws the fat between the muscles."""
     import nibabel as nib
 
     image = nib.as_closest_canonical(nib.load(path))
-    labels = one_head(np.asanyarray(image.dataobj).astype(np.int16))
+    labels = largest_head(np.asanyarray(image.dataobj).astype(np.int16))
     box = ndimage.find_objects((labels > 0).astype(np.uint8))[0]
     labels = np.ascontiguousarray(labels[box])
-    table, index = mixtures(labels, np.ones(3), seed)
+    table, index = mixture_table(labels, np.ones(3), seed)
     brain = np.isin(labels, BRAIN_LABELS)
     hard = table[:, TISSUE_INDEX["bone"]] + table[:, TISSUE_INDEX["air"]] > 0.5
     region = filled_brain_mask(brain, hard[index])
     grey = table[:, TISSUE_INDEX["grey"]] + table[:, TISSUE_INDEX["deep_grey"]]
     white = table[:, TISSUE_INDEX["white"]]
     shares = np.stack([grey[index] * region, white[index] * region, region.astype(np.float32)])
-    return Head(
+    return MixtureMap(
         torch.from_numpy(index.astype(np.uint8)),
         table,
         _mean_of_two(_mean_of_two(torch.from_numpy(shares), ahead=False), ahead=True),
@@ -88,39 +90,39 @@ def _mean_of_two(volumes: Tensor, *, ahead: bool) -> Tensor:
     return F.avg_pool3d(F.pad(volumes, edges * 3, mode="replicate"), 2, stride=1)
 
 
-def paint(head: Head, side: int, seed: list[int], *, free: float = 0.25) -> Painted:
+def generate(head: MixtureMap, side: int, seed: list[int], *, free: float = 0.25) -> Sample:
     """The head in a box of ``side`` voxels of 2 mm; all that is random comes from ``seed``.
 
     ``free`` is the chance of a contrast that is no protocol's.
     """
     rng = np.random.default_rng(seed)
     noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    levels = row_levels(head.table, rng, free)
+    levels = mixture_intensities(head.table, rng, free)
     painted = torch.from_numpy(levels)[head.index.long()]
-    places, turn = pose(head, side, rng, noise)
-    count = int(rng.choice((1, len(CORNERS))))
-    offsets = CORNERS @ turn.T
+    places, turn = random_pose(head, side, rng, noise)
+    count = int(rng.choice((1, len(SUBVOXEL_OFFSETS_MM))))
+    offsets = SUBVOXEL_OFFSETS_MM @ turn.T
     image = sum(_sampled(painted[None], places, by)[0] for by in offsets[:count]) / count
     grey, white, region = _sampled(head.shares, places, np.zeros(3))
     truth = torch.stack([1 - region, grey, white, (region - grey - white).clamp(min=0)])
-    image = with_lesions(torch.as_tensor(image), white, rng, noise)
+    image = add_lesions(torch.as_tensor(image), white, rng, noise)
     inside = image[region > 0.5]
-    image = measured(image, float(inside.mean()) if len(inside) else 1.0, rng, noise)
-    image, truth = cut(image, truth, places, head, rng)
-    return Painted(torch.from_numpy(_spread(image.numpy(), rng)), truth)
+    image = acquire(image, float(inside.mean()) if len(inside) else 1.0, rng, noise)
+    image, truth = crop(image, truth, places, head, rng)
+    return Sample(torch.from_numpy(normalise(image.numpy(), rng)), truth)
 
 
-def row_levels(
+def mixture_intensities(
     table: NDArray[np.float32], rng: np.random.Generator, free: float
 ) -> NDArray[np.float32]:
     """Intensity of every mixture: of a T1w or T2w protocol, or anything at all."""
     if rng.random() >= free:
         protocol = random_protocol("T1w" if rng.random() < 0.5 else "T2w", rng)
-        signals = np.array([float(signal(protocol, each)) for each in TISSUES])
+        signals = np.array([float(tissue_signal(protocol, each)) for each in SIMULATED_TISSUES])
         signals[TISSUE_INDEX["fat"]] *= rng.uniform(0.1, 1.0)
         spread = 0.1
     else:
-        signals = rng.uniform(0.0, 1.0, len(TISSUES))
+        signals = rng.uniform(0.0, 1.0, len(SIMULATED_TISSUES))
         spread = 0.2
     levels = table @ (signals / signals.max())
     _, kind = np.unique(table, axis=0, return_inverse=True)  # left and right are alike
@@ -129,8 +131,8 @@ def row_levels(
     return np.where(air, 0.0, levels).astype(np.float32)
 
 
-def pose(
-    head: Head, side: int, rng: np.random.Generator, noise: torch.Generator
+def random_pose(
+    head: MixtureMap, side: int, rng: np.random.Generator, noise: torch.Generator
 ) -> tuple[Tensor, NDArray[np.float64]]:
     """Where in the head, in voxels of 1 mm, each voxel of the box lies (S, S, S, 3), and the
     linear part of that map.
@@ -167,7 +169,7 @@ def _sampled(volumes: Tensor, places: Tensor, offset: NDArray[np.float64]) -> Te
     return F.grid_sample(volumes[None], unit.flip(-1)[None], align_corners=True)[0]
 
 
-def with_lesions(
+def add_lesions(
     image: Tensor, white: Tensor, rng: np.random.Generator, noise: torch.Generator
 ) -> Tensor:
     """Now and then, patches of white matter in another intensity."""
@@ -179,7 +181,7 @@ def with_lesions(
     return image + share * (float(rng.uniform(0, 1)) * image.max() - image)
 
 
-def measured(
+def acquire(
     image: Tensor, typical: float, rng: np.random.Generator, noise: torch.Generator
 ) -> Tensor:
     """Texture, coil fields, blur, thick slices, and noise relative to the brain's ``typical``
@@ -202,8 +204,8 @@ def measured(
     return torch.hypot(image + real, imaginary)
 
 
-def cut(
-    image: Tensor, truth: Tensor, places: Tensor, head: Head, rng: np.random.Generator
+def crop(
+    image: Tensor, truth: Tensor, places: Tensor, head: MixtureMap, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Stripped, defaced, emptied around, or with little of the head in the field of view."""
     choice, outside = rng.random(), truth[0]
@@ -238,7 +240,7 @@ def _field_of_view(outside: Tensor, axis: int, rng: np.random.Generator) -> Tens
     return seen.reshape([-1 if k == axis else 1 for k in range(3)])
 
 
-def _spread(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def normalise(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """In the range the network is shown, with a gain and a gamma of chance."""
     scaled = unit_range(image) * np.float32(rng.uniform(0.6, 1.1))
     return np.clip(scaled, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.2)))

@@ -30,15 +30,15 @@ from bids_ihf.network.flow import Architecture, IHFNetwork
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bids_ihf.lab.training.config import NetworkConfig, TrainConfig
-    from bids_ihf.lab.training.sampling import Batch, Sampler
+    from bids_ihf.lab.training.batch_sampling import Batch, Sampler
+    from bids_ihf.lab.training.training_config import NetworkConfig, TrainConfig
     from bids_ihf.network.encoder import Encoder
 
 LOGGER = logging.getLogger(__name__)
 
-LOG_EVERY = 25
+LOG_EVERY_STEPS = 25
 ARTEFACT_TAPS = 3
-WARM_UP = 100
+WARM_UP_STEPS = 100
 
 
 def architecture(config: NetworkConfig, encoder: Encoder) -> Architecture:
@@ -53,7 +53,7 @@ def architecture(config: NetworkConfig, encoder: Encoder) -> Architecture:
 
 
 @frozen(eq=False)
-class Losses:
+class StepLosses:
     """One step's losses, unweighted, as plain numbers, and their weighted sum."""
 
     total: Tensor
@@ -62,7 +62,7 @@ class Losses:
 
 def batch_losses(
     network: IHFNetwork, encoder: Encoder, batch: Batch, config: NetworkConfig
-) -> Losses:
+) -> StepLosses:
     """Harmonize a batch and weigh its losses; a loss of weight 0 is not computed."""
     with torch.no_grad():
         before = encoder(batch.source)
@@ -80,7 +80,7 @@ def batch_losses(
             target = split_embedding(batch.target, encoder.channels)[:ARTEFACT_TAPS]
             terms["artefact"] = config.artefact, artefact_loss(features, target, batch.mask)
     total = sum((weight * value for weight, value in terms.values()), output.new_zeros(()))
-    return Losses(total, {name: float(value.detach()) for name, (_, value) in terms.items()})
+    return StepLosses(total, {name: float(value.detach()) for name, (_, value) in terms.items()})
 
 
 def train_network(
@@ -106,12 +106,12 @@ def train_network(
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
             losses = batch_losses(network, encoder, _to(sampler(step), device), settings)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate(step, settings.steps)
+            group["lr"] = settings.learning_rate * learning_rate_factor(step, settings.steps)
         optimizer.zero_grad()
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        if step % LOG_EVERY == 0 or step == settings.steps - 1:
+        if step % LOG_EVERY_STEPS == 0 or step == settings.steps - 1:
             parts = " ".join(f"{name} {value:.5f}" for name, value in losses.parts.items())
             LOGGER.info("network %d/%d: %s", step + 1, settings.steps, parts)
         if (step + 1) % settings.save_every == 0:
@@ -119,11 +119,11 @@ def train_network(
     return network.eval()
 
 
-def rate(step: int, steps: int) -> float:
+def learning_rate_factor(step: int, steps: int) -> float:
     """Share of the learning rate: a short rise, then half a cosine down to a hundredth."""
-    if step < WARM_UP:
-        return (step + 1) / WARM_UP
-    share = min(1.0, (step - WARM_UP) / max(1, steps - WARM_UP))
+    if step < WARM_UP_STEPS:
+        return (step + 1) / WARM_UP_STEPS
+    share = min(1.0, (step - WARM_UP_STEPS) / max(1, steps - WARM_UP_STEPS))
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 

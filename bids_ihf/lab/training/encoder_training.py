@@ -12,31 +12,31 @@ import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor, nn
 
-from bids_ihf.lab.training.sampling import stack, usable_slices
+from bids_ihf.lab.training.batch_sampling import slice_with_neighbours, usable_slices
 from bids_ihf.network.encoder import Encoder, join_statistics
 from bids_ihf.network.statistics import fit_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.training.config import TrainConfig
-    from bids_ihf.lab.training.pool import Pool
+    from bids_ihf.lab.training.scan_pool import ScanPool
+    from bids_ihf.lab.training.training_config import TrainConfig
 
 LOGGER = logging.getLogger(__name__)
 
-LOG_EVERY = 50
+LOG_EVERY_STEPS = 50
 
-BEND = 0.5
+MAX_LOG_GAMMA = 0.5
 """Largest logarithm of the random power that bends contrast."""
 
-CROP = (112, 128)
+CROP_SHAPE = (112, 128)
 """In-plane size of what is shown of a slice: quicker than all of it, and never twice the same."""
 
-OUTSIDE = 0.05
+OUTSIDE_BRAIN_WEIGHT = 0.05
 """Weight of what lies outside the brain in naming tissue."""
 
 
-class Readouts(nn.Module):
+class EncoderWithReadouts(nn.Module):
     """The encoder with its tissue read-out, and one of Eq. (1) that describes the scanner."""
 
     def __init__(self, encoder: Encoder, appearance: int) -> None:
@@ -68,16 +68,20 @@ class EncoderBatch:
 
 def _bend(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Another contrast: a random power of the signal, so that level alone names no tissue."""
-    return 2 * np.clip((x + 1) / 2, 0, 1.25) ** np.exp(rng.uniform(-BEND, BEND)) - 1
+    return (
+        2 * np.clip((x + 1) / 2, 0, 1.25) ** np.exp(rng.uniform(-MAX_LOG_GAMMA, MAX_LOG_GAMMA)) - 1
+    )
 
 
 def _window(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slice, slice]:
     """A random part of a slice, of at most the size of CROP."""
-    low = [int(rng.integers(max(n - size, 0) + 1)) for n, size in zip(shape, CROP, strict=True)]
-    return slice(low[0], low[0] + CROP[0]), slice(low[1], low[1] + CROP[1])
+    low = [
+        int(rng.integers(max(n - size, 0) + 1)) for n, size in zip(shape, CROP_SHAPE, strict=True)
+    ]
+    return slice(low[0], low[0] + CROP_SHAPE[0]), slice(low[1], low[1] + CROP_SHAPE[1])
 
 
-def draw_batch(pool: Pool, step: int, config: TrainConfig) -> EncoderBatch:
+def draw_batch(pool: ScanPool, step: int, config: TrainConfig) -> EncoderBatch:
     """The batch of a step; depends on seed and step alone."""
     rng = np.random.default_rng([config.seed, 1, step])
     rows = []
@@ -86,7 +90,7 @@ def draw_batch(pool: Pool, step: int, config: TrainConfig) -> EncoderBatch:
         mask = pool.mask(scan)
         index = int(rng.choice(usable_slices(mask)))
         # A gain of a few percent, since scales come from percentiles that vary.
-        x = (stack(pool.data(scan), index) + 1) * rng.uniform(0.85, 1.15) - 1
+        x = (slice_with_neighbours(pool.data(scan), index) + 1) * rng.uniform(0.85, 1.15) - 1
         genuine = rng.random() < 0.5
         tissue = pool.tissue(scan.person)[:, index].astype(np.float32) / 255
         rest = np.clip(1 - tissue.sum(axis=0, keepdims=True), 0, 1)
@@ -103,13 +107,13 @@ def draw_batch(pool: Pool, step: int, config: TrainConfig) -> EncoderBatch:
     )
 
 
-def train_encoder(pool: Pool, config: TrainConfig, device: torch.device) -> Encoder:
+def train_encoder(pool: ScanPool, config: TrainConfig, device: torch.device) -> Encoder:
     """An encoder trained from scratch on a simulated pool; deterministic on the CPU."""
     torch.manual_seed(config.seed)
     settings = config.encoder
     table = torch.tensor([scan.appearance for scan in pool.scans])
     standard = table.mean(dim=0).to(device), table.std(dim=0).clamp_min(1e-3).to(device)
-    model = Readouts(_fresh(settings.width), table.shape[1]).to(device)
+    model = EncoderWithReadouts(_fresh(settings.width), table.shape[1]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=max(settings.steps, 2)
@@ -121,7 +125,7 @@ def train_encoder(pool: Pool, config: TrainConfig, device: torch.device) -> Enco
         (named + scanned).backward()
         optimizer.step()
         schedule.step()
-        if step % LOG_EVERY == 0 or step == settings.steps - 1:
+        if step % LOG_EVERY_STEPS == 0 or step == settings.steps - 1:
             values = float(named.detach()), float(scanned.detach())
             LOGGER.info(
                 "encoder %d/%d: tissue %.4f scanner %.4f", step + 1, settings.steps, *values
@@ -139,7 +143,10 @@ def _fresh(width: int) -> Encoder:
 
 
 def _losses(
-    model: Readouts, batch: EncoderBatch, standard: tuple[Tensor, Tensor], device: torch.device
+    model: EncoderWithReadouts,
+    batch: EncoderBatch,
+    standard: tuple[Tensor, Tensor],
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """How badly tissue is named and the scanner described."""
     mask = batch.mask.to(device)
@@ -154,6 +161,6 @@ def _losses(
 def _tissue_loss(logits: Tensor, tissue: Tensor, mask: Tensor) -> Tensor:
     """Cross-entropy to the tissue shares of each coarse pixel, mostly inside the brain."""
     truth = fit_mask(tissue, logits)
-    weight = fit_mask(mask, logits).clamp_min(OUTSIDE)
+    weight = fit_mask(mask, logits).clamp_min(OUTSIDE_BRAIN_WEIGHT)
     entropy = -(truth * F.log_softmax(logits, dim=1)).sum(dim=1, keepdim=True)
     return (entropy * weight).sum() / weight.sum()
