@@ -107,7 +107,7 @@ def updated_descriptor(text: str) -> str:
             group["members"] = [
                 input_id(name)
                 for name, option in options.items()
-                if option.group == group["id"] and name not in FIXED_INPUTS
+                if option.group == group["name"].lower() and name not in FIXED_INPUTS
             ]
     content |= {
         "tool-version": __version__,

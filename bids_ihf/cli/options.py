@@ -11,22 +11,18 @@ from bids_ihf.cli.entry_point import EXIT_CODES
 from bids_ihf.config.option import Option
 from bids_ihf.config.settings import SETTING_OPTIONS
 
-GROUP_TITLES = {
-    "dataset": "dataset",
-    "selection": "input selection",
-    "processing": "processing",
-    "resources": "resources",
-    "running": "execution",
-}
 CONFIG_FILE = Option(
-    "running",
+    "execution",
     "--config-file",
-    "settings of an earlier run (sub-X/log/RUN/ihf_harmony.toml); options given here win",
+    "settings of an earlier run (sub-X/log/RUN/ihf_harmony.toml); other options override them",
     Path,
     metavar="TOML",
 )
 NO_TRACKING = Option(
-    "running", "--notrack", "accepted for compatibility; there is no tracking", action="store_true"
+    "execution",
+    "--notrack",
+    "accepted for compatibility; there is no tracking",
+    action="store_true",
 )
 ALL_OPTIONS = {**SETTING_OPTIONS, "config_file": CONFIG_FILE, "notrack": NO_TRACKING}
 """The options of the settings, and two that are not settings."""
@@ -42,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"ihf-harmony {__version__}")
-    groups = {key: parser.add_argument_group(title) for key, title in GROUP_TITLES.items()}
+    titles = dict.fromkeys(option.group for option in ALL_OPTIONS.values())
+    groups = {title: parser.add_argument_group(title) for title in titles}
     for name, option in ALL_OPTIONS.items():
         add_option(groups[option.group], name)
     return parser

@@ -9,7 +9,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-OptionGroup = Literal["dataset", "selection", "processing", "resources", "running"]
+OptionGroup = Literal["dataset", "input selection", "processing", "resources", "execution"]
 
 
 @frozen
@@ -17,7 +17,7 @@ class Option:
     """A setting as the command line, a settings file and a form take it."""
 
     group: OptionGroup
-    """Where it is listed."""
+    """Heading under which it is listed."""
     flags: str
     """Names on the command line, separated by spaces; empty for a positional argument."""
     help: str

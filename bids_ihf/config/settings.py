@@ -18,7 +18,7 @@ from bids_ihf.config import values
 from bids_ihf.config.option import Option, OptionGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 Normalization = Literal["rigid", "affine", "syn"]
 BrainMask = Literal["auto", "network", "derivatives"]
@@ -29,33 +29,16 @@ def new_run_uuid() -> str:
     return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}_{uuid.uuid4()}"
 
 
-_VALUE_PLACEHOLDERS: dict[Callable[[str], Any], str] = {
-    values.existing_file: "FILE",
-    values.folder: "DIR",
-    values.positive_integer: "N",
-    values.whole_number: "N",
-}
-
-
-def _setting(
-    group: OptionGroup,
-    flags: str,
-    text: str,
-    /,
-    convert: Callable[[str], Any] = str,
-    default: Any = None,
-    **details: Any,
-) -> Any:
-    details = {"metavar": _VALUE_PLACEHOLDERS.get(convert), **details}
-    option = Option(group, flags, text, convert, default, **details)
+def _setting(group: OptionGroup, flags: str, text: str, *args: Any, **details: Any) -> Any:
+    option = Option(group, flags, text, *args, **details)
     return field(default=option.default, metadata={"option": option})
 
 
 _dataset = partial(_setting, "dataset", "")
-_selection = partial(_setting, "selection")
+_selection = partial(_setting, "input selection")
 _processing = partial(_setting, "processing")
 _resource = partial(_setting, "resources")
-_running = partial(_setting, "running")
+_execution = partial(_setting, "execution")
 _FLAG_OPTION: dict[str, Any] = {"action": "store_true", "default": False}
 
 
@@ -114,7 +97,7 @@ class RunConfig:
         "--brain-mask",
         "auto: use the mask in --derivatives if present, otherwise the non-zero voxels if the "
         "image is skull-stripped, otherwise the built-in segmentation; network: as auto, but "
-        "ignore --derivatives; derivatives: use only masks in --derivatives, fail without one",
+        "ignore --derivatives; derivatives: use only masks in --derivatives and fail without",
         default="auto",
         choices=get_args(BrainMask),
     )
@@ -178,7 +161,7 @@ class RunConfig:
     )
     omp_nthreads: int | None = _resource(
         "--omp-nthreads",
-        "number of processors per image (default: share of --n-procs, at most 8)",
+        "number of processors per image (default: --n-procs / images, at most 8)",
         values.positive_integer,
     )
     mem_gb: float | None = _resource(
@@ -199,19 +182,22 @@ class RunConfig:
         values.existing_file,
     )
 
-    dry_run: bool = _running(
+    dry_run: bool = _execution(
         "--dry-run",
         "only list images, their vendor, the target and the planned action",
         **_FLAG_OPTION,
     )
-    reports_only: bool = _running(
+    reports_only: bool = _execution(
         "--reports-only", "only rebuild the reports from existing results", **_FLAG_OPTION
     )
-    stop_on_first_crash: bool = _running(
+    stop_on_first_crash: bool = _execution(
         "--stop-on-first-crash", "stop at the first image that fails", **_FLAG_OPTION
     )
-    verbose: int = _running(
-        "-v --verbose", "more messages; -vv, -vvv: still more", action="count", default=0
+    verbose: int = _execution(
+        "-v --verbose",
+        "more messages; repeat (-vv, -vvv) for still more",
+        action="count",
+        default=0,
     )
     run_uuid: str = field(factory=new_run_uuid)
 

@@ -47,29 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List, show or build."""
-    if arguments.action == "list":
-        return list_targets()
-    if arguments.action == "show":
-        return show_target(arguments.name)
-    return build(arguments)
-
-
-def list_targets() -> int:
-    """Name, modalities and hash of each built-in target."""
+    if arguments.action == "build":
+        return build(arguments)
     from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
+    if arguments.action == "show":
+        path = Path(arguments.name)
+        _describe(read_target(path if path.is_file() else builtin_path(arguments.name)))
+        return 0
     for vendor in BUILTIN_VENDORS:
         target = read_target(builtin_path(vendor))
         sys.stdout.write(f"{target.name}\t{_modalities(target)}\t{target.hash[:12]}\n")
-    return 0
-
-
-def show_target(name: str) -> int:
-    """Content and provenance of a target, as ``key: value`` lines."""
-    from bids_ihf.targets.target import builtin_path, read_target
-
-    path = Path(name) if Path(name).is_file() else builtin_path(name)
-    _describe(read_target(path))
     return 0
 
 
@@ -106,10 +94,9 @@ def build(arguments: argparse.Namespace) -> int:
     NothingSelected
         The datasets hold no fitting image.
     """
-    if arguments.output.suffix != TARGET_EXTENSION:
-        raise CannotWrite(
-            f"{arguments.output}: a target file ends in {TARGET_EXTENSION}; rename it."
-        )
+    output: Path = arguments.output
+    if output.suffix != TARGET_EXTENSION:
+        raise CannotWrite(f"{output}: a target file ends in {TARGET_EXTENSION}; rename it.")
     from bids_ihf.dwi.profile_file import record_of
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.pipeline.references import collect, diffusion_profiles, prepared_scans
@@ -125,12 +112,12 @@ def build(arguments: argparse.Namespace) -> int:
         filter_file=arguments.bids_filter_file,
     )
     set_up_process(arguments.n_procs or available_processors(), 0)
-    name = arguments.name or arguments.output.stem
+    name = arguments.name or output.stem
     series = [scan for scan in scans if scan.modality == "dwi"]
     anatomical = [scan for scan in scans if scan.modality != "dwi"]
     record = record_of(diffusion_profiles(series, preprocessed=arguments.preprocessed))
     prepared = prepared_scans(anatomical, preprocessed=arguments.preprocessed)
     target = build_target(prepared, name, load_model_cached("cpu"), record)
-    write_atomic(arguments.output, pack_target(target))
+    write_atomic(output, pack_target(target))
     _describe(target)
     return 0
