@@ -1,7 +1,7 @@
-"""Weights on disk: one safetensors file each for encoder and network, checked when loaded.
+"""Weights on disk: safetensors files with a JSON header, verified when loaded.
 
-The header holds the architecture, a sha256 over the tensors, the sha256 of the encoder a network
-was trained with, and the record of its training.
+The header holds the architecture, a sha256 over the tensors, for a network the sha256 of the
+encoder it was trained with, and a record of the training.  Weights are kept in half precision.
 """
 
 from __future__ import annotations
@@ -33,34 +33,40 @@ SEGMENTER_FILE = "brain.safetensors"
 
 @frozen
 class ModelBundle:
-    """A network with its encoder, ready for inference on ``device``."""
+    """A network with its encoder, ready for inference on `device`.
+
+    Attributes
+    ----------
+    hash, encoder_hash
+        sha256 over the tensors of network and encoder.
+    record
+        How the network was trained, from its file.
+    """
 
     encoder: Encoder
     network: IHFNetwork
     name: str
     hash: str
     encoder_hash: str
-    record: dict[str, Any]
+    record: Mapping[str, Any]
     device: torch.device
 
 
 def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
-    """An encoder in half precision, with its training record."""
-    tensors = {key: value.half() for key, value in encoder.state_dict().items()}
+    """Serialize an encoder with the record of its training."""
     header = {
         "format": ENCODER_FORMAT,
         "width": encoder.width,
         "names_tissue": encoder.has_tissue_head,
         "training": record,
     }
-    return to_safetensors(tensors, header)
+    return _pack(encoder, header)
 
 
 def pack_network(
     network: IHFNetwork, encoder_hash: str, name: str, record: Mapping[str, Any]
 ) -> bytes:
-    """A network in half precision, with its architecture, its encoder's hash and training
-    record."""
+    """Serialize a network with the hash of its encoder and the record of its training."""
     header = {
         "format": NETWORK_FORMAT,
         "name": name,
@@ -68,58 +74,116 @@ def pack_network(
         "encoder": encoder_hash,
         "training": record,
     }
-    return to_safetensors(
-        {key: value.half() for key, value in network.state_dict().items()}, header
-    )
+    return _pack(network, header)
 
 
 def pack_segmenter(segmenter: Segmenter, record: Mapping[str, Any]) -> bytes:
-    """A network that finds brain and tissues, in half precision, with its training record."""
+    """Serialize a segmentation network with the record of its training."""
     header = {"format": SEGMENTER_FORMAT, "widths": segmenter.widths, "training": record}
+    return _pack(segmenter, header)
+
+
+def _pack(module: nn.Module, header: Mapping[str, Any]) -> bytes:
     return to_safetensors(
-        {key: value.half() for key, value in segmenter.state_dict().items()}, header
+        {key: value.half() for key, value in module.state_dict().items()}, header
     )
 
 
 def segmenter_hash() -> str:
-    """sha256 of the shipped network that finds brain and tissues."""
+    """sha256 of the shipped segmentation network."""
     return str(read_safetensors(packaged_file(SEGMENTER_FILE), SEGMENTER_FORMAT)[1]["sha256"])
 
 
 def load_segmenter(path: Path | None = None) -> Segmenter:
-    """The network in ``path`` (the shipped one by default) that finds brain and tissues."""
+    """Load a segmentation network (default: the shipped one).
+
+    Raises
+    ------
+    BadData
+        The file is unreadable or altered.
+    """
     path = path or packaged_file(SEGMENTER_FILE)
     tensors, header = read_safetensors(path, SEGMENTER_FORMAT)
-    segmenter = Segmenter(tuple(_stated(header, "widths", path)))
-    _fill(segmenter, tensors, path)
+    segmenter = Segmenter(tuple(_header_value(header, "widths", path)))
+    _load_weights(segmenter, tensors, path)
     return segmenter
 
 
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
+    """Load an encoder (default: the shipped one) and its hash.
+
+    Raises
+    ------
+    BadData
+        The file is unreadable or altered.
+    """
+    path = path or packaged_file("encoder.safetensors")
+    tensors, header = read_safetensors(path, ENCODER_FORMAT)
+    encoder = Encoder(
+        int(_header_value(header, "width", path)),
+        has_tissue_head=bool(_header_value(header, "names_tissue", path)),
+    )
+    _load_weights(encoder, tensors, path)
+    return encoder, str(header["sha256"])
+
+
+def load_model(
+    path: Path | None = None, device: str = "cpu", *, encoder_path: Path | None = None
+) -> ModelBundle:
+    """Load a network and its encoder and check that they belong together.
+
+    Parameters
+    ----------
+    path
+        File of the network; default: the shipped one.
+    device
+        PyTorch device.
+    encoder_path
+        File of the encoder; default: ``encoder.safetensors`` beside `path`, where ``ihf train``
+        writes it, or else the shipped one.
+
+    Raises
+    ------
+    BadData
+        A file is unreadable or altered, or the network was trained with another encoder.
+    """
+    if path is not None and encoder_path is None:
+        beside = path.with_name("encoder.safetensors")
+        encoder_path = beside if beside.is_file() else None
+    path = path or packaged_file("network.safetensors")
+    encoder, encoder_hash = load_encoder(encoder_path)
+    tensors, header = read_safetensors(path, NETWORK_FORMAT)
+    if header.get("encoder") != encoder_hash:
+        raise BadData(f"{path}: was trained with another encoder; put its encoder beside it.")
+    network = IHFNetwork(_architecture(header, path))
+    _load_weights(network, tensors, path)
+    torch_device = torch.device(device)
+    return ModelBundle(
+        encoder=encoder.to(torch_device),
+        network=network.to(torch_device),
+        name=str(header.get("name", path.stem)),
+        hash=str(header["sha256"]),
+        encoder_hash=encoder_hash,
+        record=dict(header.get("training", {})),
+        device=torch_device,
+    )
+
+
+def _load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         module.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise BadData(
-            f"{path}: its tensors do not fit its header ({reason}); {REINSTALL_ADVICE}."
+            f"{path}: its tensors do not match its header ({reason}); {REINSTALL_ADVICE}."
         ) from error
     module.eval().requires_grad_(requires_grad=False)
 
 
-def _stated(header: Mapping[str, Any], key: str, path: Path) -> Any:
+def _header_value(header: Mapping[str, Any], key: str, path: Path) -> Any:
     if key not in header:
-        raise BadData(f"{path}: its header says nothing of '{key}'; {REINSTALL_ADVICE}.")
+        raise BadData(f"{path}: its header lacks '{key}'; {REINSTALL_ADVICE}.")
     return header[key]
-
-
-def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
-    """The encoder in ``path`` (the shipped one by default) and its hash."""
-    path = path or packaged_file("encoder.safetensors")
-    tensors, header = read_safetensors(path, ENCODER_FORMAT)
-    names_tissue = bool(_stated(header, "names_tissue", path))
-    encoder = Encoder(int(_stated(header, "width", path)), has_tissue_head=names_tissue)
-    _fill(encoder, tensors, path)
-    return encoder, str(header["sha256"])
 
 
 def _architecture(header: Mapping[str, Any], path: Path) -> Architecture:
@@ -129,42 +193,5 @@ def _architecture(header: Mapping[str, Any], path: Path) -> Architecture:
         return Architecture(**fields)
     except (KeyError, TypeError) as error:
         raise BadData(
-            f"{path}: its header names no usable architecture; {REINSTALL_ADVICE}."
+            f"{path}: its header holds no valid architecture; {REINSTALL_ADVICE}."
         ) from error
-
-
-def load_model(
-    path: Path | None = None, device: str = "cpu", *, encoder_path: Path | None = None
-) -> ModelBundle:
-    """Load network and encoder (the shipped ones by default) and check that they belong together.
-
-    The encoder of a network that is given is the one beside it, as ``ihf train`` leaves them, if
-    there is one.
-
-    Raises
-    ------
-    BadData
-        A file is unreadable, altered, or the network was trained with another encoder.
-    """
-    if path is not None and encoder_path is None:
-        beside = path.with_name("encoder.safetensors")
-        encoder_path = beside if beside.is_file() else None
-    path = path or packaged_file("network.safetensors")
-    encoder, encoder_hash = load_encoder(encoder_path)
-    tensors, header = read_safetensors(path, NETWORK_FORMAT)
-    if header.get("encoder") != encoder_hash:
-        raise BadData(
-            f"{path}: was trained with another encoder; name the encoder that belongs to it."
-        )
-    network = IHFNetwork(_architecture(header, path))
-    _fill(network, tensors, path)
-    where = torch.device(device)
-    return ModelBundle(
-        encoder=encoder.to(where),
-        network=network.to(where),
-        name=str(header.get("name", path.stem)),
-        hash=str(header["sha256"]),
-        encoder_hash=encoder_hash,
-        record=dict(header.get("training", {})),
-        device=where,
-    )

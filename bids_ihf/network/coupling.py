@@ -1,8 +1,8 @@
-"""Invertible hierarchy flow (IHF): subtractive coupling on the way in, additive on the way out.
+"""Invertible hierarchy flow (IHF): subtractive coupling forward, additive in reverse.
 
 Section 2.4 of arXiv 2602.21536.  The reverse pass printed there returns its input only for
-``alpha = 1``; :func:`fuse_exact` replaces the second estimate of a state by ``a_i + r_{i+1}``,
-which is exact for every ``alpha``.  The printed form stays selectable for comparison.
+``alpha = 1``; `fuse_exact` replaces the second estimate of a state by ``a_i + r_{i+1}``, which is
+exact for every ``alpha``.  The printed form stays available for comparison.
 """
 
 from __future__ import annotations
@@ -19,20 +19,29 @@ Reverse = Literal["exact", "printed"]
 
 
 def couple(x: Tensor, a: Sequence[Tensor]) -> list[Tensor]:
-    """``h_1 = x - a_1``, ``h_i = h_{i-1} - a_i``; the list of all ``h_i``."""
+    """Forward pass: ``h_1 = x - a_1``, ``h_i = h_{i-1} - a_i``; returns all ``h_i``.
+
+    Examples
+    --------
+    >>> a = [torch.tensor(2.0), torch.tensor(3.0)]
+    >>> states = couple(torch.tensor(10.0), a)
+    >>> [h.item() for h in states]
+    [8.0, 5.0]
+    >>> fuse_exact(states, a, 0.3).item(), round(fuse_printed(states, a, 0.3).item(), 4)
+    (10.0, 8.6)
+    """
     states = []
-    for part in a:
-        x = x - part
+    for a_i in a:
+        x = x - a_i
         states.append(x)
     return states
 
 
 def fuse_exact(b: Sequence[Tensor], a: Sequence[Tensor], alpha: Tensor | float) -> Tensor:
-    """``r_n = a_n + b_n``, ``r_i = alpha (a_i + b_i) + (1 - alpha)(a_i + r_{i+1})``; gives
-    ``r_1``.
+    """Reverse pass, exact for every `alpha`; returns ``r_1``.
 
-    Every ``r_i`` estimates ``h_{i-1}``, so ``b = couple(x, a)`` gives ``x`` back for any
-    ``alpha``.
+    ``r_n = a_n + b_n``, ``r_i = alpha (a_i + b_i) + (1 - alpha)(a_i + r_{i+1})``.  Every ``r_i``
+    estimates ``h_{i-1}``, so ``fuse_exact(couple(x, a), a, alpha)`` is ``x``.
     """
     r = a[-1] + b[-1]
     for a_i, b_i in zip(reversed(a[:-1]), reversed(b[:-1]), strict=True):
@@ -41,7 +50,7 @@ def fuse_exact(b: Sequence[Tensor], a: Sequence[Tensor], alpha: Tensor | float) 
 
 
 def fuse_printed(b: Sequence[Tensor], a: Sequence[Tensor], alpha: Tensor | float) -> Tensor:
-    """The paper's form: ``r_i = alpha (a_i + b_i) + (1 - alpha) r_{i+1}``."""
+    """Reverse pass as printed: ``r_i = alpha (a_i + b_i) + (1 - alpha) r_{i+1}``."""
     r = a[-1] + b[-1]
     for a_i, b_i in zip(reversed(a[:-1]), reversed(b[:-1]), strict=True):
         r = alpha * (a_i + b_i) + (1 - alpha) * r
@@ -49,10 +58,20 @@ def fuse_printed(b: Sequence[Tensor], a: Sequence[Tensor], alpha: Tensor | float
 
 
 class HierarchyFlow(nn.Module):
-    """One IHF: ``channels`` in, ``channels * splits`` out.
+    """One IHF; its affine net is a stack of 3 x 3 convolutions.
 
-    The affine net is a stack of 3 x 3 convolutions.  Nothing is kept between the two passes:
-    :meth:`encode` returns the affine parts that :meth:`decode` needs.
+    Stateless between passes: `encode` returns the affine tensor that `decode` needs.
+
+    Parameters
+    ----------
+    channels
+        Channels of the input.
+    splits
+        Number n of coupling steps; the latent has ``channels * splits`` channels.
+    hidden
+        Channels inside the affine net.
+    reverse
+        Which reverse pass `decode` runs: `fuse_exact` or `fuse_printed`.
     """
 
     def __init__(
@@ -76,11 +95,11 @@ class HierarchyFlow(nn.Module):
         return torch.sigmoid(self.alpha_logit)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) to latent and affine parts, both (B, C * splits, H, W)."""
+        """(B, C, H, W) to latent and affine tensor, both (B, C * splits, H, W)."""
         a = self.affine_net(x)
         return torch.cat(couple(x, a.chunk(self.splits, dim=1)), dim=1), a
 
     def decode(self, b: Tensor, a: Tensor) -> Tensor:
-        """Latent (B, C * splits, H, W) and the affine parts of its encoding to (B, C, H, W)."""
+        """Latent and affine tensor, both (B, C * splits, H, W), to (B, C, H, W)."""
         fuse = fuse_exact if self.reverse == "exact" else fuse_printed
         return fuse(b.chunk(self.splits, dim=1), a.chunk(self.splits, dim=1), self.alpha)

@@ -1,16 +1,15 @@
 """The fixed encoder: VGG19 up to relu4_1, whose channel statistics describe a scanner (Eq. 1).
 
-A linear read-out of all four maps names the tissue of each 2 x 2 pixels, from which the landmarks
-of the intensity curve come.
+A linear read-out of its four feature maps classifies the tissue of each patch of 2 x 2 pixels,
+for the landmarks of the intensity curve.
 
-The layers are numbered as in torchvision's ``vgg19().features``, so that ImageNet weights load at
-the full width of 64.  The shipped encoder has the same layers at a smaller width and was trained
-on simulated MRI.
+Layers are numbered as in torchvision's ``vgg19().features``, so that ImageNet weights load at the
+full width of 64.  The shipped encoder is narrower and was trained on simulated MRI.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -19,16 +18,19 @@ from torch import Tensor, nn
 from bids_ihf.network.statistics import channel_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 VGG19_LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, 4, "pool", 8)
 """VGG19 up to conv4_1: channels in units of the width, each a 3 x 3 convolution with ReLU."""
 
-TISSUE_CLASSES = ("grey", "white", "csf", "other")
-"""What the read-out tells apart; deep grey matter is grey."""
-
 TAP_POSITIONS = (1, 6, 11, 20)
 """Positions of relu1_1, relu2_1, relu3_1 and relu4_1 in ``features``."""
+
+TISSUE_CLASSES = ("grey", "white", "csf", "other")
+"""Classes of the tissue read-out; deep grey matter is grey."""
+
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Channel statistics that torchvision's weights expect, for intensities from 0 to 1."""
 
 
 def _layers(width: int) -> Iterator[nn.Module]:
@@ -45,8 +47,26 @@ def _layers(width: int) -> Iterator[nn.Module]:
 class Encoder(nn.Module):
     """VGG19-shaped features of 2.5D slices with intensities in [-1, 1].
 
-    ``shift`` and ``scale`` (3 values each) bring the input to what the weights were trained on.
-    ``has_tissue_head`` says whether the tissue read-out was trained.
+    Parameters
+    ----------
+    width
+        Channels of the first layer; 64 in VGG19.
+    has_tissue_head
+        Whether the tissue read-out is trained.
+
+    Attributes
+    ----------
+    shift, scale
+        Normalization of the three input channels to what the weights were trained on, (3,).
+
+    Examples
+    --------
+    >>> encoder = Encoder(width=2)
+    >>> slices, mask = torch.zeros(1, 3, 16, 16), torch.ones(1, 1, 16, 16)
+    >>> [tuple(features.shape) for features in encoder(slices)]
+    [(1, 2, 16, 16), (1, 4, 8, 8), (1, 8, 4, 4), (1, 16, 2, 2)]
+    >>> encoder.embed(slices, mask).shape, encoder.size
+    (torch.Size([1, 60]), 60)
     """
 
     shift: Tensor
@@ -63,16 +83,16 @@ class Encoder(nn.Module):
 
     @property
     def channels(self) -> tuple[int, int, int, int]:
-        """Channels of the four taps."""
+        """Channels of the four feature maps."""
         return self.width, 2 * self.width, 4 * self.width, 8 * self.width
 
     @property
     def size(self) -> int:
-        """Length of an embedding: mean and deviation of every channel of the four taps."""
+        """Length of an embedding: mean and deviation of every channel of the four maps."""
         return 2 * sum(self.channels)
 
     def forward(self, x: Tensor, taps: int = 4) -> list[Tensor]:
-        """(B, 3, H, W) to the first ``taps`` feature maps, from fine to coarse."""
+        """(B, 3, H, W) to the first `taps` feature maps, from fine to coarse."""
         x = (x - self.shift[:, None, None]) * self.scale[:, None, None]
         maps = []
         for position in range(TAP_POSITIONS[taps - 1] + 1):
@@ -82,10 +102,7 @@ class Encoder(nn.Module):
         return maps
 
     def embed(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Eq. (1): means, then deviations, of all taps inside ``mask``.
-
-        Slices (B, 3, H, W) and mask (B, 1, H, W) to (B, size).
-        """
+        """Eq. (1): slices (B, 3, H, W) and mask (B, 1, H, W) to embeddings (B, size)."""
         return join_statistics(self(x), mask)
 
     def tissue_logits(self, maps: Sequence[Tensor]) -> Tensor:
@@ -93,8 +110,8 @@ class Encoder(nn.Module):
         height, width = maps[1].shape[-2:]
         columns = [F.adaptive_avg_pool2d(maps[0], (height, width)), maps[1]]
         columns += [
-            F.interpolate(each, size=(height, width), mode="bilinear", align_corners=False)
-            for each in maps[2:]
+            F.interpolate(features, size=(height, width), mode="bilinear", align_corners=False)
+            for features in maps[2:]
         ]
         logits: Tensor = self.tissue(torch.cat(columns, dim=1))
         return logits
@@ -108,16 +125,38 @@ def join_statistics(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
 
 
 def imagenet_encoder() -> Encoder:
-    """The encoder with ImageNet weights of torchvision's VGG19, where they are on this machine."""
-    from torchvision.models import VGG19_Weights, vgg19
+    """Encoder with torchvision's ImageNet weights of VGG19, as in the paper; no tissue read-out.
 
+    Needs the extra ``ihf-harmony[imagenet]``; torchvision downloads the weights once.
+
+    Raises
+    ------
+    ImportError
+        torchvision is not installed.
+    """
+    models = _torchvision_models()
+    vgg19 = models.vgg19(weights=models.VGG19_Weights.IMAGENET1K_V1)
+    return encoder_from_vgg19(vgg19.features.state_dict())
+
+
+def encoder_from_vgg19(state: Mapping[str, Tensor]) -> Encoder:
+    """Encoder of width 64 with the weights of torchvision's ``vgg19().features``."""
     encoder = Encoder(width=64, has_tissue_head=False)
-    state = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features.state_dict()
-    wanted = encoder.features.state_dict().keys()
-    encoder.features.load_state_dict({key: state[key] for key in wanted})
-    # ImageNet statistics are for [0, 1]; ours are for [-1, 1].
-    mean = torch.tensor([0.485, 0.456, 0.406])
-    deviation = torch.tensor([0.229, 0.224, 0.225])
-    encoder.shift.copy_(2 * mean - 1)
-    encoder.scale.copy_(0.5 / deviation)
+    encoder.features.load_state_dict({key: state[key] for key in encoder.features.state_dict()})
+    # From intensities in [-1, 1] to ImageNet's, in [0, 1].
+    encoder.shift.copy_(2 * torch.tensor(IMAGENET_MEAN) - 1)
+    encoder.scale.copy_(0.5 / torch.tensor(IMAGENET_DEVIATION))
     return encoder
+
+
+def _torchvision_models() -> Any:
+    try:
+        from torchvision import models
+    except RuntimeError:
+        # Its compiled operators load only beside the build of torch that they were made for; VGG19
+        # needs none of them, but importing torchvision needs their declaration.
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision import models
+    return models

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
-import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from bids_ihf.network.coupling import HierarchyFlow
-from bids_ihf.network.normalization import ArtefactAwareNorm
+from bids_ihf.network.coupling import HierarchyFlow, Reverse
+from bids_ihf.network.normalization import ArtefactAwareNorm, Form
 from bids_ihf.network.squeeze import pad_to_multiple, squeeze, unsqueeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 INPUT_SLICES = 3
-"""A slice and its two neighbours."""
+"""Channels of the network's input: a slice and its two neighbours (2.5D)."""
 
 
 @frozen
 class Architecture:
-    """All that is needed to build the network; stored in the checkpoint's header.
+    """What is needed to build the network; stored in the checkpoint's header.
 
-    ``splits`` and ``hidden`` hold one number a block; ``embedding`` is the length of the encoder's
-    statistics; ``form`` and ``reverse`` choose between the printed equations and ours.
+    Attributes
+    ----------
+    embedding
+        Length of a scanner embedding, Eq. (1).
+    splits, hidden
+        Coupling steps and channels of the affine net, one number per block.
+    style
+        Width of the artefact-aware normalization.
+    form, reverse
+        The printed equations or ours, for normalization and reverse pass.
     """
 
     embedding: int
     splits: tuple[int, ...] = (2, 2)
     hidden: tuple[int, ...] = (64, 128)
     style: int = 128
-    form: Literal["relative", "printed"] = "relative"
-    reverse: Literal["exact", "printed"] = "exact"
+    form: Form = "relative"
+    reverse: Reverse = "exact"
 
 
 @frozen
 class Encoded:
-    """What decoding needs: the deepest latent, the affine parts of every block, the image's
-    size."""
+    """An encoded image: the deepest latent, each block's affine tensor, and the image's size."""
 
     latent: Tensor
     affine: tuple[Tensor, ...]
@@ -46,7 +52,19 @@ class Encoded:
 
 
 class IHFNetwork(nn.Module):
-    """Blocks of squeeze and IHF in; AAN, IHF reversed and unsqueeze out (Fig. 1a)."""
+    """Blocks of squeeze and IHF in; AAN, IHF reversed and unsqueeze out (Fig. 1a).
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = IHFNetwork(Architecture(embedding=4, hidden=(4, 4), style=4))
+    >>> slices = torch.rand(1, 3, 9, 7)
+    >>> torch.allclose(network.decode(network.encode(slices)), slices, atol=1e-5)
+    True
+    >>> scanner = torch.zeros(1, 4)
+    >>> network(slices, torch.ones(1, 1, 9, 7), target=scanner, source=scanner).shape
+    torch.Size([1, 3, 9, 7])
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -69,48 +87,57 @@ class IHFNetwork(nn.Module):
                 )
             )
 
-    def _flows(self) -> list[HierarchyFlow]:
-        return [cast("HierarchyFlow", flow) for flow in self.flows]
-
     def encode(self, x: Tensor) -> Encoded:
-        """(B, 3, H, W) of any size to its latents; nothing is kept in the module."""
+        """Slices (B, 3, H, W) of any size to their latents; the module keeps no state."""
         size = (int(x.shape[-2]), int(x.shape[-1]))
         z = pad_to_multiple(x, 2 ** len(self.flows))
-        parts = []
-        for flow in self._flows():
-            z, a = flow.encode(squeeze(z))
-            parts.append(a)
-        return Encoded(latent=z, affine=tuple(parts), size=size)
+        affine = []
+        for flow in self.flows:
+            z, a = cast("HierarchyFlow", flow).encode(squeeze(z))
+            affine.append(a)
+        return Encoded(latent=z, affine=tuple(affine), size=size)
 
     def decode(
         self, encoded: Encoded, modulate: Callable[[int, Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Latents to (B, 3, H, W).
+        """Latents to slices (B, 3, H, W).
 
-        ``modulate(block, latent)`` changes each latent on the way out; without it the result is
-        what was encoded.
+        Parameters
+        ----------
+        encoded
+            What `encode` returned.
+        modulate
+            ``modulate(block, latent)`` returns the new latent of a block; without it, the result
+            is the encoded image.
         """
         z = encoded.latent
         for block in reversed(range(len(self.flows))):
             b = z if modulate is None else modulate(block, z)
-            z = unsqueeze(self._flows()[block].decode(b, encoded.affine[block]))
+            flow = cast("HierarchyFlow", self.flows[block])
+            z = unsqueeze(flow.decode(b, encoded.affine[block]))
         return z[..., : encoded.size[0], : encoded.size[1]]
 
     def forward(self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor) -> Tensor:
-        """Harmonize slices (B, 3, H, W) in [-1, 1] with brain mask (B, 1, H, W).
+        """Harmonize slices.
 
-        ``target`` and ``source`` are embeddings (B, E); the result is (B, 3, H, W).
+        Parameters
+        ----------
+        x
+            Slices with intensities in [-1, 1], (B, 3, H, W).
+        mask
+            Brain mask, (B, 1, H, W).
+        target, source
+            Scanner embeddings, (B, E).
+
+        Returns
+        -------
+        harmonized
+            (B, 3, H, W).
         """
         padded = pad_to_multiple(mask, 2 ** len(self.flows))
 
         def modulate(block: int, z: Tensor) -> Tensor:
-            out: Tensor = self.norms[block](z, padded, target, source)
-            return out
+            latent: Tensor = self.norms[block](z, padded, target, source)
+            return latent
 
         return self.decode(self.encode(x), modulate)
-
-
-def round_trip_error(network: IHFNetwork, x: Tensor) -> float:
-    """Largest absolute difference between ``x`` and its decoded encoding, AAN bypassed."""
-    with torch.inference_mode():
-        return float((network.decode(network.encode(x)) - x).abs().max())

@@ -12,20 +12,8 @@ from bids_ihf.network.statistics import channel_statistics, fit_mask
 Form = Literal["relative", "printed"]
 
 
-def _projection(inputs: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(inputs),
-        nn.Linear(inputs, hidden),
-        nn.ReLU(inplace=True),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(inplace=True),
-        nn.Linear(hidden, hidden),
-    )
-
-
 class ContentHead(nn.Module):
-    """A vector that sums up the source anatomy: convolution, pooling inside the mask, 1 x 1
-    convolution."""
+    """Summarizes the source anatomy: convolution, pooling inside the mask, linear layer."""
 
     def __init__(self, channels: int, hidden: int, *, instance_norm: bool) -> None:
         super().__init__()
@@ -34,7 +22,7 @@ class ContentHead(nn.Module):
         self.out = nn.Linear(hidden, hidden)
 
     def forward(self, z: Tensor, mask: Tensor) -> Tensor:
-        """(B, C, H, W) and mask to (B, hidden)."""
+        """Latent (B, C, H, W) and mask (B, 1, H, W) to (B, hidden)."""
         x = self.conv(z)
         if self.instance_norm:
             mean, deviation = channel_statistics(x, mask)
@@ -45,20 +33,35 @@ class ContentHead(nn.Module):
 
 
 class ArtefactAwareNorm(nn.Module):
-    """Replace the channel statistics of a latent by those predicted for the target scanner.
+    """Replaces the channel statistics of a latent by those predicted for the target scanner.
 
-    ``form="printed"`` is Eq. (2) as it stands: absolute scale and shift from the target's
-    embedding and a content head with instance normalization.  ``form="relative"`` predicts how
-    much the source's own statistics change, from the embeddings of target *and* source and a
-    content head that sees the source's contrast; it starts at the identity and is what trains
-    well.
+    Parameters
+    ----------
+    channels
+        Channels of the latent.
+    embedding
+        Length of a scanner embedding, Eq. (1).
+    hidden
+        Width of projection and content head.
+    form
+        "printed" is Eq. (2) as it stands: absolute scale and shift, from the target's embedding
+        and a content head with instance normalization.  "relative" predicts the change of the
+        source's own statistics, from the embeddings of target *and* source and a content head
+        that sees the source's contrast; it starts at the identity and trains better.
     """
 
     def __init__(self, channels: int, embedding: int, *, hidden: int, form: Form) -> None:
         super().__init__()
         self.form = form
         inputs = embedding if form == "printed" else 2 * embedding
-        self.projection = _projection(inputs, hidden)
+        self.projection = nn.Sequential(
+            nn.LayerNorm(inputs),
+            nn.Linear(inputs, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+        )
         self.content = ContentHead(channels, hidden, instance_norm=form == "printed")
         self.scale = nn.Linear(2 * hidden, channels)
         self.shift = nn.Linear(2 * hidden, channels)

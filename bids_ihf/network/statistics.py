@@ -1,4 +1,4 @@
-"""Channel means and standard deviations inside a mask."""
+"""Channel means and standard deviations inside a mask: the mu and sigma of arXiv 2602.21536."""
 
 from __future__ import annotations
 
@@ -10,24 +10,42 @@ import torch.nn.functional as F
 if TYPE_CHECKING:
     from torch import Tensor
 
+MIN_VARIANCE = 1e-6
+"""Added to variances, and the least sum of weights: keeps results finite for an empty mask."""
 
-def fit_mask(mask: Tensor, like: Tensor) -> Tensor:
-    """Average a (B, 1, H, W) mask down to the resolution of ``like``; the result weighs its
-    pixels."""
-    height, width = like.shape[-2:]
-    if mask.shape[-2:] == (height, width):
+
+def fit_mask(mask: Tensor, features: Tensor) -> Tensor:
+    """Average a mask (B, 1, H, W) to the resolution of `features`, as weights of its pixels."""
+    if mask.shape[-2:] == features.shape[-2:]:
         return mask
+    height, width = features.shape[-2:]
     return F.adaptive_avg_pool2d(mask, (height, width))
 
 
-def channel_statistics(x: Tensor, mask: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """Weighted mean and standard deviation of every channel of ``x`` (B, C, H, W).
+def channel_statistics(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation of every channel.
 
-    ``mask`` (B, 1, H', W') holds weights from 0 to 1.  Both results are (B, C, 1, 1).  Where a
-    mask is empty the mean is 0 and the deviation ``sqrt(eps)``.
+    Parameters
+    ----------
+    x
+        Features, (B, C, H, W).
+    mask
+        Weights from 0 to 1, (B, 1, H', W'); averaged to the resolution of `x`.
+
+    Returns
+    -------
+    mean, deviation
+        (B, C, 1, 1) each; 0 and ``sqrt(MIN_VARIANCE)`` where the mask is empty.
+
+    Examples
+    --------
+    >>> x = torch.tensor([1.0, 3.0, 100.0, 100.0]).reshape(1, 1, 2, 2)
+    >>> mean, deviation = channel_statistics(x, torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]]))
+    >>> round(mean.item(), 3), round(deviation.item(), 3)
+    (2.0, 1.0)
     """
     weight = fit_mask(mask, x)
-    total = weight.sum(dim=(2, 3), keepdim=True).clamp_min(eps)
+    total = weight.sum(dim=(2, 3), keepdim=True).clamp_min(MIN_VARIANCE)
     mean = (x * weight).sum(dim=(2, 3), keepdim=True) / total
     variance = ((x - mean).square() * weight).sum(dim=(2, 3), keepdim=True) / total
-    return mean, torch.sqrt(variance + eps)
+    return mean, torch.sqrt(variance + MIN_VARIANCE)

@@ -21,10 +21,10 @@ from bids_ihf.lab.simulation.reference_segmentation import (
 from bids_ihf.lab.simulation.scanner import scan, vendor_scanner
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
-from bids_ihf.network.flow import round_trip_error
 from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.targets.network_input import to_network_input
 from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
+from tests.network.round_trip import round_trip_error
 
 if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_ihf.network.coupling import couple, fuse_exact, fuse_printed
-from bids_ihf.network.flow import Architecture, IHFNetwork, round_trip_error
+from bids_ihf.network.flow import Architecture, IHFNetwork
 from bids_ihf.network.squeeze import pad_to_multiple, squeeze, unsqueeze
+from tests.network.round_trip import round_trip_error
 
 ALPHAS = st.floats(0, 1)
 

@@ -11,7 +11,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.paths import packaged_file
 from bids_ihf.network.checkpoint import load_segmenter, pack_encoder, pack_segmenter
 from bids_ihf.network.encoder import Encoder
-from bids_ihf.network.unet import SEGMENTER_CLASSES, Segmenter, _to_depth
+from bids_ihf.network.unet import SEGMENTER_CLASSES, Segmenter, _space_to_depth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def test_neighbours_become_channels_of_one_place() -> None:
     image = torch.rand(2, 1, 4, 6, 8)
-    deep = _to_depth(image)
+    deep = _space_to_depth(image)
     assert deep.shape == (2, 8, 2, 3, 4)
     assert deep[1, :, 1, 2, 3].tolist() == image[1, 0, 2:4, 4:6, 6:8].flatten().tolist()
 
