@@ -10,53 +10,13 @@ from typing import Any
 from bids_ihf import __version__
 from bids_ihf.bids.sidecars import read_json, to_json
 from bids_ihf.io.atomic import warn_if_no_locks, write_once
-from bids_ihf.io.tsv import describe_column, to_tsv
 
 LOGGER = logging.getLogger(__name__)
 
 PIPELINE_NAME = "ihf-harmony"
 BIDS_VERSION = "1.10.0"
 
-# Files that the validator does not know; a folder must be given without a slash at its end.
-_BIDSIGNORE_PATTERNS = (
-    "*.html",
-    "sub-*/figures",
-    "sub-*/log",
-    "*_xfm.*",
-    "*_dwi.bval",
-    "*_dwi.bvec",
-    "group_*",
-)
-
-_DESC_LABELS = {
-    "harmonized": "Image with the contrast of the target, on the grid of the source image",
-    "change": "Change by the harmonization: the harmonized image minus the source image",
-    "brain": "Brain mask on the grid of the source image",
-    "brainT2w": "Brain mask of a T2w image whose T1w image of the same name has its own mask",
-}
-
-_DESCRIPTIONS_DICTIONARY = {
-    "Description": "Meaning of the desc labels in the file names of this dataset",
-    "desc_id": describe_column("Label", "The desc entity with its label"),
-    "description": describe_column("Description", "Content of the files"),
-}
-
-_README_TEXT = """# Images harmonized by ihf-harmony
-
-Every `*_desc-harmonized_*` image is a scan of the source dataset on its native grid, with the
-contrast of the target scanner that `HarmonizationTarget` in its JSON file names.  Beside it are
-
-* `*_desc-change_*`: the change.  The harmonized image minus the change is the original image
-  (`ihf restore` computes it);
-* `*_desc-brain_mask`: the brain mask that was used;
-* `*_xfm.mat`: the transform from the image to the template.
-
-`Manufacturer` in a JSON file is that of the scanner that acquired the image.  The quality measures
-of each image are in `sub-*/**/*_scans.tsv`, with a data dictionary in the JSON file beside each
-table; `sub-*.html` shows the images before and after, `group.html` summarizes all of them.  If a
-JSON file has a `HarmonizationWarning`, inspect the image before using it.  A harmonized image
-without its JSON file is incomplete; running the same command again completes it.
-"""
+_ROOT_FILES = Path(__file__).with_name("root_files")
 
 
 def initialize_output(out_dir: Path, bids_dir: Path) -> None:
@@ -69,15 +29,9 @@ def initialize_output(out_dir: Path, bids_dir: Path) -> None:
     """
     warn_if_no_locks(out_dir)
     write_dataset_description(out_dir, bids_dir)
-    write_once(
-        out_dir / ".bidsignore", "".join(f"{line}\n" for line in _BIDSIGNORE_PATTERNS).encode()
-    )
-    write_once(out_dir / "README.md", _README_TEXT.encode())
-    rows = [
-        {"desc_id": f"desc-{label}", "description": text} for label, text in _DESC_LABELS.items()
-    ]
-    write_once(out_dir / "descriptions.tsv", to_tsv(["desc_id", "description"], rows))
-    write_once(out_dir / "descriptions.json", to_json(_DESCRIPTIONS_DICTIONARY))
+    for path in _ROOT_FILES.iterdir():
+        name = ".bidsignore" if path.name == "bidsignore" else path.name
+        write_once(out_dir / name, path.read_bytes())
 
 
 def write_dataset_description(out_dir: Path, bids_dir: Path) -> None:

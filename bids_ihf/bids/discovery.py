@@ -27,7 +27,7 @@ MAX_LISTED_PARTICIPANTS = 10
 _NON_MAGNITUDE_PARTS = {"phase": "phase", "real": "real part", "imag": "imaginary part"}
 
 
-def subjects(bids_dir: Path) -> list[str]:
+def list_subjects(bids_dir: Path) -> list[str]:
     """List the labels of all participants, without ``sub-``, sorted.
 
     Raises
@@ -56,7 +56,7 @@ def select_subjects(bids_dir: Path, labels: Iterable[str] = ()) -> list[str]:
     NothingSelected
         The dataset has no participant, or lacks one of those asked for.
     """
-    present = subjects(bids_dir)
+    present = list_subjects(bids_dir)
     if not present:
         raise NothingSelected(
             f"{bids_dir} holds no folder sub-*: give the root of a BIDS dataset."
@@ -167,10 +167,10 @@ def _usable(images: Iterable[SourceImage]) -> list[SourceImage]:
     usable: dict[tuple[Any, ...], SourceImage] = {}
     # Of two copies of an image the compressed one sorts first and is taken.
     for image in sorted(images, key=lambda image: (file_stem(image.path), -len(image.path.name))):
-        part = _NON_MAGNITUDE_PARTS.get(image.name.get("part") or "")
+        part_name = _NON_MAGNITUDE_PARTS.get(image.name.get("part") or "")
         key = (image.datatype, frozenset(image.name.without("desc")), image.suffix)
-        if part:
-            LOGGER.warning("%s is left out: a %s image cannot be harmonized.", image.path, part)
+        if part_name:
+            LOGGER.warning("%s is left out: a %s image is not harmonized.", image.path, part_name)
         elif key in usable:
             LOGGER.warning(
                 "%s is left out: its output would have the name of that of %s.",
@@ -201,6 +201,6 @@ def _inherited(image: SourceImage, candidates: Iterable[Path]) -> Path | None:
     for path in candidates:
         # A table at the root has no entity at all ("dwi.bval"), which `parse_name` refuses.
         pairs = [tuple(pair.split("-", 1)) for pair in path.name.split("_")[:-1]]
-        if path.parent in image.path.parents and set(pairs) <= set(image.entities):
+        if path.parent in image.path.parents and set(pairs) <= set(image.name.entities):
             applicable.append((len(path.parts), len(pairs), path))
     return max(applicable)[2] if applicable else None

@@ -74,11 +74,6 @@ class SourceImage:
         return self.name.suffix
 
     @property
-    def entities(self) -> tuple[tuple[str, str], ...]:
-        """All (key, value) pairs of the file name."""
-        return self.name.entities
-
-    @property
     def datatype(self) -> str:
         """Folder of the image and of its derivatives."""
         return self.name.datatype or ("dwi" if self.suffix == "dwi" else "anat")
@@ -173,7 +168,7 @@ def mask_desc_label(image: SourceImage) -> str:
 
 def has_t1w_twin(image: SourceImage) -> bool:
     """Whether the folder has a T1w image with exactly the same entities."""
-    stem = derivative_name(image.name, add=dict(image.entities), suffix="T1w", extension="")
+    stem = derivative_name(image.name, add=dict(image.name.entities), suffix="T1w", extension="")
     twins = (image.path.with_name(stem + extension) for extension in NIFTI_EXTENSIONS)
     # A dangling link counts: names must not depend on what has been fetched.
     return any(twin.exists() or twin.is_symlink() for twin in twins)

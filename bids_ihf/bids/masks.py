@@ -13,21 +13,11 @@ from bids_ihf.io.paths import NIFTI_EXTENSIONS
 LOGGER = logging.getLogger(__name__)
 
 # After the entities: fMRIPrep, CAT12 and others, which do not state the modality of the mask.
-_MASK_ENDINGS = (
-    "desc-brain_mask",
-    "label-brain_mask",
-    "desc-synthstrip_mask",
-    "brainmask",
-    "mask",
+_MASK_ENDINGS = tuple(
+    "desc-brain_mask label-brain_mask desc-synthstrip_mask brainmask mask".split()
 )
 # After the entities and the suffix: common names for the output of mri_synthstrip.
-_MASK_ENDINGS_WITH_SUFFIX = (
-    "mask",
-    "brainmask",
-    "brain_mask",
-    "desc-brain_mask",
-    "synthstrip_mask",
-)
+_SUFFIX_MASK_ENDINGS = tuple("mask brainmask brain_mask desc-brain_mask synthstrip_mask".split())
 
 
 def find_mask(derivatives: Sequence[Path], image: SourceImage) -> Path | None:
@@ -56,7 +46,7 @@ def find_mask(derivatives: Sequence[Path], image: SourceImage) -> Path | None:
 def _bids_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
     entities = dict(image.name.without("part", "desc"))
     stem = "_".join(f"{key}-{value}" for key, value in in_schema_order(entities))
-    endings = [f"{image.suffix}_{ending}" for ending in _MASK_ENDINGS_WITH_SUFFIX]
+    endings = [f"{image.suffix}_{ending}" for ending in _SUFFIX_MASK_ENDINGS]
     if image.suffix == "T2w":
         endings.insert(0, "desc-brainT2w_mask")
     # With a T1w image of the same entities, a mask without a modality belongs to the T1w image.
@@ -72,6 +62,8 @@ def _freesurfer_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
     # With several T1w images it is unknown which one, or whether their average, was the input.
     if image.suffix != "T1w" or len(list(image.path.parent.glob("*_T1w.nii*"))) != 1:
         return
-    name = "_".join(f"{key}-{value}" for key, value in image.entities if key in {"sub", "ses"})
+    name = "_".join(
+        f"{key}-{value}" for key, value in image.name.entities if key in {"sub", "ses"}
+    )
     for parent in (folder / name / "mri", folder / name, folder / Path(image.relative).parent):
         yield from (parent / f"brainmask{extension}" for extension in NIFTI_EXTENSIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,125 +11,11 @@ from bids_ihf.bids.images import SourceImage, output_paths, session_folder
 from bids_ihf.bids.sidecars import read_json, to_json
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import folder_lock, write_atomic
-from bids_ihf.io.tsv import Cell, describe_column, format_cell, read_tsv, to_tsv
+from bids_ihf.io.tsv import Cell, format_cell, read_tsv, to_tsv
 
-
-def _before_and_after(*columns: tuple[str, str, str, str]) -> dict[str, dict[str, Any]]:
-    """Two columns for each measure, given as (name, long name, description, units)."""
-    return {
-        f"{name}_{stage}": describe_column(
-            f"{long_name} {stage}", f"{description}, {stage} harmonization", units
-        )
-        for name, long_name, description, units in columns
-        for stage in ("before", "after")
-    }
-
-
-_P999_UNITS = "fraction of the 99.9th percentile of the brain"
-_WASSERSTEIN = "Wasserstein distance between the {} intensities of the image and of the target"
-_VOLUME = "Volume of {} by intensity and location, from one slice every 6 mm"
-_CNR = (
-    "Absolute difference of the median white and grey matter intensities divided by the square "
-    "root of the sum of their variances"
+MEASURE_COLUMNS: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("scans.json").read_text(encoding="utf-8")
 )
-
-MEASURE_COLUMNS: dict[str, dict[str, Any]] = {
-    "filename": describe_column(
-        "File name", "Harmonized image, relative to the folder of this table"
-    ),
-    "harmonization_target": describe_column("Target", "Target of the harmonization"),
-    "source_vendor": describe_column(
-        "Source vendor", "Vendor of the scanner that acquired the image"
-    ),
-    "harmonization_warning": {
-        "LongName": "Warning",
-        "Description": "Whether the image or the target is outside the range of the simulated "
-        "training scans",
-        "Levels": {
-            "yes": "Inspect the image; see HarmonizationWarning in its JSON file",
-            "no": "Inside the range",
-        },
-    },
-    **_before_and_after(
-        (
-            "distance",
-            "Distance",
-            "Distance between the profile of the image and that of the target",
-            "arbitrary",
-        ),
-        ("wasserstein_grey", "Grey to target", _WASSERSTEIN.format("grey matter"), _P999_UNITS),
-        ("wasserstein_white", "White to target", _WASSERSTEIN.format("white matter"), _P999_UNITS),
-        ("wasserstein_csf", "CSF to target", _WASSERSTEIN.format("CSF"), _P999_UNITS),
-    ),
-    "change_rms": describe_column(
-        "Size of the change", "Root mean square of the change in the brain mask", "arbitrary"
-    ),
-    "change_share": describe_column(
-        "Relative change",
-        "Root mean square difference in the brain between the image and the harmonized image, "
-        "each scaled by the 99.9th percentile of its brain (that of the target for the harmonized "
-        "image)",
-        _P999_UNITS,
-    ),
-    "round_trip_max_error": describe_column(
-        "Round-trip error",
-        "Largest absolute difference between the original image and the harmonized image minus "
-        "its change, relative to the largest intensity of the original image",
-        "arbitrary",
-    ),
-    **_before_and_after(
-        (
-            "snr",
-            "SNR",
-            "Median of the white matter intensities divided by their standard deviation",
-            "arbitrary",
-        ),
-        ("cnr", "CNR", _CNR, "arbitrary"),
-        (
-            "contrast",
-            "Grey to white",
-            "Median grey matter intensity divided by median white matter intensity",
-            "arbitrary",
-        ),
-        ("grey_ml", "Grey matter", _VOLUME.format("grey matter"), "mL"),
-        ("white_ml", "White matter", _VOLUME.format("white matter"), "mL"),
-        ("csf_ml", "CSF", _VOLUME.format("CSF"), "mL"),
-        (
-            "fa",
-            "FA",
-            "Median fractional anisotropy in the brain mask (diffusion series only)",
-            "arbitrary",
-        ),
-    ),
-    "mask_volume_ml": describe_column("Mask volume", "Volume of the brain mask", "mL"),
-    "alignment_similarity": describe_column(
-        "Alignment", "Similarity of the image and the template after registration", "arbitrary"
-    ),
-    "alignment_coverage": describe_column(
-        "Brain in view",
-        "Fraction of the template's brain that is covered by the brain of the image (for an image "
-        "registered through a T1w image, by that of the T1w image)",
-        "arbitrary",
-    ),
-    "out_of_range_score": describe_column(
-        "Out of range",
-        "The larger of the out-of-range distances of image and target; for diffusion series, the "
-        "largest exponent applied to a shell, relative to its limit",
-        "arbitrary",
-    ),
-    "out_of_range_source": describe_column(
-        "Out of range, image",
-        "Distance of the image to the nearest simulated training scan; 1 is the largest "
-        "nearest-neighbour distance among the simulated training scans of different subjects",
-        "arbitrary",
-    ),
-    "out_of_range_target": describe_column(
-        "Out of range, target",
-        "Distance of the target to the nearest simulated training scan, in the same units",
-        "arbitrary",
-    ),
-    "seconds": describe_column("Time", "Processing time of the image", "s"),
-}
 """Data dictionary of all columns, in their order."""
 
 

@@ -15,35 +15,18 @@ from bids_ihf.io.atomic import write_atomic
 
 # Acquisition fields that dcm2niix writes and the BIDS schema does not list for these images.
 _DCM2NIIX_FIELDS = frozenset(
-    {
-        "EchoTrainLength",
-        "PercentPhaseFOV",
-        "PercentSampling",
-        "PhaseEncodingAxis",
-        "PixelBandwidth",
-        "RepetitionTime",
-        "RepetitionTimeExcitation",
-        "SliceThickness",
-        "SpacingBetweenSlices",
-    }
+    "EchoTrainLength PercentPhaseFOV PercentSampling PhaseEncodingAxis PixelBandwidth "
+    "RepetitionTime RepetitionTimeExcitation SliceThickness SpacingBetweenSlices".split()
 )
 # True of the source file only: they refer to field maps or other files, or to its content.
 _UNCOPIED_FIELDS = frozenset(
-    {"B0FieldIdentifier", "B0FieldSource", "IntendedFor", "SkullStripped", "Sources", "Units"}
+    "B0FieldIdentifier B0FieldSource IntendedFor SkullStripped Sources Units".split()
 )
 # They refer to axes or positions of the source's grid, so they do not survive resampling.
 _GRID_FIELDS = frozenset(
-    {
-        "AnatomicalLandmarkCoordinates",
-        "PartialFourierDirection",
-        "PhaseEncodingAxis",
-        "PhaseEncodingDirection",
-        "SliceEncodingDirection",
-        "SliceThickness",
-        "SliceTiming",
-        "SpacingBetweenSlices",
-        "TablePosition",
-    }
+    "AnatomicalLandmarkCoordinates PartialFourierDirection PhaseEncodingAxis "
+    "PhaseEncodingDirection SliceEncodingDirection SliceThickness SliceTiming "
+    "SpacingBetweenSlices TablePosition".split()
 )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from attrs import NOTHING, field, fields, frozen
 
 from bids_ihf import __version__
+from bids_ihf.bids.names import IMAGE_SUFFIXES, TEMPLATE_SPACE
 from bids_ihf.config import values
 from bids_ihf.config.option import Option, OptionGroup
 
@@ -74,8 +75,8 @@ class RunConfig:
         "-m --modalities",
         "image types to harmonize",
         values.modality,
-        ("T1w", "T2w", "dwi"),
-        choices=("T1w", "T2w", "dwi"),
+        IMAGE_SUFFIXES,
+        choices=IMAGE_SUFFIXES,
     )
     bids_filter_file: Path | None = _selection(
         "--bids-filter-file",
@@ -137,7 +138,7 @@ class RunConfig:
         "--output-spaces",
         "also write harmonized T1w and T2w images in template space",
         default=(),
-        choices=("MNI152NLin2009aSym",),
+        choices=(TEMPLATE_SPACE,),
         nargs="*",
     )
     normalization: Normalization = _processing(

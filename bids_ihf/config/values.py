@@ -10,6 +10,8 @@ from argparse import ArgumentTypeError
 from functools import partial
 from pathlib import Path
 
+from bids_ihf.bids.names import IMAGE_SUFFIXES
+
 _GB_PER_UNIT = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 _MEMORY_PATTERN = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 _LABEL_PATTERN = re.compile(r"[0-9A-Za-z+]+")
@@ -48,10 +50,10 @@ session_labels = partial(_bids_labels, "ses-")
 
 def modality(text: str) -> str:
     """``T1w``, ``T2w`` or ``dwi``, in upper or lower case."""
-    for suffix in ("T1w", "T2w", "dwi"):
+    for suffix in IMAGE_SUFFIXES:
         if text.lower() == suffix.lower():
             return suffix
-    raise ArgumentTypeError(f"{text!r} is none of T1w, T2w, dwi")
+    raise ArgumentTypeError(f"{text!r} is none of {', '.join(IMAGE_SUFFIXES)}")
 
 
 def device(text: str) -> str:

@@ -22,14 +22,6 @@ STALE_AFTER_SECONDS = 600.0
 
 _TEMPORARY_SUFFIX = ".tmp"
 _DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT}
-# What os.link raises on file systems without hard links (FAT, some network and FUSE mounts).
-_NO_HARD_LINK_CODES = {
-    errno.EPERM,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
-    errno.EMLINK,
-}
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -135,39 +127,41 @@ def folder_lock(folder: Path) -> Iterator[None]:
     CannotWrite
         The folder cannot be made or opened.
     """
-    make_folder(folder)
-    with _raising_cannot_write(folder):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
+    with _open_folder(folder) as handle:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)
 
 
 def warn_if_no_locks(folder: Path) -> None:
-    """Log a warning if the file system of a folder has no file locks.
+    """Log a warning if the file system of a folder, which is made if missing, has no file locks.
 
     Raises
     ------
     CannotWrite
         The folder cannot be made or opened.
     """
+    with _open_folder(folder) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            LOGGER.warning(
+                "%s is on a file system without file locks (%s): do not process the same "
+                "participant in two jobs at the same time.",
+                folder,
+                error.strerror,
+            )
+
+
+@contextmanager
+def _open_folder(folder: Path) -> Iterator[int]:
     make_folder(folder)
     with _raising_cannot_write(folder):
         handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    except OSError as error:
-        LOGGER.warning(
-            "%s is on a file system without file locks (%s): do not process the same participant "
-            "in two jobs at the same time.",
-            folder,
-            error.strerror,
-        )
+        yield handle
     finally:
         os.close(handle)
 
@@ -203,9 +197,7 @@ def _link(temporary: Path, path: Path) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINK_CODES:
-            raise
+    except OSError:  # FAT, some network and FUSE mounts have no hard links
         if os.path.lexists(path):
             return False
         os.replace(temporary, path)

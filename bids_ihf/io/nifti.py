@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
@@ -49,16 +49,8 @@ GZIP_LEVEL = 1
 """Compression level of written files: the fastest of isal, whose files are as small as gzip's."""
 
 NIFTI_READ_ERRORS = (
-    ImageFileError,
-    HeaderDataError,
-    HeaderTypeError,
-    OSError,
-    EOFError,
-    ValueError,
-    OverflowError,
-    KeyError,
-    MemoryError,
-    zlib.error,
+    *(ImageFileError, HeaderDataError, HeaderTypeError),
+    *(OSError, EOFError, ValueError, OverflowError, KeyError, MemoryError, zlib.error),
 )
 """What nibabel raises for corrupt files."""
 
@@ -141,15 +133,20 @@ def open_image(path: Path) -> nib.Nifti1Image:
     return image
 
 
+def open_uncompressed(path: Path) -> IO[bytes]:
+    """Open the uncompressed content of a file."""
+    from isal import igzip
+
+    gzip_open: Any = igzip.open if path.name.endswith(".gz") else open
+    return gzip_open(path, "rb")
+
+
 def _check_gzip(path: Path) -> None:
     """Decompress a .gz file to its end, where its checksum is: nibabel does not read that far."""
     if not path.name.endswith(".gz"):
         return
-    from isal import igzip
-
-    gzip_open: Any = igzip.open
     try:
-        with gzip_open(path, "rb") as stream:
+        with open_uncompressed(path) as stream:
             while stream.read(CHUNK_BYTES):
                 pass
     except NIFTI_READ_ERRORS as error:

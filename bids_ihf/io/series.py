@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from bids_ihf.io.nifti import (
     damaged,
     header_block,
     open_image,
+    open_uncompressed,
 )
 
 if TYPE_CHECKING:
@@ -29,29 +29,13 @@ if TYPE_CHECKING:
 STREAM_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
 """What reading raises for a damaged or truncated file."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
-
 
 @frozen(eq=False)
 class Series:
-    """A 4D image on disk.
+    """A 4D image on disk: volumes of `shape` (X, Y, Z) with their affine and NIfTI header.
 
-    Attributes
-    ----------
-    path
-        The file.
-    shape
-        (X, Y, Z) of each volume.
-    volume_count
-        Number of volumes.
-    affine
-        Voxel indices to world RAS mm, (4, 4).
-    header
-        The NIfTI header.
-    offset
-        Position of the first voxel in the uncompressed file, in bytes.
-    slope, intercept
-        Scaling of stored values to intensities.
+    The voxels begin at byte `offset` of the uncompressed file; `slope` and `intercept` scale them
+    to intensities.
     """
 
     path: Path
@@ -74,11 +58,11 @@ class Series:
         dtype = self.header.get_data_dtype().newbyteorder(self.header.endianness)
         scaled = (self.slope, self.intercept) != (1, 0)
         size = math.prod(self.shape) * dtype.itemsize
-        with _uncompressed(self.path) as stream:
+        with open_uncompressed(self.path) as stream:
             try:
                 stream.seek(self.offset)
                 for number in range(1, self.volume_count + 1):
-                    block = _read_all(stream, size)
+                    block = stream.read(size)
                     if len(block) < size:
                         raise EOFError(f"ends in volume {number} of {self.volume_count}")
                     data = np.frombuffer(block, dtype).reshape(self.shape, order="F")
@@ -136,31 +120,6 @@ def is_series(path: Path) -> bool:
         The file is missing or not NIfTI.
     """
     return math.prod(open_image(path).shape[3:]) > 1
-
-
-@contextmanager
-def _uncompressed(path: Path) -> Iterator[IO[bytes]]:
-    """Yield the uncompressed content of a file."""
-    from isal import igzip
-
-    with open(path, "rb") as raw:
-        compressed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        raw.seek(0)
-        if not compressed:
-            yield raw
-            return
-        gzip_open: Any = igzip.open
-        with gzip_open(raw, "rb") as stream:
-            yield stream
-
-
-def _read_all(stream: IO[bytes], size: int) -> bytes:
-    """Read `size` bytes, or fewer where the stream ends."""
-    blocks, missing = [], size
-    while missing and (block := stream.read(missing)):
-        blocks.append(block)
-        missing -= len(block)
-    return b"".join(blocks)
 
 
 class SeriesWriter:

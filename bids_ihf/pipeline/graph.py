@@ -15,6 +15,7 @@ from nipype.pipeline import engine
 from bids_ihf import __version__
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import open_image
+from bids_ihf.io.paths import file_stem
 from bids_ihf.pipeline.interfaces import Harmonize, Prepare, StepContext
 from bids_ihf.pipeline.run_log import RunLog
 from bids_ihf.pipeline.work_dir import WORKFLOW_NAME, workflow_name
@@ -66,7 +67,7 @@ def threads_per_image(config: RunConfig, images: int) -> int:
 
 def node_name(step: Step, image: SourceImage) -> str:
     """Name of an image's node, unique in its dataset; nipype allows letters, digits, ``_-``."""
-    stem = image.path.name.split(".")[0]
+    stem = file_stem(image.path)
     plain = "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "-" for c in stem)
     if plain == stem and len(stem) <= MAX_NODE_STEM:
         return f"{step}_{stem}"

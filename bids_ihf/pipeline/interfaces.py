@@ -16,6 +16,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.io.failures import Failure, Step, write_failure
 from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.run_log import RunLog, join_run, subject_context
@@ -80,7 +81,7 @@ class PrepareInputs(StepInputs):
     """What the preparation depends on."""
 
     image = File(mandatory=True, desc="T1w or T2w image, or diffusion series")
-    modality = traits.Enum("T1w", "T2w", "dwi", mandatory=True, desc="suffix of the image")
+    modality = traits.Enum(*IMAGE_SUFFIXES, mandatory=True, desc="suffix of the image")
     preprocessed = traits.Bool(
         False, usedefault=True, desc="stripped, corrected, in template space"
     )

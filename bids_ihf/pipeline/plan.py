@@ -14,6 +14,7 @@ from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
 from bids_ihf.dwi.outputs import DIFFUSION_MODEL
+from bids_ihf.io.paths import file_stem
 
 HARMONIZE_ACTION = "harmonize"
 DONE_ACTION = "skip: done"
@@ -87,7 +88,7 @@ class Job:
     @property
     def name(self) -> str:
         """File name without extension, as used in messages."""
-        return self.image.path.name.split(".")[0]
+        return file_stem(self.image.path)
 
     @property
     def sidecar(self) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bids_ihf.errors import NothingSelected, UsageError
+from bids_ihf.io.paths import is_nifti_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ def collect(
     for path in references:
         if path.is_dir():
             found += _in_dataset(path, modality, labels, filter_file)
-        elif path.name.endswith((".nii", ".nii.gz")):
+        elif is_nifti_name(path):
             found.append(_single(path, modality))
         else:
             raise UsageError(f"{path}: neither a NIfTI image nor a folder; check the name.")

@@ -14,6 +14,7 @@ from bids_ihf.bids.filters import read_filters
 from bids_ihf.config import to_toml
 from bids_ihf.errors import BadData, NothingSelected
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.paths import file_stem, is_nifti_name
 from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W, ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-IMAGE_EXTENSIONS = (".nii", ".nii.gz")
 MAX_LABELS_SHOWN = 5
 
 
@@ -83,7 +83,7 @@ def _nothing_selected(config: RunConfig, subjects: Sequence[str]) -> str:
     if config.bids_filter_file:
         criteria.append(f"filters {config.bids_filter_file.name}")
     suffixes = Counter(
-        path.name.split(".")[0].rsplit("_", 1)[-1]
+        file_stem(path).rsplit("_", 1)[-1]
         for subject in subjects
         for path in (config.bids_dir / f"sub-{subject}").glob("**/*.nii*")
     )
@@ -137,7 +137,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
     model = load_model_cached("cpu", config.model)
     spec = str(config.target)
     target = load_target(spec, model, preprocessed=config.preprocessed)
-    if spec.endswith(IMAGE_EXTENSIONS):
+    if is_nifti_name(spec):
         path = config.work_dir / "targets" / f"{target.hash}.safetensors"
         if not config.dry_run:
             write_atomic(path, pack_target(target))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from bids_ihf.io.failures import read_failures
+from bids_ihf.io.paths import file_stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def find_crashes(out_dir: Path, subject: str, images: Sequence[HarmonizedImage])
     crashes = []
     for folder in sorted((out_dir / f"sub-{subject}" / "log").glob("*"), reverse=True):
         for path, failure in read_failures(folder).items():
-            name = PurePosixPath(failure.image).name.split(".")[0]
+            name = file_stem(PurePosixPath(failure.image))
             sidecar, record = sidecars.get(name), path.with_suffix(".json")
             crashes.append(
                 Crash(

@@ -6,8 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.dwi.profile_file import KEY
 from bids_ihf.errors import BadData, UsageError
+from bids_ihf.io.paths import file_stem, is_nifti_name
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.target import ANY_MODALITY, Target, builtin_path, pack_target, read_target
@@ -19,14 +21,12 @@ if TYPE_CHECKING:
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
-TARGET_MODALITIES = ("T1w", "T2w", "dwi")
-
 
 def modality_from_name(path: Path) -> str:
     """T1w, T2w or dwi where a BIDS-like file name says so, else ``any``."""
-    stem = path.name.split(".")[0]
+    stem = file_stem(path)
     return next(
-        (suffix for suffix in TARGET_MODALITIES if stem.endswith(f"_{suffix}") or stem == suffix),
+        (suffix for suffix in IMAGE_SUFFIXES if stem.endswith(f"_{suffix}") or stem == suffix),
         ANY_MODALITY,
     )
 
@@ -105,7 +105,7 @@ def load_target(spec: str, model: ModelBundle, *, preprocessed: bool = False) ->
         The file cannot be used, or was built with another encoder.
     """
     path = Path(spec)
-    if spec.endswith((".nii", ".nii.gz")):
+    if is_nifti_name(spec):
         return reference_target(path, model, preprocessed=preprocessed)
     target = read_target(path if path.is_file() else builtin_path(spec))
     target.require_encoder(model.encoder_hash)

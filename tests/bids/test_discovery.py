@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.bids.discovery import find_images, select_subjects, subjects
+from bids_ihf.bids.discovery import find_images, list_subjects, select_subjects
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.errors import CannotWrite, InvalidBIDS, NothingSelected, UsageError
 
@@ -22,7 +22,7 @@ def test_subjects_are_listed_and_odd_folders_named(
     dataset: Maker, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = dataset("sub-02/a", "sub-01/a", "sub-01_old/a", "derivatives/sub-09/a", "sub-7.html")
-    assert subjects(root) == ["01", "02"]
+    assert list_subjects(root) == ["01", "02"]
     assert "sub-01_old" in caplog.text
     assert select_subjects(root) == ["01", "02"]
     assert select_subjects(root, ["sub-02", "02"]) == ["02"]
@@ -35,7 +35,7 @@ def test_missing_subjects_are_named_with_what_there_is(dataset: Maker, tmp_path:
     with pytest.raises(NothingSelected, match="no folder sub-"):
         select_subjects(dataset(root="empty"))
     with pytest.raises(UsageError, match="none is not a folder"):
-        subjects(tmp_path / "none")
+        list_subjects(tmp_path / "none")
 
 
 def test_every_entity_is_kept_and_metadata_inherited(dataset: Maker) -> None:
@@ -54,9 +54,9 @@ def test_every_entity_is_kept_and_metadata_inherited(dataset: Maker) -> None:
     assert t1w_image.metadata == {"Manufacturer": "SIEMENS", "EchoTime": 0.003, "FlipAngle": 8}
     assert (t1w_image.vendor, t2w_image.vendor) == ("Siemens", "GE")
     assert type(t1w_image.metadata) is dict
-    keys = [key for key, _ in t2w_image.entities]
+    keys = [key for key, _ in t2w_image.name.entities]
     assert keys == ["sub", "ses", "acq", "ce", "rec", "run", "echo", "part", "chunk"]
-    assert dict(t2w_image.entities)["run"] == "01"
+    assert dict(t2w_image.name.entities)["run"] == "01"
     assert (t2w_image.subject, t2w_image.session) == ("01", "A")
     assert t2w_image.uri == f"bids:raw:{t2w}.nii.gz"
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
 from bids_ihf.cli.resources import available_processors
 from bids_ihf.config.option import unique_items
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", metavar="TEXT", help="name of the target (default: name of the file)")
     add(
         "--modality",
-        choices=("T1w", "T2w", "dwi"),
+        choices=IMAGE_SUFFIXES,
         help="use only this modality of the datasets; type of images whose names lack a suffix",
     )
     for setting in ("participant_label", "bids_filter_file", "preprocessed", "n_procs"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from bids_ihf.bids.discovery import find_images, select_subjects, subjects
+from bids_ihf.bids.discovery import find_images, list_subjects, select_subjects
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
@@ -62,7 +62,7 @@ def prepare_pool(config: TrainConfig) -> ScanPool:
     # Told before hours are spent on preparing.
     wanted = [image for images in found.values() for image in images if _wanted(config, image)]
     _comparable(source, [(image.suffix, site_of(image)) for image in wanted])
-    _forget(folder, set(subjects(source)))
+    _forget(folder, set(list_subjects(source)))
     scans = [scan for person, images in found.items() for scan in _scans(config, person, images)]
     kept = _comparable(source, [(scan.modality, scan.site) for scan in scans])
     return ScanPool(folder, tuple(scan for scan in scans if scan.modality in kept))

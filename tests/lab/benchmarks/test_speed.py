@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from bids_ihf.bids.discovery import find_images, subjects
+from bids_ihf.bids.discovery import find_images, list_subjects
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.lab.benchmarks.speed import machine, table
 from bids_ihf.lab.benchmarks.speed.inputs import SLAB, make_crowd, make_slabs
@@ -134,7 +134,7 @@ def test_slabs_are_the_middle_of_the_brain(tmp_path: Path) -> None:
     brain = np.zeros(data.shape, dtype=bool)
     brain[5:15, 8:20, 6:16] = True  # the second axis leads down
     root = make_slabs(tmp_path / "slabs", scan, brain, 2)
-    assert subjects(root) == ["0001", "0002"]
+    assert list_subjects(root) == ["0001", "0002"]
     slab = nibabel.load(root / "sub-0002/anat/sub-0002_T1w.nii.gz")
     assert slab.shape == (20, 22, SLAB)
     values = np.asarray(slab.dataobj)
@@ -148,7 +148,7 @@ def test_slabs_are_the_middle_of_the_brain(tmp_path: Path) -> None:
 
 def test_crowd_is_found(tmp_path: Path) -> None:
     root = make_crowd(tmp_path / "crowd", 3)
-    assert subjects(root) == ["0001", "0002", "0003"]
+    assert list_subjects(root) == ["0001", "0002", "0003"]
     assert [image.suffix for image in find_images(root, "0002")] == ["T1w", "T2w"]
 
 
