@@ -27,7 +27,8 @@ def run_group(out_dir: Path) -> None:
             f"{out_dir}: no table sub-*/**/*_scans.tsv of a participant run is there; "
             "run the participant level into this folder first."
         )
-    from bids_ihf.reports.group import group_page, group_tables
+    from bids_ihf.reports.group_page import group_page
+    from bids_ihf.reports.group_tables import group_tables
 
     group_tables(out_dir)
     group_page(out_dir)

@@ -13,7 +13,7 @@ from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.series import relative_exponent, shell_warnings
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
 from bids_ihf.qc.assess import assess
-from bids_ihf.reports.figures import Shown, write_reportlets
+from bids_ihf.reports.figures import ReportVolumes, write_figures
 from bids_ihf.reports.reference_images import reference_picture, template_on
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def _update_row(
     update_scans_table(config.out_dir, job.image, row)
 
 
-def shown_anat(prepared: Prepared, harmonized: Harmonized) -> Shown:
+def shown_anat(prepared: Prepared, harmonized: Harmonized) -> ReportVolumes:
     """What the figures of a T1w or T2w image show."""
-    return Shown(
+    return ReportVolumes(
         before=prepared.volume.data,
         after=harmonized.image,
         change=harmonized.change,
@@ -141,9 +141,9 @@ def shown_anat(prepared: Prepared, harmonized: Harmonized) -> Shown:
     )
 
 
-def shown_series(prepared: Prepared, series: HarmonizedSeries) -> Shown:
+def shown_series(prepared: Prepared, series: HarmonizedSeries) -> ReportVolumes:
     """What the figures of a diffusion series show."""
-    return Shown(
+    return ReportVolumes(
         before=series.before,
         after=series.after,
         change=series.after - series.before,
@@ -155,10 +155,10 @@ def shown_series(prepared: Prepared, series: HarmonizedSeries) -> Shown:
 
 
 def _write_figures(
-    job: Job, config: RunConfig, shown: Shown, evidence: QCStatistics | None = None
+    job: Job, config: RunConfig, shown: ReportVolumes, evidence: QCStatistics | None = None
 ) -> None:
     stem = job.name.rsplit("_", 1)[0]
-    write_reportlets(figures_folder(job, config), stem, job.image.suffix, shown, evidence)
+    write_figures(figures_folder(job, config), stem, job.image.suffix, shown, evidence)
 
 
 def figures_folder(job: Job, config: RunConfig) -> Path:

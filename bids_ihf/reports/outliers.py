@@ -1,4 +1,4 @@
-"""Images that stand apart from the others of their group."""
+"""Outliers among the images of a group, by robust z-scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.bids.harmonized_images import HarmonizedImage
 
-MEASURES = (
+OUTLIER_MEASURES = (
     "distance_after",
     "wasserstein_grey_after",
     "wasserstein_white_after",
@@ -25,51 +25,53 @@ MEASURES = (
     "alignment_similarity",
     "out_of_range_score",
 )
-CUT = 3.5
-FEWEST = 5
-"""Below this many images a median says nothing about who stands apart."""
+MAX_ROBUST_Z = 3.5
+"""Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers."""
+MIN_GROUP_SIZE = 5
+"""Number of images below which a median is no reference."""
 
 
 @frozen
 class Outlier:
-    """A measure of an image, far from the median of its group."""
+    """A measure of an image, far from the median of its group in units of robust z-scores."""
 
     image: HarmonizedImage
     measure: str
     value: float
-    score: float
+    robust_z: float
 
 
-def robust_scores(values: Sequence[float]) -> list[float]:
+def robust_z_scores(values: Sequence[float]) -> list[float]:
     """Return 0.6745 (x - median) / MAD of each value (Iglewicz and Hoaglin 1993).
 
-    MAD is the median absolute deviation from the median; where it is 0 more than half of the
-    values are equal, and no score is given (all 0).
+    MAD is the median absolute deviation from the median; where it is 0, more than half of the
+    values are equal and all scores are 0.
     """
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         return []
-    away = data - np.median(data)
-    spread = float(np.median(np.abs(away)))
-    if spread <= 1e-12 * max(1.0, float(np.abs(data).max())):
+    deviation = data - np.median(data)
+    mad = float(np.median(np.abs(deviation)))
+    if mad <= 1e-12 * max(1.0, float(np.abs(data).max())):
         return [0.0] * data.size
-    return [float(score) for score in 0.6745 * away / spread]
+    return [float(score) for score in 0.6745 * deviation / mad]
 
 
 def find_outliers(images: Sequence[HarmonizedImage]) -> list[Outlier]:
-    """Return what lies more than `CUT` robust scores from the median of its measure."""
-    found = []
-    for measure in MEASURES:
-        known = [(image, image.number(measure)) for image in images]
-        given = [
-            (image, value) for image, value in known if value is not None and np.isfinite(value)
+    """Return the measures beyond `MAX_ROBUST_Z`, the farthest first."""
+    outliers = []
+    for measure in OUTLIER_MEASURES:
+        measured = [
+            (image, value)
+            for image in images
+            if (value := image.number(measure)) is not None and np.isfinite(value)
         ]
-        if len(given) < FEWEST:
+        if len(measured) < MIN_GROUP_SIZE:
             continue
-        scores = robust_scores([value for _, value in given])
-        found += [
+        scores = robust_z_scores([value for _, value in measured])
+        outliers += [
             Outlier(image, measure, value, score)
-            for (image, value), score in zip(given, scores, strict=True)
-            if abs(score) > CUT
+            for (image, value), score in zip(measured, scores, strict=True)
+            if abs(score) > MAX_ROBUST_Z
         ]
-    return sorted(found, key=lambda outlier: -abs(outlier.score))
+    return sorted(outliers, key=lambda outlier: -abs(outlier.robust_z))

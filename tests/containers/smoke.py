@@ -18,14 +18,15 @@ MODULES = (
     "bids",
     "bids_ihf.cli.run",
     "bids_ihf.anat.harmonize",
+    "bids_ihf.reports.group_page",
     "bids_ihf.reports.participant",
     "bids_ihf.preprocessing.prepare",
     "bids_ihf.pipeline.participants",
     "isal.igzip",
     "matplotlib.pyplot",
     "nipype.pipeline.engine",
-    "nireports.assembler.report",
     "skimage.metrics",
+    "sklearn.decomposition",
     "torch",
 )
 

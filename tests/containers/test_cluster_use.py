@@ -15,7 +15,7 @@ from bids_ihf.errors import TemporaryFailure
 from bids_ihf.io.failures import read_failures
 from bids_ihf.pipeline.engine import execute, prepare_environment
 from bids_ihf.pipeline.run_log import LOG_FILE, RunLog
-from bids_ihf.reports.methods import write_boilerplate
+from bids_ihf.reports.boilerplate import write_boilerplate
 from tests.datasets import write_dataset
 from tests.pipeline.steps import FINE, KILLED, RAISING, log_of, workflow
 

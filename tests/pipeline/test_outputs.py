@@ -23,7 +23,7 @@ from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
 from bids_ihf.preprocessing import outputs as preprocessing_outputs
 from bids_ihf.qc import assess as quality
 from bids_ihf.qc import out_of_distribution as familiar
-from bids_ihf.reports.figures import KINDS, figure_name
+from bids_ihf.reports.figures import FIGURE_KINDS, figure_name
 from bids_ihf.targets.profile import Profile
 from tests.datasets import write_dataset
 from tests.reports.conftest import embeddings, evidence
@@ -89,7 +89,9 @@ def test_all_is_written(job: Job, config: RunConfig) -> None:
     assert np.asarray(mask.dataobj).sum() == 64
     figures = config.out_dir / "sub-01" / "figures"
     drawn = {path.name for path in figures.glob("sub-01_ses-A_desc-*_T1w.svg")}
-    assert drawn == {figure_name("sub-01_ses-A", kind, "T1w") for kind in set(KINDS) - {"fa"}}
+    assert drawn == {
+        figure_name("sub-01_ses-A", kind, "T1w") for kind in set(FIGURE_KINDS) - {"fa"}
+    }
     assert (figures / "sub-01_ses-A_desc-evidence_T1w.json").is_file()
     assert "HarmonizationWarning" not in sidecar
     table = (config.out_dir / "sub-01/ses-A/sub-01_ses-A_scans.tsv").read_text().splitlines()

@@ -17,8 +17,8 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.io.failures import Failure, write_failure
 from bids_ihf.qc.measures import image_measures
-from bids_ihf.reports.evidence import evidence_name, pack, to_content
-from bids_ihf.reports.figures import Shown, write_reportlets
+from bids_ihf.reports.figures import ReportVolumes, write_figures
+from bids_ihf.reports.qc_data import QCData, qc_data_name
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE, IntensityScale
 from bids_ihf.targets.landmarks import SliceStatistics
 from bids_ihf.targets.profile import Profile
@@ -118,7 +118,7 @@ def add_figures(
     """Draw the figures of a random image."""
     before = head(seed=seed)
     after = np.asarray(900 * (before / 900) ** 0.8, dtype=np.float32)
-    shown = Shown(
+    volumes = ReportVolumes(
         before=before,
         after=after,
         change=after - before,
@@ -127,8 +127,8 @@ def add_figures(
         template=2 * ball().astype(np.float32),
         reference=after * ball(),
     )
-    return write_reportlets(
-        out / stem.partition("_")[0] / "figures", stem, suffix, shown, seen or evidence()
+    return write_figures(
+        out / stem.partition("_")[0] / "figures", stem, suffix, volumes, seen or evidence()
     )
 
 
@@ -158,9 +158,9 @@ def make_study(folder: Path, people: int, *, figures: bool = False) -> Path:
             if figures:
                 add_figures(out, stem, "T1w", seen, seed=key)
             else:
-                name = out / stem.partition("_")[0] / "figures" / evidence_name(stem, "T1w")
+                name = out / stem.partition("_")[0] / "figures" / qc_data_name(stem, "T1w")
                 name.parent.mkdir(exist_ok=True)
-                name.write_bytes(pack(to_content(seen)))
+                name.write_text(QCData.from_statistics(seen).to_json())
     return out
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.io.failures import write_failure
-from bids_ihf.reports.group import group_page, group_tables
+from bids_ihf.reports.group_page import group_page
+from bids_ihf.reports.group_tables import group_tables
 from bids_ihf.reports.participant import build_participant_report
 from tests.reports.browser import Browser, find_chromium
 from tests.reports.conftest import CRASH, TRACEBACK, make_study
@@ -116,7 +117,7 @@ def test_flicker_turns_and_stops(browser: Browser, study: Path) -> None:
         "Array.from(document.querySelector('figure.flicker').querySelectorAll('img'))"
         " .filter(one => getComputedStyle(one).display !== 'none').map(one => one.className)"
     )
-    assert browser.run(shown) == ["turns"]
+    assert browser.run(shown) == ["alternating"]
     browser.run("document.querySelector('figure.flicker input.after').click()")
     assert browser.run(shown) == ["after"]
     browser.run("document.querySelector('figure.flicker').scrollIntoView()")

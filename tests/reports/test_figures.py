@@ -11,16 +11,19 @@ from xml.etree import ElementTree as ET
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bids_ihf.reports.figures import CHANGE, KINDS, Shown, write_reportlets
-from bids_ihf.reports.mosaic import SLICES, VIEWS, plan_layout, tile
-from bids_ihf.reports.outline import rim
-from bids_ihf.reports.svg import ticks
-from bids_ihf.reports.window import blend, choose_windows
+from bids_ihf.reports.figures import CHANGE_MAP, FIGURE_KINDS, ReportVolumes, write_figures
+from bids_ihf.reports.slices import (
+    SLICES_PER_VIEW,
+    VIEWS,
+    choose_windows,
+    inner_boundary,
+    overlay_change,
+    plan_layout,
+    render_tile,
+)
 from tests.reports.conftest import add_figures, ball, evidence, head
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,16 +39,19 @@ def draw(folder: Path, change: NDArray[np.float32], gain: float = 1.0) -> Path:
     """The change figure of a random image."""
     before = head()
     after = (before + change) * np.float32(gain)
-    shown = Shown(before, after, change, ball(), np.diag([6.0, 6.0, 6.0, 1.0]))
-    paths = write_reportlets(folder, "sub-01", "T1w", shown)
-    return next(path for path in paths if f"desc-{CHANGE}_" in path.name)
+    volumes = ReportVolumes(before, after, change, ball(), np.diag([6.0, 6.0, 6.0, 1.0]))
+    paths = write_figures(folder, "sub-01", "T1w", volumes)
+    return next(path for path in paths if f"desc-{CHANGE_MAP}_" in path.name)
 
 
 def test_names_and_titles(tmp_path: Path) -> None:
     paths = add_figures(tmp_path, "sub-01_ses-A_run-1_part-mag", "T1w")
     assert {path.name for path in paths} == {
         "sub-01_ses-A_run-1_part-mag_desc-evidence_T1w.json",
-        *(f"sub-01_ses-A_run-1_part-mag_desc-{kind}_T1w.svg" for kind in set(KINDS) - {"fa"}),
+        *(
+            f"sub-01_ses-A_run-1_part-mag_desc-{kind}_T1w.svg"
+            for kind in set(FIGURE_KINDS) - {"fa"}
+        ),
     }
     for path in paths:
         if path.suffix == ".json":
@@ -70,7 +76,7 @@ def test_size_of_a_large_noisy_image(tmp_path: Path) -> None:
     shape = (160, 200, 170)
     noise = np.random.default_rng(0).normal(500, 150, shape).astype(np.float32)
     inside = ball(shape)
-    shown = Shown(
+    volumes = ReportVolumes(
         before=noise,
         after=noise[::-1],
         change=noise[::-1] - noise,
@@ -79,7 +85,7 @@ def test_size_of_a_large_noisy_image(tmp_path: Path) -> None:
         template=2 * inside.astype(np.float32),
         reference=noise,
     )
-    paths = write_reportlets(tmp_path, "sub-01", "T1w", shown, evidence())
+    paths = write_figures(tmp_path, "sub-01", "T1w", volumes, evidence())
     # Noise is the worst there is, and an image may take ten megabytes.
     assert sum(path.stat().st_size for path in paths) < 8e6
 
@@ -95,8 +101,8 @@ def test_figures_of_an_earlier_run_go(tmp_path: Path) -> None:
 def test_same_window_for_the_target(tmp_path: Path) -> None:
     """Equal volumes look equal in all three rows."""
     same = head()
-    shown = Shown(same, same, same * 0, ball(), np.eye(4), reference=same)
-    paths = write_reportlets(tmp_path, "sub-01", "T1w", shown)
+    volumes = ReportVolumes(same, same, same * 0, ball(), np.eye(4), reference=same)
+    paths = write_figures(tmp_path, "sub-01", "T1w", volumes)
     rows = pictures(next(path for path in paths if "desc-harmonized" in path.name))
     assert len(rows) == 9
     for start in (0, 3, 6):
@@ -116,16 +122,16 @@ def test_flicker_holds_both_images(tmp_path: Path) -> None:
 
 
 class TestOutline:
-    def test_rim(self) -> None:
+    def test_inner_boundary(self) -> None:
         inside = np.zeros((7, 8), dtype=bool)
         inside[2:6, 2:7] = True
         expected = inside.copy()
         expected[3:5, 3:6] = False
-        np.testing.assert_array_equal(rim(inside), expected)
+        np.testing.assert_array_equal(inner_boundary(inside), expected)
 
     def test_edge_of_the_picture_is_no_outside(self) -> None:
-        assert not rim(np.ones((4, 5), dtype=bool)).any()
-        assert not rim(np.zeros((4, 5), dtype=bool)).any()
+        assert not inner_boundary(np.ones((4, 5), dtype=bool)).any()
+        assert not inner_boundary(np.zeros((4, 5), dtype=bool)).any()
 
 
 def test_no_change_has_no_colour(tmp_path: Path) -> None:
@@ -146,8 +152,8 @@ def test_red_is_more_and_blue_is_less(tmp_path: Path, sign: int, channel: int) -
 
 def test_change_in_other_units_is_relative(tmp_path: Path) -> None:
     same, other = (draw(tmp_path / str(gain), head() * 0, gain) for gain in (1.0, 50.0))
-    assert "in its units" in same.read_text()
-    assert "the units differ" in other.read_text()
+    assert "in image units" in same.read_text()
+    assert "units differ" in other.read_text()
     # A scan that was only multiplied is the same after scaling: the full colour is rounding.
     assert re.search(r"full colour at \S+e-0\d %", other.read_text())
 
@@ -163,11 +169,11 @@ def test_windows() -> None:
 def test_empty_mask_and_constant_image(tmp_path: Path) -> None:
     flat = np.zeros((8, 9, 3), dtype=np.float32)
     nothing = np.zeros(flat.shape, dtype=bool)
-    shown = Shown(
+    volumes = ReportVolumes(
         flat, flat, flat, nothing, np.diag([1.0, 1.0, 5.0, 1.0]), flat, flat, (flat, flat)
     )
-    paths = write_reportlets(tmp_path, "sub-01", "T2w", shown)
-    assert len(paths) == len(KINDS)
+    paths = write_figures(tmp_path, "sub-01", "T2w", volumes)
+    assert len(paths) == len(FIGURE_KINDS)
     assert all(path.stat().st_size for path in paths)
 
 
@@ -186,7 +192,7 @@ class TestGeometry:
         mask = np.ones(data.shape, dtype=bool)
         layout = plan_layout(mask, np.eye(4))
         for view in VIEWS:
-            pixels = tile(data, layout, view, 20)
+            pixels = render_tile(data, layout, view, 20)
             middle = pixels.shape[0] // 2
             assert pixels[: middle - 5, middle + 5 :].min() > 0.9
             assert pixels[middle + 5 :].max() < 0.1
@@ -210,8 +216,8 @@ class TestGeometry:
             for index in expected.indices[view.axis]:
                 assert found.position(view, index) == pytest.approx(expected.position(view, index))
                 np.testing.assert_array_equal(
-                    tile(found.to_ras(np.asarray(turned.dataobj)), found, view, index),
-                    tile(data, expected, view, index),
+                    render_tile(found.to_ras(np.asarray(turned.dataobj)), found, view, index),
+                    render_tile(data, expected, view, index),
                 )
 
     def test_position_of_slices(self) -> None:
@@ -224,20 +230,11 @@ class TestGeometry:
     def test_slab_shows_each_slice_once(self) -> None:
         layout = plan_layout(np.ones((40, 40, 3), dtype=bool), np.eye(4))
         assert layout.indices[2] == (0, 1, 2)
-        assert len(layout.indices[0]) == SLICES
+        assert len(layout.indices[0]) == SLICES_PER_VIEW
 
 
-@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e3))
-def test_ticks_are_few_and_inside(low: float, share: float) -> None:
-    span = share * max(1.0, abs(low))
-    found = ticks(low, low + span)
-    assert 2 <= len(found) <= 8
-    assert all(low - 1e-6 * span <= value <= low + 1.000001 * span for value in found)
-    assert found == sorted(set(found))
-
-
-def test_blend_is_transparent_at_zero() -> None:
+def test_no_change_is_transparent_at_zero() -> None:
     grey = np.linspace(0, 255, 16, dtype=np.float32).reshape(4, 4)
-    mixed = blend(grey, np.zeros_like(grey))
+    mixed = overlay_change(grey, np.zeros_like(grey))
     assert (mixed[..., 0] == mixed[..., 1]).all()
     assert (np.diff(mixed[..., 0].ravel().astype(int)) > 0).all()

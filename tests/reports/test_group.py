@@ -17,12 +17,19 @@ from hypothesis import strategies as st
 from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.bids.scans_table import MEASURE_COLUMNS
 from bids_ihf.errors import NothingSelected
-from bids_ihf.reports.group import DICTIONARY, group_page, group_tables
-from bids_ihf.reports.group_data import members, on_axes, scanner_of, statistics
-from bids_ihf.reports.group_numbers import separability, variances
-from bids_ihf.reports.markup import is_number
-from bids_ihf.reports.outliers import find_outliers, robust_scores
+from bids_ihf.reports.group_page import group_page
+from bids_ihf.reports.group_statistics import (
+    between_scanner_variance,
+    load_group,
+    principal_components,
+    scanner_name,
+    scanner_separation,
+    stack_embeddings,
+)
+from bids_ihf.reports.group_tables import GROUP_COLUMNS, group_tables
+from bids_ihf.reports.outliers import find_outliers, robust_z_scores
 from bids_ihf.reports.participant import build_participant_report
+from bids_ihf.reports.templates import is_numeric
 from tests.reports.conftest import EVIL, add_image, make_study
 from tests.reports.test_participant import Page
 
@@ -39,8 +46,8 @@ def test_tables(out: Path) -> None:
         "participants.tsv",
     ]
     first = rows(out / "group_T1w.tsv")
-    assert list(first[0]) == list(DICTIONARY)
-    assert set(MEASURE_COLUMNS) < set(DICTIONARY)
+    assert list(first[0]) == list(GROUP_COLUMNS)
+    assert set(MEASURE_COLUMNS) < set(GROUP_COLUMNS)
     assert [row["filename"] for row in first] == [
         "sub-01/ses-A/anat/sub-01_ses-A_run-1_desc-harmonized_T1w.nii.gz",
         "sub-01/ses-A/anat/sub-01_ses-A_run-2_desc-harmonized_T1w.nii.gz",
@@ -117,8 +124,8 @@ def test_plot_is_well_formed(out: Path) -> None:
     text = group_page(out).read_text()
     start, end = text.index("<svg"), text.index("</svg>") + 6
     root = ET.fromstring(text[start:end])  # noqa: S314
-    dots = root.findall(".//{http://www.w3.org/2000/svg}circle")
-    assert len(dots) == 6  # three T1w images, before and after
+    marks = root.findall(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}title")
+    assert len(marks) == 6  # three T1w images, before and after
 
 
 def test_outliers_are_named(tmp_path: Path) -> None:
@@ -131,7 +138,7 @@ def test_outliers_are_named(tmp_path: Path) -> None:
         )
     (found,) = find_outliers(find_harmonized_images(out))
     assert (found.image.subject, found.measure) == ("07", "mask_volume_ml")
-    assert found.score < -3.5
+    assert found.robust_z < -3.5
     text = Page(group_page(out)).text
     assert "sub-07_T1w Mask volume 300" in text
 
@@ -146,15 +153,15 @@ class TestStudy:
     """Scanners that differ before and no longer after."""
 
     def test_scanners_are_told_apart_before_only(self, study: Path) -> None:
-        found = separability(members(study, find_harmonized_images(study)))
+        found = scanner_separation(load_group(study, find_harmonized_images(study)))
         assert found is not None
         assert found.before.accuracy == 1
         assert found.after.accuracy < 0.7
         assert found.before.chance == pytest.approx(1 / 3)
-        assert (found.images, found.people) == (24, 8)
+        assert (found.images, found.participants) == (24, 8)
 
     def test_variance_between_scanners(self, study: Path) -> None:
-        (contrast, *_) = variances(members(study, find_harmonized_images(study)))
+        (contrast, *_) = between_scanner_variance(load_group(study, find_harmonized_images(study)))
         assert contrast.measure == "contrast"
         assert contrast.before > 0.9 > 0.4 > contrast.after
         assert contrast.chance == pytest.approx(2 / 23)
@@ -172,9 +179,9 @@ class TestStudy:
         columns = [
             v["data-column"] for _, v in Page(group_page(study)).attributes if "data-column" in v
         ]
-        numbers = sum(is_number(value) for row in table.values() for value in row.values())
+        numbers = sum(is_numeric(value) for row in table.values() for value in row.values())
         assert len(columns) == numbers
-        assert set(columns) <= set(DICTIONARY)
+        assert set(columns) <= set(GROUP_COLUMNS)
 
     def test_same_files_give_the_same_page(self, study: Path) -> None:
         assert group_page(study).read_bytes() == group_page(study).read_bytes()
@@ -185,7 +192,7 @@ class TestStudy:
         first.unlink()
         second.write_text("{")
         third.write_text('{"Densities": {}, "Statistics": {"before": [1, 2], "after": [1, 2]}}')
-        known, data = statistics(members(copy, find_harmonized_images(copy)))
+        known, data = stack_embeddings(load_group(copy, find_harmonized_images(copy)))
         assert len(known) == data.shape[1] == 21
         assert Page(group_page(copy)).text
 
@@ -199,39 +206,39 @@ class TestStudy:
 
 
 def test_one_scanner_is_not_told_apart(out: Path) -> None:
-    assert separability(members(out, find_harmonized_images(out))) is None
-    assert "was not tried" in Page(group_page(out)).text
+    assert scanner_separation(load_group(out, find_harmonized_images(out))) is None
+    assert "was not attempted" in Page(group_page(out)).text
 
 
 def test_scanner_is_named_by_what_is_known(out: Path) -> None:
     image = find_harmonized_images(out, "02")[0]
-    assert scanner_of(image) == "unknown Prisma"
+    assert scanner_name(image) == "unknown Prisma"
 
 
 class TestAxes:
     def test_same_images_same_picture(self) -> None:
-        data = np.random.default_rng(0).normal(size=(2, 9, 40))
-        placed, share = on_axes(data)
-        again, _ = on_axes(data)
+        data = np.random.default_rng(0).normal(size=(2, 20, 40))
+        placed, share = principal_components(data)
+        again, _ = principal_components(data)
         np.testing.assert_array_equal(placed, again)
-        assert placed.shape == (2, 9, 30)
+        assert placed.shape == (2, 20, 30)
         assert (np.diff(share) <= 1e-12).all()
 
     def test_nothing_varies(self) -> None:
-        placed, _ = on_axes(np.ones((2, 4, 3)))
+        placed, _ = principal_components(np.ones((2, 4, 3)))
         assert (placed == 0).all()
 
 
 class TestRobustScores:
     def test_known_values(self) -> None:
         # Median 3, absolute deviations 2 1 0 1 97, so MAD 1.
-        assert robust_scores([1, 2, 3, 4, 100]) == pytest.approx(
+        assert robust_z_scores([1, 2, 3, 4, 100]) == pytest.approx(
             [-1.349, -0.6745, 0, 0.6745, 65.4265]
         )
 
     def test_equal_values(self) -> None:
-        assert robust_scores([5.0] * 6 + [9.0]) == [0.0] * 7
-        assert robust_scores([]) == []
+        assert robust_z_scores([5.0] * 6 + [9.0]) == [0.0] * 7
+        assert robust_z_scores([]) == []
 
     @given(
         st.lists(st.integers(-1000, 1000), min_size=3, max_size=30),
@@ -241,5 +248,5 @@ class TestRobustScores:
     def test_unit_and_origin_do_not_matter(
         self, values: list[int], unit: int, origin: int
     ) -> None:
-        moved = robust_scores([unit * value + origin for value in values])
-        assert moved == pytest.approx(robust_scores(values))
+        moved = robust_z_scores([unit * value + origin for value in values])
+        assert moved == pytest.approx(robust_z_scores(values))

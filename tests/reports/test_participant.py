@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,10 +14,10 @@ from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.qc.flags import qc_flags
 from bids_ihf.qc.reference_ranges import ReferenceRange, ReferenceRanges
 from bids_ihf.reports import measures_table
-from bids_ihf.reports.figures import KINDS
-from bids_ihf.reports.markup import Markup
-from bids_ihf.reports.methods import REFERENCES, as_markdown, paragraphs, write_boilerplate
+from bids_ihf.reports.boilerplate import make_boilerplate, read_bibliography, write_boilerplate
+from bids_ihf.reports.figures import FIGURE_KINDS
 from bids_ihf.reports.participant import build_participant_report
+from bids_ihf.reports.templates import format_number
 from tests.reports.conftest import EVIL, add_figures, add_image
 
 
@@ -66,7 +65,7 @@ def test_page(out: Path) -> None:
         "echo 1, part mag",
         "0.5 → 0.2 (-60 %)",
         "Prisma",
-        "Brain mask (ml) 1400",
+        "Brain mask volume (mL) 1400",
     ):
         assert words in page.text
     assert "3 images harmonized: 2 T1w, 1 T2w." in page.text
@@ -83,7 +82,9 @@ def test_links_lead_somewhere(out: Path) -> None:
         assert not place or file not in {"", path.name} or place in names, target
         assert not file or (out / file).is_file(), target
     images = page.all("img", "src")
-    assert len(images) == len(KINDS) - 1 + 2  # no FA; the flicker view stands still in two more
+    assert (
+        len(images) == len(FIGURE_KINDS) - 1 + 2
+    )  # no FA; the flicker view stands still in two more
     assert all((out / source.partition("#")[0]).is_file() for source in images)
     assert all("sub-01_ses-A_run-1_T1w" in words for words in page.all("img", "alt"))
 
@@ -117,7 +118,7 @@ def test_failure_and_its_end(out: Path) -> None:
     crash = next((out / "sub-01/log").glob("*/crash-*.json"))
     os.utime(crash, (sidecar.stat().st_mtime - 60,) * 2)
     text = Page(build_participant_report(out, "01")).text
-    assert "1 earlier failure, finished since" in text
+    assert "1 earlier failure, resolved since" in text
     assert "failed; see" not in text
 
 
@@ -125,8 +126,8 @@ def test_only_sidecars(tmp_path: Path) -> None:
     add_image(tmp_path / "out", "sub-03/anat/sub-03_T1w.nii.gz", table=False)
     text = Page(build_participant_report(tmp_path / "out", "sub-03")).text
     assert "1 image harmonized: 1 T1w." in text
-    assert "The figures of this image are not here." in text
-    assert "Unless the images had been preprocessed" in text
+    assert "No figures of this image are available." in text
+    assert "Unless images had been preprocessed" in text
 
 
 def test_only_figures(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def test_flagged_image_is_red(out: Path) -> None:
     path = build_participant_report(out, "02")
     assert f'<p class="note failure">{WARNING}</p>' in path.read_text()
     text = Page(path).text
-    assert "1 image is out of range; look before you use them." in text
+    assert "1 image is out of range; inspect before use." in text
 
 
 class TestManySessions:
@@ -255,8 +256,7 @@ class TestMeasuresTable:
         monkeypatch.setattr(measures_table, "shipped_ranges", lambda: self.RANGES)
         add_image(out, "sub-07/anat/sub-07_T1w.nii.gz", measures=measures)
         (image,) = find_harmonized_images(out, "07")
-        found = re.findall(r'class="light (\w+)"', measures_table.measures_table(image))
-        return str(found)
+        return str([row.flag for row in measures_table.measure_rows(image) if row.flag])
 
     def test_lights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         usual = ["green"] * 4  # mask, alignment and what it saw, round trip
@@ -269,8 +269,11 @@ class TestMeasuresTable:
     ) -> None:
         self.light(tmp_path, monkeypatch, snr_after=-3.0, mask_volume_ml=300.0)
         (image,) = find_harmonized_images(tmp_path, "07")
-        found = measures_table.verdict(image)
-        assert found == Markup('<span class="light red">1 far off, 1 unusual</span>')
+        summary = ("red", "1 far outside range, 1 outside range")
+        assert measures_table.flag_summary(image) == summary
+        page = build_participant_report(tmp_path, "07").read_text()
+        assert '<span class="flag red">far outside range</span>' in page
+        assert '<span class="flag amber">outside range</span>' in page
 
     def test_out_of_range_is_never_amber(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -280,13 +283,13 @@ class TestMeasuresTable:
     def test_what_is_not_known_is_left_out(self, tmp_path: Path) -> None:
         add_image(tmp_path, "sub-07/anat/sub-07_T1w.nii.gz", table=False)
         (image,) = find_harmonized_images(tmp_path, "07")
-        assert "<td>" not in measures_table.measures_table(image)
+        assert measures_table.measure_rows(image) == []
 
     @pytest.mark.parametrize(
         ("value", "words"), [(1234.5, "1234"), (0.123456, "0.1235"), (2e-7, "2e-07")]
     )
     def test_short(self, value: float, words: str) -> None:
-        assert measures_table.short(value) == words
+        assert format_number(value) == words
 
 
 def test_shells_of_a_series(tmp_path: Path) -> None:
@@ -301,18 +304,24 @@ def test_shells_of_a_series(tmp_path: Path) -> None:
 
 class TestBoilerplate:
     def test_every_citation_is_explained(self) -> None:
-        text = as_markdown(paragraphs())
-        cited = {key for keys in re.findall(r"\[([\w; ]+)\]", text) for key in keys.split("; ")}
-        assert cited == set(REFERENCES)
+        boilerplate = make_boilerplate()
+        text = boilerplate.to_markdown()
+        assert boilerplate.references == sorted(map(str, read_bibliography().values()))
+        for reference in read_bibliography().values():
+            assert reference.citation in " ".join(boilerplate.paragraphs)
+            assert f"- {reference}\n" in text
+        assert "@" not in text
+        assert "[" not in text
         for identifier in ("2602.21536", "2308.06909", "10.1109/TMI.2010.2046908"):
             assert identifier in text
 
     def test_says_what_was_done(self) -> None:
-        stripped = " ".join(paragraphs(["GE"], {"preprocessed": True}))
+        stripped = " ".join(make_boilerplate(["GE"], {"preprocessed": True}).paragraphs)
         assert "N4" not in stripped
         assert "harmonized to GE with" in stripped
+        assert "N4" in " ".join(make_boilerplate(["GE"], {"preprocessed": False}).paragraphs)
         spaces = {"preprocessed": False, "output_spaces": ["x"], "normalization": "syn"}
-        assert "nonlinear (SyN)" in " ".join(paragraphs(["GE"], spaces))
+        assert "nonlinear (SyN)" in " ".join(make_boilerplate(["GE"], spaces).paragraphs)
 
     def test_written_once(self, tmp_path: Path) -> None:
         path = write_boilerplate(tmp_path)

@@ -96,11 +96,11 @@ def output_stages(
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.io.nifti import encode_nifti
     from bids_ihf.pipeline.outputs import shown_anat
-    from bids_ihf.reports.figures import write_reportlets
+    from bids_ihf.reports.figures import write_figures
 
     def figures() -> None:
         pictures = shown_anat(prepared, harmonized)
-        write_reportlets(folder / "figures", "sub-01", "T1w", pictures, harmonized.qc)
+        write_figures(folder / "figures", "sub-01", "T1w", pictures, harmonized.qc)
 
     data = watch("compression", lambda: encode_nifti(harmonized.image, prepared.volume))
     path = folder / "image.nii.gz"

@@ -1,4 +1,3 @@
-<script>
 "use strict";
 // Sort a table by a column: numbers by value, what is missing last, a second click the other way.
 for (const button of document.querySelectorAll("table.sortable th button")) {
@@ -19,4 +18,3 @@ for (const button of document.querySelectorAll("table.sortable th button")) {
     body.append(...rows.map(([, row]) => row));
   });
 }
-</script>

@@ -1,0 +1,233 @@
+"""Slices of a volume as pixels: which are shown, how intensities become grey levels, overlays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import nibabel
+import numpy as np
+from attrs import frozen
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SLICES_PER_VIEW = 7
+BRAIN_MARGIN_MM = 20.0
+"""Shown around the brain, so that its surface and the scalp can be judged."""
+MAX_TILE_WIDTH_PX, MAX_TILE_HEIGHT_PX = 170, 200
+MAX_WINDOW_RATIO = 3.0
+"""Ratio of two display windows above which a common one would leave an image black."""
+WINDOW_HEADROOM = 1.1
+"""White lies at this factor of the brain's range, so that fat and CSF keep some detail."""
+MAX_OVERLAY_OPACITY = 0.9
+DECREASE_RGB = np.array([64.0, 150.0, 255.0], dtype=np.float32)
+INCREASE_RGB = np.array([255.0, 84.0, 56.0], dtype=np.float32)
+
+
+@frozen
+class View:
+    """A plane: the axis it cuts, the axes drawn to the right and upwards (RAS order), and the
+    letters at its left and right edge."""
+
+    name: str
+    axis: int
+    right: int
+    up: int
+    left_label: str
+    right_label: str
+
+
+VIEWS = (
+    View("axial", 2, 0, 1, "L", "R"),
+    View("coronal", 1, 0, 2, "L", "R"),
+    View("sagittal", 0, 1, 2, "P", "A"),
+)
+
+
+@frozen(eq=False)
+class Layout:
+    """Which slices of a volume are shown, and how large.
+
+    Attributes
+    ----------
+    orientation
+        Of the native axes, as nibabel's ``io_orientation`` gives it.
+    affine
+        Of the volume reoriented to RAS.
+    voxel_sizes
+        In mm, in RAS order.
+    box
+        First and last + 1 voxel shown along each axis.
+    indices
+        Slices shown along each axis.
+    pixel_size
+        In mm.
+    """
+
+    orientation: NDArray[np.float64]
+    affine: NDArray[np.float64]
+    voxel_sizes: tuple[float, float, float]
+    box: tuple[tuple[int, int], ...]
+    indices: tuple[tuple[int, ...], ...]
+    pixel_size: float
+
+    def to_ras(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Reorient a volume on the native grid to the nearest RAS order, without interpolation."""
+        return np.asarray(nibabel.apply_orientation(data, self.orientation))
+
+    def tile_size(self, view: View) -> tuple[int, int]:
+        """Return (height, width) of a tile in pixels."""
+        width, height = (
+            max(1, round((high - low) * self.voxel_sizes[axis] / self.pixel_size))
+            for axis in (view.right, view.up)
+            for low, high in [self.box[axis]]
+        )
+        return height, width
+
+    @property
+    def cell_width(self) -> int:
+        """Width of the widest tile and a gap, in pixels."""
+        return max(self.tile_size(view)[1] for view in VIEWS) + 4
+
+    def tile_starts(self, view: View) -> Sequence[int]:
+        """Left edge of each tile of a row, in pixels: tiles are centred in cells."""
+        offset = (self.cell_width - self.tile_size(view)[1]) // 2
+        return [cell * self.cell_width + offset for cell in range(len(self.indices[view.axis]))]
+
+    def position(self, view: View, index: int) -> float:
+        """Position of a slice (mm) along the world axis nearest to the one it cuts."""
+        centre = [(low + high - 1) / 2 for low, high in self.box]
+        centre[view.axis] = index
+        return float(self.affine[view.axis, :3] @ centre + self.affine[view.axis, 3])
+
+
+def plan_layout(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Layout:
+    """Choose slices and scale so that the brain fills the figure; an empty mask shows all."""
+    orientation = nibabel.io_orientation(affine)
+    ras = np.asarray(nibabel.apply_orientation(mask, orientation), dtype=bool)
+    ras_affine = affine @ nibabel.orientations.inv_ornt_aff(orientation, mask.shape)
+    x, y, z = (float(size) for size in nibabel.affines.voxel_sizes(ras_affine))
+    extents = [_extent(ras, axis) for axis in range(3)]
+    box = tuple(
+        (max(0, low - round(BRAIN_MARGIN_MM / zoom)), min(n, high + round(BRAIN_MARGIN_MM / zoom)))
+        for (low, high), zoom, n in zip(extents, (x, y, z), ras.shape, strict=True)
+    )
+    lengths = [(high - low) * zoom for (low, high), zoom in zip(box, (x, y, z), strict=True)]
+    pixel = max(max(lengths[:2]) / MAX_TILE_WIDTH_PX, max(lengths[1:]) / MAX_TILE_HEIGHT_PX)
+    indices = tuple(_spread(low, high) for low, high in extents)
+    return Layout(orientation, ras_affine, (x, y, z), box, indices, pixel)
+
+
+def _extent(mask: NDArray[np.bool_], axis: int) -> tuple[int, int]:
+    """First and last + 1 index of the brain along an axis."""
+    occupied = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+    return (int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else (0, mask.shape[axis])
+
+
+def _spread(low: int, high: int) -> tuple[int, ...]:
+    """Up to `SLICES_PER_VIEW` evenly spaced indices, away from both ends."""
+    centres = low + (np.arange(SLICES_PER_VIEW) + 0.5) * (high - low) / SLICES_PER_VIEW
+    return tuple(sorted({min(int(centre), high - 1) for centre in centres}))
+
+
+def render_tile(
+    data: NDArray[np.float32], layout: Layout, view: View, index: int
+) -> NDArray[np.float32]:
+    """Return one slice of a volume in RAS order as (H, W) pixels, the top row first.
+
+    Pixels are square in millimetres, whatever the voxel sizes.
+    """
+    selection: list[slice | int] = [slice(low, high) for low, high in layout.box]
+    selection[view.axis] = index
+    # The two remaining axes are in rising order, which is (right, up) in all three views.
+    plane = np.ascontiguousarray(data[tuple(selection)].T[::-1], dtype=np.float32)
+    height, width = layout.tile_size(view)
+    resized = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def render_row(data: NDArray[np.float32], layout: Layout, view: View) -> NDArray[np.float32]:
+    """Return all slices of one view (RAS order) beside each other, NaN between them."""
+    height, width = layout.tile_size(view)
+    row = np.full((height, layout.cell_width * SLICES_PER_VIEW), np.nan, dtype=np.float32)
+    for start, index in zip(layout.tile_starts(view), layout.indices[view.axis], strict=True):
+        row[:, start : start + width] = render_tile(data, layout, view, index)
+    return row
+
+
+@frozen
+class Window:
+    """Intensities displayed black and white."""
+
+    low: float
+    high: float
+
+    def normalize(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map black to 0 and white to 1."""
+        return np.asarray((data - self.low) / (self.high - self.low), dtype=np.float32)
+
+    def grey(self, data: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Map to grey levels, 0 to 255; NaN (the space between tiles) becomes black."""
+        levels = np.clip(np.nan_to_num(self.normalize(data)), 0, 1) * 255
+        return np.asarray(levels.round(), dtype=np.uint8)
+
+    def __str__(self) -> str:
+        return f"{self.low:.4g} to {self.high:.4g}"
+
+
+def choose_windows(
+    before: NDArray[np.float32], after: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> tuple[Window, Window]:
+    """Return the display windows of both images: the same unless their units differ."""
+    first, second = (_brain_window(data, mask) for data in (before, after))
+    ranges = [window.high - window.low for window in (first, second)]
+    if max(ranges) > MAX_WINDOW_RATIO * min(ranges):
+        return first, second
+    common = Window(min(first.low, second.low), max(first.high, second.high))
+    return common, common
+
+
+def _brain_window(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> Window:
+    inside = data[mask] if mask.any() else data
+    low, high = (float(value) for value in np.percentile(inside, (0.5, 99.5)))
+    low = min(low, 0.0)
+    return Window(low, low + WINDOW_HEADROOM * (high - low) if high > low else low + 1.0)
+
+
+def overlay_change(grey: NDArray[np.uint8], change: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Overlay a change (H, W), 1 being full colour, on grey levels (H, W).
+
+    Increases are red and decreases blue; no change is transparent, so that anatomy remains
+    visible where little happened.
+    """
+    signed = np.clip(np.nan_to_num(change), -1, 1)[..., None]
+    opacity = MAX_OVERLAY_OPACITY * np.abs(signed)
+    colour = np.where(signed > 0, INCREASE_RGB, DECREASE_RGB)
+    # The image is dimmed, or white matter would wash the colours out.
+    mixed = (1 - opacity) * (0.75 * grey[..., None].astype(np.float32)) + opacity * colour
+    return np.asarray(mixed.round(), dtype=np.uint8)
+
+
+@frozen(eq=False)
+class Contour:
+    """The outline where a volume (X, Y, Z) on the native grid exceeds a level, in a colour."""
+
+    volume: NDArray[np.float32]
+    level: float
+    rgb: tuple[int, int, int]
+
+    def render_row(self, layout: Layout, view: View) -> NDArray[np.uint8]:
+        """Return the outline over a row of tiles (H, W, 4), transparent elsewhere."""
+        levels = np.nan_to_num(render_row(layout.to_ras(self.volume), layout, view))
+        outline = inner_boundary(levels > self.level)
+        return np.where(outline[..., None], np.array((*self.rgb, 255), np.uint8), np.uint8(0))
+
+
+def inner_boundary(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels (H, W) of a region with a neighbour outside; the picture's edge does not count."""
+    padded = np.pad(region, 1, mode="edge")
+    interior = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(region & ~interior)
