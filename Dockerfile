@@ -51,9 +51,7 @@ COPY README.md LICENSE ./
 COPY bids_ihf bids_ihf
 RUN pip install --no-deps . && pip uninstall --yes setuptools pip
 COPY tests/containers/smoke.py constraints.txt /opt/ihf-harmony/share/
-# TemplateFlow, which nireports imports, wants a folder of its own; here it gets an empty stub.
-ENV TEMPLATEFLOW_HOME=/opt/ihf-harmony/share/templateflow TEMPLATEFLOW_AUTOUPDATE=0
-RUN python -W ignore -c "import templateflow" && chmod -R a+rX,go-w /opt/ihf-harmony/share
+RUN chmod -R a+rX,go-w /opt/ihf-harmony/share
 
 
 FROM python
@@ -69,7 +67,6 @@ ARG SOURCE=
 ENV PATH=/opt/ihf-harmony/bin:$PATH \
     PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 \
     MPLCONFIGDIR=/tmp/ihf-matplotlib \
-    TEMPLATEFLOW_HOME=/opt/ihf-harmony/share/templateflow TEMPLATEFLOW_AUTOUPDATE=0 \
     OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMEXPR_NUM_THREADS=1 \
     ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
