@@ -34,7 +34,7 @@ def update_scans_table(out_dir: Path, image: SourceImage, row: Mapping[str, Cell
     Returns
     -------
     Path
-        The table.
+        ``OUT/sub-X[/ses-Y]/sub-X[_ses-Y]_scans.tsv``.
 
     Raises
     ------
@@ -48,7 +48,8 @@ def update_scans_table(out_dir: Path, image: SourceImage, row: Mapping[str, Cell
     undescribed = [column for column in row if column not in MEASURE_COLUMNS]
     if undescribed:
         raise ValueError(f"no description for the columns {', '.join(undescribed)}")
-    table = scans_table_path(out_dir, image)
+    session = f"_ses-{image.session}" if image.session else ""
+    table = session_folder(out_dir, image) / f"sub-{image.subject}{session}_scans.tsv"
     name = output_paths(out_dir, image).harmonized.relative_to(table.parent).as_posix()
     with folder_lock(table.parent):
         rows = {entry["filename"]: entry for entry in read_scans_table(table)}
@@ -57,12 +58,6 @@ def update_scans_table(out_dir: Path, image: SourceImage, row: Mapping[str, Cell
         write_atomic(table, to_tsv(columns, [rows[key] for key in sorted(rows)]))
         _update_dictionary(table.with_suffix(".json"), columns)
     return table
-
-
-def scans_table_path(out_dir: Path, image: SourceImage) -> Path:
-    """``OUT/sub-X[/ses-Y]/sub-X[_ses-Y]_scans.tsv``."""
-    session = f"_ses-{image.session}" if image.session else ""
-    return session_folder(out_dir, image) / f"sub-{image.subject}{session}_scans.tsv"
 
 
 def read_scans_table(path: Path) -> list[dict[str, str]]:

@@ -25,8 +25,10 @@ LOGGER = logging.getLogger(__name__)
 
 Step = Literal["prepare", "harmonize"]
 
-DISK_FULL = "{} cannot be written ({}): free some space, or name another work folder with -w."
-UNEXPECTED = "unexpected error: {}; please report it with the crash file"
+DISK_FULL_MESSAGE = (
+    "{} cannot be written ({}): free some space, or name another work folder with -w."
+)
+UNEXPECTED_ERROR_MESSAGE = "unexpected error: {}; please report it with the crash file"
 # How Python, torch and ITK say that there is no memory left.
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory"
@@ -61,8 +63,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException, image: str, step: Step) -> Failure:
         """The failure that an exception amounts to."""
-        message, kind = explain(error)
-        return cls(image, step, type(error).__name__, message, kind.exit_code)
+        message, error_class = explain(error)
+        return cls(image, step, type(error).__name__, message, error_class.exit_code)
 
 
 def explain(error: BaseException) -> tuple[str, type[HarmonyError]]:
@@ -74,8 +76,8 @@ def explain(error: BaseException) -> tuple[str, type[HarmonyError]]:
         return OUT_OF_MEMORY_MESSAGE.format(text[:80]), TemporaryFailure
     if isinstance(error, OSError) and error.errno in _DISK_FULL_CODES:
         reason = (error.strerror or "disk full").lower()
-        return DISK_FULL.format(error.filename or "the work folder", reason), CannotWrite
-    return UNEXPECTED.format(text), HarmonyError
+        return DISK_FULL_MESSAGE.format(error.filename or "the work folder", reason), CannotWrite
+    return UNEXPECTED_ERROR_MESSAGE.format(text), HarmonyError
 
 
 def write_failure(folder: Path, name: str, failure: Failure, traceback: str) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from bids_ihf.errors import BadData
 
@@ -14,16 +13,6 @@ MISSING_VALUE = "n/a"
 """What a BIDS table holds where a value is missing."""
 
 Cell = float | int | str | None
-
-
-def describe_column(name: str, description: str, units: str | None = None) -> dict[str, Any]:
-    """Entry of a column in the JSON data dictionary of a table.
-
-    >>> describe_column("SNR", "Signal-to-noise ratio", "arbitrary")
-    {'LongName': 'SNR', 'Description': 'Signal-to-noise ratio', 'Units': 'arbitrary'}
-    """
-    entry = {"LongName": name, "Description": description}
-    return entry | {"Units": units} if units else entry
 
 
 def format_cell(value: Cell) -> str:

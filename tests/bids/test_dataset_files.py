@@ -114,11 +114,11 @@ def fabricate(out: Path, image: SourceImage) -> None:
     """Write all that a run would write for one image."""
     named = output_paths(out, image)
     shape = (4, 4, 4, 2) if image.suffix == "dwi" else (4, 4, 4)
-    own = {"HarmonizationTarget": "Siemens", "ConfigurationHash": "abc", "SourceVendor": "GE"}
+    fields = {"HarmonizationTarget": "Siemens", "ConfigurationHash": "abc", "SourceVendor": "GE"}
     for path, description in ((named.harmonized, "Harmonized."), (named.change, "Change.")):
         write_image(path, shape)
         content = derivative_sidecar(
-            image, description=description, skull_stripped=False, extra=own
+            image, description=description, skull_stripped=False, extra=fields
         )
         write_json(sidecar_path(path), content)
     write_image(named.mask)

@@ -113,9 +113,9 @@ def test_images_that_would_share_an_output_are_left_out_by_name(
         f"{folder}_desc-a_T2w.nii",
         f"{folder}_T2w.nii",
     )
-    found = names(find_images(root, "1"))
-    assert "sub-1_T1w.nii.gz" in found
-    assert len(found) == 2
+    found_names = names(find_images(root, "1"))
+    assert "sub-1_T1w.nii.gz" in found_names
+    assert len(found_names) == 2
     assert "sub-1_T1w.nii is left out" in caplog.text
 
 
@@ -140,8 +140,8 @@ def test_selection_by_session_modality_and_filter(dataset: Maker) -> None:
     assert len(find_images(root, "1", sessions=["ses-A"])) == 3
     assert len(find_images(root, "1", sessions=["A", "B"], modalities=["T2w"])) == 2
     filters = {"T1w": {"reconstruction": None, "session": "B"}}
-    found = find_images(root, "1", modalities=["T1w"], filters=filters)
-    assert names(found) == ["sub-1_ses-B_T1w.nii.gz"]
+    images = find_images(root, "1", modalities=["T1w"], filters=filters)
+    assert names(images) == ["sub-1_ses-B_T1w.nii.gz"]
 
 
 def test_nothing_found_says_what_was_asked_and_what_there_is(

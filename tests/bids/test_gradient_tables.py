@@ -1,4 +1,4 @@
-"""b-tables: what is read, and one sentence for each way in which they are wrong."""
+"""Gradient tables: what is read, and the error for each defect."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def tables(folder: Path, bval: str, bvec: str) -> tuple[Path, Path]:
 
 
 def test_directions_become_unit_vectors(tmp_path: Path) -> None:
-    found = read_gradient_table(
+    table = read_gradient_table(
         IMAGE, *tables(tmp_path, "5 1000 1000\n", "1 0 0\n0 2 0\n0 0 -1\n"), 3
     )
-    assert found.bvals.tolist() == [5, 1000, 1000]
-    assert found.bvecs.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, -1]]
+    assert table.bvals.tolist() == [5, 1000, 1000]
+    assert table.bvecs.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, -1]]
 
 
 def test_b_values_in_a_column(tmp_path: Path) -> None:
-    found = read_gradient_table(IMAGE, *tables(tmp_path, "0\n1000\n", "0 1\n0 0\n0 0\n"), 2)
-    assert len(found) == 2
+    table = read_gradient_table(IMAGE, *tables(tmp_path, "0\n1000\n", "0 1\n0 0\n0 0\n"), 2)
+    assert len(table) == 2
 
 
 @pytest.mark.parametrize(
@@ -76,5 +76,5 @@ def test_lengths_that_are_not_one_are_told(
 ) -> None:
     read_gradient_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
     assert "not have unit length" in caplog.text
-    found = read_gradient_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
-    assert np.allclose(np.linalg.norm(found.bvecs[1]), 1)
+    table = read_gradient_table(IMAGE, *tables(tmp_path, "0 1000", "0 0.7\n0 0\n0 0\n"), 2)
+    assert np.allclose(np.linalg.norm(table.bvecs[1]), 1)

@@ -72,8 +72,8 @@ def test_the_mask_of_the_t1w_is_not_the_mask_of_the_t2w(tmp_path: Path) -> None:
     folder = make(tmp_path / "pipeline", mask)
     assert find_mask([folder], t1w) == folder / mask
     assert find_mask([folder], t2w) is None
-    own = "sub-1/anat/sub-1_desc-brainT2w_mask.nii.gz"
-    assert find_mask([make(folder, own)], t2w) == folder / own
+    t2w_mask = "sub-1/anat/sub-1_desc-brainT2w_mask.nii.gz"
+    assert find_mask([make(folder, t2w_mask)], t2w) == folder / t2w_mask
 
 
 def test_freesurfer_is_not_taken_where_its_source_is_unclear(tmp_path: Path) -> None:

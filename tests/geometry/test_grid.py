@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from bids_ihf.geometry.grid import Grid, canonical_grid, inverse_affine, resample
+from bids_ihf.geometry.grid import (
+    Grid,
+    bounding_box_on,
+    canonical_grid,
+    inverse_affine,
+    resample,
+    shifted_affine,
+)
 
 ORNTS = st.permutations([0, 1, 2]).flatmap(
     lambda axes: st.tuples(*[st.sampled_from([-1, 1])] * 3).map(
@@ -86,21 +93,51 @@ def test_canonical_keeps_voxels_of_aligned_millimetre_grids(ornt: np.ndarray) ->
     data = noise()
     affine = grid().affine @ inv_ornt_aff(ornt, data.shape)
     turned = apply_orientation(data, ornt)
-    found = canonical_grid(turned.shape, affine)
-    assert found.shape == data.shape
-    assert np.allclose(found.affine, grid().affine)
-    assert np.array_equal(resample(turned, Grid(turned.shape, affine), found), data)
+    canonical = canonical_grid(turned.shape, affine)
+    assert canonical.shape == data.shape
+    assert np.allclose(canonical.affine, grid().affine)
+    assert np.array_equal(resample(turned, Grid(turned.shape, affine), canonical), data)
 
 
 def test_canonical_covers_an_oblique_box() -> None:
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", [30, 10, 5], degrees=True).as_matrix()
     affine[:3, :3] @= np.diag([0.9, 1.0, 5.0])
-    found = canonical_grid((10, 12, 6), affine, zoom=1.0)
+    canonical = canonical_grid((10, 12, 6), affine, zoom=1.0)
     corners = np.array(np.meshgrid((0, 9), (0, 11), (0, 5))).reshape(3, -1)
     world = affine[:3, :3] @ corners + affine[:3, 3:]
-    index = (inverse_affine(found.affine) @ np.vstack([world, np.ones(8)]))[:3]
+    index = (inverse_affine(canonical.affine) @ np.vstack([world, np.ones(8)]))[:3]
     assert index.min() >= -1e-6
-    assert (index.max(axis=1) <= np.array(found.shape) - 1 + 1e-6).all()
-    assert np.allclose(found.zooms, 1.0)
-    assert np.allclose(found.affine[:3, :3], np.eye(3))
+    assert (index.max(axis=1) <= np.array(canonical.shape) - 1 + 1e-6).all()
+    assert np.allclose(canonical.zooms, 1.0)
+    assert np.allclose(canonical.affine[:3, :3], np.eye(3))
+
+
+def test_a_crop_keeps_voxels_where_they_are() -> None:
+    source = Grid(
+        (5, 6, 7), np.array([[0, -2.0, 0, 9], [1.5, 0, 0, -8], [0, 0, 3, 4], [0, 0, 0, 1]])
+    )
+    box = (slice(1, 4), slice(0, 5), slice(2, 7))
+    crop = source.crop(box)
+    assert crop.shape == (3, 5, 5)
+    assert np.allclose(crop.affine @ [0, 0, 0, 1], source.affine @ [1, 0, 2, 1])
+    data = noise()
+    assert np.array_equal(resample(data, source, crop), data[box])
+    assert np.allclose(shifted_affine(crop.affine, (-1, 0, -2)), source.affine)
+
+
+def test_a_series_has_the_grid_of_its_volumes() -> None:
+    assert Grid((5, 6, 7, 30), np.eye(4)).shape == (5, 6, 7)
+
+
+def test_bounding_box_holds_the_mask_on_another_grid() -> None:
+    source, target = grid(zooms=(2, 2, 2)), Grid((30, 30, 30), grid().affine)
+    mask = np.zeros(source.shape, dtype=bool)
+    mask[2:4, 3, 1:5] = True
+    box = bounding_box_on(mask, source, target)
+    assert box is not None
+    on_target = resample(mask.astype(np.float32), source, target) > 0
+    assert on_target[box].sum() == on_target.sum() > 0
+    assert bounding_box_on(np.zeros_like(mask), source, target) is None
+    far = Grid((3, 3, 3), shifted_affine(target.affine, (100, 0, 0)))
+    assert bounding_box_on(mask, source, far) is None

@@ -37,9 +37,9 @@ def test_volumes_are_nibabels(
     tmp_path: Path, data: np.ndarray, name: str, slope: float | None
 ) -> None:
     path = save(tmp_path / name, data, slope)
-    found = np.stack(list(open_series(path).volumes()), axis=-1)
-    assert found.dtype == np.float32
-    assert np.array_equal(found, np.asarray(nibabel.load(path).dataobj, dtype=np.float32))
+    volumes = np.stack(list(open_series(path).volumes()), axis=-1)
+    assert volumes.dtype == np.float32
+    assert np.array_equal(volumes, np.asarray(nibabel.load(path).dataobj, dtype=np.float32))
 
 
 def written(path: Path) -> bytes:

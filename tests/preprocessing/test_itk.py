@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bids_ihf.geometry.grid import Grid, inverse_affine, resample
-from bids_ihf.geometry.template import load_template
 from bids_ihf.preprocessing.alignment import to_itk_mat
 from bids_ihf.preprocessing.itk import (
     configure_itk,
@@ -66,24 +63,6 @@ def test_ants_resamples_by_the_file_as_we_do_by_the_matrix(tmp_path: Path) -> No
     inner = ours > 0
     assert inner.sum() > 5000
     assert np.abs(theirs.numpy() - ours)[inner].max() < 1e-2 * ours.max()
-
-
-def test_template_is_read_without_heavy_imports() -> None:
-    code = (
-        "import sys; from bids_ihf.geometry.template import load_template; t = load_template(); "
-        "assert 'torch' not in sys.modules; assert 'ants' not in sys.modules; "
-        "print(t.image.shape, int(t.mask.sum()))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.startswith("(197, 233, 189)")
-
-
-def test_template_cannot_be_changed() -> None:
-    template = load_template()
-    assert template.image.max() == 1
-    assert np.array_equal(template.mask, template.image > 0)
-    with pytest.raises(ValueError, match="read-only"):
-        template.image[0, 0, 0] = 1
 
 
 ITK_VARIABLES = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED")
