@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bids_ihf.geometry.grid import Grid, resample
-from bids_ihf.pipeline.worker import fix_threads
+from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.preprocessing.alignment import align_to_template
 from bids_ihf.preprocessing.brain_mask import find_brain
 from bids_ihf.preprocessing.segmentation import antialias
@@ -80,7 +80,7 @@ def _planes(
 
 def draw(figure_path: Path, paths: list[Path]) -> None:
     """All images."""
-    fix_threads(1, 0)
+    set_up_process(1, 0)
     rows = -(-len(paths) // IMAGES_PER_ROW)
     figure = Figure(figsize=(6.2 * IMAGES_PER_ROW, 1.25 * rows), facecolor="black")
     FigureCanvasAgg(figure)

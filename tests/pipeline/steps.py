@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces.base import TraitedSpec, traits
 from nipype.pipeline import engine
+from threadpoolctl import threadpool_info
 
 from bids_ihf.pipeline.interfaces import StepContext, StepInputs, StepInterface
 from bids_ihf.pipeline.run_log import RunLog
+from bids_ihf.pipeline.worker import set_up_process
 
-FINE, RAISING, KILLED = "fine", "raising", "killed"
+FINE, RAISING, KILLED, THREADS = "fine", "raising", "killed", "threads"
 
 
 class WorkInputs(StepInputs):
@@ -35,7 +39,20 @@ class Work(StepInterface):
             raise ValueError("no such luck")
         if self.inputs.ending == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.inputs.ending == THREADS:
+            set_up_process(self.inputs.threads, 0)
+            report = Path(self.inputs.folder) / f"threads-{self.inputs.context.node}.json"
+            report.write_text(json.dumps(threads_in_use()))
         (Path(self.inputs.folder) / FINE).touch()
+
+
+def threads_in_use() -> dict[str, Any]:
+    """Threads of torch, and of each pool of BLAS or OpenMP that is loaded, after a product."""
+    import torch
+
+    np.ones((64, 64)) @ np.ones((64, 64))
+    pools = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+    return {"torch": torch.get_num_threads(), "pools": pools}
 
 
 def log_of(folder: Path) -> RunLog:

@@ -9,7 +9,7 @@ import pytest
 
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
-from bids_ihf.pipeline.worker import fix_threads, load_prepared, save_prepared
+from bids_ihf.pipeline.worker import load_prepared, save_prepared, set_up_process
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 
@@ -51,6 +51,6 @@ def test_what_was_prepared_comes_back(
 def test_threads_of_libraries_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "ANTS_RANDOM_SEED", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    fix_threads(4, 0)
+    set_up_process(4, 0)
     assert os.environ["OMP_NUM_THREADS"] == "4"
     assert os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] == "1"

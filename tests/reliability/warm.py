@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bids_ihf.pipeline.worker import fix_threads
+from bids_ihf.pipeline.worker import set_up_process
 
-fix_threads(1, 0)
+set_up_process(1, 0)
 
 import bids.layout  # noqa: E402, F401
 import matplotlib.pyplot as plt  # noqa: E402, F401
