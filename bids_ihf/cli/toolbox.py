@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PRODUCT_PACKAGE, LABORATORY_PACKAGE = "bids_ihf.cli.commands", "bids_ihf.lab.commands"
 COMMAND_MODULES = {
+    "harmonize": (PRODUCT_PACKAGE, "harmonize one image: one file in, one file out"),
     "target": (PRODUCT_PACKAGE, "list, show or build harmonization targets"),
     "restore": (PRODUCT_PACKAGE, "recover the original image from a harmonized one"),
     "evaluate": (LABORATORY_PACKAGE, "compare harmonized images with scans of the target scanner"),

@@ -47,6 +47,12 @@ MASK_EROSION_MM = 4.0
 """Distance to the edge of the brain mask of the voxels in which a series is measured."""
 
 
+EXPONENT_WARNING = (
+    "The attenuation of a shell differs from the target's by more than scanners do (out-of-range "
+    "score {:.2f}, limit 1); inspect the result before using this series."
+)
+
+
 class SeriesSink(Protocol):
     """Takes the volumes (X, Y, Z) of a harmonized series and of its change map, in order."""
 
@@ -267,6 +273,12 @@ def relative_exponent(plan: ShellPlan) -> float:
     low, high = np.log(EXPONENT_BOUNDS)
     logs = [float(np.log(shell.measured)) for shell in plan.shells]
     return max((log / (high if log > 0 else low) for log in logs), default=0.0)
+
+
+def exponent_warning(plan: ShellPlan) -> str | None:
+    """A sentence where a shell asks for more than the limit of what is applied."""
+    score = relative_exponent(plan)
+    return EXPONENT_WARNING.format(score) if score >= 1 else None
 
 
 def shell_warnings(plan: ShellPlan) -> list[str]:

@@ -17,6 +17,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import open_image
 from bids_ihf.io.paths import file_stem
 from bids_ihf.pipeline.interfaces import Harmonize, Prepare, StepContext
+from bids_ihf.pipeline.job_limits import MAX_THREADS_PER_IMAGE
 from bids_ihf.pipeline.run_log import RunLog
 from bids_ihf.pipeline.work_dir import WORKFLOW_NAME, workflow_name
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from bids_ihf.io.failures import Step
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
 
-MAX_THREADS_PER_IMAGE = 8
-"""Beyond these the network and the segmentation gain nothing."""
 MAX_NODE_STEM = 80
 """Characters of a file name in the name of a node, whose folder's name the system limits."""
 

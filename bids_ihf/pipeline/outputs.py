@@ -10,7 +10,7 @@ from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.dwi import outputs as dwi_outputs
-from bids_ihf.dwi.series import relative_exponent, shell_warnings
+from bids_ihf.dwi.series import exponent_warning, shell_warnings
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
 from bids_ihf.qc.assess import assess
 from bids_ihf.reports.figures import ReportVolumes, write_figures
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from bids_ihf.preprocessing.prepare import Prepared
 
 LOGGER = logging.getLogger(__name__)
-
-EXPONENT_WARNING = (
-    "The attenuation of a shell differs from the target's by more than scanners do (out-of-range "
-    "score {:.2f}, limit 1); inspect the report before using this series."
-)
 
 
 def write_anat(
@@ -79,8 +74,7 @@ def finish_series(
     image, paths = job.image, job.outputs
     for sentence in shell_warnings(series.plan):
         LOGGER.warning("%s: %s", job.name, sentence)
-    score = relative_exponent(series.plan)
-    warning = EXPONENT_WARNING.format(score) if score >= 1 else None
+    warning = exponent_warning(series.plan)
     extra = _provenance(
         job, target, target.diffusion_hash, dwi_outputs.DIFFUSION_MODEL, dwi_outputs.model_hash(),
         "cpu", warning, dwi_outputs.provenance(series),

@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.source_profile import SourceProfile
+    from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
 
@@ -155,13 +156,25 @@ def harmonize_image(
 def _harmonize_anat(
     job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget
 ) -> None:
+    from bids_ihf.anat.harmonize import harmonize
     from bids_ihf.io.atomic import folder_lock
     from bids_ihf.pipeline.outputs import write_anat
 
     start = time.perf_counter()
-    harmonized, device = on_device(config.device, job.name, lambda d: harmonize_anat(
-        prepared, job.image.suffix, job.image.vendor, config, target.spec, d
-    ))  # fmt: skip
+    modality, model_file = job.image.suffix, config.model
+
+    def compute(device: str) -> Harmonized:
+        model = load_model_cached(device, model_file)
+        source = _source_target(config, device)
+        return harmonize(
+            prepared,
+            load_target_cached(target.spec, device, model_file).profile(modality),
+            model,
+            source=source_profile_for(modality, job.image.vendor, source, model.encoder_hash),
+            batch_size=config.batch_size,
+        )
+
+    harmonized, device = on_device(config.device, job.name, compute)
     seconds = time.perf_counter() - start
     # Another run may work on the same image, with this target or another: nothing may be mixed,
     # and what it has just finished is not removed.
@@ -188,40 +201,21 @@ def on_device(device: str, name: str, compute: Callable[[str], Computed]) -> tup
         return compute("cpu"), "cpu"
 
 
-def harmonize_anat(
-    prepared: Prepared,
-    modality: str,
-    vendor: str,
-    config: RunConfig,
-    target_spec: str,
-    device: str,
-) -> Harmonized:
-    """Harmonize a prepared T1w or T2w image on a device; nothing is written."""
-    from bids_ihf.anat.harmonize import harmonize
-
-    return harmonize(
-        prepared,
-        load_target_cached(target_spec, device, config.model).profile(modality),
-        load_model_cached(device, config.model),
-        source=_source_profile(modality, vendor, config, device),
-        batch_size=config.batch_size,
-    )
+def _source_target(config: RunConfig, device: str) -> Target | None:
+    """The target that ``--source-profile`` names."""
+    if config.source_profile is None:
+        return None
+    return load_target_cached(str(config.source_profile), device, config.model)
 
 
-def _source_profile(
-    modality: str, vendor: str, config: RunConfig, device: str
+def source_profile_for(
+    modality: str, vendor: str, source: Target | None, encoder_hash: str
 ) -> SourceProfile | None:
-    """Typical profile of the image's scanner: from ``--source-profile``, or its vendor's."""
+    """Typical profile of an image's scanner: from a target built of it, else its vendor's."""
     from bids_ihf.targets.source_profile import source_profile_of, vendor_source_profile
 
-    if config.source_profile is not None:
-        measured = load_target_cached(str(config.source_profile), device, config.model)
-        source = source_profile_of(measured, modality)
-        if source is not None:
-            return source
-    return vendor_source_profile(
-        vendor, modality, load_model_cached(device, config.model).encoder_hash
-    )
+    profile = None if source is None else source_profile_of(source, modality)
+    return profile or vendor_source_profile(vendor, modality, encoder_hash)
 
 
 def _harmonize_series(
@@ -229,7 +223,8 @@ def _harmonize_series(
 ) -> None:
     from bids_ihf.bids.output_files import clear_outputs
     from bids_ihf.dwi.outputs import writing_series
-    from bids_ihf.dwi.series import fit_series
+    from bids_ihf.dwi.profile_file import profile_of_target
+    from bids_ihf.dwi.series import fit_series, harmonize_series
     from bids_ihf.io.atomic import folder_lock
     from bids_ihf.pipeline.outputs import finish_series
 
@@ -248,34 +243,19 @@ def _harmonize_series(
             return
         clear_outputs(paths)
         with writing_series(paths.harmonized, paths.change, fitted.series) as sink:
-            series = harmonize_dwi(
-                fitted, prepared, image.vendor, config, target.spec, sink, on_volume
-            )
+            profile = profile_of_target(load_target_cached(target.spec, "cpu", config.model))
+            scanner = source_scanner_for(image.vendor, _source_target(config, "cpu"))
+            series = harmonize_series(fitted, prepared, profile, scanner, sink, on_volume)
         seconds = time.perf_counter() - start
         finish_series(job, prepared, series, config, target, seconds)
 
 
-def harmonize_dwi(
-    fitted: Any, prepared: Prepared, vendor: str, config: RunConfig, target_spec: str,
-    sink: Any, on_volume: Any = None,
-) -> Any:  # fmt: skip
-    """Harmonize a fitted diffusion series into a sink of volumes; see ``dwi.series``."""
-    from bids_ihf.dwi.profile_file import profile_of_target
-    from bids_ihf.dwi.series import harmonize_series
-
-    profile = profile_of_target(load_target_cached(target_spec, "cpu", config.model))
-    scanner = _source_scanner(vendor, config)
-    return harmonize_series(fitted, prepared, profile, scanner, sink, on_volume)
-
-
-def _source_scanner(vendor: str, config: RunConfig) -> KnownScanner | None:
-    """Typical diffusion profile of the scanner: from ``--source-profile``, or its vendor's."""
+def source_scanner_for(vendor: str, source: Target | None) -> KnownScanner | None:
+    """Typical diffusion profile of a scanner: from a target built of it, else its vendor's."""
     from bids_ihf.dwi.profile_file import content_of, scanner_of_target, scanner_of_vendor
 
-    if config.source_profile is not None:
-        source = load_target_cached(str(config.source_profile), "cpu", config.model)
-        if content_of(source) is not None:
-            return scanner_of_target(source)
+    if source is not None and content_of(source) is not None:
+        return scanner_of_target(source)
     return scanner_of_vendor(vendor)
 
 

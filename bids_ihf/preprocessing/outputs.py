@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 MASK_DESCRIPTION = "Brain mask used for the harmonization."
 
 
+def encode_mask(prepared: Prepared) -> bytes:
+    """The brain mask as a .nii.gz file of 8-bit integers."""
+    return encode_nifti(prepared.mask.astype(np.uint8), prepared.volume, dtype=np.uint8)
+
+
 def write_mask(image: SourceImage, paths: OutputPaths, prepared: Prepared) -> None:
     """The brain mask and its sidecar."""
-    mask = prepared.mask.astype(np.uint8)
-    write_atomic(paths.mask, encode_nifti(mask, prepared.volume, dtype=np.uint8))
+    write_atomic(paths.mask, encode_mask(prepared))
     extra = {"RawMask": str(image.mask)} if image.mask else {}
     sidecar = mask_sidecar(image, description=MASK_DESCRIPTION, extra=extra)
     write_json(sidecar_path(paths.mask), sidecar)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
-from bids_ihf.cli.resources import available_processors
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import CannotWrite
+from bids_ihf.pipeline.job_limits import available_processors
 
 if TYPE_CHECKING:
     import argparse
@@ -98,15 +98,13 @@ def build(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if output.suffix != TARGET_EXTENSION:
         raise CannotWrite(f"{output}: a target file ends in {TARGET_EXTENSION}; rename it.")
-    from bids_ihf.dwi.profile_file import record_of
     from bids_ihf.io.atomic import write_atomic
-    from bids_ihf.pipeline.references import collect, diffusion_profiles, prepared_scans
+    from bids_ihf.pipeline.references import collect_references, target_from_references
     from bids_ihf.pipeline.resources import load_model_cached
     from bids_ihf.pipeline.worker import set_up_process
-    from bids_ihf.targets.build import build_target
     from bids_ihf.targets.target import pack_target
 
-    scans = collect(
+    references = collect_references(
         arguments.references,
         modality=arguments.modality,
         labels=unique_items(arguments.participant_label or ()),
@@ -114,11 +112,9 @@ def build(arguments: argparse.Namespace) -> int:
     )
     set_up_process(arguments.n_procs or available_processors(), 0)
     name = arguments.name or output.stem
-    series = [scan for scan in scans if scan.modality == "dwi"]
-    anatomical = [scan for scan in scans if scan.modality != "dwi"]
-    record = record_of(diffusion_profiles(series, preprocessed=arguments.preprocessed))
-    prepared = prepared_scans(anatomical, preprocessed=arguments.preprocessed)
-    target = build_target(prepared, name, load_model_cached("cpu"), record)
+    model = load_model_cached("cpu")
+    preprocessed = arguments.preprocessed
+    target = target_from_references(references, name, model, preprocessed=preprocessed)
     write_atomic(output, pack_target(target))
     _describe(target)
     return 0

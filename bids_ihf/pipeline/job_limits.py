@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+MAX_THREADS_PER_IMAGE = 8
+"""Beyond these the network and the segmentation gain nothing."""
+
 
 def available_processors() -> int:
     """Processors this job may use: what SLURM granted, else the affinity mask, else all.

@@ -1,0 +1,142 @@
+"""``ihf harmonize IN -o OUT --target NAME``: one file in, one file out, without a BIDS dataset."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_ihf.bids.names import IMAGE_SUFFIXES
+from bids_ihf.cli.options import add_option
+from bids_ihf.errors import CannotWrite, UsageError
+from bids_ihf.pipeline.job_limits import MAX_THREADS_PER_IMAGE, available_processors
+
+if TYPE_CHECKING:
+    import argparse
+
+LOGGER = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``ihf harmonize``."""
+    add = parser.add_argument
+    add("image", type=Path, metavar="IN.nii.gz", help="T1w or T2w image, or diffusion series")
+    add(
+        *("-o", "--output"), type=Path, required=True, metavar="OUT.nii.gz",
+        help="harmonized image to write, on the voxel grid of the input",
+    )  # fmt: skip
+    add(
+        "--modality", choices=IMAGE_SUFFIXES,
+        help="type of the image (default: the suffix of its file name)",
+    )  # fmt: skip
+    add(
+        "--mask", type=Path, metavar="MASK.nii.gz",
+        help="brain mask in the same world space (default: computed)",
+    )  # fmt: skip
+    add(
+        "--t1w", type=Path, metavar="T1W.nii.gz",
+        help="T1w image of the same session, by which a T2w image or diffusion series is "
+        "registered as in the BIDS App",
+    )  # fmt: skip
+    for name in ("bval", "bvec"):
+        add(
+            f"--{name}", type=Path, metavar="FILE",
+            help=f"{name} file of a diffusion series (default: the one beside it)",
+        )  # fmt: skip
+    add("--change", type=Path, metavar="CHANGE.nii.gz", help="also write harmonized - original")
+    add("--save-mask", type=Path, metavar="MASK.nii.gz", help="also write the brain mask")
+    add("--overwrite", action="store_true", help="replace output files that exist")
+    for setting in (
+        "target", "model", "source_vendor", "source_profile", "preprocessed", "random_seed",
+        "device", "batch_size", "omp_nthreads",
+    ):  # fmt: skip
+        add_option(parser, setting)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Harmonize the image and write the files asked for.
+
+    Raises
+    ------
+    UsageError
+        The target is missing, or an output is an input or is not named ``.nii.gz``.
+    CannotWrite
+        An output exists already, or cannot be written.
+    BadData
+        The image or a file that belongs to it cannot be used.
+    """
+    target = getattr(arguments, "target", None)
+    if target is None:
+        raise UsageError("--target is required: Siemens, GE, Philips, a target file or an image.")
+    _check_outputs(arguments)
+    from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.pipeline.resources import load_model_cached
+    from bids_ihf.pipeline.single_image import (
+        ImageFiles,
+        SingleOutputs,
+        SingleSettings,
+        harmonize_files,
+    )
+    from bids_ihf.pipeline.worker import set_up_process
+    from bids_ihf.targets.build import load_target
+
+    options = _options(arguments)
+    files = ImageFiles.around(
+        arguments.image,
+        modality=arguments.modality,
+        source_vendor=options["source_vendor"],
+        mask=arguments.mask,
+        t1w=arguments.t1w,
+        bval=arguments.bval,
+        bvec=arguments.bvec,
+    )
+    threads = options["omp_nthreads"] or min(available_processors(), MAX_THREADS_PER_IMAGE)
+    set_up_process(threads, options["random_seed"])
+    model = load_model_cached("cpu", options["model"])
+    source = options["source_profile"]
+    settings = SingleSettings(
+        target=load_target(target, model, preprocessed=options["preprocessed"]),
+        source=None if source is None else load_target(str(source), model),
+        load_model=lambda device: load_model_cached(device, options["model"]),
+        device=options["device"],
+        batch_size=options["batch_size"],
+        preprocessed=options["preprocessed"],
+    )
+    outputs = SingleOutputs(arguments.output, arguments.change, arguments.save_mask)
+    result = harmonize_files(files, outputs, settings, _log_progress)
+    for table, extension in ((files.bval, ".bval"), (files.bvec, ".bvec")):
+        if table is not None:
+            stem = arguments.output.name.removesuffix(".nii.gz")
+            write_atomic(arguments.output.with_name(stem + extension), table.read_bytes())
+    if result.warning:
+        LOGGER.warning("%s: %s", arguments.image, result.warning)
+    sys.stdout.write(f"{arguments.output}\n")
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, and the defaults of the others."""
+    from bids_ihf.config.settings import SETTING_OPTIONS
+
+    return {
+        name: getattr(arguments, name, None) or option.default
+        for name, option in SETTING_OPTIONS.items()
+    }
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    files = [getattr(arguments, name) for name in ("image", "mask", "t1w", "bval", "bvec")]
+    inputs = {path.resolve() for path in files if path is not None}
+    outputs = [arguments.output, arguments.change, arguments.save_mask]
+    for path in (path for path in outputs if path is not None):
+        if path.resolve() in inputs or outputs.count(path) > 1:
+            raise UsageError(f"{path}: is named twice, as input or output; choose another name.")
+        if not path.name.endswith(".nii.gz"):
+            raise UsageError(f"{path}: outputs are compressed NIfTI; end the name in .nii.gz.")
+        if path.exists() and not arguments.overwrite:
+            raise CannotWrite(f"{path}: exists already; name another file, or use --overwrite.")
+
+
+def _log_progress(step: str, fraction: float) -> None:
+    LOGGER.info("%s (%.0f %% done)", step, 100 * fraction)

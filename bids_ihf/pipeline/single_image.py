@@ -1,0 +1,245 @@
+"""Harmonizing one image outside a BIDS dataset: the same numbers as in the BIDS App."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from bids_ihf.anat import outputs as anat_outputs
+from bids_ihf.anat.harmonize import harmonize
+from bids_ihf.bids.images import gradient_table_paths, sidecar_path
+from bids_ihf.bids.names import IMAGE_SUFFIXES
+from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
+from bids_ihf.dwi import outputs as dwi_outputs
+from bids_ihf.dwi.series import (
+    exponent_warning,
+    fit_series,
+    harmonize_series,
+    mean_b0_image,
+)
+from bids_ihf.errors import BadData, UsageError
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.nifti import encode_nifti
+from bids_ihf.pipeline.worker import on_device, source_profile_for, source_scanner_for
+from bids_ihf.preprocessing.outputs import encode_mask, preparation_measures
+from bids_ihf.preprocessing.prepare import prepare
+from bids_ihf.qc.assess import assess
+from bids_ihf.targets.build import modality_from_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bids_ihf.anat.harmonize import Harmonized
+    from bids_ihf.network.checkpoint import ModelBundle
+    from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.target import Target
+
+    Progress = Callable[[str, float], None]
+    """Called with what begins, and the fraction that is done, 0 to 1."""
+
+LOGGER = logging.getLogger(__name__)
+
+PREPARED_FRACTION, HARMONIZED_FRACTION = 0.6, 0.9
+"""Rough shares of the time at which an image is prepared and harmonized."""
+
+
+@frozen
+class ImageFiles:
+    """One image and the files that belong to it.
+
+    Attributes
+    ----------
+    image
+        NIfTI file: T1w or T2w (3D), or a diffusion series (4D).
+    modality
+        ``T1w``, ``T2w`` or ``dwi``.
+    vendor
+        Vendor of its scanner, ``unknown`` where nothing tells.
+    mask
+        Brain mask in the same world, on any grid.
+    t1w
+        T1w image of the same session, by which a T2w image or a series is registered.
+    bval, bvec
+        Gradient table of a diffusion series, as FSL and BIDS have it.
+    """
+
+    image: Path
+    modality: str
+    vendor: str = UNKNOWN_VENDOR
+    mask: Path | None = None
+    t1w: Path | None = None
+    bval: Path | None = None
+    bvec: Path | None = None
+
+    @classmethod
+    def around(
+        cls,
+        image: Path,
+        *,
+        modality: str | None = None,
+        source_vendor: str | None = None,
+        mask: Path | None = None,
+        t1w: Path | None = None,
+        bval: Path | None = None,
+        bvec: Path | None = None,
+    ) -> ImageFiles:
+        """The image with what its name, its sidecar and the files beside it tell.
+
+        Raises
+        ------
+        UsageError
+            The modality is neither named nor told by the file name.
+        """
+        suffix = modality or modality_from_name(image)
+        if suffix not in IMAGE_SUFFIXES:
+            raise UsageError(
+                f"{image}: its name does not end in _T1w, _T2w or _dwi; name its modality."
+            )
+        if suffix == "dwi":
+            tables = zip((bval, bvec), gradient_table_paths(image), strict=True)
+            bval, bvec = (
+                table or (beside if beside.is_file() else None) for table, beside in tables
+            )
+        vendor = _sidecar_vendor(image)
+        if vendor == UNKNOWN_VENDOR:
+            vendor = normalize_vendor(source_vendor)
+        return cls(image, suffix, vendor, mask, t1w, bval, bvec)
+
+
+def _sidecar_vendor(image: Path) -> str:
+    """Vendor in the JSON sidecar beside an image, if there is one."""
+    try:
+        content = json.loads(sidecar_path(image).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return UNKNOWN_VENDOR
+    except (OSError, ValueError) as error:
+        raise BadData(f"{sidecar_path(image)}: not a readable JSON file ({error}).") from error
+    return normalize_vendor(content.get("Manufacturer") if isinstance(content, dict) else None)
+
+
+@frozen
+class SingleResult:
+    """What is known of a harmonized image beside its voxels.
+
+    Attributes
+    ----------
+    measures
+        The columns that the BIDS App writes to ``_scans.tsv``.
+    warning
+        Why the image needs a look, if it does.
+    device
+        Where the network ran.
+    """
+
+    measures: dict[str, float | None]
+    warning: str | None
+    device: str
+
+
+@frozen
+class SingleOutputs:
+    """Files to write, .nii.gz; the change map and the mask only where they are named."""
+
+    harmonized: Path
+    change: Path | None = None
+    mask: Path | None = None
+
+
+@frozen(eq=False)
+class SingleSettings:
+    """How one image is harmonized; see :func:`bids_ihf.harmonize`."""
+
+    target: Target
+    source: Target | None
+    load_model: Callable[[str], ModelBundle]
+    device: str = "auto"
+    batch_size: int = 8
+    preprocessed: bool = False
+
+
+def harmonize_files(
+    files: ImageFiles, outputs: SingleOutputs, settings: SingleSettings, progress: Progress
+) -> SingleResult:
+    """Harmonize one image and write the files asked for.
+
+    Raises
+    ------
+    HarmonyError
+        The image or a file that belongs to it cannot be used, or an output cannot be written.
+    """
+    with ExitStack() as stack:
+        progress("prepare", 0.0)
+        t1w = None
+        if files.t1w is not None and files.modality != "T1w" and not settings.preprocessed:
+            t1w = prepare(files.t1w, modality="T1w")
+        scan = files.image
+        if files.modality == "dwi":
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="ihf-harmony-")))
+            tables = (files.bval, files.bvec)
+            scan = stack.enter_context(mean_b0_image(files.image, tables, folder))
+        prepared = prepare(
+            scan,
+            modality=files.modality,
+            preprocessed=settings.preprocessed,
+            mask_path=files.mask,
+            t1w_reference=t1w,
+        )
+        progress("harmonize", PREPARED_FRACTION)
+        write = _harmonize_series if files.modality == "dwi" else _harmonize_anat
+        result = write(files, prepared, outputs, settings, progress)
+    if outputs.mask is not None:
+        write_atomic(outputs.mask, encode_mask(prepared))
+    progress("done", 1.0)
+    return result
+
+
+def _harmonize_anat(
+    files: ImageFiles, prepared: Prepared, outputs: SingleOutputs, settings: SingleSettings,
+    progress: Progress,
+) -> SingleResult:  # fmt: skip
+    def compute(device: str) -> tuple[Harmonized, str]:
+        model = settings.load_model(device)
+        source = source_profile_for(
+            files.modality, files.vendor, settings.source, model.encoder_hash
+        )
+        profile = settings.target.profile(files.modality)
+        return harmonize(
+            prepared, profile, model, source=source, batch_size=settings.batch_size
+        ), model.encoder_hash
+
+    (harmonized, encoder_hash), device = on_device(settings.device, files.image.name, compute)
+    progress("write", HARMONIZED_FRACTION)
+    write_atomic(outputs.harmonized, encode_nifti(harmonized.image, prepared.volume))
+    if outputs.change is not None:
+        write_atomic(outputs.change, encode_nifti(harmonized.change, prepared.volume))
+    quality = assess(files.image.name, files.modality, harmonized, encoder_hash)
+    measures = anat_outputs.measures(prepared, harmonized) | quality.measures
+    return SingleResult({**preparation_measures(prepared), **measures}, quality.warning, device)
+
+
+def _harmonize_series(
+    files: ImageFiles, prepared: Prepared, outputs: SingleOutputs, settings: SingleSettings,
+    progress: Progress,
+) -> SingleResult:  # fmt: skip
+    from bids_ihf.dwi.profile_file import profile_of_target
+
+    def on_volume(doing: str, number: int, count: int) -> None:
+        passes = {"fitting": 0, "changing": 1}[doing] + number / count
+        progress(doing, PREPARED_FRACTION + (1 - PREPARED_FRACTION) * passes / 2)
+
+    with TemporaryDirectory(prefix="ihf-harmony-") as folder:
+        fitted = fit_series(files.image, (files.bval, files.bvec), prepared, on_volume)
+        change = outputs.change or Path(folder) / "change.nii.gz"
+        scanner = source_scanner_for(files.vendor, settings.source)
+        with dwi_outputs.writing_series(outputs.harmonized, change, fitted.series) as sink:
+            series = harmonize_series(
+                fitted, prepared, profile_of_target(settings.target), scanner, sink, on_volume
+            )
+    measures = {**preparation_measures(prepared), **dwi_outputs.measures(prepared, series)}
+    return SingleResult(measures, exponent_warning(series.plan), "cpu")
