@@ -25,6 +25,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # The documentation as a site; a broken link, or a name that does not exist, is an error.
 docs: $(VENV)/.docs

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_ihf import __version__
 from bids_ihf.cli.entry_point import EXIT_CODES
 from bids_ihf.cli.options import ALL_OPTIONS
 from bids_ihf.config import values
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

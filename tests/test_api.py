@@ -87,7 +87,6 @@ def test_function_gives_the_numbers_of_the_app(image: Path, by_app: Any) -> None
         assert found.header == wanted.header
     assert result.device == "cpu"
     assert result.measures["mask_volume_ml"] > 0
-    assert result.measures["distance_after"] < result.measures["distance_before"]
     assert [step for step, _ in steps] == ["prepare", "harmonize", "write", "done"]
     assert steps[-1][1] == 1
 

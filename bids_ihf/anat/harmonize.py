@@ -20,6 +20,7 @@ from scipy import ndimage
 from bids_ihf.errors import BadData, TemporaryFailure
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.geometry.slices import slice_stack
+from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.targets.intensity import background_gain
 from bids_ihf.targets.network_input import (
     NETWORK_VOXEL_MM,
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from bids_ihf.targets.source_profile import SourceProfile
 
 LOGGER = logging.getLogger(__name__)
-
-HEAD_FEATHER_VOXELS = 1.5
-"""Width (voxels) over which the change fades from the head into the air around it."""
 
 
 @frozen(eq=False)
@@ -276,24 +274,6 @@ def feather(mask: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32
     )
     smooth = ndimage.gaussian_filter(grown.astype(np.float32), width / NETWORK_VOXEL_MM)
     return np.where(mask > 0.5, np.float32(1), smooth.astype(np.float32))
-
-
-def head_weight(prepared: Prepared) -> NDArray[np.float32]:
-    """1 in the head, 0 in the air, smooth between; exact zeros (stripped, defaced) always get
-    0."""
-    from bids_ihf.preprocessing.brain_mask import head_mask
-
-    original = prepared.volume.data
-    signal = (original != 0).astype(np.float32)
-    if prepared.stripped:
-        return signal
-    head = head_mask(original, prepared.volume.affine) | prepared.mask
-    grown = ndimage.binary_dilation(head, iterations=2)
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
-        grown.astype(np.float32), HEAD_FEATHER_VOXELS
-    )
-    weight = np.where(head, np.float32(1), smooth)
-    return np.where(weight > 0.01, weight, np.float32(0)) * signal
 
 
 def _distance(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:

@@ -8,7 +8,12 @@ import numpy as np
 
 from bids_ihf.bids.images import sidecar_path
 from bids_ihf.bids.output_files import require_written
-from bids_ihf.bids.sidecars import derivative_sidecar, write_json
+from bids_ihf.bids.sidecars import (
+    CHANGE_DESCRIPTION,
+    HARMONIZED_DESCRIPTION,
+    derivative_sidecar,
+    write_json,
+)
 from bids_ihf.geometry.template import load_template
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import Volume, encode_nifti
@@ -27,8 +32,6 @@ if TYPE_CHECKING:
 NIFTI_XFORM_MNI = 4
 """NIfTI-1's code of a transform to MNI space (NIFTI_XFORM_MNI_152)."""
 
-HARMONIZED_DESCRIPTION = "Image with its contrast harmonized to {}, on the grid of its source."
-CHANGE_DESCRIPTION = "Harmonized image minus its source."
 TEMPLATE_DESCRIPTION = "Harmonized image resampled to the template ({} normalization)."
 
 

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bids_ihf import __version__
 from bids_ihf.bids.sidecars import read_json, to_json
 from bids_ihf.io.atomic import warn_if_no_locks, write_once
+from bids_ihf.version import __version__
 
 LOGGER = logging.getLogger(__name__)
 

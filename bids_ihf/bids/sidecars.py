@@ -30,6 +30,10 @@ _GRID_FIELDS = frozenset(
 )
 
 
+HARMONIZED_DESCRIPTION = "Image with its contrast harmonized to {}, on the grid of its source."
+CHANGE_DESCRIPTION = "Harmonized image minus its source."
+
+
 def derivative_sidecar(
     image: SourceImage,
     *,

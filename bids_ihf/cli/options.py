@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bids_ihf import __version__
 from bids_ihf.cli.entry_point import EXIT_CODES
 from bids_ihf.config.option import Option
 from bids_ihf.config.settings import SETTING_OPTIONS
+from bids_ihf.version import __version__
 
 CONFIG_FILE = Option(
     "execution",

@@ -11,8 +11,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bids_ihf import __version__
 from bids_ihf.cli.entry_point import run_command
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

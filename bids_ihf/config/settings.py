@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import NOTHING, field, fields, frozen
 
-from bids_ihf import __version__
 from bids_ihf.bids.names import IMAGE_SUFFIXES, TEMPLATE_SPACE
 from bids_ihf.config import values
 from bids_ihf.config.option import Option, OptionGroup
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

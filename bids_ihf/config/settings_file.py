@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from bids_ihf import __version__
 from bids_ihf.config.option import unique_items
 from bids_ihf.config.settings import SETTING_OPTIONS, RunConfig
 from bids_ihf.config.values import memory_gb
 from bids_ihf.errors import UsageError
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from bids_ihf.config.option import Option

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.anat.outputs import CHANGE_DESCRIPTION, HARMONIZED_DESCRIPTION
 from bids_ihf.bids.images import gradient_table_paths, sidecar_path
 from bids_ihf.bids.output_files import require_written
-from bids_ihf.bids.sidecars import derivative_sidecar, write_json
+from bids_ihf.bids.sidecars import (
+    CHANGE_DESCRIPTION,
+    HARMONIZED_DESCRIPTION,
+    derivative_sidecar,
+    write_json,
+)
 from bids_ihf.dwi.series import relative_exponent
 from bids_ihf.io.atomic import open_atomic, write_atomic
 from bids_ihf.io.series import SeriesWriter

@@ -13,7 +13,6 @@ import numpy as np
 from attrs import frozen
 from scipy import ndimage
 
-from bids_ihf.anat.harmonize import head_weight
 from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2, read_gradient_table
 from bids_ihf.dwi.harmonize import EXPONENT_BOUNDS, harmonize_volumes, make_harmonizer, make_plan
 from bids_ihf.dwi.profile import measure_profile
@@ -23,6 +22,7 @@ from bids_ihf.dwi.tensor import TensorSums
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import Volume, encode_nifti
 from bids_ihf.io.series import open_series
+from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.targets.intensity import background_gain
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import numpy as np
 from attrs import frozen
 from nipype.pipeline import engine
 
-from bids_ihf import __version__
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import open_image
 from bids_ihf.io.paths import file_stem
@@ -20,6 +19,7 @@ from bids_ihf.pipeline.interfaces import Harmonize, Prepare, StepContext
 from bids_ihf.pipeline.job_limits import MAX_THREADS_PER_IMAGE
 from bids_ihf.pipeline.run_log import RunLog
 from bids_ihf.pipeline.work_dir import WORKFLOW_NAME, workflow_name
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

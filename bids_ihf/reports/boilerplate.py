@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from bids_ihf import __version__
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.reports.templates import render
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

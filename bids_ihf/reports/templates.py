@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from bids_ihf import __version__
+from bids_ihf.version import __version__
 
 
 @lru_cache(maxsize=1)

@@ -11,19 +11,14 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_ihf.anat.harmonize import (
-    feather,
-    harmonize,
-    harmonize_slices,
-    head_weight,
-    match_intensities,
-)
+from bids_ihf.anat.harmonize import feather, harmonize, harmonize_slices, match_intensities
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import Volume
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import Architecture, IHFNetwork
+from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 from bids_ihf.targets.build import build_target

@@ -10,13 +10,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_ihf import __version__
 from bids_ihf.bids.dataset_files import initialize_output, write_dataset_description
 from bids_ihf.bids.images import SourceImage, gradient_table_paths, output_paths, sidecar_path
 from bids_ihf.bids.scans_table import MEASURE_COLUMNS, update_scans_table
 from bids_ihf.bids.sidecars import derivative_sidecar, mask_sidecar, write_json
 from bids_ihf.bids.validation import find_validator
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.version import __version__
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bids_ihf import __version__
+from bids_ihf.version import __version__
 from tests.containers.tools import (
     BIN,
     ROOT,

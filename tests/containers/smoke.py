@@ -71,9 +71,9 @@ def main() -> None:
     parser.add_argument("--constraints", type=Path, help="pinned versions to compare with")
     given = parser.parse_args()
 
-    from bids_ihf import __version__
     from bids_ihf.bids.validation import find_validator
     from bids_ihf.geometry.template import load_template
+    from bids_ihf.version import __version__
 
     if given.version not in (None, __version__):
         sys.exit(f"This is {__version__}, not {given.version}; mend VERSION in the Dockerfile.")

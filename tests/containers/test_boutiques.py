@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bids_ihf import __version__
 from bids_ihf.cli.entry_point import EXIT_CODES
 from bids_ihf.cli.options import build_parser
 from bids_ihf.config import values
 from bids_ihf.targets.target import BUILTIN_VENDORS
+from bids_ihf.version import __version__
 
 ROOT = Path(__file__).parents[2]
 DESCRIPTOR: dict[str, Any] = json.loads((ROOT / "boutiques.json").read_text())

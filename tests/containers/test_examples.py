@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from bids_ihf import __version__
 from bids_ihf.cli.options import build_parser
 from bids_ihf.pipeline.engine import read_plugin
+from bids_ihf.version import __version__
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

@@ -11,7 +11,6 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from bids_ihf import __version__
 from bids_ihf.errors import BadData
 from bids_ihf.qc.out_of_distribution import REFERENCE_FILE as FAMILIAR
 from bids_ihf.qc.out_of_distribution import (
@@ -27,6 +26,7 @@ from bids_ihf.qc.reference_ranges import (
     to_dict,
 )
 from bids_ihf.targets.target import BUILTIN_VENDORS
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

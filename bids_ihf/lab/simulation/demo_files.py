@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bids_ihf import __version__
+from bids_ihf.version import __version__
 
 README_TEMPLATE = """# Simulated traveling subjects
 

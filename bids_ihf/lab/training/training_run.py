@@ -18,7 +18,6 @@ import attrs
 import numpy as np
 import torch
 
-from bids_ihf import __version__
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.paths import packaged_file
@@ -33,6 +32,7 @@ from bids_ihf.pipeline.memory import keep_freed_memory
 from bids_ihf.targets.landmarks import slice_statistics
 from bids_ihf.targets.profile import Profile, merge_profiles, slice_position
 from bids_ihf.targets.target import Target, pack_target
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

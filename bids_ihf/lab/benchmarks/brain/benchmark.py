@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_ihf import __version__
 from bids_ihf.geometry.grid import Grid, inverse_affine
 from bids_ihf.lab.benchmarks.brain.cases import (
     conditions,
@@ -26,6 +25,7 @@ from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.preprocessing.prepare import alignment_warning, is_alignment_refused
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from bids_ihf import __version__
 from bids_ihf.lab.benchmarks.dwi.benchmark import ALL, aggregate
 from bids_ihf.lab.benchmarks.dwi.methods import DESCRIPTIONS
 from bids_ihf.lab.benchmarks.dwi.scores import DIRECTION, VOXELS
 from bids_ihf.lab.benchmarks.dwi.travelers import FACTOR, SHELLS, SLAB_MM
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -71,10 +71,10 @@ def network_stages(
         apply_network,
         from_network_grid,
         harmonize,
-        head_weight,
         match_intensities,
         qc_statistics,
     )
+    from bids_ihf.preprocessing.head import head_weight
     from bids_ihf.targets.network_input import to_network_input
 
     on_grid = watch("to_network_grid", lambda: to_network_input(prepared))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bids_ihf import __version__
 from bids_ihf.lab.benchmarks.vendors.tables import (
     COLUMNS,
     SUBJECT_COLUMNS,
@@ -14,6 +13,7 @@ from bids_ihf.lab.benchmarks.vendors.tables import (
 )
 from bids_ihf.lab.benchmarks.virtual_subjects import FIRST_SEED, SPACING
 from bids_ihf.lab.comparators.spectrum import REACH
+from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
