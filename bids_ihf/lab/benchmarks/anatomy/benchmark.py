@@ -77,8 +77,8 @@ def measure_person(
         Draws the person's texture and lesions, the scanners and the noise.
     targets
         By vendor; the built-in ones where none are given.
-    body
-        The person, where already loaded: aligning it takes a third of a minute.
+    subject
+        The virtual subject, if already loaded: aligning it takes a third of a minute.
 
     Raises
     ------

@@ -116,7 +116,7 @@ def ms_ssim(
 
     Parameters
     ----------
-    ours, theirs
+    image, reference
         Slices (N, H, W) with values in [0, 1].
 
     Returns
@@ -175,7 +175,7 @@ def ssim(
 
     Parameters
     ----------
-    ours, theirs
+    image, reference
         Slices (N, H, W) with values in [0, 1].
 
     Returns

@@ -66,8 +66,8 @@ def embed_person(
         Label map ``<name>_dseg.nii.gz`` of a person the encoder has never seen.
     seed
         Draws the scanners, the person's texture and the noise.
-    body
-        The person, where already loaded.
+    subject
+        The virtual subject, if already loaded.
     """
     from bids_ihf.targets.network_input import measure_profile
 
