@@ -90,14 +90,15 @@ def _module(path: Path) -> str:
 
 
 def _api_page() -> str:
-    """The names in ``bids_ihf.__all__``, then the modules that stand beside the rooms."""
+    """The names in ``bids_ihf.__all__``, functions first, then the errors."""
     names = _exported_names(PACKAGE / "__init__.py")
-    lines = ["# bids_ihf", "", ast.get_docstring(_parsed(PACKAGE / "__init__.py")) or "", ""]
-    for name in names:
-        lines += [f"::: bids_ihf.{name}", ""]
-    for path in sorted(PACKAGE.glob("*.py")):
-        if not path.name.startswith("__"):
-            lines += [f"::: {_module(path)}", "    options:", "      show_root_heading: true", ""]
+    defined = [getattr(node, "name", "") for node in _parsed(PACKAGE / "api.py").body]
+    functions = [name for name in defined if name in names and name.islower()]
+    ordered = [*functions, *(name for name in names if name not in functions)]
+    lines = ["# bids_ihf", "", "::: bids_ihf", "    options: {members: false}", ""]
+    for name in [*ordered, "errors"]:
+        lines += [f"::: bids_ihf.{name}", "    options:", "      show_root_heading: true"]
+        lines += ["      show_root_toc_entry: true", ""]
     return "\n".join(lines)
 
 
