@@ -126,7 +126,7 @@ def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:
     for subject in sorted(subjects):
         with subject_context(subject):
             try:
-                build_participant_report(config.out_dir, subject, config)
+                build_participant_report(config.out_dir, subject)
             except HarmonyError as error:
                 LOGGER.error("sub-%s: no report: %s", subject, error)
                 built = False

@@ -1,47 +1,31 @@
-"""Charts of one image, and how all charts become SVG: drawn by matplotlib, text kept as text."""
+"""Charts, drawn by matplotlib as SVG whose text remains text, and those of a single image."""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import frozen
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from bids_ihf.qc.measures import TISSUE_NAMES
-from bids_ihf.reports.qc_data import DENSITY_BINS, MAX_DENSITY_INTENSITY
+from bids_ihf.reports.qc_data import BEFORE_AFTER, DENSITY_BINS, MAX_DENSITY_INTENSITY
+from bids_ihf.reports.templates import TEMPLATES_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    Densities = Mapping[str, Mapping[str, NDArray[np.float64]]]
 
 POINTS_PER_INCH = 72
-"""Of matplotlib's SVG, so that a unit of the view box is a point of text."""
-CHART_STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 13,
-    "axes.edgecolor": "#444444",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.xmargin": 0.0,
-    "legend.frameon": False,
-    "legend.fontsize": 12,
-    "lines.linewidth": 2.0,
-    "lines.scale_dashes": False,
-    "lines.solid_joinstyle": "round",
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-}
+"""Of matplotlib's SVG: a unit of the view box is a point."""
 PAGE_FONT = "Helvetica, Arial, sans-serif"
+PANEL_HEIGHT_PT, LEGEND_ROW_PT = 300, 20
 STAGE_STYLES: dict[str, dict[str, Any]] = {
     "before": {"color": "#7f7f7f"},
     "after": {"color": "#d1495b"},
@@ -56,172 +40,162 @@ SMOOTHING_BINS = 4.0
 """Standard deviation of the smoothing kernel: integer intensities would look like a comb."""
 
 
+@frozen(eq=False)
+class Curve:
+    """A labelled curve of a density chart, with matplotlib's options for a line."""
+
+    label: str
+    heights: NDArray[np.float64]
+    style: Mapping[str, Any]
+    is_filled: bool = False
+
+
 def draw_svg(
     draw: Callable[[Figure], None],
-    width: float,
-    height: float,
+    size: tuple[float, float],
     *,
     title: str,
     description: str,
     name: str = "chart",
 ) -> Markup:
-    """Return a chart as an SVG element that scales with its page.
+    """Return what `draw` draws on a figure as an SVG element that scales with its page.
 
-    Parameters
-    ----------
-    draw
-        Draws on the empty figure it is given.
-    width, height
-        Size of the view box in points.
-    title, description
-        Read out by screen readers.
-    name
-        Prefix of all identifiers, unique within a page.
+    `size` is width and height in points; screen readers read `title` and `description`; `name`
+    begins all identifiers and is unique within a page.
     """
     import matplotlib.style
     from matplotlib.figure import Figure
 
     stream = io.StringIO()
-    style = {**CHART_STYLE, "svg.hashsalt": name}
-    with matplotlib.style.context(["default", style]), warnings.catch_warnings():
+    salt = {"svg.hashsalt": name}
+    style = matplotlib.style.context(["default", TEMPLATES_DIR / "charts.mplstyle", salt])
+    with style, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about glyphs that the font for measuring text lacks
-        figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
+        figure = Figure(figsize=(size[0] / POINTS_PER_INCH, size[1] / POINTS_PER_INCH))
         draw(figure)
         undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(stream, format="svg", metadata=undated)
     content = stream.getvalue().partition("</defs>\n")[2]  # after the global style
     content = re.sub(r'<g id="[\w.]+_\d+">', "<g>", content)
-    content = content.replace("font-family: 'DejaVu Sans'; ", "").replace(
-        "'DejaVu Sans'", PAGE_FONT
-    )
+    content = content.replace("'DejaVu Sans'", PAGE_FONT)
     # The address of a mark is what it shows when the pointer rests on it.
-    content = re.sub(
-        r'<a xlink:href="([^"]*)"[^>]*>(.*?)</a>',
-        r"<g><title>\1</title>\2</g>",
-        content,
-        flags=re.DOTALL,
-    )
+    address = re.compile(r'<a xlink:href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+    content = address.sub(r"<g><title>\1</title>\2</g>", content)
     return Markup(  # noqa: S704 (texts are escaped)
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'role="img" aria-labelledby="{name}-title {name}-description" '
-        f'viewBox="0 0 {width:g} {height:g}" style="max-width: {width:g}px" '
+        f'viewBox="0 0 {size[0]:g} {size[1]:g}" style="max-width: {size[0]:g}px" '
         f'font-family="{PAGE_FONT}" stroke-linejoin="round">\n'
         f'<title id="{name}-title">{escape(title)}</title>\n'
         f'<desc id="{name}-description">{escape(description)}</desc>\n{content}'
     )
 
 
-def add_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Add axes at a place given in points from the figure's lower left corner."""
-    full_width, full_height = figure.get_size_inches() * POINTS_PER_INCH
-    return figure.add_axes(
-        (left / full_width, bottom / full_height, width / full_width, height / full_height)
-    )
+def add_panels(figure: Figure, count: int, *, left: float, bottom: float) -> Sequence[Axes]:
+    """Add axes beside each other; margins are in points."""
+    width, height = figure.get_size_inches() * POINTS_PER_INCH
+    margins = {"left": left / width, "right": 1 - 16 / width,
+               "bottom": bottom / height, "top": 1 - 36 / height}  # fmt: skip
+    return figure.subplots(1, count, squeeze=False, gridspec_kw={**margins, "wspace": 0.08})[0]
 
 
-def add_density_axes(
-    figure: Figure, left: float, bottom: float, width: float, height: float
-) -> Axes:
-    """Add axes for curves whose height has no unit."""
-    axes = add_axes(figure, left, bottom, width, height)
-    axes.spines["left"].set_visible(False)
-    axes.set_yticks([])
-    axes.set_ylim(0, 1.04)
-    return axes
+def add_legend(figure: Figure, columns: int = 1) -> None:
+    """Add the legend of the first axes at the bottom."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower left", ncols=columns)
 
 
-def tissue_density_chart(name: str, densities: Densities) -> bytes:
-    """Draw a panel for each tissue with a curve for each stage: before, after, target."""
-    panel = 380
+def density_chart(
+    panels: Mapping[str, Sequence[Curve]],
+    x: NDArray[np.float64],
+    x_label: str,
+    width: float,
+    *,
+    legend_columns: int = 1,
+    has_common_height: bool = False,
+    **texts: str,
+) -> Markup:
+    """Draw curves over a common axis, a panel for each title; heights have no unit."""
+    labels = {curve.label for curves in panels.values() for curve in curves}
+    legend_height = LEGEND_ROW_PT * -(-len(labels) // legend_columns) + 10
+    peaks = [max(float(curve.heights.max()) for curve in curves) for curves in panels.values()]
 
     def draw(figure: Figure) -> None:
-        for column, tissue in enumerate(TISSUE_NAMES):
-            axes = add_density_axes(figure, panel * column + 14, 46, panel - 28, 186)
-            axes.set_title(TISSUE_TITLES[tissue])
-            axes.set_xlabel(INTENSITY_LABEL)
-            axes.set_xlim(0, MAX_DENSITY_INTENSITY)
-            # Each sums to 1, so that tissue volume does not matter.
-            curves = {
-                stage: rows[tissue] / max(float(rows[tissue].sum()), 1e-9)
-                for stage, rows in densities.items()
-            }
-            _draw_stages(axes, DENSITY_CENTRES, curves)
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper left", ncols=3, borderpad=0)
-        figure.text(0.99, 0.95, name, horizontalalignment="right")
+        axes_row = add_panels(figure, len(panels), left=16, bottom=46 + legend_height)
+        for axes, (title, curves), peak in zip(axes_row, panels.items(), peaks, strict=True):
+            half_bin = (x[1] - x[0]) / 2
+            highest = 1.04 * (max(peaks) if has_common_height else peak) or 1.0
+            axes.set(title=title, xlabel=x_label, yticks=[],
+                     xlim=(x[0] - half_bin, x[-1] + half_bin), ylim=(0, highest))  # fmt: skip
+            axes.spines["left"].set_visible(False)
+            for curve in curves:
+                axes.plot(x, curve.heights, label=curve.label, **curve.style)
+                if curve.is_filled:
+                    axes.fill_between(x, curve.heights, alpha=0.12, linewidth=0, **curve.style)
+        add_legend(figure, legend_columns)
 
-    svg = draw_svg(
-        draw,
-        panel * len(TISSUE_NAMES),
-        290,
+    return draw_svg(draw, (width, PANEL_HEIGHT_PT + legend_height), **texts)
+
+
+def tissue_chart(name: str, densities: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> bytes:
+    """Draw the densities of each tissue before, after and of the target.
+
+    Each sums to 1 over intensity, so that the volume of the tissue does not matter.
+    """
+    panels = {}
+    for tissue in TISSUE_NAMES:
+        rows = {stage: tissues[tissue] for stage, tissues in densities.items()}
+        panels[TISSUE_TITLES[tissue]] = _stage_curves(
+            {stage: row / max(float(row.sum()), 1e-9) for stage, row in rows.items()}
+        )
+    chart = density_chart(
+        panels,
+        DENSITY_CENTRES,
+        INTENSITY_LABEL,
+        width=1140,
+        legend_columns=3,
         title=f"{name} intensity distributions by tissue",
-        description=f"Grey matter, white matter and CSF: {', '.join(densities)}; "
-        "intensities relative to the 99.9th percentile of the brain.",
+        description=f"{', '.join(panels)}: {', '.join(densities)}; {INTENSITY_LABEL}.",
     )
-    return svg.encode("ascii", "xmlcharrefreplace")
+    return chart.encode("ascii", "xmlcharrefreplace")
 
 
 def intensity_chart(
     name: str,
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
     mask: NDArray[np.bool_],
-    *,
-    same_units: bool,
+    has_same_units: bool,
 ) -> bytes:
-    """Draw the intensity distributions in the brain, before and after.
+    """Draw the intensity distributions in the brain of the images before and after.
 
-    Without `same_units` each image is divided by its 99.5th percentile.
+    If units differ, each image is divided by its 99.5th percentile.
     """
-    values = [data[mask] if mask.any() else data.ravel() for data in (before, after)]
+    from scipy.ndimage import gaussian_filter1d
+
+    values = [data[mask] if mask.any() else data.ravel() for data in images]
     label = "intensity"
-    if not same_units:
+    if not has_same_units:
         values = [data / (float(np.percentile(data, 99.5)) or 1.0) for data in values]
         label = "intensity / 99.5th percentile of the brain (units differ)"
     low = min(float(np.percentile(data, 0.1)) for data in values)
     high = max(float(np.percentile(data, 99.9)) for data in values)
     high = high if high > low else low + 1.0
-    centres = low + (np.arange(INTENSITY_BINS) + 0.5) * (high - low) / INTENSITY_BINS
-    curves = {
-        stage: smooth_density(data, low, high)
-        for stage, data in zip(("before", "after"), values, strict=True)
-    }
-
-    def draw(figure: Figure) -> None:
-        axes = add_density_axes(figure, 20, 46, 860, 210)
-        axes.set_xlabel(label)
-        axes.set_xlim(low, high)
-        _draw_stages(axes, centres, curves)
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper left", ncols=2, borderpad=0)
-        figure.text(0.98, 0.94, name, horizontalalignment="right")
-
-    svg = draw_svg(
-        draw,
-        900,
-        300,
+    counts = [np.histogram(data, INTENSITY_BINS, (low, high))[0] for data in values]
+    curves = [gaussian_filter1d(row / max(1, row.sum()), SMOOTHING_BINS) for row in counts]
+    chart = density_chart(
+        {name: _stage_curves(dict(zip(BEFORE_AFTER, curves, strict=True)))},
+        low + (np.arange(INTENSITY_BINS) + 0.5) * (high - low) / INTENSITY_BINS,
+        label,
+        width=900,
+        legend_columns=2,
         title=f"{name} intensity distributions in the brain before and after harmonization",
         description=f"Density of voxels by {label}, from {low:.4g} to {high:.4g}.",
     )
-    return svg.encode("ascii", "xmlcharrefreplace")
+    return chart.encode("ascii", "xmlcharrefreplace")
 
 
-def smooth_density(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:
-    """Return the smoothed density over `INTENSITY_BINS` equal bins."""
-    from scipy.ndimage import gaussian_filter1d
-
-    counts, _ = np.histogram(values, bins=INTENSITY_BINS, range=(low, high))
-    density = counts / max(1, counts.sum()) * INTENSITY_BINS / (high - low)
-    return np.asarray(gaussian_filter1d(density, SMOOTHING_BINS), dtype=np.float64)
-
-
-def _draw_stages(
-    axes: Axes, x: NDArray[np.float64], curves: Mapping[str, NDArray[np.float64]]
-) -> None:
-    peak = max((float(curve.max()) for curve in curves.values()), default=0.0) or 1.0
-    for stage, curve in curves.items():
-        axes.plot(x, curve / peak, label=stage, **STAGE_STYLES[stage])
-        if stage != "target":
-            axes.fill_between(
-                x, curve / peak, color=STAGE_STYLES[stage]["color"], alpha=0.12, linewidth=0
-            )
+def _stage_curves(curves: Mapping[str, NDArray[np.float64]]) -> list[Curve]:
+    return [
+        Curve(stage, heights, STAGE_STYLES[stage], is_filled=stage != "target")
+        for stage, heights in curves.items()
+    ]

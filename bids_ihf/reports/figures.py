@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from bids_ihf.io.atomic import remove, write_atomic
-from bids_ihf.reports.charts import intensity_chart, tissue_density_chart
-from bids_ihf.reports.mosaic import (
-    change_mosaic,
-    comparison_mosaic,
-    contour_mosaic,
-    flicker_figure,
-)
+from bids_ihf.reports.charts import intensity_chart, tissue_chart
+from bids_ihf.reports.mosaic import SliceFigures
 from bids_ihf.reports.qc_data import BEFORE_AFTER, QCData, qc_data_name
 from bids_ihf.reports.slices import Contour, Window, choose_windows, plan_layout
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from bids_ihf.anat.harmonize import QCStatistics
 
-COMPARISON, FLICKER, CHANGE_MAP, DENSITIES = "harmonized", "flicker", "change", "densities"
-BRAIN_MASK, TEMPLATE_ALIGNMENT, FRACTIONAL_ANISOTROPY = "mask", "alignment", "fa"
-FIGURE_KINDS = (
-    COMPARISON, FLICKER, CHANGE_MAP, DENSITIES, FRACTIONAL_ANISOTROPY, BRAIN_MASK,
-    TEMPLATE_ALIGNMENT,
-)  # fmt: skip
+FIGURE_KINDS = ("harmonized", "flicker", "change", "densities", "fa", "mask", "alignment")
 """The ``desc`` entity of each figure, in the order of the page."""
 FA_WINDOW = Window(0.0, 1.0)
+FULL_COLOUR_PERCENTILE = 99.0
+"""Percentile of the absolute change in the brain that is displayed in full colour."""
 MASK_RGB = (255, 196, 0)
 TEMPLATE_CONTOURS_RGB = {0.5: (0, 220, 120), 1.5: (255, 110, 90)}
 """Colours of the outlines of the template's brain and of its white matter, by level."""
@@ -75,42 +65,24 @@ def write_figures(
     volumes: ReportVolumes,
     statistics: QCStatistics | None = None,
 ) -> list[Path]:
-    """Write the figures of one image, and its QC data if the network harmonized it.
+    """Write the figures of one image as ``<stem>_desc-<kind>_<suffix>.svg``.
 
-    Parameters
-    ----------
-    figures_dir
-        ``OUT/sub-X/figures``; created if missing.
-    stem
-        All entities of the source, such as ``sub-01_ses-A_run-1``.
-    suffix
-        ``T1w``, ``T2w`` or ``dwi``.
-    volumes
-        What to draw; figures of absent volumes are left out.
-    statistics
-        What harmonization measured of a T1w or T2w image.
-
-    Returns
-    -------
-    list[Path]
-        ``<stem>_desc-<kind>_<suffix>.svg``, and with statistics ``<stem>_desc-evidence_...json``.
+    Figures of absent volumes are left out, and those of an earlier run removed.  With
+    `statistics`, which harmonization measured of a T1w or T2w image, its QC data are written
+    too, as JSON.
 
     Raises
     ------
     CannotWrite
         They cannot be written.
     """
-    files = {}
-    qc_data = None
-    if statistics is not None:
-        qc_data = QCData.from_statistics(statistics)
+    qc_data = None if statistics is None else QCData.from_statistics(statistics)
+    pictures = draw_figures(f"{stem}_{suffix}", volumes, qc_data)
+    files = {figure_name(stem, kind, suffix): picture for kind, picture in pictures.items()}
+    if qc_data is not None:
         files[qc_data_name(stem, suffix)] = qc_data.to_json().encode()
-    for kind, picture in draw_figures(f"{stem}_{suffix}", volumes, qc_data).items():
-        files[figure_name(stem, kind, suffix)] = picture
-    for kind in FIGURE_KINDS:  # those of an earlier run would be mistaken for this run's
-        name = figure_name(stem, kind, suffix)
-        if name not in files:
-            remove(figures_dir / name)
+    for kind in set(FIGURE_KINDS) - set(pictures):
+        remove(figures_dir / figure_name(stem, kind, suffix))
     for name, data in files.items():
         write_atomic(figures_dir / name, data)
     return [figures_dir / name for name in files]
@@ -120,43 +92,40 @@ def draw_figures(
     name: str, volumes: ReportVolumes, qc_data: QCData | None = None
 ) -> dict[str, bytes]:
     """Return the figures of one image as SVG, by kind."""
-    before, after = volumes.before, volumes.after
     brain = np.asarray(volumes.mask, dtype=bool)
     layout = plan_layout(brain, volumes.affine)
-    windows = choose_windows(before, after, brain)
-    same_units = windows[0] == windows[1]
-    change = volumes.change
-    if not same_units:  # harmonized minus original would mostly show the change of units
+    to_ras = layout.to_ras
+    before, after, change = map(to_ras, (volumes.before, volumes.after, volumes.change))
+    windows = choose_windows(volumes.before, volumes.after, brain)
+    has_same_units = windows[0] == windows[1]
+    if not has_same_units:  # harmonized minus original would mostly show the change of units
         change = windows[1].normalize(after) - windows[0].normalize(before)
+    magnitude = np.abs(change[to_ras(brain)] if brain.any() else change)
+    full_colour = float(np.percentile(magnitude, FULL_COLOUR_PERCENTILE)) or 1.0
     compared = {"before": before, "after": after}
     if volumes.reference is not None:
-        compared["target"] = volumes.reference
-    brain_outline = [Contour(brain.astype(np.float32), 0.5, MASK_RGB)]
+        compared["target"] = to_ras(volumes.reference)
+    draw = SliceFigures(name, layout, windows)
+    mask_outline = Contour(to_ras(brain).astype(np.float32), 0.5, MASK_RGB)
     figures = {
-        COMPARISON: comparison_mosaic(name, compared, layout, windows),
-        FLICKER: flicker_figure(name, before, after, layout, windows),
-        CHANGE_MAP: change_mosaic(
-            name, after, change, brain, layout, windows[1], relative=not same_units
-        ),
-        BRAIN_MASK: contour_mosaic(name, "brain mask", before, brain_outline, layout, windows[0]),
+        "harmonized": draw.comparison(compared),
+        "flicker": draw.flicker(before, after),
+        "change": draw.change_map(after, change, full_colour),
+        "mask": draw.outlines("brain mask", before, [mask_outline]),
     }
     if volumes.template is not None:
-        outlines = [
-            Contour(volumes.template, level, rgb) for level, rgb in TEMPLATE_CONTOURS_RGB.items()
-        ]
-        figures[TEMPLATE_ALIGNMENT] = contour_mosaic(
-            name, "template brain and white matter", before, outlines, layout, windows[0]
-        )
+        template, levels = to_ras(volumes.template), TEMPLATE_CONTOURS_RGB.items()
+        contours = [Contour(template, level, rgb) for level, rgb in levels]
+        figures["alignment"] = draw.outlines("template brain and white matter", before, contours)
     if volumes.anisotropy is not None:
-        maps = dict(zip(BEFORE_AFTER, volumes.anisotropy, strict=True))
-        figures[FRACTIONAL_ANISOTROPY] = comparison_mosaic(
-            f"{name} fractional anisotropy", maps, layout, (FA_WINDOW, FA_WINDOW)
-        )
-    figures[DENSITIES] = (
-        tissue_density_chart(name, qc_data.densities)
-        if qc_data is not None and set(BEFORE_AFTER) <= set(qc_data.densities)
-        else intensity_chart(name, before, after, brain, same_units=same_units)
-    )
+        maps = dict(zip(BEFORE_AFTER, map(to_ras, volumes.anisotropy), strict=True))
+        draw_fa = SliceFigures(f"{name} fractional anisotropy", layout, (FA_WINDOW, FA_WINDOW))
+        figures["fa"] = draw_fa.comparison(maps)
+    if qc_data is not None and set(BEFORE_AFTER) <= set(qc_data.densities):
+        figures["densities"] = tissue_chart(name, qc_data.densities)
+    else:
+        images = (volumes.before, volumes.after)
+        figures["densities"] = intensity_chart(name, images, brain, has_same_units)
     return figures
 
 

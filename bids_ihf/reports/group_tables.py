@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from bids_ihf.bids.harmonized_images import HarmonizedImage, find_harmonized_images
 from bids_ihf.bids.scans_table import MEASURE_COLUMNS
 from bids_ihf.bids.sidecars import to_json
 from bids_ihf.errors import NothingSelected
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.tsv import MISSING_VALUE, format_cell, to_tsv
+from bids_ihf.io.tsv import MISSING_VALUE, Cell, format_cell, to_tsv
 from bids_ihf.reports.group_statistics import scanner_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 PARTICIPANT_COLUMNS = {
     "participant_id": {"LongName": "Participant", "Description": "Label of the participant"},
@@ -26,13 +23,12 @@ PARTICIPANT_COLUMNS = {
     },
     "images": {"LongName": "Images", "Description": "Number of harmonized images"},
 }
-SCANNER_COLUMN = {
-    "LongName": "Scanner",
-    "Description": "Manufacturer, model and serial number, as far as the sidecar has them",
-}
 GROUP_COLUMNS = {
     "filename": MEASURE_COLUMNS["filename"],
-    "scanner": SCANNER_COLUMN,
+    "scanner": {
+        "LongName": "Scanner",
+        "Description": "Manufacturer, model and serial number, as far as the sidecar has them",
+    },
     **MEASURE_COLUMNS,
 }
 SIDECAR_FIELDS = {
@@ -47,23 +43,11 @@ def group_tables(out_dir: Path) -> list[Path]:
     """Write ``group_<suffix>.tsv`` for each suffix, and ``participants.tsv``.
 
     Each has a data dictionary beside it.  Any subset of participants may be present; no image is
-    loaded.
-
-    Returns
-    -------
-    list[Path]
-        The tables, without their dictionaries.
-
-    Raises
-    ------
-    NothingSelected
-        There is no harmonized image.
-    CannotWrite
-        A table cannot be written.
+    loaded.  Raises NothingSelected without any harmonized image, and CannotWrite.
     """
     images = require_harmonized_images(out_dir)
     tables = []
-    for suffix, members in group_by_suffix(images).items():
+    for suffix, members in images_by_suffix(images).items():
         path = out_dir / f"group_{suffix}.tsv"
         _write_table(path, map(group_row, members), GROUP_COLUMNS)
         tables.append(path)
@@ -73,13 +57,7 @@ def group_tables(out_dir: Path) -> list[Path]:
 
 
 def require_harmonized_images(out_dir: Path) -> list[HarmonizedImage]:
-    """Return all harmonized images.
-
-    Raises
-    ------
-    NothingSelected
-        There is none.
-    """
+    """Return all harmonized images; NothingSelected is raised if there is none."""
     images = find_harmonized_images(out_dir)
     if not images:
         raise NothingSelected(
@@ -89,7 +67,7 @@ def require_harmonized_images(out_dir: Path) -> list[HarmonizedImage]:
     return images
 
 
-def group_by_suffix(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedImage]]:
+def images_by_suffix(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedImage]]:
     """Group images by suffix, sorted."""
     groups = defaultdict(list)
     for image in images:
@@ -107,28 +85,22 @@ def group_row(image: HarmonizedImage) -> dict[str, str]:
     return {**row, "filename": image.relative, "scanner": format_cell(scanner_name(image))}
 
 
-def _participant_rows(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[dict[str, str]]:
+def _participant_rows(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[dict[str, Cell]]:
     """Return a row for every participant with a folder: BIDS requires that none be missing."""
-    counts = Counter(image.subject for image in images)
-    sessions = sorted({(image.subject, image.session) for image in images if image.session})
+    by_subject = defaultdict(list)
+    for image in images:
+        by_subject[f"sub-{image.subject}"].append(image)
     rows = []
     for folder in sorted(out_dir.glob("sub-*")):
-        label = folder.name.removeprefix("sub-")
-        if not folder.is_dir() or not re.fullmatch("[0-9A-Za-z+]+", label):
-            continue
-        labels = [session for subject, session in sessions if subject == label]
-        rows.append(
-            {
-                "participant_id": folder.name,
-                "sessions": ",".join(labels) or MISSING_VALUE,
-                "images": str(counts[label]),
-            }
-        )
-    return rows
+        if folder.is_dir() and re.fullmatch("sub-[0-9A-Za-z+]+", folder.name):
+            members = by_subject[folder.name]
+            sessions = ",".join(sorted({image.session for image in members if image.session}))
+            rows.append((folder.name, sessions, len(members)))
+    return [dict(zip(PARTICIPANT_COLUMNS, row, strict=True)) for row in rows]
 
 
 def _write_table(
-    path: Path, rows: Iterable[Mapping[str, str]], columns: Mapping[str, Mapping[str, str]]
+    path: Path, rows: Iterable[Mapping[str, Cell]], columns: Mapping[str, Mapping[str, str]]
 ) -> None:
     write_atomic(path.with_suffix(".json"), to_json(columns))
     write_atomic(path, to_tsv(list(columns), rows))

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
+from bids_ihf.bids.harmonized_images import HarmonizedImage
 from bids_ihf.qc.measures import BIN_WIDTH, TISSUE_NAMES
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from bids_ihf.anat.harmonize import QCStatistics
-    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 LOGGER = logging.getLogger(__name__)
 
@@ -45,11 +43,11 @@ class QCData:
     Attributes
     ----------
     densities
-        By stage (``before``, ``after``, ``target``), then tissue: fraction of the brain's voxels
-        in each bin of intensity, from 0 to 1.25 times the 99.9th percentile of the brain,
-        (DENSITY_BINS,); the tissues of a stage sum to 1.  A stage without tissues is absent.
+        By stage (before, after, target), then tissue: fraction of the brain's voxels in each bin
+        of intensity, from 0 to 1.25 times the 99.9th percentile of the brain, (DENSITY_BINS,).
+        The tissues of a stage sum to 1; a stage without tissues is absent.
     embeddings
-        By stage (``before``, ``after``): encoder statistics averaged over slice positions, (E,).
+        By stage (before, after): encoder statistics averaged over slice positions, (E,).
     """
 
     densities: Mapping[str, Mapping[str, NDArray[np.float64]]]
@@ -58,30 +56,23 @@ class QCData:
     @classmethod
     def from_statistics(cls, statistics: QCStatistics) -> QCData:
         """Summarize what harmonization measured, rounded to `SIGNIFICANT_DIGITS`."""
-        histograms = {
-            "before": statistics.before.tissue_histograms,
-            "after": statistics.after.tissue_histograms,
-            "target": statistics.target.tissue_histograms,
-        }
-        embeddings = {
-            "before": statistics.before.embeddings,
-            "after": statistics.after.embeddings,
-        }
+        before, after, target = statistics.before, statistics.after, statistics.target
+        histograms = [before.tissue_histograms, after.tissue_histograms, target.tissue_histograms]
         densities = {
             stage: dict(zip(TISSUE_NAMES, map(_rounded, tissue_densities(counts)), strict=True))
-            for stage, counts in histograms.items()
+            for stage, counts in zip(STAGES, histograms, strict=True)
             if counts.any()
         }
-        return cls(densities, {k: _rounded(rows.mean(axis=0)) for k, rows in embeddings.items()})
+        embeddings = [
+            _rounded(rows.mean(axis=0)) for rows in (before.embeddings, after.embeddings)
+        ]
+        return cls(densities, dict(zip(BEFORE_AFTER, embeddings, strict=True)))
 
     @classmethod
     def from_json(cls, text: str) -> QCData:
         """Parse what :meth:`to_json` gave.
 
-        Raises
-        ------
-        KeyError, ValueError, TypeError, AttributeError
-            The text is something else.
+        Raises KeyError, ValueError, TypeError or AttributeError for anything else.
         """
         content = json.loads(text)
         densities = {
@@ -95,17 +86,14 @@ class QCData:
 
     def to_json(self) -> str:
         """Return compact JSON."""
-        content: dict[str, Any] = {
+        content = {
             "Description": "Densities of intensities in shares of the brain's 99.9th percentile, "
             "by tissue, and mean encoder statistics; read by the reports",
             "Top": MAX_DENSITY_INTENSITY,
-            "Densities": {
-                stage: {tissue: row.tolist() for tissue, row in rows.items()}
-                for stage, rows in self.densities.items()
-            },
-            "Statistics": {stage: row.tolist() for stage, row in self.embeddings.items()},
+            "Densities": self.densities,
+            "Statistics": self.embeddings,
         }
-        return json.dumps(content, separators=(",", ":")) + "\n"
+        return json.dumps(content, separators=(",", ":"), default=np.ndarray.tolist) + "\n"
 
     def brain_density(self, stage: str) -> NDArray[np.float64]:
         """Return the density (DENSITY_BINS,) of all tissues together."""

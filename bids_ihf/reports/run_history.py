@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from attrs import frozen
 
-from bids_ihf.io.failures import read_failures
+from bids_ihf.bids.harmonized_images import HarmonizedImage
+from bids_ihf.io.failures import Failure, read_failures
 from bids_ihf.io.paths import file_stem
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 _WARNING_LINE = re.compile(r"^\S+ \S+ WARNING (.+)$", re.MULTILINE)
 MAX_TRACEBACK_CHARACTERS = 20_000
@@ -26,95 +22,55 @@ MAX_TRACEBACK_CHARACTERS = 20_000
 
 @frozen
 class FailedStep:
-    """A step of an image that failed.
+    """A step of an image that failed, and whether the image has been completed since.
 
-    Attributes
-    ----------
-    path
-        Crash file with the traceback, relative to the output folder.
-    step
-        The step and the image.
-    message
-        What is wrong and what to do.
-    traceback
-        Content of the crash file.
-    resolved
-        Whether the image was completed afterwards.
+    The path of the crash file, whose end is the `traceback`, is relative to the output folder.
     """
 
     path: str
-    step: str
-    message: str
+    image: str
+    failure: Failure
     traceback: str
-    resolved: bool
+    is_resolved: bool
 
 
 @frozen
 class RunHistory:
-    """Failures of all runs, newest first; warnings of the latest run; options of the run."""
+    """Failures of all runs, newest first; warnings and options of the latest run that has any."""
 
     failures: Sequence[FailedStep]
     warnings: Sequence[str]
     options: Mapping[str, Any]
 
-    @property
-    def open_failures(self) -> list[FailedStep]:
-        """Failures of images that have not been completed since."""
-        return [failure for failure in self.failures if not failure.resolved]
 
-    @property
-    def resolved_failures(self) -> list[FailedStep]:
-        """Failures of images that have been completed since."""
-        return [failure for failure in self.failures if failure.resolved]
-
-
-def read_run_history(
-    out_dir: Path, subject: str, images: Sequence[HarmonizedImage], options: Mapping[str, Any]
-) -> RunHistory:
+def read_run_history(out_dir: Path, subject: str, images: Sequence[HarmonizedImage]) -> RunHistory:
     """Read what the runs of a participant logged."""
-    failures = _read_failures(out_dir, subject, images)
-    return RunHistory(failures, _read_warnings(out_dir, subject), options)
-
-
-def _read_failures(
-    out_dir: Path, subject: str, images: Sequence[HarmonizedImage]
-) -> list[FailedStep]:
+    log_dir = out_dir / f"sub-{subject}" / "log"
     sidecars = {image.full_name: image.sidecar_path for image in images}
     failures = []
-    for folder in sorted((out_dir / f"sub-{subject}" / "log").glob("*"), reverse=True):
+    for folder in sorted(log_dir.glob("*"), reverse=True):
         for path, failure in read_failures(folder).items():
             name = file_stem(PurePosixPath(failure.image))
-            sidecar, record = sidecars.get(name), path.with_suffix(".json")
-            traceback = ""
-            with suppress(OSError):
-                traceback = path.read_text(encoding="utf-8", errors="replace")
-            failures.append(
-                FailedStep(
-                    path.relative_to(out_dir).as_posix(),
-                    f"{failure.step} {name}",
-                    failure.message,
-                    traceback[-MAX_TRACEBACK_CHARACTERS:],
-                    sidecar is not None and sidecar.stat().st_mtime >= record.stat().st_mtime,
-                )
-            )
-    return failures
+            completed = sidecars[name].stat().st_mtime if name in sidecars else -1.0
+            is_resolved = completed >= path.with_suffix(".json").stat().st_mtime
+            traceback = _read_text(path)[-MAX_TRACEBACK_CHARACTERS:]
+            relative = path.relative_to(out_dir).as_posix()
+            failures.append(FailedStep(relative, name, failure, traceback, is_resolved))
+    logs = sorted(log_dir.glob("*/ihf_harmony.log"))
+    warnings = _WARNING_LINE.findall(_read_text(logs[-1])) if logs else []
+    return RunHistory(failures, list(dict.fromkeys(warnings)), _read_options(log_dir))
 
 
-def _read_warnings(out_dir: Path, subject: str) -> list[str]:
-    """Return the warnings of the latest run that has a log, each once."""
-    logs = sorted((out_dir / f"sub-{subject}" / "log").glob("*/ihf_harmony.log"))
-    if not logs:
-        return []
-    text = logs[-1].read_text(encoding="utf-8", errors="replace")
-    return list(dict.fromkeys(_WARNING_LINE.findall(text)))
+def _read_text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
-def read_options(out_dir: Path, subject: str) -> dict[str, Any]:
-    """Return the options of the latest run that recorded them; empty if none did."""
-    for path in sorted((out_dir / f"sub-{subject}" / "log").glob("*/ihf_harmony.toml"))[::-1]:
-        try:
-            options = tomllib.loads(path.read_text(encoding="utf-8")).get("options", {})
-        except (OSError, ValueError):
-            continue
-        return options if isinstance(options, dict) else {}
+def _read_options(log_dir: Path) -> dict[str, Any]:
+    for path in sorted(log_dir.glob("*/ihf_harmony.toml"), reverse=True):
+        with suppress(tomllib.TOMLDecodeError):
+            options = tomllib.loads(_read_text(path)).get("options")
+            if isinstance(options, dict):
+                return options
     return {}

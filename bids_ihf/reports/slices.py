@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import nibabel
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 from PIL import Image
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 SLICES_PER_VIEW = 7
 BRAIN_MARGIN_MM = 20.0
@@ -55,10 +52,8 @@ class Layout:
     ----------
     orientation
         Of the native axes, as nibabel's ``io_orientation`` gives it.
-    affine
-        Of the volume reoriented to RAS.
-    voxel_sizes
-        In mm, in RAS order.
+    affine, voxel_sizes
+        Of the volume reoriented to RAS, mm.
     box
         First and last + 1 voxel shown along each axis.
     indices
@@ -69,7 +64,7 @@ class Layout:
 
     orientation: NDArray[np.float64]
     affine: NDArray[np.float64]
-    voxel_sizes: tuple[float, float, float]
+    voxel_sizes: tuple[float, ...]
     box: tuple[tuple[int, int], ...]
     indices: tuple[tuple[int, ...], ...]
     pixel_size: float
@@ -80,10 +75,10 @@ class Layout:
 
     def tile_size(self, view: View) -> tuple[int, int]:
         """Return (height, width) of a tile in pixels."""
-        width, height = (
-            max(1, round((high - low) * self.voxel_sizes[axis] / self.pixel_size))
-            for axis in (view.right, view.up)
-            for low, high in [self.box[axis]]
+        lengths = [high - low for low, high in self.box]
+        height, width = (
+            max(1, round(lengths[axis] * self.voxel_sizes[axis] / self.pixel_size))
+            for axis in (view.up, view.right)
         )
         return height, width
 
@@ -105,32 +100,25 @@ class Layout:
 
 
 def plan_layout(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Layout:
-    """Choose slices and scale so that the brain fills the figure; an empty mask shows all."""
+    """Choose slices and scale so that the brain fills the figure; an empty mask shows all.
+
+    Slices are evenly spaced over the brain, away from its ends.
+    """
     orientation = nibabel.io_orientation(affine)
     ras = np.asarray(nibabel.apply_orientation(mask, orientation), dtype=bool)
     ras_affine = affine @ nibabel.orientations.inv_ornt_aff(orientation, mask.shape)
-    x, y, z = (float(size) for size in nibabel.affines.voxel_sizes(ras_affine))
-    extents = [_extent(ras, axis) for axis in range(3)]
-    box = tuple(
-        (max(0, low - round(BRAIN_MARGIN_MM / zoom)), min(n, high + round(BRAIN_MARGIN_MM / zoom)))
-        for (low, high), zoom, n in zip(extents, (x, y, z), ras.shape, strict=True)
-    )
-    lengths = [(high - low) * zoom for (low, high), zoom in zip(box, (x, y, z), strict=True)]
-    pixel = max(max(lengths[:2]) / MAX_TILE_WIDTH_PX, max(lengths[1:]) / MAX_TILE_HEIGHT_PX)
-    indices = tuple(_spread(low, high) for low, high in extents)
-    return Layout(orientation, ras_affine, (x, y, z), box, indices, pixel)
-
-
-def _extent(mask: NDArray[np.bool_], axis: int) -> tuple[int, int]:
-    """First and last + 1 index of the brain along an axis."""
-    occupied = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-    return (int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else (0, mask.shape[axis])
-
-
-def _spread(low: int, high: int) -> tuple[int, ...]:
-    """Up to `SLICES_PER_VIEW` evenly spaced indices, away from both ends."""
-    centres = low + (np.arange(SLICES_PER_VIEW) + 0.5) * (high - low) / SLICES_PER_VIEW
-    return tuple(sorted({min(int(centre), high - 1) for centre in centres}))
+    voxel_sizes = tuple(float(size) for size in nibabel.affines.voxel_sizes(ras_affine))
+    box, indices, lengths = [], [], []
+    for axis, (count, size) in enumerate(zip(ras.shape, voxel_sizes, strict=True)):
+        occupied = np.flatnonzero(ras.any(axis=tuple({0, 1, 2} - {axis})))
+        low, high = (occupied[0], occupied[-1] + 1) if occupied.size else (0, count)
+        centres = low + (np.arange(SLICES_PER_VIEW) + 0.5) * (high - low) / SLICES_PER_VIEW
+        indices.append(tuple(sorted({min(int(centre), int(high) - 1) for centre in centres})))
+        margin = round(BRAIN_MARGIN_MM / size)
+        box.append((max(0, int(low) - margin), min(count, int(high) + margin)))
+        lengths.append((box[-1][1] - box[-1][0]) * size)
+    pixel_size = max(max(lengths[:2]) / MAX_TILE_WIDTH_PX, max(lengths[1:]) / MAX_TILE_HEIGHT_PX)
+    return Layout(orientation, ras_affine, voxel_sizes, tuple(box), tuple(indices), pixel_size)
 
 
 def render_tile(
@@ -182,19 +170,17 @@ def choose_windows(
     before: NDArray[np.float32], after: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> tuple[Window, Window]:
     """Return the display windows of both images: the same unless their units differ."""
-    first, second = (_brain_window(data, mask) for data in (before, after))
-    ranges = [window.high - window.low for window in (first, second)]
+    windows = []
+    for data in (before, after):
+        low, high = np.percentile(data[mask] if mask.any() else data, (0.5, 99.5)).tolist()
+        low = min(low, 0.0)
+        high = low + WINDOW_HEADROOM * (high - low) if high > low else low + 1
+        windows.append(Window(low, high))
+    ranges = [window.high - window.low for window in windows]
     if max(ranges) > MAX_WINDOW_RATIO * min(ranges):
-        return first, second
-    common = Window(min(first.low, second.low), max(first.high, second.high))
+        return windows[0], windows[1]
+    common = Window(min(w.low for w in windows), max(w.high for w in windows))
     return common, common
-
-
-def _brain_window(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> Window:
-    inside = data[mask] if mask.any() else data
-    low, high = (float(value) for value in np.percentile(inside, (0.5, 99.5)))
-    low = min(low, 0.0)
-    return Window(low, low + WINDOW_HEADROOM * (high - low) if high > low else low + 1.0)
 
 
 def overlay_change(grey: NDArray[np.uint8], change: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -213,7 +199,7 @@ def overlay_change(grey: NDArray[np.uint8], change: NDArray[np.float32]) -> NDAr
 
 @frozen(eq=False)
 class Contour:
-    """The outline where a volume (X, Y, Z) on the native grid exceeds a level, in a colour."""
+    """The outline where a volume (X, Y, Z) in RAS order exceeds a level, in a colour."""
 
     volume: NDArray[np.float32]
     level: float
@@ -221,7 +207,7 @@ class Contour:
 
     def render_row(self, layout: Layout, view: View) -> NDArray[np.uint8]:
         """Return the outline over a row of tiles (H, W, 4), transparent elsewhere."""
-        levels = np.nan_to_num(render_row(layout.to_ras(self.volume), layout, view))
+        levels = np.nan_to_num(render_row(self.volume, layout, view))
         outline = inner_boundary(levels > self.level)
         return np.where(outline[..., None], np.array((*self.rgb, 255), np.uint8), np.uint8(0))
 

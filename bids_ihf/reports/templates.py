@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from bids_ihf.version import __version__
+
+TEMPLATES_DIR = Path(__file__).with_name("templates")
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("bids_ihf.reports", "templates"),
+        loader=FileSystemLoader(TEMPLATES_DIR),
         autoescape=select_autoescape(disabled_extensions=("md.j2", "css", "js"), default=True),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bids_ihf.reports.figures import CHANGE_MAP, FIGURE_KINDS, ReportVolumes, write_figures
+from bids_ihf.reports.figures import FIGURE_KINDS, ReportVolumes, write_figures
 from bids_ihf.reports.slices import (
     SLICES_PER_VIEW,
     VIEWS,
@@ -41,7 +41,7 @@ def draw(folder: Path, change: NDArray[np.float32], gain: float = 1.0) -> Path:
     after = (before + change) * np.float32(gain)
     volumes = ReportVolumes(before, after, change, ball(), np.diag([6.0, 6.0, 6.0, 1.0]))
     paths = write_figures(folder, "sub-01", "T1w", volumes)
-    return next(path for path in paths if f"desc-{CHANGE_MAP}_" in path.name)
+    return next(path for path in paths if "desc-change_" in path.name)
 
 
 def test_names_and_titles(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.qc.flags import qc_flags
-from bids_ihf.qc.reference_ranges import ReferenceRange, ReferenceRanges
-from bids_ihf.reports import measures_table
-from bids_ihf.reports.boilerplate import make_boilerplate, read_bibliography, write_boilerplate
+from bids_ihf.qc.reference_ranges import ABNORMAL_SIDE, ReferenceRange, ReferenceRanges
+from bids_ihf.reports import reference_flags
+from bids_ihf.reports.boilerplate import make_boilerplate, read_references, write_boilerplate
 from bids_ihf.reports.figures import FIGURE_KINDS
 from bids_ihf.reports.participant import build_participant_report
 from bids_ihf.reports.templates import format_number
@@ -253,10 +253,12 @@ class TestMeasuresTable:
     RANGES = ReferenceRanges({"T1w": {"snr_after": ReferenceRange(10.0, 15.0, 20.0)}})
 
     def light(self, out: Path, monkeypatch: pytest.MonkeyPatch, **measures: float) -> str:
-        monkeypatch.setattr(measures_table, "shipped_ranges", lambda: self.RANGES)
+        monkeypatch.setattr(reference_flags, "shipped_ranges", lambda: self.RANGES)
         add_image(out, "sub-07/anat/sub-07_T1w.nii.gz", measures=measures)
         (image,) = find_harmonized_images(out, "07")
-        return str([row.flag for row in measures_table.measure_rows(image) if row.flag])
+        columns = ("snr_after", *reference_flags.FIXED_RANGES)
+        flags = [reference_flags.reference_flag(image, column) for column in columns]
+        return str([flag.colour for flag in flags if flag])
 
     def test_lights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         usual = ["green"] * 4  # mask, alignment and what it saw, round trip
@@ -270,7 +272,7 @@ class TestMeasuresTable:
         self.light(tmp_path, monkeypatch, snr_after=-3.0, mask_volume_ml=300.0)
         (image,) = find_harmonized_images(tmp_path, "07")
         summary = ("red", "1 far outside range, 1 outside range")
-        assert measures_table.flag_summary(image) == summary
+        assert reference_flags.flag_summary(image) == summary
         page = build_participant_report(tmp_path, "07").read_text()
         assert '<span class="flag red">far outside range</span>' in page
         assert '<span class="flag amber">outside range</span>' in page
@@ -283,7 +285,14 @@ class TestMeasuresTable:
     def test_what_is_not_known_is_left_out(self, tmp_path: Path) -> None:
         add_image(tmp_path, "sub-07/anat/sub-07_T1w.nii.gz", table=False)
         (image,) = find_harmonized_images(tmp_path, "07")
-        assert measures_table.measure_rows(image) == []
+        assert not any(
+            reference_flags.reference_flag(image, column)
+            for column in (*reference_flags.FIXED_RANGES, *ABNORMAL_SIDE)
+        )
+        table = (
+            build_participant_report(tmp_path, "07").read_text().partition("Reference range")[2]
+        )
+        assert "<td>" not in table.partition("</table>")[0]
 
     @pytest.mark.parametrize(
         ("value", "words"), [(1234.5, "1234"), (0.123456, "0.1235"), (2e-7, "2e-07")]
@@ -306,10 +315,11 @@ class TestBoilerplate:
     def test_every_citation_is_explained(self) -> None:
         boilerplate = make_boilerplate()
         text = boilerplate.to_markdown()
-        assert boilerplate.references == sorted(map(str, read_bibliography().values()))
-        for reference in read_bibliography().values():
-            assert reference.citation in " ".join(boilerplate.paragraphs)
-            assert f"- {reference}\n" in text
+        references = read_references().values()
+        assert boilerplate.references == sorted(reference["entry"] for reference in references)
+        for reference in references:
+            assert reference["citation"] in " ".join(boilerplate.paragraphs)
+            assert f"- {reference['entry']}\n" in text
         assert "@" not in text
         assert "[" not in text
         for identifier in ("2602.21536", "2308.06909", "10.1109/TMI.2010.2046908"):
