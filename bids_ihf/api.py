@@ -11,17 +11,16 @@ from attrs import frozen
 
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.pipeline.job_limits import MAX_THREADS_PER_IMAGE, available_processors
+from bids_ihf.pipeline.harmonization import Harmonization
+from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE, available_processors, set_up_process
 from bids_ihf.pipeline.references import collect_references, target_from_references
 from bids_ihf.pipeline.resources import load_model_cached
 from bids_ihf.pipeline.restore import restore as restore_file
 from bids_ihf.pipeline.single_image import (
     ImageFiles,
     SingleOutputs,
-    SingleSettings,
     harmonize_files,
 )
-from bids_ihf.pipeline.worker import set_up_process
 from bids_ihf.targets.build import load_target as load_target_spec
 from bids_ihf.targets.target import Target, pack_target
 
@@ -147,16 +146,19 @@ def harmonize(
             bvec=None if bvec is None else Path(bvec),
         )
         out, change, brain = (folder / f"{name}.nii.gz" for name in ("out", "change", "brain"))
-        settings = SingleSettings(
+        harmonization = Harmonization(
             target=_as_target(target, model, preprocessed=preprocessed),
             source=None if source_profile is None else _as_target(source_profile, model),
             load_model=_model_loader(model),
             device=device,
             batch_size=batch_size,
-            preprocessed=preprocessed,
         )
         result = harmonize_files(
-            files, SingleOutputs(out, change, brain), settings, progress or _ignore
+            files,
+            SingleOutputs(out, change, brain),
+            harmonization,
+            progress or _ignore,
+            preprocessed=preprocessed,
         )
         return Harmonized(
             image=_in_memory(out),

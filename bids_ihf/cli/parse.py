@@ -9,7 +9,7 @@ from bids_ihf.cli.options import build_parser
 from bids_ihf.config import RunConfig, from_toml
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
-from bids_ihf.pipeline.job_limits import available_memory_gb, available_processors
+from bids_ihf.pipeline.process import available_memory_gb, available_processors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,11 +14,12 @@ from bids_ihf.cli.progress import Progress
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
 from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
+from bids_ihf.pipeline.harmonization import choose_device
 from bids_ihf.pipeline.participants import Result, run_participants
 from bids_ihf.pipeline.plan import HARMONIZE_ACTION, Job, ResolvedTarget, plan
+from bids_ihf.pipeline.process import limit_threads
 from bids_ihf.pipeline.resources import (
     announce_device,
-    choose_device,
     describe_run,
     find_all_images,
     resolve_target,
@@ -30,7 +31,6 @@ from bids_ihf.pipeline.run_log import (
     start_logging,
     subject_context,
 )
-from bids_ihf.pipeline.threads import limit_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

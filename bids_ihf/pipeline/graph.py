@@ -16,7 +16,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import open_image
 from bids_ihf.io.paths import file_stem
 from bids_ihf.pipeline.interfaces import Harmonize, Prepare, StepContext
-from bids_ihf.pipeline.job_limits import MAX_THREADS_PER_IMAGE
+from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE
 from bids_ihf.pipeline.run_log import RunLog
 from bids_ihf.pipeline.work_dir import WORKFLOW_NAME, workflow_name
 from bids_ihf.version import __version__

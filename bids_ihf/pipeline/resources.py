@@ -15,6 +15,7 @@ from bids_ihf.config import to_toml
 from bids_ihf.errors import BadData, NothingSelected
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.paths import file_stem, is_nifti_name
+from bids_ihf.pipeline.harmonization import choose_device
 from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W, ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
@@ -40,11 +41,11 @@ def load_model_cached(device: str, network: Path | None = None) -> ModelBundle:
 
 
 @lru_cache(maxsize=8)
-def load_target_cached(spec: str, device: str, network: Path | None = None) -> Target:
+def load_target_cached(spec: str, network: Path | None = None) -> Target:
     """The target of this name or file, loaded once in each process."""
     from bids_ihf.targets.build import load_target
 
-    return load_target(spec, load_model_cached(device, network))
+    return load_target(spec, load_model_cached("cpu", network))
 
 
 def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceImage]:
@@ -97,15 +98,6 @@ def _nothing_selected(config: RunConfig, subjects: Sequence[str]) -> str:
 def _first(labels: Sequence[str]) -> str:
     rest = len(labels) - MAX_LABELS_SHOWN
     return " ".join(labels[:MAX_LABELS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def choose_device(device: str) -> str:
-    """The device to use: ``auto`` is a CUDA device where there is one."""
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def announce_device(device: str) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bids_ihf.anat import outputs as anat_outputs
-from bids_ihf.anat.harmonize import harmonize
 from bids_ihf.bids.images import gradient_table_paths, sidecar_path
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
@@ -20,13 +19,11 @@ from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.series import (
     exponent_warning,
     fit_series,
-    harmonize_series,
     mean_b0_image,
 )
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import encode_nifti
-from bids_ihf.pipeline.worker import on_device, source_profile_for, source_scanner_for
 from bids_ihf.preprocessing.outputs import encode_mask, preparation_measures
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.qc.assess import assess
@@ -35,10 +32,8 @@ from bids_ihf.targets.build import modality_from_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.network.checkpoint import ModelBundle
+    from bids_ihf.pipeline.harmonization import Harmonization
     from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.target import Target
 
     Progress = Callable[[str, float], None]
     """Called with what begins, and the fraction that is done, 0 to 1."""
@@ -151,20 +146,13 @@ class SingleOutputs:
     mask: Path | None = None
 
 
-@frozen(eq=False)
-class SingleSettings:
-    """How one image is harmonized; see :func:`bids_ihf.harmonize`."""
-
-    target: Target
-    source: Target | None
-    load_model: Callable[[str], ModelBundle]
-    device: str = "auto"
-    batch_size: int = 8
-    preprocessed: bool = False
-
-
 def harmonize_files(
-    files: ImageFiles, outputs: SingleOutputs, settings: SingleSettings, progress: Progress
+    files: ImageFiles,
+    outputs: SingleOutputs,
+    harmonization: Harmonization,
+    progress: Progress,
+    *,
+    preprocessed: bool = False,
 ) -> SingleResult:
     """Harmonize one image and write the files asked for.
 
@@ -176,7 +164,7 @@ def harmonize_files(
     with ExitStack() as stack:
         progress("prepare", 0.0)
         t1w = None
-        if files.t1w is not None and files.modality != "T1w" and not settings.preprocessed:
+        if files.t1w is not None and files.modality != "T1w" and not preprocessed:
             t1w = prepare(files.t1w, modality="T1w")
         scan = files.image
         if files.modality == "dwi":
@@ -186,13 +174,13 @@ def harmonize_files(
         prepared = prepare(
             scan,
             modality=files.modality,
-            preprocessed=settings.preprocessed,
+            preprocessed=preprocessed,
             mask_path=files.mask,
             t1w_reference=t1w,
         )
         progress("harmonize", PREPARED_FRACTION)
         write = _harmonize_series if files.modality == "dwi" else _harmonize_anat
-        result = write(files, prepared, outputs, settings, progress)
+        result = write(files, prepared, outputs, harmonization, progress)
     if outputs.mask is not None:
         write_atomic(outputs.mask, encode_mask(prepared))
     progress("done", 1.0)
@@ -200,35 +188,24 @@ def harmonize_files(
 
 
 def _harmonize_anat(
-    files: ImageFiles, prepared: Prepared, outputs: SingleOutputs, settings: SingleSettings,
+    files: ImageFiles, prepared: Prepared, outputs: SingleOutputs, harmonization: Harmonization,
     progress: Progress,
 ) -> SingleResult:  # fmt: skip
-    def compute(device: str) -> tuple[Harmonized, str]:
-        model = settings.load_model(device)
-        source = source_profile_for(
-            files.modality, files.vendor, settings.source, model.encoder_hash
-        )
-        profile = settings.target.profile(files.modality)
-        return harmonize(
-            prepared, profile, model, source=source, batch_size=settings.batch_size
-        ), model.encoder_hash
-
-    (harmonized, encoder_hash), device = on_device(settings.device, files.image.name, compute)
+    harmonized, device = harmonization.harmonize_anat(prepared, files.modality, files.vendor)
     progress("write", HARMONIZED_FRACTION)
     write_atomic(outputs.harmonized, encode_nifti(harmonized.image, prepared.volume))
     if outputs.change is not None:
         write_atomic(outputs.change, encode_nifti(harmonized.change, prepared.volume))
+    encoder_hash = harmonization.target.encoder_hash
     quality = assess(files.image.name, files.modality, harmonized, encoder_hash)
     measures = anat_outputs.measures(prepared, harmonized) | quality.measures
     return SingleResult({**preparation_measures(prepared), **measures}, quality.warning, device)
 
 
 def _harmonize_series(
-    files: ImageFiles, prepared: Prepared, outputs: SingleOutputs, settings: SingleSettings,
+    files: ImageFiles, prepared: Prepared, outputs: SingleOutputs, harmonization: Harmonization,
     progress: Progress,
 ) -> SingleResult:  # fmt: skip
-    from bids_ihf.dwi.profile_file import profile_of_target
-
     def on_volume(doing: str, number: int, count: int) -> None:
         passes = {"fitting": 0, "changing": 1}[doing] + number / count
         progress(doing, PREPARED_FRACTION + (1 - PREPARED_FRACTION) * passes / 2)
@@ -236,10 +213,9 @@ def _harmonize_series(
     with TemporaryDirectory(prefix="ihf-harmony-") as folder:
         fitted = fit_series(files.image, (files.bval, files.bvec), prepared, on_volume)
         change = outputs.change or Path(folder) / "change.nii.gz"
-        scanner = source_scanner_for(files.vendor, settings.source)
         with dwi_outputs.writing_series(outputs.harmonized, change, fitted.series) as sink:
-            series = harmonize_series(
-                fitted, prepared, profile_of_target(settings.target), scanner, sink, on_volume
+            series = harmonization.harmonize_series(
+                fitted, prepared, files.vendor, sink, on_volume
             )
     measures = {**preparation_measures(prepared), **dwi_outputs.measures(prepared, series)}
     return SingleResult(measures, exponent_warning(series.plan), "cpu")

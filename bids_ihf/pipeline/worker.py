@@ -6,43 +6,36 @@ import logging
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.errors import BadData, TemporaryFailure
-from bids_ihf.pipeline.memory import keep_freed_memory
-from bids_ihf.pipeline.resources import choose_device, load_model_cached, load_target_cached
+from bids_ihf.bids.output_files import clear_outputs
+from bids_ihf.dwi.outputs import writing_series
+from bids_ihf.dwi.series import fit_series, mean_b0_image
+from bids_ihf.errors import BadData
+from bids_ihf.geometry.grid import Grid
+from bids_ihf.io.atomic import folder_lock
+from bids_ihf.io.nifti import read_volume
+from bids_ihf.pipeline.harmonization import Harmonization
+from bids_ihf.pipeline.outputs import finish_series, write_anat
+from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
-from bids_ihf.pipeline.threads import limit_threads
+from bids_ihf.preprocessing.prepare import Prepared, prepare
+from bids_ihf.preprocessing.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from bids_ihf.anat.harmonize import Harmonized
     from bids_ihf.config import RunConfig
-    from bids_ihf.dwi.profile import KnownScanner
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.source_profile import SourceProfile
-    from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
 
 PROGRESS_LINES_PER_SERIES = 4
-
-Computed = TypeVar("Computed")
-
-
-def set_up_process(threads: int, seed: int) -> None:
-    """Limit threads, fix the seed of ITK, and keep freed memory: before anything is computed."""
-    from bids_ihf.preprocessing.itk import configure_itk
-
-    keep_freed_memory()
-    configure_itk(seed)
-    limit_threads(threads)
 
 
 def prepare_image(
@@ -69,9 +62,6 @@ def prepare_image(
         The image or its mask cannot be used, or its mask is missing.
     """
     set_up_process(threads, seed)
-    from bids_ihf.dwi.series import mean_b0_image
-    from bids_ihf.preprocessing.prepare import prepare
-
     LOGGER.info("%s: preparing", image.name)
     if mask_needed and mask is None:
         raise BadData(
@@ -90,7 +80,7 @@ def prepare_image(
 
 
 def save_prepared(prepared: Prepared, output: Path) -> None:
-    """Keep what was computed; the voxels stay in their own file."""
+    """Keep what was computed (.npz); the voxels stay in their own file."""
     # Uncompressed: the folder is cleared soon, and zlib takes longer than writing it all.
     np.savez(
         output,
@@ -111,18 +101,15 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
 
 def load_prepared(path: Path) -> Prepared:
     """What :func:`save_prepared` kept, with the voxels read again from the image."""
-    from bids_ihf.geometry.grid import Grid
-    from bids_ihf.io.nifti import read_volume
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.preprocessing.segmentation import Segmentation
-
     with np.load(path) as arrays:
-        shares, seen = arrays["shares"], arrays["seen"]
+        fractions, field_of_view = arrays["shares"], arrays["seen"]
         return Prepared(
             volume=read_volume(Path(str(arrays["path"]))),
             bias=arrays["bias"],
             mask=arrays["mask"],
-            segmentation=Segmentation(shares, seen, Grid(seen.shape, arrays["shares_affine"])),
+            segmentation=Segmentation(
+                fractions, field_of_view, Grid(field_of_view.shape, arrays["shares_affine"])
+            ),
             stripped=bool(arrays["stripped"]),
             to_template=arrays["to_template"],
             similarity=_float_or_none(arrays["similarity"]),
@@ -153,28 +140,27 @@ def harmonize_image(
     LOGGER.info("%s: written", job.name)
 
 
+def _harmonization(config: RunConfig, target: ResolvedTarget) -> Harmonization:
+    """Target, source profile and network of the run, loaded once in each process."""
+    source = None
+    if config.source_profile is not None:
+        source = load_target_cached(str(config.source_profile), config.model)
+    return Harmonization(
+        target=load_target_cached(target.spec, config.model),
+        source=source,
+        load_model=lambda device: load_model_cached(device, config.model),
+        device=config.device,
+        batch_size=config.batch_size,
+    )
+
+
 def _harmonize_anat(
     job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget
 ) -> None:
-    from bids_ihf.anat.harmonize import harmonize
-    from bids_ihf.io.atomic import folder_lock
-    from bids_ihf.pipeline.outputs import write_anat
-
     start = time.perf_counter()
-    modality, model_file = job.image.suffix, config.model
-
-    def compute(device: str) -> Harmonized:
-        model = load_model_cached(device, model_file)
-        source = _source_target(config, device)
-        return harmonize(
-            prepared,
-            load_target_cached(target.spec, device, model_file).profile(modality),
-            model,
-            source=source_profile_for(modality, job.image.vendor, source, model.encoder_hash),
-            batch_size=config.batch_size,
-        )
-
-    harmonized, device = on_device(config.device, job.name, compute)
+    harmonization = _harmonization(config, target)
+    image = job.image
+    harmonized, device = harmonization.harmonize_anat(prepared, image.suffix, image.vendor)
     seconds = time.perf_counter() - start
     # Another run may work on the same image, with this target or another: nothing may be mixed,
     # and what it has just finished is not removed.
@@ -183,51 +169,9 @@ def _harmonize_anat(
             write_anat(job, prepared, harmonized, config, target, device, seconds)
 
 
-def on_device(device: str, name: str, compute: Callable[[str], Computed]) -> tuple[Computed, str]:
-    """What is computed on a device, and on which: the CPU where ``auto`` chose a GPU that is full.
-
-    Raises
-    ------
-    TemporaryFailure
-        The device that was named is full.
-    """
-    chosen = choose_device(device)
-    try:
-        return compute(chosen), chosen
-    except TemporaryFailure as error:
-        if device != "auto" or chosen == "cpu":
-            raise
-        LOGGER.warning("%s: %s Going on with the CPU.", name, error)
-        return compute("cpu"), "cpu"
-
-
-def _source_target(config: RunConfig, device: str) -> Target | None:
-    """The target that ``--source-profile`` names."""
-    if config.source_profile is None:
-        return None
-    return load_target_cached(str(config.source_profile), device, config.model)
-
-
-def source_profile_for(
-    modality: str, vendor: str, source: Target | None, encoder_hash: str
-) -> SourceProfile | None:
-    """Typical profile of an image's scanner: from a target built of it, else its vendor's."""
-    from bids_ihf.targets.source_profile import source_profile_of, vendor_source_profile
-
-    profile = None if source is None else source_profile_of(source, modality)
-    return profile or vendor_source_profile(vendor, modality, encoder_hash)
-
-
 def _harmonize_series(
     job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget
 ) -> None:
-    from bids_ihf.bids.output_files import clear_outputs
-    from bids_ihf.dwi.outputs import writing_series
-    from bids_ihf.dwi.profile_file import profile_of_target
-    from bids_ihf.dwi.series import fit_series, harmonize_series
-    from bids_ihf.io.atomic import folder_lock
-    from bids_ihf.pipeline.outputs import finish_series
-
     start = time.perf_counter()
     image, paths = job.image, job.outputs
     on_volume = _series_progress(job.name)
@@ -238,25 +182,17 @@ def _harmonize_series(
             "gradient directions would have to be rotated.",
             job.name,
         )
+    harmonization = _harmonization(config, target)
     with folder_lock(paths.folder):  # see above
         if job.finished:
             return
         clear_outputs(paths)
         with writing_series(paths.harmonized, paths.change, fitted.series) as sink:
-            profile = profile_of_target(load_target_cached(target.spec, "cpu", config.model))
-            scanner = source_scanner_for(image.vendor, _source_target(config, "cpu"))
-            series = harmonize_series(fitted, prepared, profile, scanner, sink, on_volume)
+            series = harmonization.harmonize_series(
+                fitted, prepared, image.vendor, sink, on_volume
+            )
         seconds = time.perf_counter() - start
         finish_series(job, prepared, series, config, target, seconds)
-
-
-def source_scanner_for(vendor: str, source: Target | None) -> KnownScanner | None:
-    """Typical diffusion profile of a scanner: from a target built of it, else its vendor's."""
-    from bids_ihf.dwi.profile_file import content_of, scanner_of_target, scanner_of_vendor
-
-    if source is not None and content_of(source) is not None:
-        return scanner_of_target(source)
-    return scanner_of_vendor(vendor)
 
 
 def _series_progress(name: str) -> Callable[[str, int, int], None]:

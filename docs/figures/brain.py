@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bids_ihf.geometry.grid import Grid, resample
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.preprocessing.alignment import align_to_template
 from bids_ihf.preprocessing.brain_mask import find_brain
 from bids_ihf.preprocessing.segmentation import antialias

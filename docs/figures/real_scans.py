@@ -22,7 +22,7 @@ from bids_ihf.bids.vendors import normalize_vendor
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.network.checkpoint import load_model
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.targets.build import load_target
 from bids_ihf.targets.source_profile import source_profile_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from bids_ihf.anat.harmonize import harmonize_slices
 from bids_ihf.errors import TemporaryFailure
-from bids_ihf.pipeline import worker
+from bids_ihf.pipeline.harmonization import Harmonization
 
 SLICES = np.arange(1, 14)
 
@@ -73,14 +74,18 @@ def test_not_even_one_slice() -> None:
 def test_processor_takes_over_if_the_device_was_not_named(
     monkeypatch: pytest.MonkeyPatch, device: str, gpu: bool
 ) -> None:
-    def full(on: str) -> str:
+    def full(_self: Harmonization, on: str, *_: object) -> str:
         if on != "cpu" or not gpu:
             raise TemporaryFailure("full")
         return "done"
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(Harmonization, "_harmonize_on", full)
+    target: Any = None
+    harmonization = Harmonization(target, None, lambda _device: target, device)
+    prepared: Any = SimpleNamespace(volume=SimpleNamespace(path=Path("sub-01_T1w.nii.gz")))
     if device == "auto" and gpu:
-        assert worker.on_device(device, "sub-01_T1w", full) == ("done", "cpu")
+        assert harmonization.harmonize_anat(prepared, "T1w", "GE") == ("done", "cpu")
     else:
         with pytest.raises(TemporaryFailure):
-            worker.on_device(device, "sub-01_T1w", full)
+            harmonization.harmonize_anat(prepared, "T1w", "GE")

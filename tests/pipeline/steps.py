@@ -14,8 +14,8 @@ from nipype.pipeline import engine
 from threadpoolctl import threadpool_info
 
 from bids_ihf.pipeline.interfaces import StepContext, StepInputs, StepInterface
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.run_log import RunLog
-from bids_ihf.pipeline.worker import set_up_process
 
 FINE, RAISING, KILLED, THREADS = "fine", "raising", "killed", "threads"
 

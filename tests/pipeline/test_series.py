@@ -23,7 +23,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
-from bids_ihf.pipeline import worker
+from bids_ihf.pipeline import harmonization, worker
 from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
 from bids_ihf.reports.figures import FIGURE_KINDS, figure_name
 from bids_ihf.targets.intensity import background_gain
@@ -163,7 +163,7 @@ def run(
     root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = ()
 ) -> Job:
     monkeypatch.setattr(worker, "load_target_cached", lambda *_: None)
-    monkeypatch.setattr("bids_ihf.dwi.profile_file.profile_of_target", lambda _target: TARGET)
+    monkeypatch.setattr(harmonization, "profile_of_target", lambda _target: TARGET)
     monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
     config = RunConfig(root, out, output_spaces=spaces)
     (job,) = plan([image_of(root)], config, RESOLVED)

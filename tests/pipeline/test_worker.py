@@ -9,7 +9,8 @@ import pytest
 
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
-from bids_ihf.pipeline.worker import load_prepared, save_prepared, set_up_process
+from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.pipeline.worker import load_prepared, save_prepared
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 

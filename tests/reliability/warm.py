@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import set_up_process
 
 set_up_process(1, 0)
 

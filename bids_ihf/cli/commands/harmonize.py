@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
 from bids_ihf.errors import CannotWrite, UsageError
-from bids_ihf.pipeline.job_limits import MAX_THREADS_PER_IMAGE, available_processors
+from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE, available_processors
 
 if TYPE_CHECKING:
     import argparse
@@ -71,14 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--target is required: Siemens, GE, Philips, a target file or an image.")
     _check_outputs(arguments)
     from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.pipeline.harmonization import Harmonization
+    from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.resources import load_model_cached
     from bids_ihf.pipeline.single_image import (
         ImageFiles,
         SingleOutputs,
-        SingleSettings,
         harmonize_files,
     )
-    from bids_ihf.pipeline.worker import set_up_process
     from bids_ihf.targets.build import load_target
 
     options = _options(arguments)
@@ -95,16 +95,17 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_process(threads, options["random_seed"])
     model = load_model_cached("cpu", options["model"])
     source = options["source_profile"]
-    settings = SingleSettings(
+    harmonization = Harmonization(
         target=load_target(target, model, preprocessed=options["preprocessed"]),
         source=None if source is None else load_target(str(source), model),
         load_model=lambda device: load_model_cached(device, options["model"]),
         device=options["device"],
         batch_size=options["batch_size"],
-        preprocessed=options["preprocessed"],
     )
     outputs = SingleOutputs(arguments.output, arguments.change, arguments.save_mask)
-    result = harmonize_files(files, outputs, settings, _log_progress)
+    result = harmonize_files(
+        files, outputs, harmonization, _log_progress, preprocessed=options["preprocessed"]
+    )
     for table, extension in ((files.bval, ".bval"), (files.bvec, ".bvec")):
         if table is not None:
             stem = arguments.output.name.removesuffix(".nii.gz")

@@ -10,7 +10,7 @@ from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import CannotWrite
-from bids_ihf.pipeline.job_limits import available_processors
+from bids_ihf.pipeline.process import available_processors
 
 if TYPE_CHECKING:
     import argparse
@@ -99,9 +99,9 @@ def build(arguments: argparse.Namespace) -> int:
     if output.suffix != TARGET_EXTENSION:
         raise CannotWrite(f"{output}: a target file ends in {TARGET_EXTENSION}; rename it.")
     from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.references import collect_references, target_from_references
     from bids_ihf.pipeline.resources import load_model_cached
-    from bids_ihf.pipeline.worker import set_up_process
     from bids_ihf.targets.target import pack_target
 
     references = collect_references(

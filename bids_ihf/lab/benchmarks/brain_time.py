@@ -46,7 +46,7 @@ def measure(path: Path) -> tuple[str, ...]:
 
 def main() -> None:
     """Measure every image in a process of its own."""
-    from bids_ihf.pipeline.worker import set_up_process
+    from bids_ihf.pipeline.process import set_up_process
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE.nii.gz")

@@ -39,7 +39,7 @@ from bids_ihf.lab.benchmarks.virtual_subjects import (
 from bids_ihf.lab.comparators.baselines import histogram_matching
 from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.network.checkpoint import load_model
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
 

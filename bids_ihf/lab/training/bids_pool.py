@@ -18,7 +18,7 @@ from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
 from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, read_index, write_index
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.targets.network_input import to_network_input
 

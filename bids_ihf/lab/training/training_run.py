@@ -28,7 +28,7 @@ from bids_ihf.lab.training.segmenter_training import train_segmenter
 from bids_ihf.lab.training.simulated_pool import RANDOM_VENDOR, find_label_maps, simulate_pool
 from bids_ihf.lab.training.training_config import TrainConfig, read_config
 from bids_ihf.network.checkpoint import load_encoder, pack_encoder, pack_network, pack_segmenter
-from bids_ihf.pipeline.memory import keep_freed_memory
+from bids_ihf.pipeline.process import reuse_freed_memory
 from bids_ihf.targets.landmarks import slice_statistics
 from bids_ihf.targets.profile import Profile, merge_profiles, slice_position
 from bids_ihf.targets.target import Target, pack_target
@@ -65,7 +65,7 @@ def train(config_path: Path, device: str = "auto") -> Path:
         else device
     )
     torch.set_num_threads(config.threads)
-    keep_freed_memory(MAX_FREED_MEMORY_BYTES)
+    reuse_freed_memory(MAX_FREED_MEMORY_BYTES)
     torch.use_deterministic_algorithms(mode=where.type == "cpu")
     config.output.mkdir(parents=True, exist_ok=True)
     with logging_to(config.output / "train.log"):

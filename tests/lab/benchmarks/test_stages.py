@@ -45,7 +45,7 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(path, brain[:, :, 25:28], affine)
     watch = Stopwatch(1)
     prepared = prepare_stages(watch, root, path)
-    profile = load_target_cached("Siemens", "cpu").profile("T1w")
+    profile = load_target_cached("Siemens").profile("T1w")
     scan, harmonized = network_stages(watch, prepared, profile, load_model_cached("cpu"))
     assert 6 <= len(scan.slices) <= 12
     assert (

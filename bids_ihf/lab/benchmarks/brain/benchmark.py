@@ -23,7 +23,7 @@ from bids_ihf.lab.benchmarks.brain.cases import (
 from bids_ihf.lab.benchmarks.brain.tables import brain_files, by_condition
 from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.preprocessing.prepare import alignment_warning, is_alignment_refused
 from bids_ihf.version import __version__
 

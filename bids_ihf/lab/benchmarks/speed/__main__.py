@@ -38,8 +38,7 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     prepare_stages,
     shape_of,
 )
-from bids_ihf.pipeline.memory import keep_freed_memory
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import reuse_freed_memory, set_up_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +104,7 @@ def on_gpu(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
 def _target_and_model(device: str) -> tuple[Any, Any]:
     from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
 
-    return load_target_cached(runs.TARGET, device).profile("T1w"), load_model_cached(device)
+    return load_target_cached(runs.TARGET).profile("T1w"), load_model_cached(device)
 
 
 def measure_all(bids: Path, size: Size, path: Path, command: str) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def main() -> None:
     LOGGER.setLevel(logging.INFO)
     # As the commands do.
     set_up_process(torch.get_num_threads(), 0)
-    keep_freed_memory()
+    reuse_freed_memory()
     adopt_orphans()
     given.output.mkdir(parents=True, exist_ok=True)
     command = f"python -m bids_ihf.lab.benchmarks.speed DEMO{' --quick' if given.quick else ''}"

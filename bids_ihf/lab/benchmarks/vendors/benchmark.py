@@ -20,7 +20,7 @@ from bids_ihf.lab.benchmarks.vendors.worker import (
     scan_reference,
     start_worker,
 )
-from bids_ihf.pipeline.worker import set_up_process
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ def start_worker() -> None:
     """One thread, the same bits at every run, and no waiting for the kernel to clear pages."""
     import torch
 
-    from bids_ihf.pipeline.memory import keep_freed_memory
+    from bids_ihf.pipeline.process import reuse_freed_memory
 
-    keep_freed_memory()
+    reuse_freed_memory()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
 

@@ -1,0 +1,114 @@
+"""How an image is harmonized once it is prepared, in the BIDS App and for a single image alike."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from bids_ihf.anat.harmonize import harmonize
+from bids_ihf.dwi.profile_file import (
+    content_of,
+    profile_of_target,
+    scanner_of_target,
+    scanner_of_vendor,
+)
+from bids_ihf.dwi.series import harmonize_series
+from bids_ihf.errors import TemporaryFailure
+from bids_ihf.targets.source_profile import source_profile_of, vendor_source_profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bids_ihf.anat.harmonize import Harmonized
+    from bids_ihf.dwi.series import FittedSeries, HarmonizedSeries, OnVolume, SeriesSink
+    from bids_ihf.network.checkpoint import ModelBundle
+    from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.target import Target
+
+LOGGER = logging.getLogger(__name__)
+
+
+@frozen(eq=False)
+class Harmonization:
+    """What images are harmonized to, and with what.
+
+    Attributes
+    ----------
+    target
+        The target.
+    source
+        Target built from other participants' images of the source scanner; None: the profile of
+        its vendor is used.
+    load_model
+        Loads the network on a device.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    batch_size
+        Slices in the network at once.
+    """
+
+    target: Target
+    source: Target | None
+    load_model: Callable[[str], ModelBundle]
+    device: str = "auto"
+    batch_size: int = 8
+
+    def harmonize_anat(
+        self, prepared: Prepared, modality: str, vendor: str
+    ) -> tuple[Harmonized, str]:
+        """A harmonized T1w or T2w image, and the device: the CPU where ``auto`` finds a full GPU.
+
+        Raises
+        ------
+        BadData
+            The image cannot be used, or the target has no profile of its modality.
+        TemporaryFailure
+            The device that was named is full.
+        """
+        device = choose_device(self.device)
+        try:
+            return self._harmonize_on(device, prepared, modality, vendor), device
+        except TemporaryFailure as error:
+            if self.device != "auto" or device == "cpu":
+                raise
+            LOGGER.warning("%s: %s Continuing on the CPU.", prepared.volume.path.name, error)
+            return self._harmonize_on("cpu", prepared, modality, vendor), "cpu"
+
+    def _harmonize_on(
+        self, device: str, prepared: Prepared, modality: str, vendor: str
+    ) -> Harmonized:
+        model = self.load_model(device)
+        source = None if self.source is None else source_profile_of(self.source, modality)
+        return harmonize(
+            prepared,
+            self.target.profile(modality),
+            model,
+            source=source or vendor_source_profile(vendor, modality, model.encoder_hash),
+            batch_size=self.batch_size,
+        )
+
+    def harmonize_series(
+        self,
+        fitted: FittedSeries,
+        prepared: Prepared,
+        vendor: str,
+        sink: SeriesSink,
+        on_volume: OnVolume | None = None,
+    ) -> HarmonizedSeries:
+        """Harmonize a fitted diffusion series into a sink of volumes."""
+        scanner = scanner_of_vendor(vendor)
+        if self.source is not None and content_of(self.source) is not None:
+            scanner = scanner_of_target(self.source)
+        profile = profile_of_target(self.target)
+        return harmonize_series(fitted, prepared, profile, scanner, sink, on_volume)
+
+
+def choose_device(device: str) -> str:
+    """The device to use: ``auto`` is a CUDA device where there is one."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
