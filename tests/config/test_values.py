@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import string
 import tempfile
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bids_ihf.cli import resources
 from bids_ihf.config import values
 from bids_ihf.config.option import unique_items
 
@@ -57,14 +55,3 @@ def test_prefix_is_removed_once_and_not_by_letters() -> None:
     assert values.participant_labels("subbus") == ("subbus",)
     assert values.participant_labels("sub-subu") == ("subu",)
     assert values.session_labels("ses-1") == ("1",)
-
-
-def test_processors_from_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
-    assert resources.available_processors() == 5
-
-
-def test_processors_from_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 6})
-    assert resources.available_processors() == 3
