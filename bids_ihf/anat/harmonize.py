@@ -1,9 +1,8 @@
 """Harmonize one T1w or T2w scan.
 
 The harmonized image is the sum of two parts on the native grid: the intensity curve that matches
-the scan's histogram to the target's, evaluated at the original voxels, and the network's change on
-top of it, brought back from the network's grid by one interpolation.  The original voxels are
-never resampled.
+the scan to the target, evaluated at the original voxels, and the change by the network, brought
+back from the network's grid by a single interpolation.  The original voxels are never resampled.
 """
 
 from __future__ import annotations
@@ -11,66 +10,63 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import attrs
 import numpy as np
 import torch
 from attrs import frozen
 from scipy import ndimage
 
+from bids_ihf.anat.intensity_matching import match_intensities
+from bids_ihf.anat.qc_statistics import qc_statistics
 from bids_ihf.errors import BadData, TemporaryFailure
-from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.geometry.grid import resample
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.targets.intensity import background_gain
-from bids_ihf.targets.network_input import (
-    NETWORK_VOXEL_MM,
-    NetworkInput,
-    clip_to_network_range,
-    measure_profile,
-    position_statistics,
-    to_network_input,
-)
-from bids_ihf.targets.profile import Profile, position_centre
-from bids_ihf.targets.source_profile import harmonization_curve, scanner_weight
+from bids_ihf.targets.network_input import NETWORK_VOXEL_MM, to_network_input
+from bids_ihf.targets.profile import position_centre
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_ihf.anat.intensity_matching import IntensityMatched
+    from bids_ihf.anat.qc_statistics import QCStatistics
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.intensity import IntensityCurve
-    from bids_ihf.targets.landmarks import SliceStatistics
+    from bids_ihf.targets.network_input import NetworkInput
+    from bids_ihf.targets.profile import Profile
     from bids_ihf.targets.source_profile import SourceProfile
+
+    Array = NDArray[np.float32]
 
 LOGGER = logging.getLogger(__name__)
 
+FEATHER_WIDTH_MM = 1.5
+"""Standard deviation (mm) of the smooth transition around the brain over which the network's
+change fades to 0; the transition ends about four of these widths from the brain mask."""
 
-@frozen(eq=False)
-class QCStatistics:
-    """What was seen on the network's grid, each side in its own network units.
-
-    ``before`` is the scan as it came, ``after`` the result, ``target`` what it was brought to.
-    ``change`` is the root mean square of after less before in the brain, network units: what is
-    left of the change once units are alike.  ``distances`` of the encoder's statistics to the
-    target's are root mean squares, before and after, where the target covers the scan.
-    """
-
-    before: Profile
-    after: SliceStatistics
-    target: Profile
-    change: float
-    distances: tuple[float, float]
+BATCH_SLICES = 8
+"""Slices that the network gets at once."""
 
 
 @frozen(eq=False)
 class Harmonized:
-    """Result on the native grid, float32, and how it came about.
+    """A harmonized image (X, Y, Z) on the native grid.
 
-    ``change`` is harmonized minus original.  ``scaling`` says how units were mapped.
+    Attributes
+    ----------
+    image, change
+        The harmonized image, and harmonized minus original, in units of the target.
+    scaling
+        How units were mapped: the sidecar's ``IntensityScaling``.
+    round_trip_error
+        Largest absolute difference of image minus change to the original, relative to the
+        original's maximum.
+    qc
+        Statistics for quality control.
     """
 
-    image: NDArray[np.float32]
-    change: NDArray[np.float32]
+    image: Array
+    change: Array
     scaling: dict[str, float]
     round_trip_error: float
     qc: QCStatistics
@@ -78,229 +74,125 @@ class Harmonized:
 
 def harmonize(
     prepared: Prepared,
-    profile: Profile,
+    target: Profile,
     model: ModelBundle,
     *,
-    source: SourceProfile | None = None,
-    batch_size: int = 8,
+    source: SourceProfile[Profile] | None = None,
+    batch_size: int = BATCH_SLICES,
 ) -> Harmonized:
-    """Bring a scan to a target profile, ``batch_size`` slices at a time.
+    """Bring a scan to a target profile.
 
-    ``source`` is what other people's scans tell of the scan's scanner, if anything.
+    ``source`` is the typical profile of the scan's scanner, if available; ``batch_size`` is the
+    number of slices that the network gets at once.
 
     Raises
     ------
     BadData
-        The brain holds too little signal to find a scale.
+        The brain contains too little signal to find an intensity scale.
     TemporaryFailure
-        The device ran out of memory even one slice at a time.
+        The device ran out of memory even with single slices.
     """
     try:
-        on_grid = to_network_input(prepared)
-        matched = match_intensities(on_grid, profile, model, source)
+        network_input = to_network_input(prepared)
+        matched = match_intensities(network_input, target, model, source)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
-    slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
-    residual = apply_network(matched, on_grid, profile, model, slices, batch_size) - matched.data
-    residual *= feather(on_grid.mask)
-    image = _compose(prepared, on_grid, matched.curve, profile, residual)
-    evidence = qc_statistics(matched, on_grid, profile, model, matched.data + residual, slices)
-    return _summarize(prepared, on_grid, profile, image, evidence, matched.scanner_weight)
+    change = apply_network(matched, model, batch_size) - matched.data
+    change *= feather(network_input.mask)
+    statistics = qc_statistics(matched, matched.data + change, model)
+
+    original, scale = prepared.volume.data, network_input.scale
+    native = matched.curve(scale.normalize(prepared.corrected))
+    native += to_native_grid(change, network_input, prepared)
+    background = background_gain(target.scale.high / scale.high)
+    weight = head_weight(prepared)
+    outside = original * np.float32(background)
+    image = (weight * target.scale.restore(native) + (1 - weight) * outside).astype(np.float32)
+    difference = image - original
+    return Harmonized(
+        image=image,
+        change=difference,
+        scaling={
+            "SourceLow": scale.low,
+            "SourceHigh": scale.high,
+            "TargetLow": target.scale.low,
+            "TargetHigh": target.scale.high,
+            "AirGain": background,
+            "ScannerShare": matched.scanner_weight,
+        },
+        round_trip_error=float(
+            np.abs((image - difference) - original).max() / np.abs(original).max()
+        ),
+        qc=statistics,
+    )
 
 
 def apply_network(
     matched: IntensityMatched,
-    on_grid: NetworkInput,
-    profile: Profile,
     model: ModelBundle,
-    slices: NDArray[np.intp],
-    batch_size: int = 8,
-) -> NDArray[np.float32]:
-    """The whole scan (X, Y, Z) with the chosen axial slices sent through the network."""
-    result = matched.data.copy()
-    result[:, :, slices] = harmonize_slices(matched, on_grid, profile, model, slices, batch_size)
-    return result
+    batch_size: int = BATCH_SLICES,
+    slices: NDArray[np.intp] | None = None,
+) -> Array:
+    """The scan (X, Y, Z) with some axial ``slices`` (default: all that contain brain) sent through
+    the network, in network units of the target.
 
-
-def qc_statistics(
-    matched: IntensityMatched,
-    on_grid: NetworkInput,
-    profile: Profile,
-    model: ModelBundle,
-    result: NDArray[np.float32],
-    slices: NDArray[np.intp],
-) -> QCStatistics:
-    """What is seen of a result (X, Y, Z, network units) beside the scan it was made from;
-    ``slices`` are those that were changed."""
-    finished = clip_to_network_range(result)
-    done = position_statistics(finished, on_grid, model.encoder)
-    own = matched.original
-    shared = np.isin(own.positions, profile.positions)
-    compared = shared if shared.any() else ~shared
-    wanted = profile.embeddings_at(position_centre(own.positions[compared]))
-    brain = on_grid.brain[:, :, slices]
-    original = clip_to_network_range(on_grid.scale.normalize(on_grid.data[:, :, slices][brain]))
-    moved = finished[:, :, slices][brain] - original
-    return QCStatistics(
-        before=own,
-        after=done,
-        target=profile,
-        change=float(np.sqrt(np.mean(np.square(moved, dtype=np.float64)))),
-        distances=(
-            _distance(own.embeddings[compared], wanted),
-            _distance(done.embeddings[compared], wanted),
-        ),
-    )
-
-
-@frozen(eq=False)
-class IntensityMatched:
-    """A scan on the network's grid after the curve: network units, clipped; its profile and the
-    curve; ``source`` holds its statistics after the curve; ``share``, 0 to 1, of what it deviates
-    from its scanner's typical scan was held to be the scanner's."""
-
-    data: NDArray[np.float32]
-    original: Profile
-    curve: IntensityCurve
-    matched: Profile
-    scanner_weight: float
-
-
-def match_intensities(
-    on_grid: NetworkInput,
-    profile: Profile,
-    model: ModelBundle,
-    source: SourceProfile | None = None,
-) -> IntensityMatched:
-    """Bring a scan's intensities to a target profile by one curve, with what is known of the
-    scan's scanner.
+    The change by the network is multiplied by the scanner weight, as it is conditioned on the
+    statistics of a single subject's scan, and by the reliability of the target, which comes from
+    few subjects.  Beyond the positions that the target covers, statistics of the last position are
+    used for both: differences between positions are not attributed to scanners.
 
     Raises
     ------
-    ValueError
-        The brain is of one intensity.
+    TemporaryFailure
+        The device ran out of memory even with single slices.
     """
-    own = measure_profile(on_grid, model.encoder)
-    curve = harmonization_curve(own, profile, source)
-    data = clip_to_network_range(curve(on_grid.scale.normalize(on_grid.data)))
-    statistics = position_statistics(data, on_grid, model.encoder)
-    after = attrs.evolve(own, embeddings=statistics.embeddings)
-    return IntensityMatched(data, own, curve, after, scanner_weight(own, source))
-
-
-def harmonize_slices(
-    matched: IntensityMatched,
-    on_grid: NetworkInput,
-    profile: Profile,
-    model: ModelBundle,
-    slices: NDArray[np.intp],
-    batch_size: int = 8,
-) -> NDArray[np.float32]:
-    """Chosen axial slices (X, Y, len(slices)) through the network, in network units of the
-    target.
-
-    The network's change counts by the scanner's share: it is conditioned on statistics of one
-    person's scan, and the target's are other people's; where those are few, by less.  Beyond the
-    positions that the target covers, both are those of the last one: what differs between
-    positions is no scanner's.
-    """
-    covered = position_centre(profile.positions)
-    z = np.clip(on_grid.z, covered[0], covered[-1])
-    target_z, source_z = profile.embeddings_at(z), matched.matched.embeddings_at(z)
-    parts = []
-    start, size = 0, batch_size
+    network_input, target = matched.network_input, matched.target
+    slices = network_input.brain_slices if slices is None else slices
+    covered = position_centre(target.positions)
+    z = np.clip(network_input.z, covered[0], covered[-1])
+    target_embeddings, scan_embeddings = (
+        profile.embeddings_at(z) for profile in (target, matched.matched)
+    )
+    weight = np.float32(matched.scanner_weight * target.reliability)
+    result = matched.data.copy()
+    start = 0
     while start < len(slices):
-        batch = slices[start : start + size]
+        batch = slices[start : start + batch_size]
         arrays = (
             slice_stack(matched.data, batch.tolist()),
-            np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, batch], 2, 0)[:, None]),
-            target_z[batch],
-            source_z[batch],
+            np.ascontiguousarray(np.moveaxis(network_input.mask[:, :, batch], 2, 0)[:, None]),
+            target_embeddings[batch],
+            scan_embeddings[batch],
         )
         try:
             with torch.inference_mode():
                 out = model.network(*(torch.from_numpy(a).to(model.device) for a in arrays))
         except torch.OutOfMemoryError as error:
-            if size == 1:
+            if batch_size == 1:
                 raise TemporaryFailure(
                     "The device is out of memory; free it, or use --device cpu."
                 ) from error
-            size = max(1, size // 2)
-            LOGGER.warning("Out of device memory: going on with batches of %d slices.", size)
+            batch_size = max(1, batch_size // 2)
+            LOGGER.warning("Out of device memory: continuing with %d slices at once.", batch_size)
             torch.cuda.empty_cache()
             continue
-        parts.append(np.moveaxis(out[:, 1].cpu().numpy(), 0, 2))
+        before = matched.data[:, :, batch]
+        change = np.moveaxis(out[:, 1].cpu().numpy(), 0, 2) - before
+        result[:, :, batch] = before + weight * change
         start += len(batch)
-    before = matched.data[:, :, slices]
-    change = np.concatenate(parts, axis=2) - before
-    return before + np.float32(matched.scanner_weight * profile.reliability) * change
+    return result
 
 
-def _gain(on_grid: NetworkInput, profile: Profile) -> float:
-    """Factor for the air, see :func:`bids_ihf.targets.intensity.background_gain`."""
-    return background_gain(profile.scale.high / on_grid.scale.high)
-
-
-def _compose(
-    prepared: Prepared,
-    on_grid: NetworkInput,
-    curve: IntensityCurve,
-    profile: Profile,
-    residual: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Curve at the original voxels plus the network's change, in the target's units, air left
-    alone."""
-    original = prepared.volume.data
-    matched = curve(on_grid.scale.normalize(prepared.corrected))
-    matched += from_network_grid(residual, on_grid.grid, prepared)
-    weight = head_weight(prepared)
-    air = original * np.float32(_gain(on_grid, profile))
-    return (weight * profile.scale.restore(matched) + (1 - weight) * air).astype(np.float32)
-
-
-def from_network_grid(
-    data: NDArray[np.float32], grid: Grid, prepared: Prepared
-) -> NDArray[np.float32]:
-    """An array on the network's grid at the native voxels, by one linear interpolation; 0
-    outside."""
-    return resample(data, grid, prepared.grid, target_to_source=prepared.to_template, order=1)
-
-
-def feather(mask: NDArray[np.float32], width: float = 1.5) -> NDArray[np.float32]:
-    """A weight that is 1 in the brain and falls smoothly to 0 within about four widths (mm) of
-    it."""
-    grown = ndimage.binary_dilation(
-        mask > 0.5, iterations=max(1, round(2 * width / NETWORK_VOXEL_MM))
-    )
-    smooth = ndimage.gaussian_filter(grown.astype(np.float32), width / NETWORK_VOXEL_MM)
+def feather(mask: Array) -> Array:
+    """Weight (X, Y, Z) on the network's grid that is 1 in the brain mask and falls smoothly to 0
+    around it, see FEATHER_WIDTH_MM."""
+    width = FEATHER_WIDTH_MM / NETWORK_VOXEL_MM
+    dilated = ndimage.binary_dilation(mask > 0.5, iterations=max(1, round(2 * width)))
+    smooth = ndimage.gaussian_filter(dilated.astype(np.float32), width)
     return np.where(mask > 0.5, np.float32(1), smooth.astype(np.float32))
 
 
-def _distance(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.mean((ours - theirs) ** 2)))
-
-
-def _summarize(
-    prepared: Prepared,
-    on_grid: NetworkInput,
-    profile: Profile,
-    image: NDArray[np.float32],
-    evidence: QCStatistics,
-    share: float,
-) -> Harmonized:
-    original = prepared.volume.data
-    change = image - original
-    return Harmonized(
-        image=image,
-        change=change,
-        scaling={
-            "SourceLow": on_grid.scale.low,
-            "SourceHigh": on_grid.scale.high,
-            "TargetLow": profile.scale.low,
-            "TargetHigh": profile.scale.high,
-            "AirGain": _gain(on_grid, profile),
-            "ScannerShare": share,
-        },
-        round_trip_error=float(np.abs((image - change) - original).max() / np.abs(original).max()),
-        qc=evidence,
-    )
+def to_native_grid(data: Array, network_input: NetworkInput, prepared: Prepared) -> Array:
+    """An array on the network's grid at the native voxels, by linear interpolation; 0 outside."""
+    grid, to_template = network_input.grid, prepared.to_template
+    return resample(data, grid, prepared.grid, target_to_source=to_template, order=1)

@@ -1,11 +1,11 @@
-"""Harmonize a diffusion series: one set of numbers per shell, the same for all its directions.
+"""Harmonize a diffusion series: a few parameters per shell, the same for all its directions.
 
-What differs between scanners is undone in the order in which it came about.  The source's noise
-floor is taken off the expected signal, the attenuation of a shell is brought to the target's by
-one exponent (as if the b-value had been another), b 0 by one gain curve, and the target's floor is
-put on again.  The expected signal comes from the harmonics of the shell; each volume is multiplied
-by the ratio of the expected signals after and before, so it stays non-negative, keeps its noise,
-and where only gains differ all directions have one ratio.
+Differences between scanners are removed in the order of their origin: the source's noise floor is
+subtracted from the expected signal, the attenuation of a shell is scaled to the target's by an
+exponent (as if the b-value had been another), the signal at b = 0 by a gain curve, and the noise
+floor of the target is added. The expected signal comes from the spherical harmonics of the shell;
+each volume is multiplied by the ratio of the expected signals after and before, so it stays non-
+negative and keeps its noise, and where only gains differ all directions have the same ratio.
 """
 
 from __future__ import annotations
@@ -23,31 +23,59 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.bids.gradient_tables import GradientTable
-    from bids_ihf.dwi.profile import DiffusionProfile, KnownScanner, ShellProfile
     from bids_ihf.dwi.shell_fit import ShellFit
+    from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
+    from bids_ihf.targets.source_profile import SourceProfile
 
     Array = NDArray[np.float32]
 
 EXPONENT_BOUNDS = (0.75, 1.35)
-"""Bounds of the exponent on attenuation: more is no difference between working scanners."""
+"""Bounds of the exponent on attenuation; scanners that work as specified differ by less."""
 
 ANISOTROPY_FACTOR_BOUNDS = (0.8, 1.25)
-"""Bounds of the factor on the directions' deviations."""
+"""Bounds of the factor on the deviations between directions."""
 
-MAX_DIRECTION_CHANGE = 0.3
-"""Share of a direction's deviation from the mean (logarithms) by which it may change."""
+MAX_RELATIVE_DIRECTION_CHANGE = 0.3
+"""Fraction of a direction's deviation from the mean (logarithms) by which it may be changed."""
 
 RATIO_BOUNDS = (0.25, 4.0)
-"""Bounds of what a volume is multiplied by, beside the gain."""
+"""Bounds of the ratio that a volume is multiplied by, relative to the gain."""
+
+SUBJECT_LOG_ATTENUATION_SD, SUBJECT_LOG_ANISOTROPY_SD = 0.025, 0.065
+"""Standard deviations between subjects of ln attenuation and of ln(anisotropy / attenuation),
+rounded from those of 11 simulated subjects in the scanners of one vendor."""
+
+SCANNER_LOG_ATTENUATION_SD, SCANNER_LOG_ANISOTROPY_SD = 0.02, 0.01
+"""The same between scanners of one vendor: the diffusivity of ice water differed by less than 2 %
+between 35 scanners of three vendors (Malyarenko et al. 2013, J Magn Reson Imaging 37:1238), FA by
+1 % and more between two of one model, mostly due to noise (Vollmar et al. 2010, NeuroImage
+51:1384).  Simulated scanners differ less."""
+
+VENDOR_ATTENUATION_WEIGHT, VENDOR_ANISOTROPY_WEIGHT = (
+    scanner**2 / (scanner**2 + subject**2)
+    for scanner, subject in (
+        (SCANNER_LOG_ATTENUATION_SD, SUBJECT_LOG_ATTENUATION_SD),
+        (SCANNER_LOG_ANISOTROPY_SD, SUBJECT_LOG_ANISOTROPY_SD),
+    )
+)
+"""Scanner weights of a series with its vendor's typical profile: the scanner's fraction of the
+variance, which is the expected one if both effects are normally distributed."""
 
 
 @frozen
 class ShellChange:
-    """What is done to one shell.
+    """Parameters of one shell.
 
-    b, target_b: its b-value and that of the target's shell, s/mm2.
-    exponent: of the attenuation; ``measured`` is the one that the series alone asks for.
-    anisotropy: factor on the deviation of the attenuation's logarithm between directions.
+    Attributes
+    ----------
+    b, target_b
+        b-values of the shell and of the target's nearest shell, s/mm2.
+    exponent
+        Exponent that is applied to the attenuation.
+    anisotropy
+        Factor on the deviation of ln attenuation between directions.
+    measured
+        Exponent that the series by itself would need.
     """
 
     b: float
@@ -59,8 +87,8 @@ class ShellChange:
 
 @frozen(eq=False)
 class ShellPlan:
-    """What is done to a series: noise floors and levels at b 0 of both sides, in their units, and
-    the weighted shells."""
+    """Parameters of a series: noise floors and levels at b = 0 (tissue, CSF) of source and target,
+    each in its own units, and the diffusion-weighted shells."""
 
     source_floor: float
     target_floor: float
@@ -70,41 +98,50 @@ class ShellPlan:
 
     @property
     def gain(self) -> float:
-        """Target units for one unit of the source, in tissue."""
+        """Target units per source unit, in tissue."""
         return float(self.target_levels[0] / self.source_levels[0])
 
 
 def make_plan(
-    source: DiffusionProfile, target: DiffusionProfile, scanner: KnownScanner | None = None
+    series: DiffusionProfile,
+    target: DiffusionProfile,
+    source: SourceProfile[DiffusionProfile] | None = None,
 ) -> ShellPlan:
     """Compare the profile of a series with the target's.
 
-    With a known ``scanner``, shells are changed as that scanner and the target differ, and by the
-    scanner's share of what the series deviates from it; so most of what is a person's own stays.
-    The directions' deviations are then scaled too: anisotropy differs more between people than
-    between scanners, so a single series cannot tell by how much.
+    With a profile of the ``source`` scanner, shells are changed by the difference between that
+    scanner and the target, and by the scanner weight times the deviation of the series from it, so
+    that most of what is particular to the subject is preserved.  Only then is anisotropy scaled,
+    too: it varies more between subjects than between scanners, so that a single series cannot
+    provide a factor.
     """
-    seen = np.isfinite(source.levels) & np.isfinite(target.levels)
-    seen[0] = True
-    ours, theirs = np.asarray(source.levels)[seen], np.asarray(target.levels)[seen]
-    changes = [_change(shell, target, scanner) for shell in source.shells]
-    return ShellPlan(source.floor, target.floor, ours, theirs, tuple(changes))
+    measured = np.isfinite(series.levels) & np.isfinite(target.levels)
+    measured[0] = True
+    return ShellPlan(
+        source_floor=series.floor,
+        target_floor=target.floor,
+        source_levels=np.asarray(series.levels)[measured],
+        target_levels=np.asarray(target.levels)[measured],
+        shells=tuple(_shell_change(shell, target, source) for shell in series.shells),
+    )
 
 
-def _change(
-    shell: ShellProfile, target: DiffusionProfile, scanner: KnownScanner | None
+def _shell_change(
+    shell: ShellProfile, target: DiffusionProfile, source: SourceProfile[DiffusionProfile] | None
 ) -> ShellChange:
-    wanted = target.at(shell.b)
-    measured = _log_ratio(wanted, shell)
+    target_shell = target.at(shell.b)
+    measured = _log_exponent(shell, target_shell)
     exponent, factor = measured, 0.0
-    if scanner is not None:
-        typical = scanner.profile.at(shell.b)
-        known = _log_ratio(wanted, typical)
-        exponent = known + scanner.attenuation * (measured - known)
-        # Anisotropy over attenuation: an exponent changes both alike.
-        known_factor = np.log(wanted.anisotropy / typical.anisotropy) - known
-        own_factor = np.log(wanted.anisotropy / shell.anisotropy) - measured
-        factor = known_factor + scanner.anisotropy * (own_factor - known_factor)
+    if source is not None:
+        typical = source.profile.at(shell.b)
+        typical_exponent = _log_exponent(typical, target_shell)
+        weight = source.scanner_weight(VENDOR_ATTENUATION_WEIGHT)
+        exponent = typical_exponent + weight * (measured - typical_exponent)
+        # Anisotropy relative to attenuation, since an exponent changes both alike.
+        typical_factor = np.log(target_shell.anisotropy / typical.anisotropy) - typical_exponent
+        shell_factor = np.log(target_shell.anisotropy / shell.anisotropy) - measured
+        weight = source.scanner_weight(VENDOR_ANISOTROPY_WEIGHT)
+        factor = typical_factor + weight * (shell_factor - typical_factor)
         factor = float(np.nan_to_num(factor))
     return ShellChange(
         shell.b,
@@ -115,17 +152,15 @@ def _change(
     )
 
 
-def _log_ratio(wanted: ShellProfile, own: ShellProfile) -> float:
-    """Logarithm of the exponent that leads from one shell's attenuation to another's."""
-    ratios = np.array([wanted.fibrous / own.fibrous, wanted.other / own.other])
+def _log_exponent(shell: ShellProfile, target: ShellProfile) -> float:
+    """Logarithm of the exponent that brings the attenuation of a shell to another's."""
+    ratios = np.array([target.fibrous / shell.fibrous, target.other / shell.other])
     return float(np.nanmean(np.log(ratios)))
 
 
 def gain_curve(levels: Array, plan: ShellPlan) -> Array:
-    """Gain at signals of any shape: that of the nearest levels, linear between them.
-
-    One gain for all where the levels of both sides are in another order.
-    """
+    """Gain at signals of any shape: linear between the levels of the plan, constant beyond; the
+    gain of tissue where the levels of source and target differ in order."""
     order = np.argsort(plan.source_levels)
     x, y = plan.source_levels[order], plan.target_levels[order]
     if (np.diff(x) <= 0).any() or (np.diff(y) <= 0).any():
@@ -137,98 +172,99 @@ def gain_curve(levels: Array, plan: ShellPlan) -> Array:
 class ShellHarmonizer:
     """Ratios by which volumes are multiplied, at the V voxels of the fits.
 
-    ``bias`` (V,) is the receive field, which is divided out.  ``means`` are the ratios (V,) for
-    the mean image of each shell, b 0 first; see :func:`make_changer`.
+    ``bias`` (V,) is the receive field, which is divided out.  ``mean_ratios`` (V,) are those of
+    the mean image of each shell, b = 0 first; see :func:`make_harmonizer`.
     """
 
     fits: tuple[ShellFit, ...]
     plan: ShellPlan
     bias: Array
-    means: tuple[Array, ...] = ()
+    mean_ratios: tuple[Array, ...] = ()
 
     def ratio(self, shell: int, direction: NDArray[np.float64]) -> Array:
-        """Ratio (V,) for a volume of a shell (0 is b 0) along a direction.
+        """Ratio (V,) for a volume of a shell (0 is b = 0) along a direction (3,).
 
-        A direction's ratio may leave that of the mean by at most DEVIATION of what the direction
-        itself deviates: at the noise floor a deviation is noise, which must not grow.
+        It deviates from the ratio of the mean by at most MAX_RELATIVE_DIRECTION_CHANGE of the
+        direction's own deviation: at the noise floor that is noise, which must not be amplified.
         """
-        common = self.means[shell]
+        mean_ratio = self.mean_ratios[shell]
         fit = self.fits[shell]
         if fit.order == 0:
-            return common
-        expected = fit.along(direction)
-        own = np.log(self.wanted(shell, expected) / np.maximum(expected, 1e-6) / common)
-        reach = np.float32(MAX_DIRECTION_CHANGE) * np.abs(
-            np.log(expected / np.maximum(fit.mean, 1e-6))
-        )
-        return np.asarray(common * np.exp(np.clip(own, -reach, reach)))
+            return mean_ratio
+        signal = fit.along(direction)
+        change = np.log(self.target_signal(shell, signal) / np.maximum(signal, 1e-6) / mean_ratio)
+        deviation = np.abs(np.log(signal / np.maximum(fit.mean, 1e-6)))
+        bound = np.float32(MAX_RELATIVE_DIRECTION_CHANGE) * deviation
+        return np.asarray(mean_ratio * np.exp(np.clip(change, -bound, bound)))
 
     def mean_ratio(self, shell: int) -> Array:
-        """Ratio (V,) for the mean image of a shell, no more than RATIOS from the gain."""
+        """Ratio (V,) for the mean image of a shell, within RATIO_BOUNDS of the gain."""
         mean = np.maximum(self.fits[shell].mean, 1e-6)
         _, gain = self._unweighted()
         low, high = (np.float32(bound) * gain / self.bias for bound in RATIO_BOUNDS)
-        return np.clip(self.wanted(shell, mean) / mean, low, high).astype(np.float32)
+        return np.clip(self.target_signal(shell, mean) / mean, low, high).astype(np.float32)
 
-    def wanted(self, shell: int, expected: Array) -> Array:
-        """What a shell's expected signal (V,) becomes."""
-        source, gain = self._unweighted()
+    def target_signal(self, shell: int, signal: Array) -> Array:
+        """The expected signal (V,) of a shell, harmonized."""
+        b0, gain = self._unweighted()
         if shell == 0:
-            return self._onto_floor(source * gain, expected)
+            return self._with_target_floor(b0 * gain, signal)
         change = self.plan.shells[shell - 1]
-        base = np.maximum(source * self.bias, 1e-6)
-        free, mean = (
-            np.maximum(above_floor(signal, self.plan.source_floor), 1e-6)
-            for signal in (expected, self.fits[shell].mean)
+        base = np.maximum(b0 * self.bias, 1e-6)
+        free, free_mean = (
+            np.maximum(above_floor(each, self.plan.source_floor), 1e-6)
+            for each in (signal, self.fits[shell].mean)
         )
-        log_mean, deviation = np.log(mean / base), np.log(free / mean)
+        log_mean, deviation = np.log(free_mean / base), np.log(free / free_mean)
         log_ratio = change.exponent * (np.minimum(log_mean, 0) + change.anisotropy * deviation)
         log_ratio += np.maximum(log_mean, 0)
-        return self._onto_floor(source * gain * np.exp(log_ratio), expected)
+        return self._with_target_floor(b0 * gain * np.exp(log_ratio), signal)
 
     def _unweighted(self) -> tuple[Array, Array]:
-        """Signal (V,) at b 0 without floor and bias, and the gain there."""
-        source = above_floor(self.fits[0].mean, self.plan.source_floor) / self.bias
-        return source, gain_curve(source, self.plan)
+        """Signal (V,) at b = 0 without floor and bias, and the gain at that signal."""
+        b0 = above_floor(self.fits[0].mean, self.plan.source_floor) / self.bias
+        return b0, gain_curve(b0, self.plan)
 
-    def _onto_floor(self, signal: Array, measured: Array) -> Array:
-        """Signal on the target's floor; where ``measured`` lay below its own floor, as far below
-        the target's."""
-        floor = np.float32(self.plan.target_floor)
-        own = self.plan.source_floor
-        if own > 0:
-            taken = np.square(measured) - np.square(above_floor(measured, own))
-            return np.sqrt(np.square(signal) + np.maximum(taken, 0) * np.square(floor / own))
-        return np.hypot(signal, floor)
+    def _with_target_floor(self, free: Array, signal: Array) -> Array:
+        """A floor-free signal with the target's floor; where the source ``signal`` lay below its
+        own floor, as far below the target's."""
+        target_floor = np.float32(self.plan.target_floor)
+        source_floor = self.plan.source_floor
+        if source_floor > 0:
+            removed = np.square(signal) - np.square(above_floor(signal, source_floor))
+            floor = np.maximum(removed, 0) * np.square(target_floor / source_floor)
+            return np.sqrt(np.square(free) + floor)
+        return np.hypot(free, target_floor)
 
 
 def make_harmonizer(fits: tuple[ShellFit, ...], plan: ShellPlan, bias: Array) -> ShellHarmonizer:
-    """The changer of a series, the ratios of its shells' means computed."""
-    changer = ShellHarmonizer(fits, plan, bias)
-    return evolve(changer, means=tuple(changer.mean_ratio(k) for k in range(len(fits))))
+    """The harmonizer of a series, with the ratios of its shells' means."""
+    harmonizer = ShellHarmonizer(fits, plan, bias)
+    ratios = tuple(harmonizer.mean_ratio(shell) for shell in range(len(fits)))
+    return evolve(harmonizer, mean_ratios=ratios)
 
 
 def harmonize_volumes(
     volumes: Iterator[Array],
     gradients: GradientTable,
-    changer: ShellHarmonizer,
-    where: NDArray[np.bool_],
+    harmonizer: ShellHarmonizer,
+    head: NDArray[np.bool_],
     weight: Array,
-    air_gain: float,
+    background_gain: float,
 ) -> Iterator[tuple[Array, Array]]:
     """Each volume (X, Y, Z) before and after.
 
-    ``where`` marks the voxels of the fits, ``weight`` (X, Y, Z) is 1 in the head and falls to 0
-    in the air, which is multiplied by ``air_gain`` alone.
+    ``head`` (X, Y, Z) marks the voxels of the fits; ``weight`` (X, Y, Z) is 1 in the head and
+    falls to 0 in the background, which is multiplied by ``background_gain`` only.
     """
     shell_of = {
-        int(volume): number
-        for number, fit in enumerate(changer.fits)
+        int(volume): index
+        for index, fit in enumerate(harmonizer.fits)
         for volume in fit.shell.volumes
     }
-    for number, volume in enumerate(volumes):
-        ratio = np.full(volume.shape, air_gain, dtype=np.float32)
-        found = changer.ratio(shell_of[number], gradients.bvecs[number])
-        share = weight[where]
-        ratio[where] = share * found + (1 - share) * np.float32(air_gain)
+    head_weight = weight[head]
+    for index, volume in enumerate(volumes):
+        ratio = np.full(volume.shape, background_gain, dtype=np.float32)
+        head_ratio = harmonizer.ratio(shell_of[index], gradients.bvecs[index])
+        ratio[head] = head_weight * head_ratio + (1 - head_weight) * np.float32(background_gain)
         yield volume, volume * ratio

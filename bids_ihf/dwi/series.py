@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
     from bids_ihf.bids.gradient_tables import GradientTable
     from bids_ihf.dwi.harmonize import ShellPlan
-    from bids_ihf.dwi.profile import DiffusionProfile, KnownScanner
     from bids_ihf.dwi.shell_fit import ShellFit
     from bids_ihf.io.series import Series
     from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.diffusion_profile import DiffusionProfile
+    from bids_ihf.targets.source_profile import SourceProfile
 
     Array = NDArray[np.float32]
     Tables = tuple[Path | None, Path | None]
@@ -216,7 +217,7 @@ def harmonize_series(
     fitted: FittedSeries,
     prepared: Prepared,
     target: DiffusionProfile,
-    scanner: KnownScanner | None,
+    scanner: SourceProfile[DiffusionProfile] | None,
     sink: SeriesSink,
     on_volume: OnVolume | None = None,
 ) -> HarmonizedSeries:

@@ -1,4 +1,4 @@
-"""One pass over a diffusion series: each shell's mean and its harmonics, in the head."""
+"""Fit the mean and the spherical harmonics of each shell, in one pass over a diffusion series."""
 
 from __future__ import annotations
 
@@ -19,14 +19,24 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
+MIN_RELATIVE_SIGNAL = 0.01
+"""Smallest expected signal of a direction, relative to the mean."""
+
 
 @frozen(eq=False)
 class ShellFit:
-    """What one pass leaves of a shell, at the V voxels of a head.
+    """Fit of one shell at V voxels.
 
-    coefficients: (C, V) float32 of the harmonics up to ``order``; the first is the mean signal.
-    residual: (V,) variance of the signal that the harmonics do not explain; NaN where the shell
-        has too few directions to tell.
+    Attributes
+    ----------
+    shell
+        The shell.
+    order
+        Highest order of the harmonics.
+    coefficients
+        Coefficients (C, V) of `real_harmonics`; the first is the mean signal.
+    residual
+        Residual variance (V,); NaN where directions are too few.
     """
 
     shell: Shell
@@ -41,18 +51,18 @@ class ShellFit:
 
     @property
     def variance(self) -> Array:
-        """Variance over directions (V,) of what the harmonics of order 2 explain."""
-        return np.asarray(
-            (self.coefficients[1 : coefficient_count(min(self.order, 2))] ** 2).sum(axis=0)
-        )
+        """Variance over directions (V,) that the harmonics of order 2 explain."""
+        second_order = self.coefficients[1 : coefficient_count(min(self.order, 2))]
+        return np.asarray((second_order**2).sum(axis=0))
 
     def along(self, direction: NDArray[np.float64]) -> Array:
-        """Expected signal (V,) along a unit vector; no less than a hundredth of the mean."""
+        """Expected signal (V,) along a unit vector (3,), at least MIN_RELATIVE_SIGNAL of the
+        mean."""
         row = real_harmonics(direction[None], self.order)[0].astype(np.float32)
-        return np.maximum(row @ self.coefficients, np.float32(0.01) * self.mean)
+        return np.maximum(row @ self.coefficients, np.float32(MIN_RELATIVE_SIGNAL) * self.mean)
 
 
-class _Sums:
+class _RunningFit:
     """Running sums of one shell."""
 
     def __init__(self, shell: Shell, gradients: GradientTable, voxels: int) -> None:
@@ -70,52 +80,52 @@ class _Sums:
         self.squares += np.square(values, dtype=np.float64)
 
     def fit(self) -> ShellFit:
-        """The sums as coefficients and what is left."""
-        spare = len(self.basis) - len(self.matrix)
+        degrees_of_freedom = len(self.basis) - len(self.matrix)
         explained = np.zeros_like(self.squares)
         for row in self.basis:
             explained += (row.astype(np.float32) @ self.coefficients).astype(np.float64) ** 2
         residual = np.full(len(self.squares), np.nan)
-        if spare > 0:
-            residual = np.maximum(self.squares - explained, 0) / spare
+        if degrees_of_freedom > 0:
+            residual = np.maximum(self.squares - explained, 0) / degrees_of_freedom
         return ShellFit(self.shell, self.order, self.coefficients, residual.astype(np.float32))
 
 
 class ShellSums:
-    """Running sums of all shells, to which volumes are added in any order.
+    """Running sums of all shells at the voxels of a mask (X, Y, Z), to which volumes are added in
+    any order.
 
-    Memory goes with the number of shells, not with that of directions.
+    Memory depends on the number of shells, not on that of directions.
     """
 
     def __init__(
-        self, gradients: GradientTable, shells: Sequence[Shell], where: NDArray[np.bool_]
+        self, gradients: GradientTable, shells: Sequence[Shell], mask: NDArray[np.bool_]
     ) -> None:
-        self._where = where
-        self._sums = [_Sums(shell, gradients, int(where.sum())) for shell in shells]
-        self._place = {
-            int(volume): (one, row)
-            for one in self._sums
-            for row, volume in enumerate(one.shell.volumes)
+        self._mask = mask
+        self._running = [_RunningFit(shell, gradients, int(mask.sum())) for shell in shells]
+        self._row_of = {
+            int(volume): (running, row)
+            for running in self._running
+            for row, volume in enumerate(running.shell.volumes)
         }
 
-    def add(self, number: int, volume: Array) -> None:
-        """One volume (X, Y, Z), by its place in the series."""
-        one, row = self._place[number]
-        one.add(row, volume[self._where])
+    def add(self, index: int, volume: Array) -> None:
+        """Add a volume (X, Y, Z) by its index in the series."""
+        running, row = self._row_of[index]
+        running.add(row, volume[self._mask])
 
     def fits(self) -> tuple[ShellFit, ...]:
-        """The fit of every shell, once all volumes are in."""
-        return tuple(one.fit() for one in self._sums)
+        """The fit of every shell, once all volumes are added."""
+        return tuple(running.fit() for running in self._running)
 
 
 def fit_shells(
     volumes: Iterable[Array],
     gradients: GradientTable,
     shells: Sequence[Shell],
-    where: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
 ) -> tuple[ShellFit, ...]:
-    """Fit every shell in the voxels ``where`` (X, Y, Z), each volume being seen once."""
-    sums = ShellSums(gradients, shells, where)
-    for number, volume in enumerate(volumes):
-        sums.add(number, volume)
+    """Fit every shell at the voxels of a mask (X, Y, Z), reading each volume once."""
+    sums = ShellSums(gradients, shells, mask)
+    for index, volume in enumerate(volumes):
+        sums.add(index, volume)
     return sums.fits()

@@ -1,4 +1,4 @@
-"""The shells of equal diffusion weighting that a gradient table holds."""
+"""The shells of equal diffusion weighting in a gradient table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-MAX_SHELL_WIDTH = 100.0
-"""Most (s/mm2) by which b-values of a shell differ, whatever the shell ..."""
-
-MAX_RELATIVE_SHELL_WIDTH = 0.1
-"""... and the share of its smallest b-value, where that is more."""
+MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH = 100.0, 0.1
+"""Largest range of b-values in a shell: s/mm2, or relative to the lowest if that is more."""
 
 
 @frozen(eq=False)
@@ -29,7 +26,7 @@ class Shell:
 
     @property
     def weighted(self) -> bool:
-        """False for the shell of the volumes without diffusion weighting."""
+        """Whether the volumes are diffusion-weighted."""
         return self.b > MAX_B0_S_PER_MM2
 
     @property
@@ -39,10 +36,10 @@ class Shell:
 
 
 def find_shells(bvals: NDArray[np.float64]) -> tuple[Shell, ...]:
-    """Shells in the order of their b-values; the first is b0 where there is one.
+    """Shells by ascending b-value; the first is b0 if there is one.
 
-    Volumes up to UNWEIGHTED are one shell.  The others are taken in the order of their b-values;
-    a new shell begins where one lies above the first of its shell by more than the tolerance.
+    Volumes up to MAX_B0_S_PER_MM2 form one shell.  The others are sorted by b-value, and a new
+    shell begins where one exceeds the lowest of its shell by more than the largest width.
 
     >>> [shell.label for shell in find_shells(np.array([5, 995, 1005, 2000, 0, 1990.0]))]
     ['b0', 'b1000', 'b2000']
@@ -50,16 +47,13 @@ def find_shells(bvals: NDArray[np.float64]) -> tuple[Shell, ...]:
     groups: list[list[int]] = []
     for index in np.argsort(bvals, kind="stable"):
         value = bvals[index]
-        if groups:
-            first = bvals[groups[-1][0]]
-            both_low = value <= MAX_B0_S_PER_MM2
-            near = first > MAX_B0_S_PER_MM2 and value - first <= max(
-                MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH * first
-            )
-            if both_low or near:
-                groups[-1].append(int(index))
-                continue
-        groups.append([int(index)])
+        lowest = bvals[groups[-1][0]] if groups else -np.inf
+        width = max(MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH * lowest)
+        same_weighted = lowest > MAX_B0_S_PER_MM2 and value - lowest <= width
+        if groups and (value <= MAX_B0_S_PER_MM2 or same_weighted):
+            groups[-1].append(int(index))
+        else:
+            groups.append([int(index)])
     return tuple(
         Shell(float(np.mean(bvals[group])), np.sort(np.asarray(group, dtype=np.intp)))
         for group in groups

@@ -1,7 +1,7 @@
-"""Fractional anisotropy of a diffusion series, from sums over volumes that are each seen once.
+"""Fractional anisotropy of a diffusion series, from sums over volumes that are each read once.
 
-For looking at: the tensor is fitted to logarithms by plain least squares (Basser et al. 1994, J
-Magn Reson B 103:247), which is linear in them, so no volume has to be kept.
+For display: the tensor is fitted to the logarithms of the signal by ordinary least squares (Basser
+et al. 1994, J Magn Reson B 103:247), which is linear in them, so that no volume has to be kept.
 """
 
 from __future__ import annotations
@@ -18,64 +18,69 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 MAX_TENSOR_B_VALUE = 1500.0
-"""Largest b-value (s/mm2) that is fitted: above, the signal is no single exponential."""
+"""Largest b-value (s/mm2) that is fitted; above, the signal is not monoexponential."""
+
+MIN_RELATIVE_SIGNAL = 0.01
+"""Smallest signal whose logarithm is taken, relative to the mean of its volume."""
 
 TENSOR_ENTRIES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Entries of the tensor, in the order of the fit."""
 
 
 class TensorSums:
-    """Running sums of the fit in the voxels ``where`` (X, Y, Z)."""
+    """Running sums of the tensor fit at the voxels of a mask (X, Y, Z)."""
 
-    def __init__(self, gradients: GradientTable, where: NDArray[np.bool_]) -> None:
-        self._where = where
-        used = np.flatnonzero(gradients.bvals <= MAX_TENSOR_B_VALUE)
-        design = _design(gradients.bvals[used], gradients.bvecs[used])
-        self.possible = bool(len(used) and np.linalg.matrix_rank(design) == design.shape[1])
+    def __init__(self, gradients: GradientTable, mask: NDArray[np.bool_]) -> None:
+        self._mask = mask
+        volumes = np.flatnonzero(gradients.bvals <= MAX_TENSOR_B_VALUE)
+        design = _design(gradients.bvals[volumes], gradients.bvecs[volumes])
+        self.possible = bool(len(volumes) and np.linalg.matrix_rank(design) == design.shape[1])
         solution = np.linalg.pinv(design).astype(np.float32) if self.possible else design.T
-        self._columns = dict(zip(used.tolist(), solution.T, strict=True))
-        self._sums = np.zeros((len(TENSOR_ENTRIES), int(where.sum())), dtype=np.float32)
+        self._columns = dict(zip(volumes.tolist(), solution.T, strict=True))
+        self._sums = np.zeros((len(TENSOR_ENTRIES), int(mask.sum())), dtype=np.float32)
 
-    def add(self, number: int, volume: Array) -> None:
-        """One volume (X, Y, Z), by its place in the series; high weightings are passed over."""
-        column = self._columns.get(number)
+    def add(self, index: int, volume: Array) -> None:
+        """Add a volume (X, Y, Z) by its index in the series; high b-values are ignored."""
+        column = self._columns.get(index)
         if column is None or not self.possible:
             return
-        values = volume[self._where]
-        # A hundredth of the mean: noise about zero has no logarithm.
-        logs = np.log(np.maximum(values, np.float32(0.01) * max(float(values.mean()), 1e-6)))
+        values = volume[self._mask]
+        lowest = np.float32(MIN_RELATIVE_SIGNAL) * max(float(values.mean()), 1e-6)
+        logs = np.log(np.maximum(values, lowest))
         for row, weight in enumerate(column[: len(TENSOR_ENTRIES)]):
             self._sums[row] += weight * logs
 
     def anisotropy(self) -> Array | None:
-        """FA (X, Y, Z), 0 outside; None where there are too few directions to tell."""
+        """FA (X, Y, Z), 0 outside the mask; None where directions are too few."""
         if not self.possible:
             return None
         tensors = np.zeros((self._sums.shape[1], 3, 3))
         for (row, column), values in zip(TENSOR_ENTRIES, self._sums, strict=True):
             tensors[:, row, column] = tensors[:, column, row] = values
-        out = np.zeros(self._where.shape, dtype=np.float32)
-        out[self._where] = fractional_anisotropy(np.linalg.eigvalsh(tensors))
+        out = np.zeros(self._mask.shape, dtype=np.float32)
+        out[self._mask] = fractional_anisotropy(np.linalg.eigvalsh(tensors))
         return out
 
 
 def _design(bvals: NDArray[np.float64], bvecs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows (N, 7) that give the logarithm of the signal from tensor and logarithm of b 0."""
-    twice = [1 if row == column else 2 for row, column in TENSOR_ENTRIES]
+    """Design matrix (N, 7) of the logarithm of the signal: tensor entries, and ln S0."""
+    multiplicity = [1 if row == column else 2 for row, column in TENSOR_ENTRIES]
     columns = [
         -bvals * factor * bvecs[:, row] * bvecs[:, column]
-        for (row, column), factor in zip(TENSOR_ENTRIES, twice, strict=True)
+        for (row, column), factor in zip(TENSOR_ENTRIES, multiplicity, strict=True)
     ]
     return np.stack([*columns, np.ones(len(bvals))], axis=1)
 
 
 def fractional_anisotropy(eigenvalues: NDArray[np.floating]) -> NDArray[np.floating]:
-    """FA (V,), 0 to 1, of eigenvalues (V, 3); those below zero count as none.
+    """FA (V,), 0 to 1, of eigenvalues (V, 3); negative ones count as 0.
+
+    FA = sqrt(3/2 sum((l - mean)^2) / sum(l^2)) (Basser & Pierpaoli 1996, J Magn Reson B 111:209).
 
     >>> fractional_anisotropy(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]))
     array([0., 1.])
     """
     values = np.maximum(eigenvalues, 0)
-    size = np.square(values).sum(axis=1)
-    away = np.square(values - values.mean(axis=1, keepdims=True)).sum(axis=1)
-    return np.asarray(np.sqrt(1.5 * away / np.where(size > 0, size, 1)))
+    norm = np.square(values).sum(axis=1)
+    deviation = np.square(values - values.mean(axis=1, keepdims=True)).sum(axis=1)
+    return np.asarray(np.sqrt(1.5 * deviation / np.where(norm > 0, norm, 1)))

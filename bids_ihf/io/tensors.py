@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from bids_ihf.errors import BadData
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
 HEADER_KEY = "ihf-harmony"
@@ -44,6 +44,8 @@ def header_hash(header: Mapping[str, Any]) -> str:
 
 def to_safetensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
     """Encode tensors and a JSON header as a safetensors file, with the sha256 of both."""
+    from safetensors.torch import save
+
     # Through JSON, so that the hash is of what will be read: numeric keys become text.
     full = json.loads(json.dumps({**header, "sha256": tensor_hash(tensors)}))
     full["header_sha256"] = header_hash(full)
@@ -79,3 +81,23 @@ def read_safetensors(path: Path, expected_format: str) -> tuple[dict[str, Tensor
     if not intact or header.get("sha256") != tensor_hash(tensors):
         raise BadData(f"{path}: its sha256 does not match its content; {REINSTALL_ADVICE}.")
     return tensors, header
+
+
+def flatten_groups(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, Tensor]:
+    """Tensors named ``group.name`` of arrays by group and name."""
+    import torch
+
+    return {
+        f"{group}.{name}": torch.from_numpy(array)
+        for group, arrays in groups.items()
+        for name, array in arrays.items()
+    }
+
+
+def group_tensors(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, NDArray[Any]]]:
+    """Arrays by group and name of tensors named ``group.name``, groups sorted."""
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    for key in sorted(tensors):
+        group, _, name = key.partition(".")
+        groups.setdefault(group, {})[name] = tensors[key].numpy()
+    return groups

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bids_ihf.anat.harmonize import harmonize
-from bids_ihf.dwi.profile_file import (
-    content_of,
-    profile_of_target,
-    scanner_of_target,
-    scanner_of_vendor,
-)
 from bids_ihf.dwi.series import harmonize_series
 from bids_ihf.errors import TemporaryFailure
-from bids_ihf.targets.source_profile import source_profile_of, vendor_source_profile
+from bids_ihf.targets.source_profile import (
+    diffusion_source_of,
+    source_profile_of,
+    vendor_diffusion_source,
+    vendor_source_profile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,11 +97,15 @@ class Harmonization:
         on_volume: OnVolume | None = None,
     ) -> HarmonizedSeries:
         """Harmonize a fitted diffusion series into a sink of volumes."""
-        scanner = scanner_of_vendor(vendor)
-        if self.source is not None and content_of(self.source) is not None:
-            scanner = scanner_of_target(self.source)
-        profile = profile_of_target(self.target)
-        return harmonize_series(fitted, prepared, profile, scanner, sink, on_volume)
+        source = None if self.source is None else diffusion_source_of(self.source)
+        return harmonize_series(
+            fitted,
+            prepared,
+            self.target.diffusion_profile(),
+            source or vendor_diffusion_source(vendor),
+            sink,
+            on_volume,
+        )
 
 
 def choose_device(device: str) -> str:

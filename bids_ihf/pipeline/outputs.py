@@ -19,7 +19,8 @@ from bids_ihf.reports.reference_images import reference_picture, template_on
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_ihf.anat.harmonize import Harmonized, QCStatistics
+    from bids_ihf.anat.harmonize import Harmonized
+    from bids_ihf.anat.qc_statistics import QCStatistics
     from bids_ihf.config import RunConfig
     from bids_ihf.dwi.series import HarmonizedSeries
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
@@ -41,7 +42,9 @@ def write_anat(
     """
     image, paths = job.image, job.outputs
     clear_outputs(paths)
-    quality = assess(job.name, image.suffix, harmonized, target.encoder_hash)
+    quality = assess(harmonized.qc, image.suffix, target.encoder_hash)
+    if quality.warning:
+        LOGGER.warning("%s: %s", job.name, quality.warning)
     extra = _provenance(
         job, target, target.target_hash, target.model_name, target.model_hash, device,
         quality.warning, anat_outputs.provenance(harmonized),

@@ -14,7 +14,6 @@ from tqdm import tqdm
 from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
-from bids_ihf.dwi.profile_file import record_of
 from bids_ihf.dwi.series import fit_series, mean_b0_image
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
@@ -24,9 +23,9 @@ from bids_ihf.targets.build import build_target, modality_from_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bids_ihf.dwi.profile import DiffusionProfile
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.diffusion_profile import DiffusionProfile
     from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
@@ -114,10 +113,9 @@ def target_from_references(
     """
     series = [reference for reference in references if reference.modality == "dwi"]
     anatomical = [reference for reference in references if reference.modality != "dwi"]
-    record = record_of(_diffusion_profiles(series, preprocessed=preprocessed))
-    return build_target(
-        _prepared_scans(anatomical, preprocessed=preprocessed), name, model, record
-    )
+    profiles = _diffusion_profiles(series, preprocessed=preprocessed)
+    scans = _prepared_scans(anatomical, preprocessed=preprocessed)
+    return build_target(scans, name, model, profiles)
 
 
 def _prepared_scans(

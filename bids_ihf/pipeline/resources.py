@@ -121,9 +121,9 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
     BadData
         The target, the network or the source profile cannot be used.
     """
-    from bids_ihf.dwi.profile_file import diffusion_hash_of
     from bids_ihf.network.checkpoint import segmenter_hash
     from bids_ihf.targets.build import load_target
+    from bids_ihf.targets.diffusion_profile import diffusion_hash
     from bids_ihf.targets.target import pack_target
 
     model = load_model_cached("cpu", config.model)
@@ -142,7 +142,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         model_hash=model.hash,
         brain_hash=segmenter_hash(),
         modalities=tuple(target.modalities),
-        diffusion_hash=diffusion_hash_of(target),
+        diffusion_hash=diffusion_hash(target.diffusion),
         source_hash=_source_hash(config, model),
         encoder_hash=model.encoder_hash,
     )
@@ -156,15 +156,15 @@ def _source_hash(config: RunConfig, model: ModelBundle) -> str:
     BadData
         The file cannot be used, or has a profile of none of the selected modalities.
     """
-    from bids_ihf.dwi.profile_file import builtin_hash, content_of
     from bids_ihf.targets.build import load_target
+    from bids_ihf.targets.diffusion_profile import vendor_diffusion_hash
     from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
-    hashes = [builtin_hash()]
+    hashes = [vendor_diffusion_hash()]
     hashes += [read_target(builtin_path(vendor)).hash for vendor in BUILTIN_VENDORS]
     if config.source_profile is not None:
         source = load_target(str(config.source_profile), model)
-        modalities = {*source.profiles, *(["dwi"] if content_of(source) else [])}
+        modalities = {*source.profiles, *(["dwi"] if source.diffusion else [])}
         if not modalities & set(config.modalities):
             raise BadData(
                 f"{config.source_profile}: has profiles of {', '.join(sorted(modalities))} and "

@@ -196,8 +196,7 @@ def _harmonize_anat(
     write_atomic(outputs.harmonized, encode_nifti(harmonized.image, prepared.volume))
     if outputs.change is not None:
         write_atomic(outputs.change, encode_nifti(harmonized.change, prepared.volume))
-    encoder_hash = harmonization.target.encoder_hash
-    quality = assess(files.image.name, files.modality, harmonized, encoder_hash)
+    quality = assess(harmonized.qc, files.modality, harmonization.target.encoder_hash)
     measures = anat_outputs.measures(prepared, harmonized) | quality.measures
     return SingleResult({**preparation_measures(prepared), **measures}, quality.warning, device)
 

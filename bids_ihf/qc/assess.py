@@ -1,72 +1,71 @@
-"""What is measured of a harmonized T1w or T2w image, and whether to warn of it."""
+"""Measure a harmonized T1w or T2w image, and warn if it is out of distribution."""
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.qc.measures import image_measures
+from bids_ihf.qc.out_of_distribution import MAX_OUT_OF_RANGE_SCORE, shipped_reference
+
 if TYPE_CHECKING:
-    from bids_ihf.anat.harmonize import Harmonized
+    from collections.abc import Mapping
+
+    from bids_ihf.anat.qc_statistics import QCStatistics
     from bids_ihf.qc.out_of_distribution import ReferenceScans
 
-LOGGER = logging.getLogger(__name__)
-
 OUT_OF_RANGE_WARNING = (
-    "Farther from every simulated scan than these are from each other: the {} (out-of-range score "
-    "{:.2f}, limit {:g}); judge the result by its pictures."
+    "Outside the range of the simulated training scans: the {} (out-of-range score {:.2f}, limit "
+    "{:g}); inspect the report before using this image."
 )
 
 
 @frozen
 class QCResult:
-    """Measures by column of the scans table, and a sentence where the image is to be doubted."""
+    """Measures by column of the scans table, and a warning if the image is out of
+    distribution."""
 
     measures: dict[str, float]
     warning: str | None
 
 
-def assess(name: str, modality: str, harmonized: Harmonized, encoder: str) -> QCResult:
-    """Measure an image that was harmonized with the encoder of this hash; say so if it, or its
-    target, is unlike anything simulated."""
-    from bids_ihf.qc.measures import image_measures
+def assess(statistics: QCStatistics, modality: str, encoder_hash: str) -> QCResult:
+    """Measure a harmonized image.
 
-    measures = image_measures(harmonized.qc)
-    reference = reference_of(encoder)
-    known = reference.modalities.get(modality) if reference else None
-    if known is None:
+    Its out-of-range scores, and a warning if one exceeds the limit, need reference scans of its
+    modality that were encoded with the encoder of this hash.
+    """
+    measures = image_measures(statistics)
+    reference = _cached_reference(encoder_hash)
+    distribution = reference.modalities.get(modality) if reference else None
+    if distribution is None:
         return QCResult(measures, None)
     scores = {
-        "image": known.score(harmonized.qc.before),
-        "target": known.score(harmonized.qc.target),
+        "image": distribution.score(statistics.before),
+        "target": distribution.score(statistics.target),
     }
     measures["out_of_range_source"] = scores["image"]
     measures["out_of_range_target"] = scores["target"]
     measures["out_of_range_score"] = float(np.nanmax([*scores.values(), 0.0]))
-    warning = out_of_range_warning(scores)
-    if warning:
-        LOGGER.warning("%s: %s", name, warning)
-    return QCResult(measures, warning)
+    return QCResult(measures, out_of_range_warning(scores))
 
 
-def out_of_range_warning(scores: dict[str, float]) -> str | None:
-    """A sentence on what is out of range; None where nothing is."""
-    from bids_ihf.qc.out_of_distribution import MAX_OUT_OF_RANGE_SCORE
+def out_of_range_warning(scores: Mapping[str, float]) -> str | None:
+    """A sentence that names what exceeds the limit; None if nothing does.
 
-    beyond = {what: score for what, score in scores.items() if score > MAX_OUT_OF_RANGE_SCORE}
+    >>> out_of_range_warning({"image": 0.8, "target": float("nan")}) is None
+    True
+    """
+    beyond = {name: score for name, score in scores.items() if score > MAX_OUT_OF_RANGE_SCORE}
     if not beyond:
         return None
-    return OUT_OF_RANGE_WARNING.format(
-        " and the ".join(beyond), max(beyond.values()), MAX_OUT_OF_RANGE_SCORE
-    )
+    names = " and the ".join(beyond)
+    return OUT_OF_RANGE_WARNING.format(names, max(beyond.values()), MAX_OUT_OF_RANGE_SCORE)
 
 
 @lru_cache(maxsize=1)
-def reference_of(encoder: str) -> ReferenceScans | None:
-    """The shipped reference, read once in each process; None where it is of another encoder."""
-    from bids_ihf.qc.out_of_distribution import shipped_reference
-
-    return shipped_reference(encoder)
+def _cached_reference(encoder_hash: str) -> ReferenceScans | None:
+    return shipped_reference(encoder_hash)

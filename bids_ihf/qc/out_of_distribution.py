@@ -1,8 +1,8 @@
-"""How far a scanner's statistics are from those of every scan known here.
+"""Nearest-neighbour out-of-distribution score of a scanner's encoder statistics.
 
-The known scans are simulated ones.  The distance of a scan to the nearest of them is told in units
-of the farthest that one of them is from all those of other people, so a score above 1 means: no
-simulated scan is as lonely as this one.
+The reference scans are simulated.  The distance of a scan to the nearest of them is divided by the
+largest nearest-neighbour distance between scans of different reference subjects, so that a score
+above 1 means: farther from all reference scans than any of them is from those of other subjects.
 """
 
 from __future__ import annotations
@@ -13,6 +13,13 @@ import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData
+from bids_ihf.io.paths import packaged_file
+from bids_ihf.io.tensors import (
+    flatten_groups,
+    group_tensors,
+    read_safetensors,
+    to_safetensors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,21 +30,33 @@ if TYPE_CHECKING:
     from bids_ihf.targets.profile import Profile
 
 REFERENCE_FORMAT = "ihf-harmony familiar scans 1"
+"""Format entry of the file's header."""
+
 REFERENCE_FILE = "familiar.safetensors"
+"""File of the reference scans in the package's ``data`` folder."""
+
 MAX_OUT_OF_RANGE_SCORE = 1.0
 """Score above which an image is flagged."""
 
 MIN_SCAN_FRACTION = 0.5
-"""Share of the known scans that must show a slice position for it to count."""
+"""Fraction of the reference scans that must cover a slice position for it to count."""
 
 
 @frozen(eq=False)
 class ReferenceDistribution:
-    """Known scans of one modality.
+    """Reference scans of one modality.
 
-    ``positions`` (P,) and their mean embeddings ``means`` (P, E); ``scale`` (E,) is the deviation
-    of features among the N ``scans`` (N, E), each the mean over its positions of its embeddings
-    less ``means``, in units of ``scale``.  ``unit`` is the distance that counts as 1.
+    Attributes
+    ----------
+    positions, means
+        Slice positions (P,), and the mean embedding (P, E) of the reference scans at each.
+    scale
+        Standard deviation (E,) of the features of the reference scans.
+    scans
+        Features (N, E) of the reference scans: the mean over positions of their embeddings minus
+        ``means``, divided by ``scale``.
+    unit
+        Distance that is a score of 1.
     """
 
     positions: NDArray[np.int64]
@@ -46,27 +65,22 @@ class ReferenceDistribution:
     scans: NDArray[np.float32]
     unit: float
 
-    def place(self, profile: Profile) -> NDArray[np.float32] | None:
-        """Where a profile stands among the scans (E,); None where it shares no position."""
-        ours = np.isin(profile.positions, self.positions)
-        if not ours.any():
-            return None
-        rows = np.searchsorted(self.positions, profile.positions[ours])
-        away = (profile.embeddings[ours] - self.means[rows]).mean(axis=0)
-        return np.asarray(away / self.scale, dtype=np.float32)
+    def features(self, profile: Profile) -> NDArray[np.float32] | None:
+        """Features (E,) of a profile; None where it shares no slice position."""
+        return _features(profile, self.positions, self.means, self.scale)
 
     def score(self, profile: Profile) -> float:
-        """Distance to the nearest known scan, in units of the most usual ones are apart; NaN
-        where no slice position is shared."""
-        place = self.place(profile)
-        if place is None:
+        """Distance to the nearest reference scan, divided by ``unit``; NaN where no slice position
+        is shared."""
+        features = self.features(profile)
+        if features is None:
             return float("nan")
-        return float(_distances(place[None], self.scans).min()) / self.unit
+        return float(_distances(features[None], self.scans).min()) / self.unit
 
 
 @frozen(eq=False)
 class ReferenceScans:
-    """Known scans by modality, the hash of the encoder that saw them, and how they were made."""
+    """Reference distributions by modality, the hash of their encoder, and how they were made."""
 
     encoder_hash: str
     modalities: Mapping[str, ReferenceDistribution]
@@ -74,124 +88,123 @@ class ReferenceScans:
 
 
 def fit_reference_distribution(
-    profiles: Sequence[Profile], people: Sequence[str]
+    profiles: Sequence[Profile], subjects: Sequence[str]
 ) -> tuple[ReferenceDistribution, list[float]]:
-    """Known scans from profiles of several people, and the score of each among the others'.
+    """The reference distribution of the profiles of several subjects, and the score of each among
+    those of the other subjects.
 
     Raises
     ------
     ValueError
-        There are fewer than two people, or no slice position that most scans show.
+        There are fewer than two subjects, or no slice position that most scans cover.
     """
-    if len(set(people)) < 2:
-        raise ValueError("known scans must be of two people at least")
-    found, seen_by = np.unique(np.concatenate([p.positions for p in profiles]), return_counts=True)
-    positions = found[seen_by >= MIN_SCAN_FRACTION * len(profiles)]
+    if len(set(subjects)) < 2:
+        raise ValueError("reference scans must be of at least two subjects")
+    covered, coverage = np.unique(
+        np.concatenate([p.positions for p in profiles]), return_counts=True
+    )
+    positions = covered[coverage >= MIN_SCAN_FRACTION * len(profiles)]
     if not positions.size:
         raise ValueError("the scans share no slice position")
-    means = np.zeros((len(positions), profiles[0].embeddings.shape[1]))
+    sums = np.zeros((len(positions), profiles[0].embeddings.shape[1]))
     counts = np.zeros(len(positions))
     for profile in profiles:
         shared = np.isin(profile.positions, positions)
         rows = np.searchsorted(positions, profile.positions[shared])
-        means[rows] += profile.embeddings[shared]
+        sums[rows] += profile.embeddings[shared]
         counts[rows] += 1
-    ones = np.ones(means.shape[1], dtype=np.float32)
-    start = ReferenceDistribution(
-        positions,
-        np.asarray(means / counts[:, None], np.float32),
-        ones,
-        np.empty(0, np.float32),
-        1,
-    )
-    places = np.stack([_placed(start, profile) for profile in profiles])
-    scale = np.maximum(places.std(axis=0), 1e-3 * places.std() + 1e-9).astype(np.float32)
-    scans = places / scale
-    apart = _distances(scans, scans)
-    names = np.asarray(people)
-    apart[names[:, None] == names[None]] = np.inf
-    lonely = apart.min(axis=1)
-    unit = float(lonely.max())
-    return ReferenceDistribution(positions, start.means, scale, scans, unit), (
-        lonely / unit
-    ).tolist()
-
-
-def _placed(known: ReferenceDistribution, profile: Profile) -> NDArray[np.float32]:
-    place = known.place(profile)
-    if place is None:
+    means = np.asarray(sums / counts[:, None], np.float32)
+    unit_scale = np.ones(means.shape[1], dtype=np.float32)
+    unscaled = [_features(profile, positions, means, unit_scale) for profile in profiles]
+    if any(row is None for row in unscaled):
         raise ValueError("a scan shares no slice position with the others")
-    return place
+    features = np.stack([row for row in unscaled if row is not None])
+    scale = np.maximum(features.std(axis=0), 1e-3 * features.std() + 1e-9).astype(np.float32)
+    scans = features / scale
+    distances = _distances(scans, scans)
+    names = np.asarray(subjects)
+    distances[names[:, None] == names[None]] = np.inf
+    nearest = distances.min(axis=1)
+    unit = float(nearest.max())
+    return ReferenceDistribution(positions, means, scale, scans, unit), (nearest / unit).tolist()
 
 
-def _distances(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Root mean square difference over features, (N, M)."""
+def _features(
+    profile: Profile,
+    positions: NDArray[np.int64],
+    means: NDArray[np.float32],
+    scale: NDArray[np.float32],
+) -> NDArray[np.float32] | None:
+    shared = np.isin(profile.positions, positions)
+    if not shared.any():
+        return None
+    rows = np.searchsorted(positions, profile.positions[shared])
+    deviation = (profile.embeddings[shared] - means[rows]).mean(axis=0)
+    return np.asarray(deviation / scale, dtype=np.float32)
+
+
+def _distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Root mean square difference (N, M) over features of (N, E) and (M, E)."""
     return np.stack(
-        [np.sqrt(np.mean(np.square(others - one, dtype=np.float64), axis=1)) for one in ones]
+        [np.sqrt(np.mean(np.square(second - row, dtype=np.float64), axis=1)) for row in first]
     )
 
 
 def pack_reference(reference: ReferenceScans) -> bytes:
-    """A reference as the bytes of a safetensors file."""
-    import torch
-
-    from bids_ihf.io.tensors import to_safetensors
-
-    tensors = {}
-    for modality, known in reference.modalities.items():
-        tensors[f"{modality}.positions"] = torch.from_numpy(known.positions)
-        tensors[f"{modality}.means"] = torch.from_numpy(known.means).half()
-        tensors[f"{modality}.scale"] = torch.from_numpy(known.scale).float()
-        tensors[f"{modality}.scans"] = torch.from_numpy(known.scans).half()
-        tensors[f"{modality}.unit"] = torch.tensor([known.unit], dtype=torch.float64)
+    """Reference scans as the bytes of a safetensors file."""
+    groups: dict[str, dict[str, NDArray[Any]]] = {
+        modality: {
+            "positions": distribution.positions,
+            "means": distribution.means.astype(np.float16),
+            "scale": distribution.scale.astype(np.float32),
+            "scans": distribution.scans.astype(np.float16),
+            "unit": np.array([distribution.unit]),
+        }
+        for modality, distribution in reference.modalities.items()
+    }
     header = {
         "format": REFERENCE_FORMAT,
         "encoder": reference.encoder_hash,
         "record": dict(reference.record),
     }
-    return to_safetensors(tensors, header)
+    return to_safetensors(flatten_groups(groups), header)
 
 
 def read_reference(path: Path) -> ReferenceScans:
-    """Read a reference file.
+    """Read a file of reference scans.
 
     Raises
     ------
     BadData
-        The file is unreadable, altered, of another format, or lacks a part.
+        The file is unreadable, altered, of another format, or incomplete.
     """
-    from bids_ihf.io.tensors import read_safetensors
-
     tensors, header = read_safetensors(path, REFERENCE_FORMAT)
-    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
     try:
         modalities = {
             modality: ReferenceDistribution(
-                arrays[f"{modality}.positions"],
-                arrays[f"{modality}.means"].astype(np.float32),
-                arrays[f"{modality}.scale"],
-                arrays[f"{modality}.scans"].astype(np.float32),
-                float(arrays[f"{modality}.unit"][0]),
+                positions=arrays["positions"],
+                means=arrays["means"].astype(np.float32),
+                scale=arrays["scale"],
+                scans=arrays["scans"].astype(np.float32),
+                unit=float(arrays["unit"][0]),
             )
-            for modality in sorted({key.split(".")[0] for key in arrays})
+            for modality, arrays in group_tensors(tensors).items()
         }
     except KeyError as error:
-        raise BadData(f"{path}: the part {error} is missing; install the package anew.") from error
+        raise BadData(f"{path}: {error} is missing; reinstall the package.") from error
     return ReferenceScans(str(header.get("encoder")), modalities, header.get("record", {}))
 
 
-def shipped_reference(encoder: str) -> ReferenceScans | None:
-    """The reference that comes with the package, where it was made with this encoder.
+def shipped_reference(encoder_hash: str) -> ReferenceScans | None:
+    """The reference scans that come with the package; None if they belong to another encoder.
 
     Raises
     ------
     BadData
         The file cannot be used.
     """
-    from bids_ihf.io.paths import packaged_file
-
     path = packaged_file(REFERENCE_FILE)
     if not path.is_file():
         return None
-    found = read_reference(path)
-    return found if found.encoder_hash == encoder else None
+    reference = read_reference(path)
+    return reference if reference.encoder_hash == encoder_hash else None

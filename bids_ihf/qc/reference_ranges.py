@@ -1,4 +1,4 @@
-"""What the measures of an image are on simulated scans, and where one image stands among these."""
+"""Ranges of the measures on simulated scans, and where one image stands among them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from bids_ihf.errors import BadData
+from bids_ihf.io.paths import packaged_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 RANGES_FILE = "ranges.json"
+"""File of the ranges in the package's ``data`` folder."""
+
 RANGE_PERCENTILES = {"low": 5.0, "middle": 50.0, "high": 95.0}
-"""Ends and middle of the range that counts as usual."""
+"""Percentiles that make a range, as the file names them."""
 
 TrafficLight = Literal["green", "amber", "red"]
 AbnormalSide = Literal["low", "high", "both"]
@@ -33,26 +36,31 @@ ABNORMAL_SIDE: dict[str, AbnormalSide] = {
     "contrast_after": "both",
     "out_of_range_score": "high",
 }
-"""The measures that have a light, and which side of the usual range is a bad sign."""
+"""The measures with a traffic light, and on which side of the range values are abnormal."""
 
 
 @frozen
 class ReferenceRange:
-    """Usual values of a measure: percentiles 5, 50 and 95 on simulated scans."""
+    """Percentiles 5, 50 and 95 of a measure on simulated scans."""
 
     low: float
     middle: float
     high: float
 
-    def light(self, value: float, bad: AbnormalSide) -> TrafficLight:
-        """Green within the range, or beyond it on a good side; red farther beyond than the range
-        is wide; amber between."""
-        below = self.low - value if bad != "high" else 0.0
-        above = value - self.high if bad != "low" else 0.0
-        beyond = max(below, above)
-        if beyond <= 0:
+    def light(self, value: float, abnormal: AbnormalSide) -> TrafficLight:
+        """Green within the range or beyond on the normal side, red if beyond by more than the
+        width of the range, amber between.
+
+        >>> measure = ReferenceRange(1.0, 1.5, 2.0)
+        >>> [measure.light(value, "high") for value in (0.0, 2.5, 3.5)]
+        ['green', 'amber', 'red']
+        """
+        below = self.low - value if abnormal != "high" else 0.0
+        above = value - self.high if abnormal != "low" else 0.0
+        excess = max(below, above)
+        if excess <= 0:
             return "green"
-        return "amber" if beyond <= self.high - self.low else "red"
+        return "amber" if excess <= self.high - self.low else "red"
 
 
 @frozen
@@ -63,26 +71,24 @@ class ReferenceRanges:
     record: Mapping[str, Any] = field(factory=dict)
 
     def of(self, modality: str, measure: str) -> ReferenceRange | None:
-        """The range of a measure; None where it was not measured."""
+        """The range of a measure; None if there is none."""
         return self.modalities.get(modality, {}).get(measure)
 
 
 def reference_range(values: Sequence[float]) -> ReferenceRange | None:
-    """The range of measured values; None where fewer than two are finite."""
-    known = [value for value in values if np.isfinite(value)]
-    if len(known) < 2:
+    """The range of values; None if fewer than two are finite."""
+    finite = [value for value in values if np.isfinite(value)]
+    if len(finite) < 2:
         return None
-    return ReferenceRange(
-        *(float(np.percentile(known, share)) for share in RANGE_PERCENTILES.values())
-    )
+    return ReferenceRange(*(float(np.percentile(finite, p)) for p in RANGE_PERCENTILES.values()))
 
 
 def to_dict(ranges: ReferenceRanges) -> dict[str, Any]:
-    """The content of a file, four significant digits each."""
+    """The content of a file of ranges, four significant digits each."""
     modalities = {
         modality: {
-            measure: {end: float(f"{getattr(found, end):.4g}") for end in RANGE_PERCENTILES}
-            for measure, found in measures.items()
+            measure: {name: float(f"{value:.4g}") for name, value in asdict(limits).items()}
+            for measure, limits in measures.items()
         }
         for modality, measures in ranges.modalities.items()
     }
@@ -95,31 +101,30 @@ def read_ranges(path: Path) -> ReferenceRanges:
     Raises
     ------
     BadData
-        It cannot be read or is no such file.
+        It cannot be read or has other content.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         modalities = {
-            modality: {measure: ReferenceRange(**ends) for measure, ends in measures.items()}
+            modality: {measure: ReferenceRange(**limits) for measure, limits in measures.items()}
             for modality, measures in content.items()
             if modality not in {"percentiles", "record"}
         }
         return ReferenceRanges(modalities, content["record"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadData(f"{path}: no ranges of measures ({error}); install anew.") from error
+        raise BadData(
+            f"{path}: no readable reference ranges ({error}); reinstall the package."
+        ) from error
 
 
 @lru_cache(maxsize=1)
 def shipped_ranges() -> ReferenceRanges:
-    """The ranges that come with the package; none where it has no such file.
+    """The ranges that come with the package; empty if there is no such file.
 
     Raises
     ------
     BadData
         The file cannot be used.
     """
-    from importlib import resources
-    from pathlib import Path
-
-    path = Path(str(resources.files("bids_ihf") / "data" / RANGES_FILE))
+    path = packaged_file(RANGES_FILE)
     return read_ranges(path) if path.is_file() else ReferenceRanges({})

@@ -16,7 +16,7 @@ from bids_ihf.reports.qc_data import BEFORE_AFTER, QCData, qc_data_name
 from bids_ihf.reports.slices import Contour, Window, choose_windows, plan_layout
 
 if TYPE_CHECKING:
-    from bids_ihf.anat.harmonize import QCStatistics
+    from bids_ihf.anat.qc_statistics import QCStatistics
 
 FIGURE_KINDS = ("harmonized", "flicker", "change", "densities", "fa", "mask", "alignment")
 """The ``desc`` entity of each figure, in the order of the page."""

@@ -20,7 +20,7 @@ from bids_ihf.qc.measures import BIN_WIDTH, TISSUE_NAMES
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE
 
 if TYPE_CHECKING:
-    from bids_ihf.anat.harmonize import QCStatistics
+    from bids_ihf.anat.qc_statistics import QCStatistics
 
 LOGGER = logging.getLogger(__name__)
 

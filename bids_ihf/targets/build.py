@@ -1,29 +1,34 @@
-"""Make targets from scans, and find the one that ``--target`` names."""
+"""Build targets from scans, and find the one that ``--target`` names."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bids_ihf.bids.names import IMAGE_SUFFIXES
-from bids_ihf.dwi.profile_file import KEY
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.io.paths import file_stem, is_nifti_name
+from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import merge_profiles
-from bids_ihf.targets.target import ANY_MODALITY, Target, builtin_path, pack_target, read_target
+from bids_ihf.targets.target import ANY_MODALITY, Target, as_stored, builtin_path, read_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.diffusion_profile import DiffusionProfile
     from bids_ihf.targets.profile import Profile
 
 
 def modality_from_name(path: Path) -> str:
-    """T1w, T2w or dwi where a BIDS-like file name says so, else ``any``."""
+    """T1w, T2w or dwi where a BIDS-like file name ends in it, else ``any``.
+
+    >>> modality_from_name(Path("sub-01_T2w.nii.gz")), modality_from_name(Path("scan.nii"))
+    ('T2w', 'any')
+    """
     stem = file_stem(path)
     return next(
         (suffix for suffix in IMAGE_SUFFIXES if stem.endswith(f"_{suffix}") or stem == suffix),
@@ -35,47 +40,39 @@ def build_target(
     scans: Iterable[tuple[str, Prepared]],
     name: str,
     model: ModelBundle,
-    record: Mapping[str, Any] | None = None,
+    series: Sequence[DiffusionProfile] = (),
 ) -> Target:
-    """A target from prepared scans, each with its modality; scans of one modality are averaged.
-
-    ``record`` is kept as it is; what is known of diffusion stands there.
+    """A target from prepared T1w and T2w scans, each with its modality, and from the profiles of
+    diffusion series; those of one modality are averaged.
 
     Raises
     ------
     UsageError
-        There is no scan, and nothing is known of diffusion.
+        There is neither a scan nor a series.
     BadData
-        A scan holds too little signal.
+        A scan contains too little signal, or the series differ in their shells.
     """
-    found: dict[str, list[Profile]] = defaultdict(list)
+    profiles: dict[str, list[Profile]] = defaultdict(list)
     for modality, prepared in scans:
         try:
-            found[modality].append(measure_profile(to_network_input(prepared), model.encoder))
+            profiles[modality].append(measure_profile(to_network_input(prepared), model.encoder))
         except ValueError as error:
             path = prepared.volume.path
             raise BadData(f"{path}: {error}; check the image and its mask.") from error
-    if not found and KEY not in (record or {}):
+    if not profiles and not series:
         raise UsageError("A target needs at least one reference image; name one.")
-    counts = {f"{modality}_scans": len(profiles) for modality, profiles in found.items()}
-    profiles = {modality: merge_profiles(each) for modality, each in found.items()}
-    target = Target(name, model.encoder_hash, profiles, {**counts, **(record or {})})
-    return with_hash(target)
-
-
-def with_hash(target: Target) -> Target:
-    """The target as it reads back from its file: rounded alike, with its hash."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "target.safetensors"
-        path.write_bytes(pack_target(target))
-        return read_target(path)
+    merged = {modality: merge_profiles(group) for modality, group in profiles.items()}
+    try:
+        diffusion = merge_diffusion_profiles(series) if series else None
+    except ValueError as error:
+        raise BadData(
+            f"The diffusion series are of different protocols ({error}); select those of one."
+        ) from error
+    return as_stored(Target(name, model.encoder_hash, merged, diffusion))
 
 
 def reference_target(path: Path, model: ModelBundle, *, preprocessed: bool = False) -> Target:
-    """A target from one NIfTI image of the target scanner, prepared as the images to harmonize
-    are.
+    """A target from one NIfTI image of the target scanner, prepared like the images to harmonize.
 
     Raises
     ------
@@ -87,8 +84,8 @@ def reference_target(path: Path, model: ModelBundle, *, preprocessed: bool = Fal
     modality = modality_from_name(path)
     if modality == "dwi":
         raise UsageError(
-            f"{path}: a diffusion series is no target by itself; make one of it and others of "
-            "its scanner with 'ihf target build'."
+            f"{path}: a single diffusion series is not a target; build one from several series of "
+            "the scanner with 'ihf target build'."
         )
     prepared = prepare(path, modality=modality, preprocessed=preprocessed)
     return build_target([(modality, prepared)], path.name, model)
@@ -100,7 +97,7 @@ def load_target(spec: str, model: ModelBundle, *, preprocessed: bool = False) ->
     Raises
     ------
     UsageError
-        Nothing of that name is known.
+        There is no such target.
     BadData
         The file cannot be used, or was built with another encoder.
     """

@@ -1,4 +1,4 @@
-"""Whether two scans differ in contrast by no more than people do."""
+"""Whether the tissue contrasts of two scans agree with a single acquisition protocol."""
 
 from __future__ import annotations
 
@@ -10,37 +10,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WHITE_MATTER = 1
-"""Row of white matter among landmarks."""
+"""Index of white matter in tissue landmarks (grey matter, white matter, CSF)."""
 
 SUBJECT_LOG_CONTRAST_SD = (0.045, 0.09)
-"""Standard deviations between people, by a vendor's scanners, of the logarithms of grey matter and
-fluid over white matter: between those of the training's 11 people in T1w (0.051, 0.120) and in T2w
-(0.033, 0.051), which are 1.48 median absolute deviations."""
+"""Standard deviation between subjects, within one vendor, of ln(grey / white) and ln(CSF / white).
+
+Chosen between the values of the 11 training subjects in T1w (0.051, 0.120) and in T2w (0.033,
+0.051), each 1.48 times the median absolute deviation."""
 
 MAX_SUBJECT_Z = 2.0
-"""Deviation, in those standard deviations, up to which the person may be its reason; what is
-beyond is another protocol's."""
+"""Contrast deviation, in those standard deviations, that inter-subject variability may explain; a
+larger one indicates another protocol."""
 
 
-def same_protocol_weight(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """How far two scans, by their landmarks (3,) in network units, may be of one protocol.
+def same_protocol_weight(landmarks: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """Weight, 0 to 1, of the assumption that two scans share a protocol.
 
-    1 while they deviate by LITTLE or less, less as their contrasts leave the span of people, 0
-    where no contrast is known of both.
+    1 while the contrast deviation is at most `MAX_SUBJECT_Z`, inversely proportional to it beyond,
+    and 0 where no contrast could be measured in both scans.
+
+    Parameters
+    ----------
+    landmarks, reference
+        Tissue landmarks (3,) of the two scans in network units; NaN if unavailable.
+
+    Examples
+    --------
+    >>> typical = np.array([-0.1, 0.5, -0.6])
+    >>> same_protocol_weight(typical, typical)
+    1.0
+    >>> round(same_protocol_weight(np.array([0.4, 0.5, -0.6]), typical), 2)
+    0.29
     """
-    apart = contrast_deviation(one, other)
-    return min(1.0, MAX_SUBJECT_Z / max(apart, 1e-9)) if np.isfinite(apart) else 0.0
+    deviation = contrast_deviation(landmarks, reference)
+    return min(1.0, MAX_SUBJECT_Z / max(deviation, 1e-9)) if np.isfinite(deviation) else 0.0
 
 
-def contrast_deviation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """How far the contrasts of two scans are apart, root mean square, in standard deviations
-    between people; NaN where no contrast is known of both."""
-    apart = (_contrasts(one) - _contrasts(other)) / SUBJECT_LOG_CONTRAST_SD
-    known = apart[np.isfinite(apart)]
-    return float(np.sqrt(np.mean(np.square(known)))) if known.size else float("nan")
+def contrast_deviation(landmarks: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """Root mean square difference of two scans' log contrasts, in inter-subject standard
+    deviations; NaN where no contrast could be measured in both."""
+    z = (_log_contrasts(landmarks) - _log_contrasts(reference)) / SUBJECT_LOG_CONTRAST_SD
+    z = z[np.isfinite(z)]
+    return float(np.sqrt(np.mean(np.square(z)))) if z.size else float("nan")
 
 
-def _contrasts(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms (2,) of grey matter and fluid over white matter; NaN where one is not known."""
+def _log_contrasts(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln(grey / white) and ln(CSF / white), (2,); NaN where a tissue is missing."""
     signal = np.where(landmarks > -1, landmarks + 1, np.nan)
     return np.asarray(np.log(np.delete(signal, WHITE_MATTER) / signal[WHITE_MATTER]))

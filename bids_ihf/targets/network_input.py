@@ -1,4 +1,4 @@
-"""A prepared scan on the network's grid and its statistics by slice position."""
+"""A prepared scan on the network's grid, and its statistics by slice position."""
 
 from __future__ import annotations
 
@@ -23,15 +23,23 @@ NETWORK_VOXEL_MM = 1.0
 """Voxel size of the network's grid, mm."""
 
 BRAIN_MARGIN_VOXELS = 7
-"""Voxels kept round the brain, so that the network sees what lies next to it."""
+"""Margin of the network's grid around the brain, so that the network has its surroundings."""
 
 MIN_BRAIN_PIXELS = 100
-"""Brain pixels a slice needs to give statistics."""
+"""Brain pixels that a slice needs for statistics."""
+
+NETWORK_RANGE = (-1.0, 1.5)
+"""Intensities that the network was trained on; scalp and vessels may be brighter than the
+brain."""
 
 
 @frozen(eq=False)
 class NetworkInput:
-    """Bias-corrected intensities in own units and brain mask (0 to 1) on a 1 mm RAS grid."""
+    """A scan on the network's grid, 1 mm RAS in template space.
+
+    ``data`` (X, Y, Z) are bias-corrected intensities in scan units, ``mask`` (X, Y, Z) is the
+    brain mask, 0 to 1.
+    """
 
     data: NDArray[np.float32]
     mask: NDArray[np.float32]
@@ -40,103 +48,111 @@ class NetworkInput:
 
     @property
     def z(self) -> NDArray[np.float64]:
-        """Axial template coordinate (mm) of every slice."""
+        """Axial template coordinate (Z,) of every slice, mm."""
         affine = self.grid.affine
         return affine[2, 3] + affine[2, 2] * np.arange(self.grid.shape[2])
 
     @property
     def brain(self) -> NDArray[np.bool_]:
-        """Voxels more inside the brain than outside."""
+        """Voxels (X, Y, Z) with more than half of their volume in the brain."""
         return self.mask > 0.5
+
+    @property
+    def brain_slices(self) -> NDArray[np.intp]:
+        """Indices of the axial slices that contain brain."""
+        return np.flatnonzero(self.brain.any(axis=(0, 1)))
 
 
 def brain_grid(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Grid:
-    """The 1 mm RAS grid that holds a mask with MARGIN to spare.
+    """The 1 mm RAS grid that encloses a mask with BRAIN_MARGIN_VOXELS to spare.
 
-    ``affine`` leads from the mask's voxels to the space of the grid.  Grid points lie on whole
-    millimetres, except where the mask's own voxels already are 1 mm and axis-aligned: then on
-    those, so that nothing is interpolated.
+    ``affine`` (4, 4) maps the mask's voxels to the space of the grid.  Grid points lie on whole
+    millimetres, unless the mask's voxels are 1 mm and axis-aligned already: then on those, so that
+    nothing is interpolated.
     """
-    corners = np.argwhere(mask)
-    box = np.stack([corners.min(axis=0), corners.max(axis=0)])
-    ends = np.array(np.meshgrid(*box.T)).reshape(3, -1)
-    world = affine[:3, :3] @ ends + affine[:3, 3:]
+    voxel, margin = NETWORK_VOXEL_MM, BRAIN_MARGIN_VOXELS
+    voxels = np.argwhere(mask)
+    box = np.stack([voxels.min(axis=0), voxels.max(axis=0)])
+    corners = np.array(np.meshgrid(*box.T)).reshape(3, -1)
+    world = affine[:3, :3] @ corners + affine[:3, 3:]
     aligned = np.allclose(np.sort(np.abs(affine[:3, :3]), axis=1)[:, :2], 0, atol=1e-4)
-    aligned = aligned and np.allclose(
-        np.abs(affine[:3, :3]).max(axis=1), NETWORK_VOXEL_MM, atol=1e-4
-    )
-    phase = affine[:3, 3] % NETWORK_VOXEL_MM if aligned else np.zeros(3)
-    low = (
-        np.floor((world.min(axis=1) - phase) / NETWORK_VOXEL_MM) * NETWORK_VOXEL_MM
-        + phase
-        - BRAIN_MARGIN_VOXELS
-    )
-    high = (
-        np.ceil((world.max(axis=1) - phase) / NETWORK_VOXEL_MM) * NETWORK_VOXEL_MM
-        + phase
-        + BRAIN_MARGIN_VOXELS
-    )
-    out = np.diag([NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, 1.0])
+    aligned = aligned and np.allclose(np.abs(affine[:3, :3]).max(axis=1), voxel, atol=1e-4)
+    phase = affine[:3, 3] % voxel if aligned else np.zeros(3)
+    low = np.floor((world.min(axis=1) - phase) / voxel) * voxel + phase - margin
+    high = np.ceil((world.max(axis=1) - phase) / voxel) * voxel + phase + margin
+    out = np.diag([voxel, voxel, voxel, 1.0])
     out[:3, 3] = low
-    return Grid(np.rint((high - low) / NETWORK_VOXEL_MM).astype(int) + 1, out)
+    return Grid(np.rint((high - low) / voxel).astype(int) + 1, out)
 
 
 def to_network_input(prepared: Prepared) -> NetworkInput:
-    """Bias-corrected scan and mask in the brain's box of template space, by one interpolation."""
+    """Bias-corrected scan and brain mask on the network's grid, by a single interpolation.
+
+    Raises
+    ------
+    ValueError
+        The mask is empty, or the brain has one intensity.
+    """
     native = prepared.grid
     grid = brain_grid(prepared.mask, prepared.to_template @ native.affine)
-    back = inverse_affine(prepared.to_template)
-    data = resample(prepared.corrected, native, grid, target_to_source=back, order=1)
-    soft = prepared.mask.astype(np.float32)
-    mask = resample(soft, native, grid, target_to_source=back, order=1)
+    to_native = inverse_affine(prepared.to_template)
+    data, mask = (
+        resample(array, native, grid, target_to_source=to_native, order=1)
+        for array in (prepared.corrected, prepared.mask.astype(np.float32))
+    )
     mask = np.clip(mask, 0, 1)
     return NetworkInput(data=data, mask=mask, grid=grid, scale=robust_scale(data, mask > 0.5))
 
 
 def histograms_by_position(
-    data: NDArray[np.float32], on_grid: NetworkInput
+    data: NDArray[np.float32], network_input: NetworkInput
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Slice positions the brain covers, and the histogram of ``data`` (network units) at each."""
-    position = slice_position(on_grid.z)
-    brain = on_grid.brain
+    """Slice positions (P,) that contain brain, and the histogram (P, HISTOGRAM_BINS) of ``data``
+    (network units) at each."""
+    position = slice_position(network_input.z)
+    brain = network_input.brain
     area = brain.sum(axis=(0, 1))
     covered = np.unique(position[area > 0])
     rows = [histogram(data[:, :, position == p][brain[:, :, position == p]]) for p in covered]
     return covered, np.stack(rows)
 
 
-def slices_by_position(on_grid: NetworkInput) -> dict[int, int]:
-    """Position to the index of its slice nearest the middle, where that shows enough brain."""
-    area = on_grid.brain.sum(axis=(0, 1))
+def slices_by_position(network_input: NetworkInput) -> dict[int, int]:
+    """Index of the slice nearest to the centre of each position, where it shows enough brain."""
+    area = network_input.brain.sum(axis=(0, 1))
     usable = np.flatnonzero(area >= min(MIN_BRAIN_PIXELS, area.max()))
-    index = slice_position(on_grid.z[usable])
+    z, position = network_input.z, slice_position(network_input.z[usable])
     return {
-        int(p): int(min(usable[index == p], key=lambda i: abs(on_grid.z[i] - position_centre(p))))
-        for p in np.unique(index)
+        int(p): int(min(usable[position == p], key=lambda i: abs(z[i] - position_centre(p))))
+        for p in np.unique(position)
     }
 
 
 def position_statistics(
-    data: NDArray[np.float32], on_grid: NetworkInput, encoder: Encoder
+    data: NDArray[np.float32], network_input: NetworkInput, encoder: Encoder
 ) -> SliceStatistics:
-    """What the encoder says of the slices at every position of ``data`` (network units)."""
-    chosen = list(slices_by_position(on_grid).values())
-    mask = np.ascontiguousarray(np.moveaxis(on_grid.mask[:, :, chosen], 2, 0))
-    return slice_statistics(encoder, slice_stack(data, chosen), mask)
+    """Encoder statistics of the slices of ``data`` (network units) at every position."""
+    slices = list(slices_by_position(network_input).values())
+    mask = np.ascontiguousarray(np.moveaxis(network_input.mask[:, :, slices], 2, 0))
+    return slice_statistics(encoder, slice_stack(data, slices), mask)
 
 
-def measure_profile(on_grid: NetworkInput, encoder: Encoder) -> Profile:
+def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:
     """The profile of one scan."""
-    data = clip_to_network_range(on_grid.scale.normalize(on_grid.data))
-    positions, histograms = histograms_by_position(data, on_grid)
-    found = position_statistics(data, on_grid, encoder)
-    kept = np.isin(positions, list(slices_by_position(on_grid)))
+    data = clip_to_network_range(network_input.scale.normalize(network_input.data))
+    positions, histograms = histograms_by_position(data, network_input)
+    statistics = position_statistics(data, network_input, encoder)
+    encoded = np.isin(positions, list(slices_by_position(network_input)))
     return Profile(
-        positions[kept], histograms[kept],
-        found.embeddings, found.landmarks, found.tissue_histograms, on_grid.scale,
-    )  # fmt: skip
+        positions=positions[encoded],
+        histograms=histograms[encoded],
+        embeddings=statistics.embeddings,
+        landmarks=statistics.landmarks,
+        tissue_histograms=statistics.tissue_histograms,
+        scale=network_input.scale,
+    )
 
 
 def clip_to_network_range(data: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Clip to what the network was trained on: scalp and vessels may outshine the brain."""
-    return np.clip(data, -1.0, 1.5)
+    """Network units clipped to NETWORK_RANGE."""
+    return np.clip(data, *NETWORK_RANGE)

@@ -1,9 +1,8 @@
-"""What one scanner's images of one modality look like, by slice position.
+"""The profile of a scanner's T1w or T2w images, by slice position.
 
-Positions are axial bins of template space, ``BIN`` millimetres thick.  A profile holds the
-histogram of brain intensities and the encoder's statistics (Eq. 1 of arXiv 2602.21536) for every
-bin that its reference scans cover, and the scale that leads from network units to the scanner's
-own.
+Positions are axial bins of template space, POSITION_BIN_MM thick.  A profile holds the histogram
+of brain intensities and the encoder's channel statistics (Eq. 1 of arXiv 2602.21536) at every
+position that its reference scans cover, and the scale from network units to scanner units.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from bids_ihf.targets.intensity import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,30 +30,47 @@ POSITION_BIN_MM = 6.0
 """Thickness of a slice position, mm."""
 
 LANDMARK_CURVE_WEIGHT = 0.25
-"""Weight of the curve through the tissues' landmarks beside that through their quantiles."""
+"""Weight of the curve through tissue landmarks, against the curve through tissue quantiles."""
 
 MIN_OVERLAP_FRACTION = 0.2
-"""Share of a scan's brain voxels that must lie at positions its target covers, to match only
-there."""
+"""Fraction of a scan's brain voxels that must lie at positions covered by the target, for only
+those to be compared."""
 
 
 def slice_position(z: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Bin of each axial coordinate (mm)."""
+    """Position of each axial coordinate (mm).
+
+    >>> slice_position(np.array([-0.5, 0.0, 5.9, 6.0]))
+    array([-1,  0,  0,  1])
+    """
     return np.floor(np.asarray(z) / POSITION_BIN_MM).astype(np.int64)
 
 
 def position_centre(position: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Axial coordinate (mm) of the middle of each bin."""
+    """Axial coordinate (mm) of the centre of each position."""
     return np.asarray((np.asarray(position) + 0.5) * POSITION_BIN_MM, dtype=np.float64)
 
 
 @frozen(eq=False)
 class Profile:
-    """Statistics of P slice positions: histograms (P, LEVELS) and embeddings (P, E).
+    """Statistics of one scan, or the mean of several, at P slice positions.
 
-    ``landmarks`` (3,) are the intensities of grey matter, white matter and CSF in network units,
-    NaN where they could not be told; ``tissues`` (3, LEVELS) their histograms, 0 likewise.
-    ``scans`` is how many they are the average of.
+    Attributes
+    ----------
+    positions
+        Slice positions (P,), ascending.
+    histograms
+        Brain intensities (P, HISTOGRAM_BINS) in network units.
+    embeddings
+        Encoder statistics (P, E).
+    landmarks
+        Intensities (3,) of grey matter, white matter and CSF in network units; NaN if unavailable.
+    tissue_histograms
+        Intensities (3, HISTOGRAM_BINS) of these tissues; zero if unavailable.
+    scale
+        Map between scanner units and network units.
+    scan_count
+        Number of scans that the profile averages.
     """
 
     positions: NDArray[np.int64]
@@ -67,92 +83,92 @@ class Profile:
 
     @property
     def reliability(self) -> float:
-        """The scanner's share, 0 to 1, of what a scan differs by from this profile: the rest is
-        owed to the few people that the profile comes from, as if the scan were one more of
-        them."""
+        """Reliability n / (n + 1) of a profile of n scans, 0 to 1: the fraction of a scan's
+        difference from the profile that scanners explain; the rest is due to the few subjects
+        behind the profile, as if the scan's subject were one more of them."""
         return self.scan_count / (self.scan_count + 1)
 
     def embeddings_at(self, z: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Embeddings (len(z), E) at axial coordinates (mm), linear between bins, constant
-        beyond."""
+        """Embeddings (len(z), E) at axial coordinates z (mm), interpolated linearly between
+        positions and constant beyond."""
         centres = position_centre(self.positions)
-        at = np.interp(z, centres, np.arange(len(centres)))
-        below = np.floor(at).astype(np.intp)
+        row = np.interp(z, centres, np.arange(len(centres)))
+        below = np.floor(row).astype(np.intp)
         above = np.minimum(below + 1, len(centres) - 1)
-        weight = (at - below)[:, None].astype(np.float32)
+        weight = (row - below)[:, None].astype(np.float32)
         return (1 - weight) * self.embeddings[below] + weight * self.embeddings[above]
 
-    def curve_from(self, source: Profile) -> IntensityCurve:
-        """The curve that matches a scan with the profile ``source`` to this one.
+    def curve_from(self, scan: Profile) -> IntensityCurve:
+        """The curve that matches the intensities of a scan to this profile.
 
-        Between the curve through the tissues' landmarks, which counts by MARKED, and that through
-        the quantiles this profile would have with the tissue shares of the source's person; the
-        second alone where landmarks are unknown or differ in order; plain quantiles where no
-        tissue is known.
+        The mean of the curve through the tissue landmarks (LANDMARK_CURVE_WEIGHT) and the curve
+        through the quantiles that this profile would have with the scan's tissue volumes; the
+        latter alone where landmarks are missing or in another order; quantiles of the whole brain
+        where no tissue is available.
         """
-        if not (self.tissue_histograms.any() and source.tissue_histograms.any()):
-            return self.quantile_curve_from(source)
-        weighed = self._tissue_curve_from(source)
-        marked = landmark_curve(source.landmarks, self.landmarks)
-        return (
-            weighed
-            if marked is None
-            else weighted_mean_curve(marked, weighed, LANDMARK_CURVE_WEIGHT)
-        )
+        if not (self.tissue_histograms.any() and scan.tissue_histograms.any()):
+            return self.quantile_curve_from(scan)
+        by_quantiles = self.tissue_curve_from(scan)
+        by_landmarks = landmark_curve(scan.landmarks, self.landmarks)
+        if by_landmarks is None:
+            return by_quantiles
+        return weighted_mean_curve(by_landmarks, by_quantiles, LANDMARK_CURVE_WEIGHT)
 
-    def _tissue_curve_from(self, source: Profile) -> IntensityCurve:
-        """Quantiles of the tissues, in the shares that the source has of them.
+    def tissue_curve_from(self, scan: Profile) -> IntensityCurve:
+        """The curve through quantiles of the tissues, in the tissue fractions of the scan.
 
-        What shares differ by is the person's as far as the contrasts are of one protocol; else
-        the scanners', which make of partial volume now one tissue and now another.
+        Differences in tissue fractions are attributed to the subject as far as both contrasts may
+        be of one protocol; beyond, to the scanners, as contrast decides to which tissue partial
+        volume is assigned.
         """
-        ours, theirs = (
-            np.maximum(each / each.sum(), 1e-9)
-            for each in (self.tissue_histograms.sum(axis=1), source.tissue_histograms.sum(axis=1))
+        target_fractions, scan_fractions = (
+            np.maximum(volumes / volumes.sum(), 1e-9)
+            for volumes in (self.tissue_histograms.sum(axis=1), scan.tissue_histograms.sum(axis=1))
         )
-        weights = (theirs / ours) ** same_protocol_weight(source.landmarks, self.landmarks)
-        return quantile_curve(
-            source.tissue_histograms.sum(axis=0),
-            (weights[:, None] * self.tissue_histograms).sum(axis=0),
-        )
+        exponent = same_protocol_weight(scan.landmarks, self.landmarks)
+        weights = (scan_fractions / target_fractions) ** exponent
+        reweighted = (weights[:, None] * self.tissue_histograms).sum(axis=0)
+        return quantile_curve(scan.tissue_histograms.sum(axis=0), reweighted)
 
-    def quantile_curve_from(self, source: Profile) -> IntensityCurve:
-        """The curve through the quantiles of both brains.
+    def quantile_curve_from(self, scan: Profile) -> IntensityCurve:
+        """The curve through quantiles of the brain.
 
-        Both sides count only the positions they share, so that a slab is not matched to a whole
-        head; where they share too little, both count all they have.
+        Only positions that both profiles cover count, so that a slab is not matched to a whole
+        head; where the overlap is too small, each profile counts with all its positions.
         """
-        ours, theirs = self.histograms, source.histograms
-        shared = np.isin(source.positions, self.positions)
-        if theirs[shared].sum() >= MIN_OVERLAP_FRACTION * theirs.sum():
-            ours, theirs = ours[np.isin(self.positions, source.positions)], theirs[shared]
-        return quantile_curve(theirs.sum(axis=0), ours.sum(axis=0))
+        target_rows, scan_rows = self.histograms, scan.histograms
+        shared = np.isin(scan.positions, self.positions)
+        if scan_rows[shared].sum() >= MIN_OVERLAP_FRACTION * scan_rows.sum():
+            target_rows = target_rows[np.isin(self.positions, scan.positions)]
+            scan_rows = scan_rows[shared]
+        return quantile_curve(scan_rows.sum(axis=0), target_rows.sum(axis=0))
 
 
 def merge_profiles(profiles: Sequence[Profile]) -> Profile:
-    """One profile from those of several scans by the same scanner.
+    """One profile from those of several scans by one scanner.
 
-    Histograms are shares of each scan's brain, so that a large head counts no more than a small
-    one; embeddings are means over the scans that cover a position; landmarks and scale are
-    medians.
+    Histograms are sums of each scan's relative frequencies, so that head size does not matter;
+    embeddings are means over the scans that cover a position; landmarks and scale are medians.
     """
     positions = np.unique(np.concatenate([p.positions for p in profiles]))
     histograms = np.zeros((len(positions), profiles[0].histograms.shape[1]))
-    tissues = np.zeros_like(profiles[0].tissue_histograms)
+    tissue_histograms = np.zeros_like(profiles[0].tissue_histograms)
     embeddings = np.zeros((len(positions), profiles[0].embeddings.shape[1]), dtype=np.float64)
-    covered = np.zeros(len(positions))
+    coverage = np.zeros(len(positions))
     for profile in profiles:
         rows = np.searchsorted(positions, profile.positions)
         histograms[rows] += profile.histograms / profile.histograms.sum()
-        tissues += profile.tissue_histograms / max(profile.tissue_histograms.sum(), 1e-9)
+        tissue_histograms += profile.tissue_histograms / max(profile.tissue_histograms.sum(), 1e-9)
         embeddings[rows] += profile.embeddings
-        covered[rows] += 1
+        coverage[rows] += 1
     return Profile(
         positions=positions,
         histograms=histograms,
-        embeddings=(embeddings / covered[:, None]).astype(np.float32),
-        landmarks=_median([p.landmarks for p in profiles]),
-        tissue_histograms=tissues,
+        embeddings=(embeddings / coverage[:, None]).astype(np.float32),
+        landmarks=np.array(
+            [finite_median(column) for column in np.stack([p.landmarks for p in profiles]).T]
+        ),
+        tissue_histograms=tissue_histograms,
         scale=IntensityScale(
             low=float(np.median([p.scale.low for p in profiles])),
             high=float(np.median([p.scale.high for p in profiles])),
@@ -161,13 +177,11 @@ def merge_profiles(profiles: Sequence[Profile]) -> Profile:
     )
 
 
-def _median(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Median of each column over the rows that know it; NaN where none does."""
-    table = np.stack(rows)
-    known = np.isfinite(table)
-    return np.array(
-        [
-            np.median(column[there]) if there.any() else np.nan
-            for column, there in zip(table.T, known.T, strict=True)
-        ]
-    )
+def finite_median(values: Iterable[float]) -> float:
+    """Median of the finite values; NaN if there is none.
+
+    >>> finite_median([1.0, float("nan"), 3.0])
+    2.0
+    """
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.median(finite)) if finite else float("nan")

@@ -1,105 +1,125 @@
-"""What other people's T1w or T2w scans tell of the scanner of a scan, and the curve that knows it.
+"""The profile of the scanner that made a scan, estimated from scans of other subjects.
 
-A curve that leads from one person's tissues to the average of a target takes away what the scanner
-does to them, and with it what is the person's own.  Where the scanner is known from other people,
-the two can be told apart.
+A curve from one subject's tissues to the average of a target removes what the scanner does to
+them, and with it what is particular to the subject.  Where a typical profile of the source scanner
+is available, the two can be separated.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import frozen
 
 from bids_ihf.targets.contrast import WHITE_MATTER, same_protocol_weight
+from bids_ihf.targets.diffusion_profile import DiffusionProfile, vendor_diffusion_profiles
 from bids_ihf.targets.intensity import IntensityCurve, weighted_mean_curve
-from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, is_builtin, read_target
+from bids_ihf.targets.profile import Profile
+from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
 if TYPE_CHECKING:
-    from bids_ihf.targets.profile import Profile
     from bids_ihf.targets.target import Target
 
 VENDOR_SCANNER_WEIGHT = 0.25
-"""The scanner's share of what a scan deviates from the typical scan by its vendor, where that is
-little: of 0, 0.25, 0.5, 0.75 and 1 the one with the smallest error, T1w and T2w taken together,
-between the vendors' scans of the training's 11 people, each known from the other ten."""
+"""Scanner weight of a T1w or T2w scan with its vendor's typical profile, within one protocol.
+
+Of 0, 0.25, 0.5, 0.75 and 1 the one with the smallest error, T1w and T2w together, between the
+vendors' scans of the 11 training subjects, with profiles from the other ten."""
+
+AnyProfile = TypeVar("AnyProfile", Profile, DiffusionProfile)
 
 
 @frozen(eq=False)
-class SourceProfile:
-    """A scanner as other people's scans show it.
+class SourceProfile(Generic[AnyProfile]):
+    """Typical profile of a source scanner.
 
-    ``share``, 0 to 1, of what a scan deviates from ``profile`` is held to be its scanner's, the
-    rest the person's; see :meth:`share_of`.
+    ``subjects`` is the number of subjects whose scans by this very scanner it averages; None where
+    it is the typical profile of the scanner's vendor.  ``name`` is that of the vendor or target.
     """
 
-    profile: Profile
-    share: float
+    profile: AnyProfile
+    subjects: int | None = None
+    name: str = ""
 
-    @classmethod
-    def of_vendor(cls, profile: Profile) -> SourceProfile:
-        """A scanner of a vendor whose typical scan is known."""
-        return cls(profile, VENDOR_SCANNER_WEIGHT)
+    def scanner_weight(self, vendor_weight: float) -> float:
+        """Weight, 0 to 1, with which a scan's deviation from the profile is attributed to its
+        scanner; the rest is attributed to its subject.
 
-    @classmethod
-    def of_people(cls, profile: Profile, people: int) -> SourceProfile:
-        """The very scanner, known from so many people's scans: the person is one more."""
-        return cls(profile, 1 / (people + 1))
+        1 / (n + 1) with n subjects, of whom the scan's is one more; ``vendor_weight`` for the
+        profile of a vendor.
 
-    def share_of(self, own: Profile) -> float:
-        """The scanner's share of what a scan deviates: 1, so that nothing is held to be the
-        person's, as its tissues' contrasts leave the span of people or cannot be told."""
-        return 1.0 - (1.0 - self.share) * same_protocol_weight(
-            own.landmarks, self.profile.landmarks
-        )
-
-    def gain(self, own: Profile) -> float:
-        """Factor that brings a scan's white matter to where the typical scan has it."""
-        return float(
-            (self.profile.landmarks[WHITE_MATTER] + 1) / (own.landmarks[WHITE_MATTER] + 1)
-        )
+        >>> SourceProfile(None, subjects=4).scanner_weight(0.25)
+        0.2
+        >>> SourceProfile(None).scanner_weight(0.25)
+        0.25
+        """
+        return vendor_weight if self.subjects is None else 1 / (self.subjects + 1)
 
 
-def source_profile_of(target: Target, modality: str) -> SourceProfile | None:
-    """The scanner that a target's scans were made by; None where it has none of this modality."""
+def source_profile_of(target: Target, modality: str) -> SourceProfile[Profile] | None:
+    """The scanner behind the T1w or T2w scans of a target; None without this modality."""
     profile = target.profiles.get(modality)
     if profile is None:
         return None
-    if is_builtin(target):
-        return SourceProfile.of_vendor(profile)
-    return SourceProfile.of_people(profile, profile.scan_count)
+    return SourceProfile(profile, None if target.is_builtin else profile.scan_count, target.name)
+
+
+def diffusion_source_of(target: Target) -> SourceProfile[DiffusionProfile] | None:
+    """The scanner behind the diffusion series of a target; None without any."""
+    profile = target.diffusion
+    if profile is None:
+        return None
+    return SourceProfile(profile, None if target.is_builtin else profile.scan_count, target.name)
 
 
 @lru_cache(maxsize=8)
-def vendor_source_profile(vendor: str, modality: str, encoder_hash: str) -> SourceProfile | None:
-    """A vendor's scanner; None of another vendor's, or where another encoder looks at scans."""
+def vendor_source_profile(
+    vendor: str, modality: str, encoder_hash: str
+) -> SourceProfile[Profile] | None:
+    """The typical T1w or T2w profile of a built-in vendor; None for any other vendor, or where the
+    profile belongs to another encoder."""
     if vendor not in BUILTIN_VENDORS:
         return None
     target = read_target(builtin_path(vendor))
     return source_profile_of(target, modality) if target.encoder_hash == encoder_hash else None
 
 
-def scanner_weight(own: Profile, source: SourceProfile | None) -> float:
-    """The scanner's share, 0 to 1, of what a scan deviates: all where nothing is known of it."""
-    return 1.0 if source is None else source.share_of(own)
+def vendor_diffusion_source(vendor: str) -> SourceProfile[DiffusionProfile] | None:
+    """The typical diffusion profile of a built-in vendor; None for any other vendor."""
+    profile = vendor_diffusion_profiles().get(vendor)
+    return None if profile is None else SourceProfile(profile, name=vendor)
+
+
+def scanner_weight(scan: Profile, source: SourceProfile[Profile] | None) -> float:
+    """Weight, 0 to 1, with which the deviation of a T1w or T2w scan is attributed to its scanner.
+
+    1 without a source profile, and towards 1 as the tissue contrasts of the scan leave the range
+    of inter-subject variability around it.
+    """
+    if source is None:
+        return 1.0
+    same_protocol = same_protocol_weight(scan.landmarks, source.profile.landmarks)
+    return 1.0 - (1.0 - source.scanner_weight(VENDOR_SCANNER_WEIGHT)) * same_protocol
 
 
 def harmonization_curve(
-    own: Profile, target: Profile, source: SourceProfile | None
+    scan: Profile, target: Profile, source: SourceProfile[Profile] | None
 ) -> IntensityCurve:
-    """The curve that brings a scan with the profile ``own`` to a target.
+    """The curve that brings a scan to a target, preserving what is attributed to the subject.
 
-    Between the curve of its own tissues, which the scanner's share belongs to, and that from the
-    source scanner's typical scan, white matter laid on white matter; the first alone where nothing
-    is known of the source.
+    With a source profile it is the mean of the curve from the scan, weighted by the scanner
+    weight, and the curve from the source profile, after aligning white matter.
     """
-    plain = target.curve_from(own)
-    share = scanner_weight(own, source)
-    if source is None or share >= 1:
-        return plain
-    typical = target.curve_from(source.profile)
-    brought = IntensityCurve(
-        (typical.input_knots + 1) / source.gain(own) - 1, typical.output_knots
+    from_scan = target.curve_from(scan)
+    weight = scanner_weight(scan, source)
+    if source is None or weight >= 1:
+        return from_scan
+    from_source = target.curve_from(source.profile)
+    white_matter_gain = float(
+        (source.profile.landmarks[WHITE_MATTER] + 1) / (scan.landmarks[WHITE_MATTER] + 1)
     )
-    return weighted_mean_curve(plain, brought, share)
+    aligned = IntensityCurve(
+        (from_source.input_knots + 1) / white_matter_gain - 1, from_source.output_knots
+    )
+    return weighted_mean_curve(from_scan, aligned, weight)

@@ -1,13 +1,28 @@
-"""Targets on disk: a named set of profiles, one for each modality, in one safetensors file."""
+"""Targets: a named set of profiles, one for each modality, and the file that holds it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData, UsageError
+from bids_ihf.io.paths import packaged_file
+from bids_ihf.io.tensors import (
+    flatten_groups,
+    group_tensors,
+    read_safetensors,
+    tensor_hash,
+    to_safetensors,
+)
+from bids_ihf.targets.diffusion_profile import (
+    DiffusionProfile,
+    from_content,
+    to_content,
+    vendor_diffusion_profiles,
+)
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, IntensityScale
 from bids_ihf.targets.profile import Profile
 
@@ -15,45 +30,97 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 TARGET_FORMAT = "ihf-harmony target 2"
+"""Format entry of a target file's header."""
+
 BUILTIN_VENDORS = ("Siemens", "GE", "Philips")
-DIFFUSION_KEY = "diffusion"
-"""Key of a target's record under which its diffusion profile is kept."""
+"""Vendors whose targets come with the package."""
+
+DIFFUSION_KEY, SERIES_COUNT_KEY = "diffusion", "dwi_scans"
+"""Entries of a file's record with the diffusion profile and its number of series."""
+
 ANY_MODALITY = "any"
-"""Modality of a reference image whose name does not tell it; serves every modality."""
+"""Modality of a reference image whose file name has no known suffix; used for every modality."""
 
 
 @frozen(eq=False)
 class Target:
-    """What images are harmonized to.  ``encoder`` is the hash of the encoder behind the
-    embeddings."""
+    """What images are harmonized to.
+
+    Attributes
+    ----------
+    name
+        Name of the vendor, or that the target was given.
+    encoder_hash
+        SHA-256 of the encoder behind the embeddings.
+    profiles
+        T1w and T2w profiles by suffix.
+    diffusion
+        Diffusion profile, if any.
+    provenance
+        How the target was made, as in its file.
+    hash
+        SHA-256 of the T1w and T2w profiles as the file holds them.
+    is_builtin
+        Whether this is the unchanged target of a built-in vendor.
+    """
 
     name: str
     encoder_hash: str
     profiles: Mapping[str, Profile]
-    record: Mapping[str, Any] = field(factory=dict)
+    diffusion: DiffusionProfile | None = None
+    provenance: Mapping[str, Any] = field(factory=dict)
     hash: str = ""
+    is_builtin: bool = False
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Suffixes (T1w, T2w, ...) this target has a profile for."""
+        """Suffixes (T1w, T2w, ...) of the profiles, diffusion not included."""
         return tuple(sorted(self.profiles))
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record in the header of the target's file: provenance, the number of scans behind
+        each profile, and the diffusion profile unless it is a built-in vendor's."""
+        record = dict(self.provenance)
+        record |= {f"{name}_scans": profile.scan_count for name, profile in self.profiles.items()}
+        if self.diffusion is not None and not self.is_builtin:
+            record[DIFFUSION_KEY] = to_content(self.diffusion)
+            record[SERIES_COUNT_KEY] = self.diffusion.scan_count
+        return dict(sorted(record.items()))
+
     def profile(self, modality: str) -> Profile:
-        """The profile of a modality.
+        """The T1w or T2w profile.
 
         Raises
         ------
         BadData
             The target has none.
         """
-        found = self.profiles.get(modality, self.profiles.get(ANY_MODALITY))
-        if found is None:
+        profile = self.profiles.get(modality, self.profiles.get(ANY_MODALITY))
+        if profile is None:
             raise BadData(
                 f"{self.name}: this target has no {modality} profile (it has "
                 f"{', '.join(self.modalities)}); name a target built from {modality} images."
             )
-        return found
+        return profile
+
+    def diffusion_profile(self) -> DiffusionProfile:
+        """The diffusion profile.
+
+        Raises
+        ------
+        BadData
+            The target has none.
+        """
+        if self.diffusion is None:
+            raise BadData(
+                f"{self.name}: this target has no diffusion profile; name a vendor, or a target "
+                "built from diffusion series."
+            )
+        return self.diffusion
 
     def require_encoder(self, encoder_hash: str) -> None:
         """Raise BadData unless the profiles come from the encoder with this hash."""
@@ -66,26 +133,55 @@ class Target:
 
 def pack_target(target: Target) -> bytes:
     """A target as the bytes of a safetensors file."""
-    import torch
-
-    from bids_ihf.io.tensors import to_safetensors
-
-    tensors = {}
-    for modality, profile in target.profiles.items():
-        scale = np.array([profile.scale.low, profile.scale.high])
-        tensors[f"{modality}.positions"] = torch.from_numpy(profile.positions)
-        tensors[f"{modality}.histograms"] = torch.from_numpy(profile.histograms).float()
-        tensors[f"{modality}.embeddings"] = torch.from_numpy(profile.embeddings).half()
-        tensors[f"{modality}.landmarks"] = torch.from_numpy(profile.landmarks)
-        tensors[f"{modality}.tissues"] = torch.from_numpy(profile.tissue_histograms).float()
-        tensors[f"{modality}.scale"] = torch.from_numpy(scale)
     header = {
         "format": TARGET_FORMAT,
         "name": target.name,
         "encoder": target.encoder_hash,
-        "record": dict(target.record),
+        "record": target.record,
     }
-    return to_safetensors(tensors, header)
+    return to_safetensors(flatten_groups(_stored_arrays(target)), header)
+
+
+def as_stored(target: Target) -> Target:
+    """The target as it would be read from its file: rounded alike, and with its hash."""
+    groups, diffusion = _stored_arrays(target), target.diffusion
+    return attrs.evolve(
+        target,
+        profiles={
+            modality: _profile_from(arrays, target.profiles[modality].scan_count)
+            for modality, arrays in groups.items()
+        },
+        diffusion=diffusion and from_content(to_content(diffusion), diffusion.scan_count),
+        hash=tensor_hash(flatten_groups(groups)),
+    )
+
+
+def _stored_arrays(target: Target) -> dict[str, dict[str, NDArray[Any]]]:
+    """Arrays of each profile in the precision of a file."""
+    return {
+        modality: {
+            "positions": profile.positions,
+            "histograms": profile.histograms.astype(np.float32),
+            "embeddings": profile.embeddings.astype(np.float16),
+            "landmarks": profile.landmarks,
+            "tissues": profile.tissue_histograms.astype(np.float32),
+            "scale": np.array([profile.scale.low, profile.scale.high]),
+        }
+        for modality, profile in target.profiles.items()
+    }
+
+
+def _profile_from(arrays: Mapping[str, NDArray[Any]], scan_count: int) -> Profile:
+    low, high = (float(value) for value in arrays["scale"])
+    return Profile(
+        positions=arrays["positions"],
+        histograms=arrays["histograms"].astype(np.float64),
+        embeddings=arrays["embeddings"].astype(np.float32),
+        landmarks=arrays["landmarks"].astype(np.float64),
+        tissue_histograms=arrays["tissues"].astype(np.float64),
+        scale=IntensityScale(low, high),
+        scan_count=scan_count,
+    )
 
 
 def read_target(path: Path) -> Target:
@@ -94,47 +190,47 @@ def read_target(path: Path) -> Target:
     Raises
     ------
     BadData
-        The file is unreadable, altered, of another format, or lacks a part.
+        The file is unreadable, altered, of another format, or incomplete.
     """
-    from bids_ihf.io.tensors import read_safetensors
-
     tensors, header = read_safetensors(path, TARGET_FORMAT)
-    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+    record = dict(header.get("record", {}))
     profiles = {}
-    for modality in {key.split(".")[0] for key in arrays}:
+    for modality, arrays in group_tensors(tensors).items():
         try:
-            low, high = (float(value) for value in arrays[f"{modality}.scale"])
-            profile = Profile(
-                positions=arrays[f"{modality}.positions"],
-                histograms=arrays[f"{modality}.histograms"].astype(np.float64),
-                embeddings=arrays[f"{modality}.embeddings"].astype(np.float32),
-                landmarks=arrays[f"{modality}.landmarks"].astype(np.float64),
-                tissue_histograms=arrays[f"{modality}.tissues"].astype(np.float64),
-                scale=IntensityScale(low, high),
-                scan_count=int(header.get("record", {}).get(f"{modality}_scans", 1)),
-            )
+            profile = _profile_from(arrays, int(record.pop(f"{modality}_scans", 1)))
         except (KeyError, ValueError, TypeError) as error:
             raise BadData(
-                f"{path}: a part of its {modality} profile is missing; build it again."
+                f"{path}: its {modality} profile is incomplete; build the target again."
             ) from error
-        if not _fits(profile):
+        if not _is_consistent(profile):
             raise BadData(
-                f"{path}: the parts of its {modality} profile do not fit; build it again."
+                f"{path}: its {modality} profile is inconsistent; build the target again."
             )
         profiles[modality] = profile
-    if not profiles and DIFFUSION_KEY not in header.get("record", {}):
-        raise BadData(f"{path}: holds no profile at all; build it again.")
+    name, digest = str(header.get("name", path.stem)), str(header["sha256"])
+    is_builtin = _is_builtin(name, digest, path)
+    diffusion = vendor_diffusion_profiles().get(name) if is_builtin else None
+    content, count = record.pop(DIFFUSION_KEY, None), record.pop(SERIES_COUNT_KEY, 1)
+    if content is not None:
+        try:
+            diffusion = from_content(content, int(count))
+        except (ValueError, TypeError) as error:
+            raise BadData(f"{path}: {error}; build the target again.") from error
+    if not profiles and diffusion is None:
+        raise BadData(f"{path}: contains no profile; build the target again.")
     return Target(
-        name=str(header.get("name", path.stem)),
+        name=name,
         encoder_hash=str(header.get("encoder")),
         profiles=profiles,
-        record=dict(header.get("record", {})),
-        hash=str(header["sha256"]),
+        diffusion=diffusion,
+        provenance=record,
+        hash=digest,
+        is_builtin=is_builtin,
     )
 
 
-def _fits(profile: Profile) -> bool:
-    """Whether the parts of a profile are of one length, and numbers."""
+def _is_consistent(profile: Profile) -> bool:
+    """Whether the arrays of a profile have matching shapes and finite values."""
     count = len(profile.positions)
     shapes = (
         profile.positions.shape == (count,),
@@ -143,27 +239,32 @@ def _fits(profile: Profile) -> bool:
         profile.landmarks.shape == (3,),
         profile.tissue_histograms.shape == (3, HISTOGRAM_BINS),
     )
-    numbers = (profile.histograms, profile.embeddings, profile.tissue_histograms)
-    finite = all(np.isfinite(array).all() for array in numbers)
+    arrays = (profile.histograms, profile.embeddings, profile.tissue_histograms)
     return (
         count > 0
         and profile.scan_count > 0
         and all(shapes)
-        and finite
+        and all(np.isfinite(array).all() for array in arrays)
         and profile.scale.high > profile.scale.low
     )
 
 
+def _is_builtin(name: str, digest: str, path: Path) -> bool:
+    """Whether a file of this name and hash is that of a built-in vendor, or a copy of it."""
+    if name not in BUILTIN_VENDORS:
+        return False
+    builtin = builtin_path(name)
+    return path == builtin or read_target(builtin).hash == digest
+
+
 def builtin_path(vendor: str) -> Path:
-    """File of a built-in vendor target, named in any case.
+    """File of a built-in vendor's target; the name in any case.
 
     Raises
     ------
     UsageError
         No such vendor.
     """
-    from bids_ihf.io.paths import packaged_file
-
     by_name = {name.lower(): name for name in BUILTIN_VENDORS}
     if vendor.lower() not in by_name:
         raise UsageError(
@@ -171,11 +272,3 @@ def builtin_path(vendor: str) -> Path:
             "existing target file or NIfTI image; check the name."
         )
     return packaged_file(f"target-{vendor.lower()}.safetensors")
-
-
-def is_builtin(target: Target) -> bool:
-    """Whether a target is the very file of the vendor whose name it bears."""
-    return (
-        target.name in BUILTIN_VENDORS
-        and read_target(builtin_path(target.name)).hash == target.hash
-    )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bids_ihf.anat.harmonize import harmonize_slices
+from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.pipeline.harmonization import Harmonization
 
@@ -43,10 +43,16 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
     profile: Any = SimpleNamespace(
         embeddings_at=embeddings_at, positions=np.arange(3), reliability=1.0
     )
-    matched: Any = SimpleNamespace(data=data, matched=profile, scanner_weight=1.0)
-    on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0))
+    network_input = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0))
+    matched: Any = SimpleNamespace(
+        data=data,
+        matched=profile,
+        scanner_weight=1.0,
+        network_input=network_input,
+        target=profile,
+    )
     model: Any = SimpleNamespace(network=network, device=torch.device("cpu"))
-    return data[:, :, SLICES], harmonize_slices(matched, on_grid, profile, model, SLICES, 8)
+    return data[:, :, SLICES], apply_network(matched, model, 8, SLICES)[:, :, SLICES]
 
 
 def test_batches_are_halved_until_they_fit() -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_ihf.anat.harmonize import feather, harmonize, harmonize_slices, match_intensities
+from bids_ihf.anat.harmonize import apply_network, feather, harmonize
+from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import Volume
@@ -100,18 +101,19 @@ def test_the_networks_change_counts_by_the_scanners_share() -> None:
     profile = target_of(head(seed=1, gamma=1.5), model)
     alone = match_intensities(on_grid, profile, model)
     assert alone.scanner_weight == 1.0
-    slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))[::8]
-    before = alone.data[:, :, slices]
+    slices = on_grid.brain_slices[::8]
+    before = alone.data
     whole, quarter = (
-        harmonize_slices(
-            attrs.evolve(alone, scanner_weight=share), on_grid, profile, model, slices
-        )
-        for share in (1.0, 0.25)
+        apply_network(attrs.evolve(alone, scanner_weight=weight), model, slices=slices)
+        for weight in (1.0, 0.25)
     )
+    changed = np.flatnonzero((whole != before).any(axis=(0, 1)))
+    assert np.array_equal(changed, slices)
     assert np.abs(whole - before).max() > 0.01
     np.testing.assert_allclose(quarter - before, 0.25 * (whole - before), atol=1e-5)
     assert profile.scan_count == 1
-    many = harmonize_slices(alone, on_grid, attrs.evolve(profile, scan_count=9), model, slices)
+    of_many = attrs.evolve(alone, target=attrs.evolve(profile, scan_count=9))
+    many = apply_network(of_many, model, slices=slices)
     np.testing.assert_allclose(many - before, 1.8 * (whole - before), atol=1e-5)
 
 
@@ -130,10 +132,10 @@ def test_beyond_a_slab_the_source_is_seen_where_the_target_is() -> None:
     elsewhere = matched.matched.embeddings.copy()
     elsewhere[np.flatnonzero(matched.matched.positions == slab.positions[-1])[0] + 1 :] += 50.0
     other = attrs.evolve(matched, matched=attrs.evolve(matched.matched, embeddings=elsewhere))
-    one, same = (harmonize_slices(m, on_grid, slab, model, beyond) for m in (matched, other))
-    assert np.array_equal(one, same)
-    all_of_it = harmonize_slices(other, on_grid, whole, model, beyond)
-    assert np.abs(one - all_of_it).max() > 1e-4
+    first, second = (apply_network(m, model, slices=beyond) for m in (matched, other))
+    assert np.array_equal(first, second)
+    to_whole = apply_network(attrs.evolve(other, target=whole), model, slices=beyond)
+    assert np.abs(first - to_whole).max() > 1e-4
 
 
 def test_contrast_moves_to_the_target_and_into_its_units() -> None:

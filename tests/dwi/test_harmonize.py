@@ -9,22 +9,28 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.dwi.harmonize import gain_curve, harmonize_volumes, make_harmonizer, make_plan
-from bids_ihf.dwi.profile import (
+from bids_ihf.dwi.harmonize import (
     SCANNER_LOG_ATTENUATION_SD,
     SUBJECT_LOG_ATTENUATION_SD,
-    DiffusionProfile,
-    KnownScanner,
-    measure_profile,
+    VENDOR_ATTENUATION_WEIGHT,
+    gain_curve,
+    harmonize_volumes,
+    make_harmonizer,
+    make_plan,
 )
+from bids_ihf.dwi.profile import measure_profile
 from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shells import find_shells
 from bids_ihf.lab.simulation.gradient_scheme import gradient_table
+from bids_ihf.targets.diffusion_profile import DiffusionProfile
+from bids_ihf.targets.source_profile import SourceProfile
 
 SIDE = 18
 WHERE = np.ones((SIDE, SIDE, SIDE), dtype=bool)
 ONES = np.ones(SIDE**3, dtype=np.float32)
 SCHEME = gradient_table({0: 4, 1000: 24, 2000: 24}, 1)
+MANY = 10**9
+"""So many subjects that nothing is attributed to the scanner."""
 
 
 def head(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -152,7 +158,7 @@ def test_anisotropy_leaves_the_mean_alone() -> None:
     weaker = evolve(
         target, shells=tuple(evolve(s, anisotropy=0.9 * s.anisotropy) for s in target.shells)
     )
-    result = harmonized(volumes, weaker, scanner=KnownScanner(target))
+    result = harmonized(volumes, weaker, source=SourceProfile(target, MANY))
     (along, mean), (old_along, old_mean) = tensor_maps(result), tensor_maps(np.stack(volumes))
     white = head()[2] > 1.1e-3
     fibres = old_along[white] - old_mean[white] > 0.3e-3
@@ -183,7 +189,7 @@ def test_three_directions_share_one_ratio() -> None:
 
 def test_what_is_a_persons_own_stays_where_the_scanner_is_known() -> None:
     target, volumes = profile(series()), series(b_scale=1.05)
-    plan = make_plan(profile(volumes), target, KnownScanner(target))
+    plan = make_plan(profile(volumes), target, SourceProfile(target, MANY))
     assert [shell.exponent for shell in plan.shells] == pytest.approx([1, 1])
     alone = make_plan(profile(volumes), target)
     assert all(shell.exponent < 0.97 for shell in alone.shells)
@@ -194,21 +200,23 @@ def test_what_is_a_persons_own_stays_where_the_scanner_is_known() -> None:
 def test_a_vendors_typical_scanner_and_the_series_share_the_exponent() -> None:
     """The posterior mean of a scanner's level, from its vendor's and one person's series."""
     target, own = profile(series()), profile(series(b_scale=1.05))
-    scanner = KnownScanner.of_vendor(target)
+    scanner = SourceProfile(target)
     shell = make_plan(own, target, scanner).shells[0]
     (alone,) = make_plan(own, target).shells[:1]
     share = SCANNER_LOG_ATTENUATION_SD**2 / (
         SCANNER_LOG_ATTENUATION_SD**2 + SUBJECT_LOG_ATTENUATION_SD**2
     )
     assert np.log(shell.exponent) == pytest.approx(share * np.log(alone.exponent))
-    assert KnownScanner.of_people(target, 1).attenuation == 0.5
-    assert KnownScanner.of_people(target, 9).anisotropy == pytest.approx(0.1)
+    assert share == VENDOR_ATTENUATION_WEIGHT
+    single = make_plan(own, target, SourceProfile(target, 1)).shells[0]
+    assert np.log(single.exponent) == pytest.approx(0.5 * np.log(alone.exponent))
+    assert SourceProfile(target, 9).scanner_weight(0.0) == pytest.approx(0.1)
 
 
 def test_a_fast_person_keeps_anisotropy() -> None:
     """What the scanner's share of the attenuation changes leaves the ratio to it alone."""
     target, own = profile(series()), profile(series(b_scale=1.05))
-    for shell in make_plan(own, target, KnownScanner.of_vendor(target)).shells:
+    for shell in make_plan(own, target, SourceProfile(target)).shells:
         assert shell.exponent < 0.99
         assert shell.anisotropy == pytest.approx(1, abs=0.005)
 
@@ -216,7 +224,7 @@ def test_a_fast_person_keeps_anisotropy() -> None:
 def test_a_shell_of_few_directions_has_no_factor() -> None:
     scheme = gradient_table({0: 1, 1000: 3}, 3)
     plan = make_plan(
-        profile(series(scheme), scheme), profile(series()), KnownScanner(profile(series()))
+        profile(series(scheme), scheme), profile(series()), SourceProfile(profile(series()), MANY)
     )
     assert plan.shells[0].anisotropy == 1
 

@@ -17,16 +17,17 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi import series
-from bids_ihf.dwi.profile import DiffusionProfile, ShellProfile
 from bids_ihf.dwi.series import mean_b0_image, relative_exponent
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
-from bids_ihf.pipeline import harmonization, worker
+from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
 from bids_ihf.reports.figures import FIGURE_KINDS, figure_name
+from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
 from bids_ihf.targets.intensity import background_gain
+from bids_ihf.targets.target import Target
 
 RESOLVED = ResolvedTarget("GE", "GE", "t", "ihf", "m", "b", ("T1w",), "d-hash")
 SCHEME = gradient_table({0: 2, 1000: 12}, 4)
@@ -162,8 +163,8 @@ def prepared_of(root: Path) -> Any:
 def run(
     root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = ()
 ) -> Job:
-    monkeypatch.setattr(worker, "load_target_cached", lambda *_: None)
-    monkeypatch.setattr(harmonization, "profile_of_target", lambda _target: TARGET)
+    target = Target("GE", "e", {}, TARGET)
+    monkeypatch.setattr(worker, "load_target_cached", lambda *_: target)
     monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
     config = RunConfig(root, out, output_spaces=spaces)
     (job,) = plan([image_of(root)], config, RESOLVED)

@@ -105,7 +105,8 @@ def good_target() -> bytes:
         "T1w.tissues": torch.ones(3, HISTOGRAM_BINS),
         "T1w.scale": torch.tensor([0.0, 9.0]),
     }
-    record = {"diffusion": {"levels": [1.0, 2.0], "floor": 0.5, "shells": []}}
+    shell = {"b": 1000.0, "fibrous": 7e-4, "other": 8e-4, "anisotropy": None}
+    record = {"diffusion": {"levels": [1.0, 2.0], "floor": 0.5, "shells": [shell]}}
     return to_safetensors(
         tensors, {"format": TARGET_FORMAT, "name": "x", "encoder": "e", "record": record}
     )

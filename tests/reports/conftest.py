@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_ihf.anat.harmonize import QCStatistics
+from bids_ihf.anat.qc_statistics import QCStatistics
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.io.failures import Failure, write_failure

@@ -118,7 +118,7 @@ def test_shares_of_another_protocol_are_the_scanners() -> None:
     )
     x = np.array([-0.5, 0.1, 0.6], np.float32)
     like = attrs.evolve(other, landmarks=here.landmarks)
-    off = [np.abs(each._tissue_curve_from(here)(x) - x).max() for each in (like, other)]
+    off = [np.abs(each.tissue_curve_from(here)(x) - x).max() for each in (like, other)]
     assert off[1] < 0.5 * off[0]
 
 
@@ -165,7 +165,9 @@ def test_merging_weighs_people_alike_and_takes_medians() -> None:
 
 
 def target() -> Target:
-    return Target("Here", "abc", {"T1w": profile(-3, 5), "T2w": profile(-2, 4)}, {"scans": 2})
+    return Target(
+        "Here", "abc", {"T1w": profile(-3, 5), "T2w": profile(-2, 4)}, provenance={"scans": 2}
+    )
 
 
 def test_target_survives_the_disk(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_target_survives_the_disk(tmp_path: Path) -> None:
     path.write_bytes(pack_target(target()))
     read = read_target(path)
     assert (read.name, read.encoder_hash, read.modalities) == ("Here", "abc", ("T1w", "T2w"))
-    assert read.record == {"scans": 2}
+    assert read.provenance == {"scans": 2}
     original = target().profile("T2w")
     np.testing.assert_array_equal(read.profile("T2w").positions, original.positions)
     np.testing.assert_array_equal(read.profile("T2w").landmarks, original.landmarks)

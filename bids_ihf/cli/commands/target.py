@@ -63,24 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _modalities(target: Target) -> str:
-    from bids_ihf.dwi.profile_file import content_of
-
-    return " ".join([*target.modalities, *(["dwi"] if content_of(target) else [])])
+    return " ".join([*target.modalities, *(["dwi"] if target.diffusion else [])])
 
 
 def _describe(target: Target) -> None:
-    from bids_ihf.dwi.profile_file import KEY, content_of, profile_of_target
+    from bids_ihf.targets.target import DIFFUSION_KEY
 
     properties = {
         "name": target.name,
         "modalities": _modalities(target),
         "hash": target.hash,
         "encoder": target.encoder_hash,
-        **{key: value for key, value in target.record.items() if key != KEY},
+        **{key: value for key, value in target.record.items() if key != DIFFUSION_KEY},
     }
-    if content_of(target) is not None:
-        shells = profile_of_target(target).shells
-        properties["shells"] = " ".join(f"{shell.b:.0f}" for shell in shells)
+    if target.diffusion is not None:
+        properties["shells"] = " ".join(f"{shell.b:.0f}" for shell in target.diffusion.shells)
     for key, value in properties.items():
         sys.stdout.write(f"{key}: {value}\n")
 

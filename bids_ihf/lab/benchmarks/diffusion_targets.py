@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_ihf.dwi.profile import DiffusionProfile, merge_profiles
-from bids_ihf.dwi.profile_file import pack_profile
 from bids_ihf.lab.benchmarks.dwi.benchmark import DwiPlan, all_samples
+from bids_ihf.targets.diffusion_profile import (
+    DiffusionProfile,
+    merge_diffusion_profiles,
+    to_content,
+)
 
 
 def main(labels: Path, output: Path) -> None:
@@ -34,7 +37,8 @@ def main(labels: Path, output: Path) -> None:
             "source": "simulated scanners of bids_ihf.lab.simulation.diffusion_session",
         },
         "targets": {
-            vendor: pack_profile(merge_profiles(profiles)) for vendor, profiles in found.items()
+            vendor: to_content(merge_diffusion_profiles(profiles))
+            for vendor, profiles in found.items()
         },
     }
     output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

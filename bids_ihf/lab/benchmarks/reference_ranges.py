@@ -125,7 +125,9 @@ def look_at(
 ) -> Iterable[Seen]:
     """``count`` scans of each person and modality of a pool, whole and stripped; one of PART is
     harmonized to a vendor that is not its own."""
-    from bids_ihf.anat.harmonize import apply_network, match_intensities, qc_statistics
+    from bids_ihf.anat.harmonize import apply_network
+    from bids_ihf.anat.intensity_matching import match_intensities
+    from bids_ihf.anat.qc_statistics import qc_statistics
     from bids_ihf.qc.measures import image_measures
     from bids_ihf.targets.network_input import measure_profile
     from bids_ihf.targets.source_profile import SourceProfile
@@ -143,11 +145,11 @@ def look_at(
         vendors = [vendor for vendor in BUILTIN_VENDORS if vendor != scan.vendor]
         profile = targets[vendors[number % len(vendors)]][scan.modality]
         own = targets.get(scan.vendor)
-        source = None if own is None else SourceProfile.of_vendor(own[scan.modality])
+        source = None if own is None else SourceProfile(own[scan.modality])
         matched = match_intensities(on_grid, profile, model, source)
         slices = measured_slices(on_grid)
-        result = apply_network(matched, on_grid, profile, model, slices)
-        evidence = qc_statistics(matched, on_grid, profile, model, result, slices)
+        result = apply_network(matched, model, slices=slices)
+        evidence = qc_statistics(matched, result, model, slices)
         measures = {"distance_after": evidence.distances[1], **image_measures(evidence)}
         yield Seen(scan.person, scan.modality, evidence.before, measures)
 

@@ -162,13 +162,13 @@ class Sampler:
             choices = [s for s in self.pool.scans if s.modality == source.modality]
         return _pick(choices, rng)
 
-    def _known(self, source: PoolScan, rng: np.random.Generator) -> SourceProfile | None:
+    def _known(self, source: PoolScan, rng: np.random.Generator) -> SourceProfile[Profile] | None:
         """The source's scanner as one to six other people show it, where that is known."""
         others = self._others(source, source.person)
         if not others or rng.random() >= SOURCE_PROFILE_PROBABILITY:
             return None
         count = int(rng.integers(1, min(len(others), 6) + 1))
-        return SourceProfile.of_vendor(self._merged(others, count, rng))
+        return SourceProfile(self._merged(others, count, rng))
 
     def _others(self, scan: PoolScan, person: str) -> list[PoolScan]:
         """Scans of other people by the scanner of ``scan``."""

@@ -226,8 +226,7 @@ def site_targets(
     targets = []
     for vendor, modalities in groups.items():
         merged = {modality: merge_profiles(each) for modality, each in modalities.items()}
-        counts = {f"{modality}_scans": len(each) for modality, each in modalities.items()}
-        targets.append(Target(vendor, encoder_hash, merged, {**record, **counts}))
+        targets.append(Target(vendor, encoder_hash, merged, provenance=record))
     return targets
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from scipy import ndimage
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.lab.benchmarks.reference_ranges import (
+    chosen,
     measured_slices,
     on_grid_of,
     open_pool,
@@ -114,3 +117,25 @@ def test_no_pool(tmp_path: Path, content: str | None) -> None:
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(BadData, match="pool"):
         open_pool(tmp_path)
+
+
+class TestChosen:
+    SCANS = tuple(
+        SimpleNamespace(person=person, vendor=vendor, modality=modality)
+        for person in ("a", "b", "c")
+        for modality in ("T1w", "T2w")
+        for vendor in ("GE", "GE", "Siemens", "random")
+    )
+
+    def pick(self, count: int) -> dict[int, bool]:
+        scans: Any = self.SCANS
+        return chosen(scans, count)
+
+    def test_all(self) -> None:
+        assert len(self.pick(99)) == len(self.SCANS)
+
+    def test_makers_take_turns(self) -> None:
+        found = self.pick(3)
+        assert len(found) == 18
+        first = [self.SCANS[number].vendor for number, harmonized in found.items() if harmonized]
+        assert first == ["GE", "GE", "Siemens", "Siemens", "random", "random"]

@@ -98,7 +98,7 @@ def measure_person(
     for modality in modalities:
         visits = visit_all(subject, person, modality, seed, truth, model)
         for source, target in product(BUILTIN_VENDORS, BUILTIN_VENDORS):
-            known = SourceProfile.of_vendor(targets[source].profile(modality))
+            known = SourceProfile(targets[source].profile(modality))
             profile = targets[target].profile(modality)
             done = harmonized(visits[source].grid, profile, model, truth, known)
             row = compare(visits, source, target, done, truth, modality)
@@ -136,14 +136,14 @@ def harmonized(
     profile: Profile,
     model: ModelBundle,
     truth: Truth,
-    source: SourceProfile | None = None,
+    source: SourceProfile[Profile] | None = None,
 ) -> NDArray[np.float32]:
     """The measured slices (X, Y, S) as the product makes them, in the target's units."""
-    from bids_ihf.anat.harmonize import match_intensities
+    from bids_ihf.anat.intensity_matching import match_intensities
     from bids_ihf.lab.benchmarks.vendors.methods import through_network
 
     matched = match_intensities(on_grid, profile, model, source)
-    return through_network(matched, on_grid, profile, model, truth.slices)
+    return through_network(matched, model, truth.slices)
 
 
 def compare(

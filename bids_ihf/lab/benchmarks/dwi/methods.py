@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import evolve, frozen
 
-from bids_ihf.dwi.profile import KnownScanner
 from bids_ihf.lab.comparators import rish as dwi_rish
+from bids_ihf.targets.source_profile import SourceProfile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from bids_ihf.dwi.profile import DiffusionProfile
     from bids_ihf.dwi.shell_fit import ShellFit
     from bids_ihf.lab.benchmarks.dwi.travelers import DiffusionSubject, Scan
     from bids_ihf.lab.comparators.rish import Features
+    from bids_ihf.targets.diffusion_profile import DiffusionProfile
 
     Array = NDArray[np.float32]
 
@@ -83,12 +83,15 @@ def measure_fits(fits: Sequence[ShellFit], person: DiffusionSubject) -> Diffusio
 
 def pool(samples: Sequence[Sample]) -> Knowledge:
     """All reference people's series by one scanner."""
-    from bids_ihf.dwi.profile import merge_profiles
+    from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles
 
     signals = [np.concatenate(parts) for parts in zip(*(s.signals for s in samples), strict=True)]
     features = dwi_rish.total([s.features for s in samples])
     return Knowledge(
-        tuple(signals), features, merge_profiles([s.profile for s in samples]), len(samples)
+        tuple(signals),
+        features,
+        merge_diffusion_profiles([s.profile for s in samples]),
+        len(samples),
     )
 
 
@@ -97,9 +100,9 @@ def results(
 ) -> dict[str, Scan]:
     """The series by every method that changes it, and by none."""
     scanners = {
-        OURS: KnownScanner.of_vendor(source.profile),
+        OURS: SourceProfile(source.profile),
         ALONE: None,
-        KNOWN: KnownScanner.of_people(source.profile, source.people),
+        KNOWN: SourceProfile(source.profile, source.people),
     }
     volumes = {
         NONE: scan.volumes,
@@ -144,7 +147,7 @@ def shell_model(
     scan: Scan,
     person: DiffusionSubject,
     target: DiffusionProfile,
-    scanners: Mapping[str, KnownScanner | None],
+    scanners: Mapping[str, SourceProfile[DiffusionProfile] | None],
 ) -> dict[str, Array]:
     """The product's own way, with the true mask and without a bias correction, with all that may
     be known of the source's scanner."""

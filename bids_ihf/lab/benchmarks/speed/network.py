@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.anat.harmonize import IntensityMatched, apply_network
+from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.lab.benchmarks.op_counter import Work, count_work
 from bids_ihf.lab.benchmarks.speed.layouts import authors_layout, hierarchyflow_layout
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.anat.intensity_matching import IntensityMatched
     from bids_ihf.lab.benchmarks.speed.layouts import Layout
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
@@ -49,10 +50,7 @@ class Ours:
         """Of one volume."""
         given, model = self.scan, self.model
         return timed(
-            lambda: apply_network(
-                given.matched, given.on_grid, given.profile, model, given.slices
-            ),
-            model.device.type,
+            lambda: apply_network(given.matched, model, slices=given.slices), model.device.type
         )
 
     def work(self) -> Work:

@@ -6,7 +6,6 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from attrs import define, field
 
 from bids_ihf.lab.benchmarks.speed.network import Scan
@@ -69,22 +68,21 @@ def network_stages(
     """From a prepared scan to the harmonized one."""
     from bids_ihf.anat.harmonize import (
         apply_network,
-        from_network_grid,
         harmonize,
-        match_intensities,
-        qc_statistics,
+        to_native_grid,
     )
+    from bids_ihf.anat.intensity_matching import match_intensities
+    from bids_ihf.anat.qc_statistics import qc_statistics
     from bids_ihf.preprocessing.head import head_weight
     from bids_ihf.targets.network_input import to_network_input
 
     on_grid = watch("to_network_grid", lambda: to_network_input(prepared))
     matched = watch("encoder_and_curve", lambda: match_intensities(on_grid, profile, model))
-    slices = np.flatnonzero(on_grid.brain.any(axis=(0, 1)))
-    scan = Scan(on_grid, matched, profile, slices)
-    result = watch("network", lambda: apply_network(matched, on_grid, profile, model, slices))
-    watch("evidence", lambda: qc_statistics(matched, on_grid, profile, model, result, slices))
+    scan = Scan(on_grid, matched, profile, on_grid.brain_slices)
+    result = watch("network", lambda: apply_network(matched, model))
+    watch("evidence", lambda: qc_statistics(matched, result, model))
     residual = result - matched.data
-    watch("back_projection", lambda: from_network_grid(residual, on_grid.grid, prepared))
+    watch("back_projection", lambda: to_native_grid(residual, on_grid, prepared))
     watch("head", lambda: head_weight(prepared))
     return scan, harmonize(prepared, profile, model)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.anat.harmonize import IntensityMatched
+    from bids_ihf.anat.intensity_matching import IntensityMatched
     from bids_ihf.lab.benchmarks.vendors.references import Reference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
     from bids_ihf.network.checkpoint import ModelBundle
@@ -106,7 +106,7 @@ def run_networks(
 
     if maker is None:
         return _run_networks(on_grid, profile, models, None)
-    images = _run_networks(on_grid, profile, models, SourceProfile.of_vendor(maker))
+    images = _run_networks(on_grid, profile, models, SourceProfile(maker))
     if SHIPPED in models:
         blind = _run_networks(on_grid, profile, {SHIPPED: models[SHIPPED]}, None)
         images[UNKNOWN] = blind[SHIPPED]
@@ -117,32 +117,29 @@ def _run_networks(
     on_grid: NetworkInput,
     profile: Profile,
     models: Mapping[str, ModelBundle],
-    source: SourceProfile | None,
+    source: SourceProfile[Profile] | None,
 ) -> Images:
-    from bids_ihf.anat.harmonize import match_intensities
+    from bids_ihf.anat.intensity_matching import match_intensities
 
     chosen = measured_slices(on_grid)
     matched = match_intensities(on_grid, profile, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, chosen]))
     images = {CURVE: profile.scale.restore(curve)}
     for name, model in models.items():
-        images[name] = through_network(matched, on_grid, profile, model, chosen)
+        images[name] = through_network(matched, model, chosen)
     return images
 
 
 def through_network(
-    matched: IntensityMatched,
-    on_grid: NetworkInput,
-    profile: Profile,
-    model: ModelBundle,
-    slices: NDArray[np.intp],
+    matched: IntensityMatched, model: ModelBundle, slices: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     """Axial slices (X, Y, S) as :func:`bids_ihf.anat.harmonize.harmonize` composes them,
     but on the network's grid: the curve, not clipped, plus the network's feathered change, in the
     target's units."""
-    from bids_ihf.anat.harmonize import feather, harmonize_slices
+    from bids_ihf.anat.harmonize import apply_network, feather
 
+    on_grid = matched.network_input
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
-    done = harmonize_slices(matched, on_grid, profile, model, slices)
-    change = (done - matched.data[:, :, slices]) * feather(on_grid.mask)[:, :, slices]
-    return profile.scale.restore(curve + change)
+    result = apply_network(matched, model, slices=slices)
+    change = (result - matched.data)[:, :, slices] * feather(on_grid.mask)[:, :, slices]
+    return matched.target.scale.restore(curve + change)

@@ -1,0 +1,77 @@
+"""Statistics of a harmonized T1w or T2w scan, for quality control."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from bids_ihf.targets.network_input import clip_to_network_range, position_statistics
+from bids_ihf.targets.profile import position_centre
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bids_ihf.anat.intensity_matching import IntensityMatched
+    from bids_ihf.network.checkpoint import ModelBundle
+    from bids_ihf.targets.landmarks import SliceStatistics
+    from bids_ihf.targets.profile import Profile
+
+
+@frozen(eq=False)
+class QCStatistics:
+    """Statistics of a harmonization on the network's grid.
+
+    Attributes
+    ----------
+    before, after, target
+        Of the scan, the result and the target, each in its own network units.
+    change
+        Root mean square of the result minus the scan in the brain, network units: the change that
+        remains apart from that of the units.
+    distances
+        Root mean square differences of embeddings to those of the target, before and after, at
+        the slice positions that the target covers.
+    """
+
+    before: Profile
+    after: SliceStatistics
+    target: Profile
+    change: float
+    distances: tuple[float, float]
+
+
+def qc_statistics(
+    matched: IntensityMatched,
+    result: NDArray[np.float32],
+    model: ModelBundle,
+    slices: NDArray[np.intp] | None = None,
+) -> QCStatistics:
+    """Statistics of a result (X, Y, Z), in network units of the target, and of the scan it was
+    made from.  ``slices`` are the harmonized axial slices (default: all that contain brain)."""
+    network_input, before, target = matched.network_input, matched.original, matched.target
+    clipped = clip_to_network_range(result)
+    after = position_statistics(clipped, network_input, model.encoder)
+    covered = np.isin(before.positions, target.positions)
+    compared = covered if covered.any() else ~covered
+    reference = target.embeddings_at(position_centre(before.positions[compared]))
+    harmonized = np.zeros(network_input.grid.shape[2], dtype=bool)
+    harmonized[network_input.brain_slices if slices is None else slices] = True
+    brain = network_input.brain & harmonized
+    original = network_input.scale.normalize(network_input.data[brain])
+    change = clipped[brain] - clip_to_network_range(original)
+    return QCStatistics(
+        before=before,
+        after=after,
+        target=target,
+        change=float(np.sqrt(np.mean(np.square(change, dtype=np.float64)))),
+        distances=(
+            _rms(before.embeddings[compared] - reference),
+            _rms(after.embeddings[compared] - reference),
+        ),
+    )
+
+
+def _rms(values: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
