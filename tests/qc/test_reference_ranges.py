@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.bids.scans_table import COLUMNS
+from bids_ihf.bids.scans_table import MEASURE_COLUMNS
 from bids_ihf.bids.sidecars import to_json
 from bids_ihf.errors import BadData
 from bids_ihf.network.checkpoint import load_encoder
@@ -50,7 +50,7 @@ def test_file(tmp_path: Path) -> None:
 
 
 def test_measures_with_a_light_are_in_the_scans_table() -> None:
-    assert set(ABNORMAL_SIDE) <= set(COLUMNS)
+    assert set(ABNORMAL_SIDE) <= set(MEASURE_COLUMNS)
 
 
 def test_shipped_ranges_are_those_of_the_shipped_encoder() -> None:
