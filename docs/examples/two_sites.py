@@ -15,11 +15,14 @@ import nibabel as nib
 import numpy as np
 from attrs import evolve
 
-from bids_ihf.lab.simulation.anatomy import Anatomy, demo_anatomy, from_labels
+from bids_ihf.lab.simulation.acquisition import scan
+from bids_ihf.lab.simulation.anatomy import Anatomy
+from bids_ihf.lab.simulation.demo_anatomy import demo_anatomy
+from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.metadata import anatomical_sidecar
 from bids_ihf.lab.simulation.protocol import Protocol
-from bids_ihf.lab.simulation.scanner import Scanner, scan
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+from bids_ihf.lab.simulation.scanner import Scanner
+from bids_ihf.lab.simulation.template_head import TemplateHead, draw_template_head
 
 # Neither is like a scanner of Siemens, GE or Philips.  The names only label them.
 SITES = {
@@ -55,15 +58,15 @@ SUBJECT_SITES = {
 TRAVELING_SUBJECT = "t"
 
 
-def subject_anatomy(label: str, zoom: float, labels: list[Path]) -> Anatomy:
-    """The anatomy of a subject: from the label map at its position in the list, or synthetic."""
+def subject_anatomy(label: str, zoom: float, source: list[Path] | TemplateHead) -> Anatomy:
+    """The anatomy of a subject: from its label map, or the template head deformed."""
     number = "abcdeft".index(label)
-    if labels:
-        return from_labels(labels[number], seed=number)
+    if not isinstance(source, TemplateHead):
+        return from_labels(source[number], seed=number)
     shape = tuple(round(mm / zoom / 8) * 8 for mm in (192, 240, 224))
     affine = np.diag([zoom, zoom, zoom, 1.0])
     affine[:3, 3] = -zoom * (np.array(shape) - 1) / 2 + [0, -18, -8]
-    return demo_anatomy(100 + number, shape=(shape[0], shape[1], shape[2]), affine=affine)
+    return demo_anatomy(source, 100 + number, shape=(shape[0], shape[1], shape[2]), affine=affine)
 
 
 def write_scan(folder: Path, stem: str, anatomy: Anatomy, site: str, seed: int) -> None:
@@ -71,7 +74,7 @@ def write_scan(folder: Path, stem: str, anatomy: Anatomy, site: str, seed: int) 
     scanner = evolve(SITES[site], field_seed=seed, receive_bias=0.05, receive_edge=0.05)
     folder.mkdir(parents=True)
     data = scan(anatomy, scanner, seed)
-    white = anatomy.fractions[TISSUE_INDEX["white"]].numpy() > 0.95
+    white = anatomy.fraction("white") > 0.95
     data *= scanner.units / np.median(data[white & anatomy.brain.numpy()])
     image = nib.Nifti1Image(data.clip(0, 32767).astype(np.int16), anatomy.affine)
     image.header.set_xyzt_units("mm", "sec")
@@ -99,12 +102,13 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, nargs=7, default=[], metavar="DSEG", help="heads")
     arguments = parser.parse_args()
     bids, travelling = arguments.folder / "bids", arguments.folder / "travelling"
+    source = arguments.labels or draw_template_head()
     write_root(bids, list(SUBJECT_SITES))
     for seed, (label, site) in enumerate(SUBJECT_SITES.items()):
-        anatomy = subject_anatomy(label, arguments.zoom, arguments.labels)
+        anatomy = subject_anatomy(label, arguments.zoom, source)
         write_scan(bids / f"sub-{label}/anat", f"sub-{label}", anatomy, site, seed)
     write_root(travelling, [TRAVELING_SUBJECT])
-    anatomy = subject_anatomy(TRAVELING_SUBJECT, arguments.zoom, arguments.labels)
+    anatomy = subject_anatomy(TRAVELING_SUBJECT, arguments.zoom, source)
     for seed, site in enumerate(SITES, start=len(SUBJECT_SITES)):
         session = f"ses-{site.lower()}"
         folder = travelling / f"sub-{TRAVELING_SUBJECT}/{session}/anat"

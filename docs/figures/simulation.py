@@ -13,8 +13,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
-from bids_ihf.lab.simulation.scanner import random_scanner, scan, vendor_scanner
+from bids_ihf.lab.simulation.acquisition import scan
+from bids_ihf.lab.simulation.anatomy import crop_to_brain
+from bids_ihf.lab.simulation.label_anatomy import from_labels
+from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.targets.target import BUILTIN_VENDORS
 

@@ -13,12 +13,15 @@ from bids_ihf.io.paths import packaged_file
 from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.vendors.methods import run_networks
 from bids_ihf.lab.benchmarks.virtual_subjects import cut
-from bids_ihf.lab.simulation.anatomy import Anatomy, crop_to_brain, demo_anatomy
+from bids_ihf.lab.simulation.acquisition import scan
+from bids_ihf.lab.simulation.anatomy import Anatomy, crop_to_brain
+from bids_ihf.lab.simulation.demo_anatomy import demo_anatomy
 from bids_ihf.lab.simulation.reference_segmentation import (
     reference_brain_mask,
     reference_segmentation,
 )
-from bids_ihf.lab.simulation.scanner import scan, vendor_scanner
+from bids_ihf.lab.simulation.scanner import vendor_scanner
+from bids_ihf.lab.simulation.template_head import draw_template_head
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.bias_field import bias_field
@@ -43,7 +46,7 @@ def model() -> ModelBundle:
 
 @pytest.fixture(scope="module")
 def person() -> Anatomy:
-    return crop_to_brain(demo_anatomy(SEED))
+    return crop_to_brain(demo_anatomy(draw_template_head(), SEED))
 
 
 @pytest.fixture(scope="module")

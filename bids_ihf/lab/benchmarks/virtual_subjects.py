@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
+from bids_ihf.lab.simulation.anatomy import crop_to_brain
+from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
 from bids_ihf.preprocessing import morphology

@@ -1,4 +1,4 @@
-"""The diffusion series of the simulated study: small, one per session, with its b-table."""
+"""The diffusion series of a demo session: small, with its gradient table."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import evolve, frozen
 
-from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.lab.simulation.diffusion_session import pooled, start_session, vendor_epi_scanner
+from bids_ihf.lab.simulation.diffusion_session import start_session
+from bids_ihf.lab.simulation.epi_scanner import vendor_epi_scanner
 from bids_ihf.lab.simulation.gradient_scheme import fsl_directions, gradient_table
 from bids_ihf.lab.simulation.metadata import diffusion_sidecar
 from bids_ihf.lab.simulation.microstructure import diffusion_truth
+from bids_ihf.lab.simulation.storage_axes import to_storage_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from bids_ihf.bids.gradient_tables import GradientTable
     from bids_ihf.lab.simulation.anatomy import Anatomy
     from bids_ihf.lab.simulation.metadata import Sidecar
     from bids_ihf.lab.simulation.microstructure import DiffusionTruth
 
 MIN_VOXEL_MM = 3.0
-"""Least voxel size, mm."""
+"""Smallest voxel size of a series by default, mm."""
 
 VENDOR_SHELLS: dict[str, dict[float, int]] = {
     "Siemens": {0: 2, 1000: 12, 2000: 12},
     "GE": {0: 2, 1000: 12, 2000: 12},
     "Philips": {0: 2, 1000: 15},
 }
-"""Number of volumes at each b-value."""
+"""Number of volumes at each b-value (s/mm2)."""
 
 VENDOR_STORAGE_AXES = {"Siemens": "LAS", "GE": "RAS", "Philips": "LPS"}
-"""Where the axes of the stored arrays point to."""
+"""Axis codes of the stored series."""
 
 
 @frozen
 class DiffusionScheme:
-    """What a series consists of: the number of volumes at each b-value, and the least voxel size,
-    mm."""
+    """The number of volumes at each b-value (s/mm2), and the smallest voxel size, mm."""
 
     shells: Mapping[float, int]
     zoom: float = MIN_VOXEL_MM
@@ -47,63 +48,64 @@ class DiffusionScheme:
 
 @frozen(eq=False)
 class DemoSeries:
-    """One simulated series as it is stored: int16 voxels (X, Y, Z, N), voxel-to-world affine,
-    table with directions as its ``.bvec`` states them, BIDS metadata, and the truth (axes RAS)."""
+    """One simulated series as it is stored.
+
+    data: (X, Y, Z, N) int16; affine: (4, 4) voxel to world.
+    gradients: directions as the ``.bvec`` file states them.
+    metadata: the JSON sidecar.
+    truth: maps on the grid of the series, axes in RAS order.
+    """
 
     data: NDArray[np.int16]
     affine: NDArray[np.float64]
     gradients: GradientTable
     metadata: Sidecar
-    diffusion_truth: DiffusionTruth
+    truth: DiffusionTruth
 
 
 def demo_series(
     vendor: str,
     anatomy: Anatomy,
-    person: int,
     *,
+    subject_seed: int,
+    scan_seed: int,
     pose: NDArray[np.float64],
-    key: int,
-    moved: NDArray[np.float64],
+    movement: NDArray[np.float64],
     scheme: DiffusionScheme | None = None,
 ) -> DemoSeries:
     """Simulate the series of a session.
 
-    anatomy: as positioned in the scanner; pooled here to voxels of the scheme's size or more.
-    person: seed of the person's microstructure; key: of this scan's circumstances.
-    pose: (4, 4) the person's world to the scanner's; moved: how the head has moved since, both
-        RAS mm.
-    scheme: the vendor's of SHELLS, unless given.
+    Parameters
+    ----------
+    anatomy
+        As positioned in the scanner; averaged to voxels of the size of the scheme or more.
+    subject_seed, scan_seed
+        Draw the microstructure of the subject, and the scanner and noise of this scan.
+    pose
+        (4, 4) map from the world of the subject to that of the scanner, RAS mm.
+    movement
+        (4, 4) movement of the head since, RAS mm.
+    scheme
+        That of the vendor by default.
     """
     scheme = scheme or DiffusionScheme(VENDOR_SHELLS[vendor])
-    coarse = pooled(anatomy, max(1, round(scheme.zoom / float(anatomy.zooms[0]))))
-    one = start_session(coarse, vendor_epi_scanner(vendor, key), person, pose)
+    factor = max(1, round(scheme.zoom / float(anatomy.zooms[0])))
+    coarse = anatomy.averaged((factor, factor, factor))
+    scanner = vendor_epi_scanner(vendor, scan_seed)
+    session = start_session(coarse, scanner, subject_seed, pose)
     gradients = gradient_table(scheme.shells, sum(vendor.encode()))
-    affine = moved @ coarse.affine
-    # The head's own axes have moved with it, the gradients' have not.
-    turned = evolve(gradients, bvecs=gradients.bvecs @ moved[:3, :3])
-    volumes = [_stored(v, affine, VENDOR_STORAGE_AXES[vendor]) for v in one.volumes(turned, key)]
+    # The axes of the head have rotated with it, the gradients have not.
+    in_head_axes = evolve(gradients, bvecs=gradients.bvecs @ movement[:3, :3])
+    affine, axes = movement @ coarse.affine, VENDOR_STORAGE_AXES[vendor]
+    volumes = [
+        to_storage_axes(volume, affine, axes)
+        for volume in session.volumes(in_head_axes, scan_seed)
+    ]
     stored_affine = volumes[0][1]
-    data = np.stack([np.clip(v, 0, 32767).astype(np.int16) for v, _ in volumes], axis=-1)
-    stated = evolve(gradients, bvecs=fsl_directions(gradients.bvecs, stored_affine))
-    zoom = float(coarse.zooms[2])
     return DemoSeries(
-        data,
+        np.stack([np.clip(v, 0, 32767).astype(np.int16) for v, _ in volumes], axis=-1),
         stored_affine,
-        stated,
-        diffusion_sidecar(one.scanner, zoom),
-        diffusion_truth(coarse, one.micro),
+        evolve(gradients, bvecs=fsl_directions(gradients.bvecs, stored_affine)),
+        diffusion_sidecar(scanner, float(coarse.zooms[2])),
+        diffusion_truth(coarse, session.micro),
     )
-
-
-def _stored(
-    volume: NDArray[np.float32], affine: NDArray[np.float64], storage: str
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Flip and permute a RAS-ordered array into the storage order; nothing is interpolated."""
-    from nibabel import orientations
-
-    change = orientations.ornt_transform(
-        orientations.axcodes2ornt("RAS"), orientations.axcodes2ornt(storage)
-    )
-    turned = np.ascontiguousarray(orientations.apply_orientation(volume, change))
-    return turned, affine @ orientations.inv_ornt_aff(change, volume.shape)

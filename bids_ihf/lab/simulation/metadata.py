@@ -1,21 +1,23 @@
-"""The JSON sidecar that a converter would write for a protocol."""
+"""JSON sidecars that a converter would write for the simulated protocols."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bids_ihf.lab.simulation.diffusion_session import EpiScanner
+    from bids_ihf.lab.simulation.epi_scanner import EpiScanner
     from bids_ihf.lab.simulation.protocol import Protocol
 
 Sidecar = dict[str, str | float]
 
-_MANUFACTURERS: dict[str, tuple[str, str]] = {
+VENDOR_MODELS: dict[str, tuple[str, str]] = {
     "Siemens": ("SIEMENS", "Prisma_fit"),
     "GE": ("GE MEDICAL SYSTEMS", "DISCOVERY MR750"),
     "Philips": ("Philips Medical Systems", "Achieva dStream"),
 }
-_CODES: dict[str, tuple[str, str, str]] = {  # ScanningSequence, SequenceVariant, SequenceName
+"""Manufacturer and ManufacturersModelName."""
+
+SEQUENCE_CODES: dict[str, tuple[str, str, str]] = {
     "MPRAGE": ("GR\\IR", "SK\\SP\\MP", "*tfl3d1_16ns"),
     "BRAVO": ("GR\\IR", "SS\\SP\\MP", "efgre3d"),
     "TFE": ("GR\\IR", "MP", "T1TFE"),
@@ -24,17 +26,14 @@ _CODES: dict[str, tuple[str, str, str]] = {  # ScanningSequence, SequenceVariant
     "CUBE": ("SE", "SK", "3DFSE"),
     "VISTA": ("SE", "SK", "T2TSE"),
 }
+"""ScanningSequence, SequenceVariant and SequenceName."""
 
 
 def anatomical_sidecar(protocol: Protocol, *, slice_thickness: float = 1.0) -> Sidecar:
-    """Return BIDS fields: times in seconds, angles in degrees, thickness in mm."""
-    maker, model = _MANUFACTURERS.get(protocol.vendor, (protocol.vendor, "Simulated"))
-    scanning, variant, name = _CODES[protocol.sequence]
+    """Sidecar of an anatomical image; times in seconds, angles in degrees, thickness in mm."""
+    scanning, variant, name = SEQUENCE_CODES[protocol.sequence]
     fields: Sidecar = {
-        "Modality": "MR",
-        "Manufacturer": maker,
-        "ManufacturersModelName": model,
-        "MagneticFieldStrength": protocol.field_strength,
+        **_scanner_fields(protocol.vendor, protocol.field_strength),
         "MRAcquisitionType": "3D",
         "ScanningSequence": scanning,
         "SequenceVariant": variant,
@@ -53,13 +52,9 @@ def anatomical_sidecar(protocol: Protocol, *, slice_thickness: float = 1.0) -> S
 
 
 def diffusion_sidecar(scanner: EpiScanner, slice_thickness: float) -> Sidecar:
-    """Return BIDS fields of a diffusion series, phase-encoded along the second axis."""
-    maker, model = _MANUFACTURERS.get(scanner.vendor, (scanner.vendor, "Simulated"))
+    """Sidecar of a diffusion series with phase encoding along the second axis."""
     return {
-        "Modality": "MR",
-        "Manufacturer": maker,
-        "ManufacturersModelName": model,
-        "MagneticFieldStrength": scanner.field_strength,
+        **_scanner_fields(scanner.vendor, scanner.field_strength),
         "MRAcquisitionType": "2D",
         "ScanningSequence": "EP",
         "SequenceVariant": "SK",
@@ -72,4 +67,14 @@ def diffusion_sidecar(scanner: EpiScanner, slice_thickness: float) -> Sidecar:
         "TotalReadoutTime": 0.05,
         "BodyPart": "BRAIN",
         "InstitutionName": "Simulated",
+    }
+
+
+def _scanner_fields(vendor: str, field_strength: float) -> Sidecar:
+    manufacturer, model = VENDOR_MODELS.get(vendor, (vendor, "Simulated"))
+    return {
+        "Modality": "MR",
+        "Manufacturer": manufacturer,
+        "ManufacturersModelName": model,
+        "MagneticFieldStrength": field_strength,
     }

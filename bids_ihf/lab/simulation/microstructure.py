@@ -1,39 +1,35 @@
-"""What water does in the tissues of a simulated person: neurites, their dispersion, free water.
+"""Diffusion microstructure of a virtual subject, and the maps that an ideal measurement gives.
 
-Nervous tissue follows the NODDI model (Zhang et al. 2012, NeuroImage 61:1000) with its fixed
-diffusivities: sticks spread about one axis by a Watson distribution, hindered water between them
-by the tortuosity model; the fluid that shares a voxel with them is free.  Other tissues of the
-head diffuse equally in all directions.  So NDI and ODI are known, and FA and MD are those of the
-mixture's diffusion tensor.
+Nervous tissue follows the NODDI model of `noddi`; the CSF in a voxel is free water; other tissues
+of the head diffuse isotropically.  So NDI and ODI are exact, and FA and MD are those of the
+diffusion tensor of the mixture.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.simulation import smooth_fields
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+from bids_ihf.lab.simulation.noddi import (
+    FREE_DIFFUSIVITY_MM2_PER_S,
+    NEURITE_DIFFUSIVITY_MM2_PER_S,
+    hindered_diffusivities,
+    mean_cosine_squared,
+    watson_moment,
+)
+from bids_ihf.lab.simulation.smooth_fields import COORDINATE_UNIT_MM
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from bids_ihf.lab.simulation.anatomy import Anatomy
 
     Array = NDArray[np.float32]
 
-NEURITE_DIFFUSIVITY_MM2_PER_S = 1.7e-3
-"""Diffusivity along a neurite, mm2/s."""
-
-FREE_DIFFUSIVITY_MM2_PER_S = 3.0e-3
-"""Diffusivity of free water at body temperature, mm2/s."""
-
 NEURAL_TISSUES = ("white", "grey", "deep_grey", "lesion")
+
 ISOTROPIC_DIFFUSIVITY_MM2_PER_S = {
     "csf": FREE_DIFFUSIVITY_MM2_PER_S,
     "vitreous": FREE_DIFFUSIVITY_MM2_PER_S,
@@ -45,20 +41,21 @@ ISOTROPIC_DIFFUSIVITY_MM2_PER_S = {
 
 TYPICAL_NDI_ODI = {"white": (0.52, 0.17), "grey": (0.40, 0.70), "deep_grey": (0.43, 0.50)}
 """Neurite density and orientation dispersion indices of the tissues, in the range of Zhang 2012;
-densities at its lower end, so that the mean attenuation at b 1000 to 2500 comes near that of real
-brains (0.74 to 0.80e-3 mm2/s at b 1000 in four real series)."""
-
-SUBJECT_NDI_SD, SUBJECT_ODI_SD = 0.012, 0.010
-"""Standard deviations of a person's own offsets; 0.012 is about 1.5 % of mean diffusivity."""
+densities at its lower end, so that the mean attenuation at b 1000 to 2500 is near that of in vivo
+scans (0.74 to 0.80e-3 mm2/s at b 1000 in four series)."""
 
 LESION_NDI_ODI = (0.40, 0.35)
-LEGENDRE_ORDERS = (0, 2, 4, 6, 8, 10)
-"""Of the Legendre series; at b 3000 what is left out stays below a thousandth of the signal."""
+
+SUBJECT_NDI_SD, SUBJECT_ODI_SD = 0.012, 0.010
+"""Standard deviations of a subject's offsets; 0.012 is about 1.5 % of the mean diffusivity."""
+
+FIELD_WAVE_COUNT = 10
+"""Waves that are summed to a smooth field."""
 
 
 @frozen(eq=False)
 class Microstructure:
-    """Maps (X, Y, Z) of nervous tissue; ``axis`` (3, X, Y, Z) is the unit axis of the fibres."""
+    """Maps (X, Y, Z) of each nervous tissue, and the unit axis (3, X, Y, Z) of the fibres."""
 
     ndi: dict[str, Array]
     odi: dict[str, Array]
@@ -68,28 +65,34 @@ class Microstructure:
 def random_microstructure(
     anatomy: Anatomy, seed: int, pose: NDArray[np.float64]
 ) -> Microstructure:
-    """Draw a person's microstructure; ``seed`` is the person, the same in every scanner.
+    """Draw a subject's microstructure.
 
-    The fibre axes are a smooth field, three parts common to all people and one part the
-    person's; so are density and dispersion.  ``pose`` (4, 4) leads from the person's world to the
-    scanner's, RAS mm, and turns the axes with the head.
+    The fibre axes are a smooth field, three parts common to all subjects and one part specific
+    to the subject; so are density and dispersion.
+
+    Parameters
+    ----------
+    seed
+        The subject; the same for every scanner.
+    pose
+        (4, 4) map from the world of the subject to that of the scanner, RAS mm; it rotates the
+        axes with the head.
     """
-    to_person = np.linalg.inv(pose) @ anatomy.affine
-    field = _Fields(anatomy, to_person, seed)
-    axis = np.stack([3 * field.common(k, 1.2) + field.own(k, 1.2) for k in range(3)])
+    fields = _SubjectFields(anatomy, np.linalg.inv(pose) @ anatomy.affine, seed)
+    axis = np.stack([3 * fields.common(k, 1.2) + fields.specific(k, 1.2) for k in range(3)])
     axis /= np.maximum(np.sqrt((axis**2).sum(axis=0)), 1e-6)
     axis = np.einsum("ij,jxyz->ixyz", pose[:3, :3].astype(np.float32), axis)
     rng = np.random.default_rng([seed, 5])
-    shifts = rng.normal(0, 1, 2) * (SUBJECT_NDI_SD, SUBJECT_ODI_SD)
+    offsets = rng.normal(0, 1, 2) * (SUBJECT_NDI_SD, SUBJECT_ODI_SD)
     texture = np.clip(anatomy.texture.cpu().numpy(), -3, 3)
     ndi, odi = {}, {}
-    for number, (name, (density, spread)) in enumerate(TYPICAL_NDI_ODI.items(), start=3):
+    for number, (name, (density, dispersion)) in enumerate(TYPICAL_NDI_ODI.items(), start=3):
         scale = 1.0 if name == "white" else 0.5
-        ndi[name] = density + shifts[0] + scale * (
-            0.05 * field.common(number, 1.0) + 0.02 * field.own(number, 1.0)
+        ndi[name] = density + offsets[0] + scale * (
+            0.05 * fields.common(number, 1.0) + 0.02 * fields.specific(number, 1.0)
         ) - 0.02 * texture  # fmt: skip
-        odi[name] = spread + shifts[1] + scale * (
-            0.08 * field.common(number + 3, 1.0) + 0.03 * field.own(number + 3, 1.0)
+        odi[name] = dispersion + offsets[1] + scale * (
+            0.08 * fields.common(number + 3, 1.0) + 0.03 * fields.specific(number + 3, 1.0)
         )  # fmt: skip
     ndi["lesion"], odi["lesion"] = (np.full_like(ndi["white"], value) for value in LESION_NDI_ODI)
     return Microstructure(
@@ -99,166 +102,80 @@ def random_microstructure(
     )
 
 
-class _Fields:
-    """Smooth fields over a person's head, by number; oblique grids are sampled as they lie."""
+class _SubjectFields:
+    """Smooth fields over a subject's head, by number; oblique grids are sampled directly."""
 
-    def __init__(self, anatomy: Anatomy, to_person: NDArray[np.float64], seed: int) -> None:
-        shape = anatomy.shape
-        index = np.indices(shape, dtype=np.float32).reshape(3, -1)
-        world = to_person[:3, :3] @ index + to_person[:3, 3:]
-        middle = to_person @ np.append(_brain_centre(anatomy), 1)
-        self._points = ((world - middle[:3, None]) / smooth_fields.COORDINATE_UNIT_MM).astype(
-            np.float32
-        )
-        self._shape, self._seed = shape, seed
+    def __init__(self, anatomy: Anatomy, to_subject: NDArray[np.float64], seed: int) -> None:
+        self._shape, self._seed = anatomy.shape, seed
+        index = np.indices(self._shape, dtype=np.float32).reshape(3, -1)
+        world = to_subject[:3, :3] @ index + to_subject[:3, 3:]
+        centre = to_subject @ np.append(anatomy.brain_centre(), 1)
+        self._points = ((world - centre[:3, None]) / COORDINATE_UNIT_MM).astype(np.float32)
 
     def common(self, number: int, cycles: float) -> Array:
-        """One that all people share."""
+        """A field that all subjects share."""
         return self._waves(np.random.default_rng([number, 71]), cycles)
 
-    def own(self, number: int, cycles: float) -> Array:
-        """One of the person."""
+    def specific(self, number: int, cycles: float) -> Array:
+        """A field of this subject."""
         return self._waves(np.random.default_rng([self._seed, number, 72]), cycles)
 
-    def _waves(self, rng: np.random.Generator, cycles: float, terms: int = 10) -> Array:
+    def _waves(self, rng: np.random.Generator, cycles: float) -> Array:
         """Unit variance; at most ``cycles`` periods in 90 mm."""
-        waves = rng.uniform(-1, 1, (terms, 3)) * 2 * np.pi * cycles
-        phases = rng.uniform(0, 2 * np.pi, terms)
-        out = np.zeros(self._points.shape[1], dtype=np.float32)
+        waves = rng.uniform(-1, 1, (FIELD_WAVE_COUNT, 3)) * 2 * np.pi * cycles
+        phases = rng.uniform(0, 2 * np.pi, FIELD_WAVE_COUNT)
+        field = np.zeros(self._points.shape[1], dtype=np.float32)
         for wave, phase in zip(waves.astype(np.float32), phases.astype(np.float32), strict=True):
-            out += np.cos(wave @ self._points + phase)
-        return out.reshape(self._shape) * np.float32(np.sqrt(2 / terms))
-
-
-def _brain_centre(anatomy: Anatomy) -> NDArray[np.float64]:
-    return np.argwhere(anatomy.brain.cpu().numpy()).mean(axis=0)
-
-
-def _concentration(odi: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Watson's kappa of an orientation dispersion index, Eq. 14 of Zhang 2012."""
-    return np.asarray(1 / np.tan(np.pi / 2 * np.asarray(odi, dtype=np.float64)))
-
-
-@lru_cache(maxsize=1)
-def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gauss-Legendre nodes and weights on 0 to 1, enough for all kernels here."""
-    x, weight = np.polynomial.legendre.leggauss(96)
-    return (x + 1) / 2, weight / 2
-
-
-def _stick(order: int, decay: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Zonal coefficient of a stick's signal exp(-decay cos^2), decay = b times diffusivity."""
-    x, weight = _nodes()
-    wave = np.polynomial.legendre.Legendre.basis(order)(x)
-    return np.asarray(np.exp(-np.multiply.outer(decay, x * x)) @ (weight * wave))
-
-
-@lru_cache(maxsize=1)
-def _watson_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Dispersion indices (97,) and the Watson distribution's zonal moments (97, orders)."""
-    x, weight = _nodes()
-    odi = np.linspace(0.02, 0.98, 97)
-    density = np.exp(np.multiply.outer(_concentration(odi), x * x - 1))
-    density /= (density @ weight)[:, None]
-    waves = [np.polynomial.legendre.Legendre.basis(order)(x) * weight for order in LEGENDRE_ORDERS]
-    return odi, density @ np.stack(waves, axis=1)
-
-
-def watson_moment(order: int, odi: Array) -> Array:
-    """Mean of the Legendre polynomial of ``order`` over a Watson distribution."""
-    known, table = _watson_table()
-    column = table[:, LEGENDRE_ORDERS.index(order)]
-    return np.interp(odi, known, column).astype(np.float32)
-
-
-def stick_series(b: Array, moments: Sequence[Array]) -> Array:
-    """Signal of dispersed sticks as a polynomial in the squared cosine between gradient and axis.
-
-    Coefficients (len(ORDERS), N), lowest power first, for b-values (N,) in s/mm2 and the Watson
-    ``moments`` of ORDERS, by the convolution theorem of zonal functions.
-    """
-    known = np.linspace(0, max(float(b.max()), 1.0) * NEURITE_DIFFUSIVITY_MM2_PER_S, 129)
-    out = np.zeros((len(LEGENDRE_ORDERS), len(b)), dtype=np.float32)
-    for order, moment in zip(LEGENDRE_ORDERS, moments, strict=True):
-        kernel = np.interp(b * NEURITE_DIFFUSIVITY_MM2_PER_S, known, _stick(order, known)) * (
-            2 * order + 1
-        )
-        powers = np.polynomial.legendre.leg2poly(np.eye(order + 1)[order])[::2]
-        out[: len(powers)] += np.multiply.outer(powers, kernel * moment).astype(np.float32)
-    return out
-
-
-def neurite_signal(b: Array, square: Array, ndi: Array, second: Array, sticks: Array) -> Array:
-    """Signal (N,), 1 without weighting, of nervous tissue without free water.
-
-    ``square`` is the squared cosine between gradient and axis, ``second`` the moment of order 2,
-    ``sticks`` are the coefficients of `stick_series`.  Between the sticks there is a tensor with
-    the mean of the orientations and the tortuosity of the density (Eqs. 4-8 of Zhang 2012).
-    """
-    inside = sticks[-1] * square
-    for row in sticks[-2:0:-1]:
-        inside += row
-        inside *= square
-    inside += sticks[0]
-    across, along = hindered_diffusivities(ndi, second)
-    between = np.exp(-b * (across + (along - across) * square))
-    return np.asarray(ndi * inside + (1 - ndi) * between, dtype=np.float32)
-
-
-def hindered_diffusivities(ndi: Array, second: Array) -> tuple[Array, Array]:
-    """Diffusivities across and along the axis between neurites; ``second`` is the moment of order
-    2."""
-    aligned = (1 + 2 * second) / 3  # mean squared cosine
-    along = NEURITE_DIFFUSIVITY_MM2_PER_S * (1 - ndi * (1 - aligned))
-    across = NEURITE_DIFFUSIVITY_MM2_PER_S * (1 - ndi * (1 + aligned) / 2)
-    return across.astype(np.float32), along.astype(np.float32)
+            field += np.cos(wave @ self._points + phase)
+        return field.reshape(self._shape) * np.float32(np.sqrt(2 / FIELD_WAVE_COUNT))
 
 
 @frozen(eq=False)
 class DiffusionTruth:
-    """Maps (X, Y, Z) of a person: what an ideal measurement would find.
+    """Maps (X, Y, Z) of a subject that an ideal measurement would give.
 
-    NDI and ODI are means over nervous tissue, weighed by its share of the voxel; ``fluid`` is the
-    share of free water.  FA and MD (mm2/s) are of the whole voxel's diffusion tensor, with all
-    water counted alike.
+    NDI and ODI are means over nervous tissue, weighted by its fraction of the voxel; ``csf`` is
+    the fraction of free water.  FA and MD (mm2/s) are of the diffusion tensor of the whole voxel,
+    with all water weighted equally.
     """
 
     fa: Array
     md: Array
     ndi: Array
     odi: Array
-    fluid: Array
+    csf: Array
 
 
 def diffusion_truth(anatomy: Anatomy, micro: Microstructure) -> DiffusionTruth:
-    """The maps of a person."""
-    shares = {name: anatomy.fractions[TISSUE_INDEX[name]].cpu().numpy() for name in NEURAL_TISSUES}
-    neural = np.maximum(sum(shares.values()), 1e-6)
+    """The maps of a subject."""
+    fractions = {name: anatomy.fraction(name) for name in NEURAL_TISSUES}
+    neural = np.maximum(sum(fractions.values()), 1e-6)
     across, along = np.zeros(anatomy.shape), np.zeros(anatomy.shape)
     total = np.full(anatomy.shape, 1e-6)
-    for name, share in shares.items():
-        second = watson_moment(2, micro.odi[name])
-        outer = hindered_diffusivities(micro.ndi[name], second)
-        aligned = (1 + 2 * second) / 3
-        inner = (
-            NEURITE_DIFFUSIVITY_MM2_PER_S * (1 - aligned) / 2,
-            NEURITE_DIFFUSIVITY_MM2_PER_S * aligned,
-        )
-        density = micro.ndi[name]
-        across += share * (density * inner[0] + (1 - density) * outer[0])
-        along += share * (density * inner[1] + (1 - density) * outer[1])
-        total += share
+    for name, fraction in fractions.items():
+        density, second_moment = micro.ndi[name], watson_moment(2, micro.odi[name])
+        aligned = mean_cosine_squared(second_moment)
+        extra_across, extra_along = hindered_diffusivities(density, second_moment)
+        intra_across = NEURITE_DIFFUSIVITY_MM2_PER_S * (1 - aligned) / 2
+        intra_along = NEURITE_DIFFUSIVITY_MM2_PER_S * aligned
+        across += fraction * (density * intra_across + (1 - density) * extra_across)
+        along += fraction * (density * intra_along + (1 - density) * extra_along)
+        total += fraction
     for name, diffusivity in ISOTROPIC_DIFFUSIVITY_MM2_PER_S.items():
-        share = anatomy.fractions[TISSUE_INDEX[name]].cpu().numpy()
-        across += share * diffusivity
-        along += share * diffusivity
-        total += share
+        fraction = anatomy.fraction(name)
+        across += fraction * diffusivity
+        along += fraction * diffusivity
+        total += fraction
     across, along = across / total, along / total
-    size = np.sqrt(along**2 + 2 * across**2)
+    norm = np.sqrt(along**2 + 2 * across**2)
+    ndi, odi = (
+        sum(fraction * maps[name] for name, fraction in fractions.items()) / neural
+        for maps in (micro.ndi, micro.odi)
+    )
     return DiffusionTruth(
-        fa=(np.abs(along - across) / np.maximum(size, 1e-9)).astype(np.float32),
+        fa=(np.abs(along - across) / np.maximum(norm, 1e-9)).astype(np.float32),
         md=((along + 2 * across) / 3).astype(np.float32),
-        ndi=(sum(shares[n] * micro.ndi[n] for n in NEURAL_TISSUES) / neural).astype(np.float32),
-        odi=(sum(shares[n] * micro.odi[n] for n in NEURAL_TISSUES) / neural).astype(np.float32),
-        fluid=anatomy.fractions[TISSUE_INDEX["csf"]].cpu().numpy(),
+        ndi=ndi.astype(np.float32),
+        odi=odi.astype(np.float32),
+        csf=anatomy.fraction("csf"),
     )

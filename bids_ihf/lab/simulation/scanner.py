@@ -1,52 +1,47 @@
-"""A simulated scanner, as one of the three vendors' or far from them."""
+"""Scanners for anatomical images: typical ones of the three vendors, and random ones."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import evolve, frozen
 
-from bids_ihf.lab.simulation.acquisition import scan
-from bids_ihf.lab.simulation.protocol import (
-    VENDOR_PROTOCOLS,
-    Modality,
-    Protocol,
-    brain_contrast,
-    random_protocol,
-    vary_calibration,
-)
+from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS
+from bids_ihf.lab.simulation.random_protocols import random_protocol, vary_calibration
+from bids_ihf.lab.simulation.signal_equations import brain_contrast
 
-__all__ = ["Scanner", "random_scanner", "scan", "vendor_scanner"]
+if TYPE_CHECKING:
+    from bids_ihf.lab.simulation.protocol import Modality, Protocol
 
 
 @frozen
 class Scanner:
-    """One scan's circumstances.
+    """A scanner with the protocol and the circumstances of one scan.
 
     protocol: the pulse sequence.
-    field_seed: draws the shapes of the smooth fields; the head's position in the coil.
+    field_seed: draws the shapes of the smooth fields (position of the head in the coil).
     receive_bias: standard deviation of the logarithm of the random part of the coil sensitivity.
-    receive_edge: by how much the logarithm rises from the brain's centre to 90 mm from it.
-    transmit_bias: transmit field at the centre against 90 mm from it, as a difference.
+    receive_edge: increase of that logarithm from the centre of the brain to 90 mm from it.
+    transmit_bias: relative transmit field at the centre minus that 90 mm from it.
     psf: full width at half maximum in mm of the Gaussian blur along each array axis.
-    acquired: share of each axis of k-space that is measured, 0 to 1; the rest is zero-filled.
-    apodisation: 0 (none) to 1 (a Hann window over the measured part of k-space).
+    acquired: acquired fraction of each axis of k-space, 0 to 1; the rest is zero-filled.
+    apodisation: 0 (none) to 1 (a Hann window over the acquired part of k-space).
     noise: standard deviation in each of the two channels, relative to white matter.
-    g_factor: by how much more the noise is at the brain's centre than far from it.
-    acceleration: of parallel imaging along `accelerated_axis`; its aliases fold noise into bands.
+    g_factor: relative increase of the noise at the centre of the brain.
+    acceleration: of parallel imaging along ``accelerated_axis``; its aliases amplify the noise.
     accelerated_axis: array axis of the phase encoding.
-    thickness: of the slices across `slice_axis` in mm; 0 is that of the anatomy's grid.
+    thickness: of the slices across ``slice_axis`` in mm; 0 is that of the grid of the anatomy.
     slice_axis: array axis across the slices.
-    distortion: what correction of the gradients' nonlinearity leaves, mm at 90 mm from the centre.
-    texture_gain: multiplies the person's texture.
-    fat: what water excitation or fat suppression leaves of the signal of fat, 0 to 1.
-    gamma: exponent of the vendor's post-processing, with white matter held in place.
-    sharpening: of the vendor's edge filter: share of an unsharp mask that is added.
+    distortion: residual of the correction of gradient nonlinearity, mm at 90 mm from the centre.
+    texture_gain: factor of the texture of the subject.
+    fat: fraction of the signal of fat that water excitation or fat suppression leaves, 0 to 1.
+    gamma: exponent of the post-processing, with white matter fixed.
+    sharpening: fraction of an unsharp mask that the post-processing adds.
     ceiling: signal, relative to white matter, at which the stored image saturates.
     units: the stored value of white matter where no field changes it.
-    rounding: store whole numbers.
+    rounding: store integers.
     levels: grey levels of the stored image up to its brightest voxel, as 8-bit exports; 0: all.
     """
 
@@ -75,53 +70,68 @@ class Scanner:
     levels: int = 0
 
 
-# Typical values of our own choosing: Siemens with pre-scan normalisation and moderate blur, GE
-# with a stronger residual bias and zero-filling behind a window, Philips with less of either.
-_VENDOR_TRAITS: dict[str, dict[str, float]] = {
-    "Siemens": {"bias": 0.06, "edge": 0.10, "psf": 0.9, "acquired": 1.00, "apodisation": 0.20},
-    "GE": {"bias": 0.14, "edge": 0.45, "psf": 0.7, "acquired": 0.86, "apodisation": 0.55},
-    "Philips": {"bias": 0.09, "edge": -0.10, "psf": 1.1, "acquired": 0.94, "apodisation": 0.10},
+@frozen
+class VendorTraits:
+    """Typical values of a vendor's scanners, with the fields of `Scanner` of the same names.
+
+    units: of T1w, then of T2w images.
+    """
+
+    receive_bias: float
+    receive_edge: float
+    psf: float
+    acquired: float
+    apodisation: float
+    noise: float
+    fat: float
+    acceleration: float
+    gamma: float
+    units: dict[Modality, float]
+
+
+VENDOR_TRAITS: dict[str, VendorTraits] = {
+    "Siemens": VendorTraits(
+        0.06, 0.10, 0.9, 1.00, 0.20, 0.030, 0.75, 2.0, 1.0, {"T1w": 380.0, "T2w": 210.0}
+    ),
+    "GE": VendorTraits(
+        0.14, 0.45, 0.7, 0.86, 0.55, 0.036, 0.90, 2.0, 0.92, {"T1w": 5200.0, "T2w": 3100.0}
+    ),
+    "Philips": VendorTraits(
+        0.09, -0.10, 1.1, 0.94, 0.10, 0.045, 0.65, 2.2, 1.06, {"T1w": 1150.0, "T2w": 640.0}
+    ),
 }
-_VENDOR_NOISE = {"Siemens": 0.030, "GE": 0.036, "Philips": 0.045}
-_VENDOR_FAT = {"Siemens": 0.75, "GE": 0.90, "Philips": 0.65}
-# The ABCD protocols' own factors; Philips spreads its over two axes, of which the larger counts.
-_VENDOR_ACCELERATION = {"Siemens": 2.0, "GE": 2.0, "Philips": 2.2}
-_VENDOR_GAMMA = {"Siemens": 1.0, "GE": 0.92, "Philips": 1.06}
-_VENDOR_UNITS: dict[tuple[str, Modality], float] = {
-    ("Siemens", "T1w"): 380.0,
-    ("Siemens", "T2w"): 210.0,
-    ("GE", "T1w"): 5200.0,
-    ("GE", "T2w"): 3100.0,
-    ("Philips", "T1w"): 1150.0,
-    ("Philips", "T2w"): 640.0,
-}
+"""Assumptions, measured on no scanner: Siemens with pre-scan normalization and moderate blur, GE
+with a stronger residual bias and zero-filling behind a window, Philips with less of either.
+Acceleration is that of the ABCD protocols (Casey et al. 2018); Philips accelerates along two axes,
+of which the larger factor counts."""
+
+
+def vary(value: float, log_sd: float, generator: np.random.Generator) -> float:
+    """A log-normal draw around a median, with the standard deviation of its logarithm."""
+    return float(value * np.exp(log_sd * generator.standard_normal()))
 
 
 def vendor_scanner(vendor: str, modality: Modality, seed: int) -> Scanner:
-    """Return a typical scanner of "Siemens", "GE" or "Philips" with a scan's small changes."""
+    """A typical scanner of "Siemens", "GE" or "Philips" with the small changes of one scan."""
     rng = np.random.default_rng([seed, *vendor.encode(), *modality.encode()])
-    traits = _VENDOR_TRAITS[vendor]
-
-    def around(value: float, amount: float) -> float:
-        return float(value * np.exp(amount * rng.standard_normal()))
-
-    width = around(traits["psf"], 0.06)
+    traits = VENDOR_TRAITS[vendor]
+    width = vary(traits.psf, 0.06, rng)
     return Scanner(
         protocol=vary_calibration(VENDOR_PROTOCOLS[vendor, modality], rng),
         field_seed=int(rng.integers(2**31)),
-        receive_bias=around(traits["bias"], 0.15),
-        receive_edge=around(traits["edge"], 0.15),
-        transmit_bias=around(0.30, 0.12),
+        receive_bias=vary(traits.receive_bias, 0.15, rng),
+        receive_edge=vary(traits.receive_edge, 0.15, rng),
+        transmit_bias=vary(0.30, 0.12, rng),
         psf=(width, width, width),
-        acquired=(1.0, traits["acquired"], traits["acquired"]),
-        apodisation=traits["apodisation"],
-        noise=around(_VENDOR_NOISE[vendor], 0.10),
-        g_factor=around(0.5, 0.15),
-        acceleration=_VENDOR_ACCELERATION[vendor],
-        fat=around(_VENDOR_FAT[vendor], 0.05) if modality == "T1w" else 1.0,
-        gamma=around(_VENDOR_GAMMA[vendor], 0.01),
-        # Not varied: a gain of its own would hide behind the scaling of every method alike.
-        units=_VENDOR_UNITS[vendor, modality],
+        acquired=(1.0, traits.acquired, traits.acquired),
+        apodisation=traits.apodisation,
+        noise=vary(traits.noise, 0.10, rng),
+        g_factor=vary(0.5, 0.15, rng),
+        acceleration=traits.acceleration,
+        fat=vary(traits.fat, 0.05, rng) if modality == "T1w" else 1.0,
+        gamma=vary(traits.gamma, 0.01, rng),
+        # Not varied: a random gain would be hidden by the scaling that every method does.
+        units=traits.units[modality],
     )
 
 
@@ -150,26 +160,27 @@ def random_scanner(modality: Modality, seed: int) -> Scanner:
         units=float(np.exp(uniform(np.log(80), np.log(20000)))),
         rounding=bool(rng.random() < 0.8),
     )
-    return evolve(scanner, **_oddities(protocol, rng))
+    return evolve(scanner, **_rare_effects(protocol, rng))
 
 
-def _oddities(protocol: Protocol, rng: np.random.Generator) -> dict[str, Any]:
-    """What only some scanners do: thick slices, distortion, filters, saturation, 8-bit export."""
-    found: dict[str, Any] = {
+def _rare_effects(protocol: Protocol, rng: np.random.Generator) -> dict[str, Any]:
+    """Effects of some scanners only: thick slices, distortion, filters, saturation, 8 bits."""
+    effects: dict[str, Any] = {
         "acceleration": float(rng.choice((1.0, 2.0, 3.0), p=(0.4, 0.4, 0.2))),
         "accelerated_axis": int(rng.integers(3)),
         "slice_axis": int(rng.integers(3)),
     }
     if rng.random() < 0.3:
-        found["thickness"] = float(rng.uniform(1.5, 5.0 if protocol.modality == "T2w" else 3.0))
+        thickest = 5.0 if protocol.modality == "T2w" else 3.0
+        effects["thickness"] = float(rng.uniform(1.5, thickest))
     if rng.random() < 0.3:
-        found["distortion"] = float(rng.normal(0, 0.7))
+        effects["distortion"] = float(rng.normal(0, 0.7))
     if rng.random() < 0.3:
-        found["sharpening"] = float(rng.uniform(-0.3, 0.8))
+        effects["sharpening"] = float(rng.uniform(-0.3, 0.8))
     if rng.random() < 0.2:
-        # Fat and vessels saturate first, in T2w images the CSF.
+        # Fat and vessels saturate first; in T2w images CSF does.
         brightest = brain_contrast(protocol)["csf"] if protocol.modality == "T2w" else 1.0
-        found["ceiling"] = float(brightest * rng.uniform(0.85, 1.4))
+        effects["ceiling"] = float(brightest * rng.uniform(0.85, 1.4))
     if rng.random() < 0.1:
-        found["levels"] = 255
-    return found
+        effects["levels"] = 255
+    return effects

@@ -9,8 +9,8 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.io.nifti import Volume
+from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.reference_segmentation import reference_segmentation
-from bids_ihf.lab.simulation.scanner import scan
 from bids_ihf.preprocessing import alignment, bias_field
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.network_input import to_network_input

@@ -45,9 +45,11 @@ class SyntheticHeads(Dataset[tuple["Tensor", "Tensor"]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         step = self.first + index
         head = self.heads[step * 7 % len(self.heads)]  # every head once in a round
-        free = MAX_FREE_CONTRAST_PROBABILITY * min(1.0, 2 * step / self.steps)
-        painted = generate(head, self.side, [self.seed, 3, step], free=free)
-        return painted.image[None], painted.truth
+        probability = MAX_FREE_CONTRAST_PROBABILITY * min(1.0, 2 * step / self.steps)
+        sample = generate(
+            head, self.side, [self.seed, 3, step], free_contrast_probability=probability
+        )
+        return sample.image[None], sample.fractions
 
 
 def segmentation_loss(scores: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

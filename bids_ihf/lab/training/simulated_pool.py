@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from bids_ihf.errors import BadData
-from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
-from bids_ihf.lab.simulation.protocol import brain_contrast
+from bids_ihf.lab.simulation.anatomy import crop_to_brain
+from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
 from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.signal_equations import brain_contrast
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, fit_slices, read_index, write_index

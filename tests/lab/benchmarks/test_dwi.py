@@ -36,7 +36,8 @@ from bids_ihf.lab.benchmarks.dwi.scores import DIRECTION, VOXELS, region_means, 
 from bids_ihf.lab.benchmarks.dwi.travelers import AGAIN, DiffusionSubject, Scan
 from bids_ihf.lab.comparators import rish as dwi_rish
 from bids_ihf.lab.simulation.anatomy import Anatomy
-from bids_ihf.lab.simulation.diffusion_session import EpiScanner, start_session
+from bids_ihf.lab.simulation.diffusion_session import start_session
+from bids_ihf.lab.simulation.epi_scanner import EpiScanner
 from bids_ihf.lab.simulation.gradient_scheme import gradient_table
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 from bids_ihf.targets.target import BUILTIN_VENDORS

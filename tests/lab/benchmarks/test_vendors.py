@@ -114,7 +114,7 @@ def test_a_person_has_own_scanners() -> None:
 
 @pytest.mark.usefixtures("no_bias")
 def test_a_repeat_scan_has_fresh_noise_only() -> None:
-    from bids_ihf.lab.simulation.scanner import scan
+    from bids_ihf.lab.simulation.acquisition import scan
 
     scanner = vendor_scanners("a", "T1w", 1)["GE"]
     quiet = attrs.evolve(scanner, noise=0.0)
@@ -234,7 +234,7 @@ def test_baselines_end_in_the_units_of_the_target(name: str) -> None:
 
 def test_networks_give_what_the_product_gives() -> None:
     from bids_ihf.anat.harmonize import harmonize
-    from bids_ihf.lab.simulation.scanner import scan
+    from bids_ihf.lab.simulation.acquisition import scan
     from bids_ihf.network.checkpoint import load_model
     from bids_ihf.targets.build import load_target
     from bids_ihf.targets.network_input import to_network_input

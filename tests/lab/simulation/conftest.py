@@ -1,4 +1,4 @@
-"""Small people to scan: a phantom of shells, and the demo's head at 4 mm."""
+"""What is scanned in the tests: a phantom of shells, and the template head."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bids_ihf.lab.simulation.anatomy import Anatomy
+    from bids_ihf.lab.simulation.template_head import TemplateHead
 
 SIDE = 40
 
@@ -38,11 +37,9 @@ def phantom() -> Anatomy:
     return Anatomy(torch.from_numpy(fractions), texture, affine, torch.from_numpy(radius < 44))
 
 
-@pytest.fixture(scope="session")
-def template() -> Iterator[None]:
-    """Hold the template head for the demo's tests, and let go of it after them."""
-    from bids_ihf.lab.simulation import template_head
+@pytest.fixture(scope="package")
+def head() -> TemplateHead:
+    """The template head, drawn once for all tests of the demo."""
+    from bids_ihf.lab.simulation.template_head import draw_template_head
 
-    template_head.template_head()
-    yield
-    template_head.template_head.cache_clear()
+    return draw_template_head()

@@ -1,17 +1,22 @@
-"""People: from label maps, and the demo's."""
+"""Anatomies from label maps, and those of the demo."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from bids_ihf.lab.simulation import smooth_fields, subject_warp
-from bids_ihf.lab.simulation.anatomy import demo_anatomy, from_labels
+from bids_ihf.lab.simulation.demo_anatomy import demo_anatomy
+from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.label_mixtures import BRAIN_LABELS, LABEL_MIXTURES
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+
+if TYPE_CHECKING:
+    from bids_ihf.lab.simulation.template_head import TemplateHead
 
 SHARED = Path(
     os.environ.get("IHF_TEST_DATA", Path(__file__).resolve().parents[4] / "shared" / "data")
@@ -77,7 +82,7 @@ def test_speck_beside_the_head_is_cleared(labels: Path) -> None:
     assert csf == pytest.approx((values == 24).sum() - 8, rel=0.01)
 
 
-def test_seed_is_the_person(labels: Path) -> None:
+def test_seed_is_the_subject(labels: Path) -> None:
     one, again, other = (from_labels(labels, seed=seed) for seed in (1, 1, 2))
     assert one.texture.numpy().tobytes() == again.texture.numpy().tobytes()
     assert abs(np.corrcoef(one.texture.ravel(), other.texture.ravel())[0, 1]) < 0.2
@@ -90,7 +95,7 @@ def test_texture_scales_share_the_variance() -> None:
     """Smoothing at the middle scale leaves the coarse third and part of the middle one."""
     from scipy.ndimage import gaussian_filter
 
-    field = smooth_fields.random_texture((64, 64, 64), np.ones(3), 0, scales=(1.0, 5.0)).numpy()
+    field = smooth_fields.random_texture((64, 64, 64), np.ones(3), 0, scales_mm=(1.0, 5.0)).numpy()
     assert field.std() == pytest.approx(1, abs=1e-3)
     assert 0.25 < gaussian_filter(field, 2.5, mode="wrap").var() < 0.6
 
@@ -107,7 +112,7 @@ def test_waves_do_not_depend_on_the_grid() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_persons_map_does_not_fold(seed: int) -> None:
+def test_a_subjects_warp_does_not_fold(seed: int) -> None:
     axes = [np.arange(-90, 91, 6.0)] * 3
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     mapped = subject_warp.random_subject_warp(seed)(points)
@@ -118,12 +123,11 @@ def test_persons_map_does_not_fold(seed: int) -> None:
     assert 1 < np.abs(mapped - points).max() < 40
 
 
-@pytest.mark.usefixtures("template")
 class TestDemo:
-    """The demo's people, at 4 mm."""
+    """The subjects of the demo, at 4 mm."""
 
-    def test_fractions_and_volumes_are_a_brains(self) -> None:
-        anatomy = demo_anatomy(0, shape=SHAPE, affine=GRID)
+    def test_fractions_and_volumes_are_a_brains(self, head: TemplateHead) -> None:
+        anatomy = demo_anatomy(head, 0, shape=SHAPE, affine=GRID)
         assert np.allclose(anatomy.fractions.sum(dim=0).numpy(), 1, atol=1e-3)
         litres = anatomy.fractions.sum(dim=(1, 2, 3)).numpy() * 64e-6
         grey = litres[TISSUE_INDEX["grey"]] + litres[TISSUE_INDEX["deep_grey"]]
@@ -133,17 +137,19 @@ class TestDemo:
         assert 0.003 < litres[TISSUE_INDEX["vitreous"]] < 0.03
         assert litres[TISSUE_INDEX["air"]] > 4
 
-    def test_two_seeds_are_two_people(self) -> None:
-        one, again, other = (demo_anatomy(seed, shape=SHAPE, affine=GRID) for seed in (1, 1, 2))
+    def test_two_seeds_are_two_subjects(self, head: TemplateHead) -> None:
+        one, again, other = (
+            demo_anatomy(head, seed, shape=SHAPE, affine=GRID) for seed in (1, 1, 2)
+        )
         assert one.fractions.numpy().tobytes() == again.fractions.numpy().tobytes()
         a, b = one.brain.numpy(), other.brain.numpy()
         assert 0.6 < 2 * (a & b).sum() / (a.sum() + b.sum()) < 0.99
 
-    def test_pose_moves_the_same_person(self) -> None:
+    def test_pose_moves_the_same_subject(self, head: TemplateHead) -> None:
         pose = np.eye(4)
         pose[:3, 3] = (8, -4, 12)  # whole voxels
-        still = demo_anatomy(1, shape=SHAPE, affine=GRID)
-        moved = demo_anatomy(1, pose=pose, shape=SHAPE, affine=GRID)
+        still = demo_anatomy(head, 1, shape=SHAPE, affine=GRID)
+        moved = demo_anatomy(head, 1, pose=pose, shape=SHAPE, affine=GRID)
         back = np.roll(moved.fractions.numpy(), (-2, 1, -3), axis=(1, 2, 3))
         inner = (slice(None), *(slice(6, -6),) * 3)
         # The map is computed on a coarse lattice, so the two differ by a little interpolation.

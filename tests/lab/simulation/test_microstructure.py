@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bids_ihf.lab.simulation import microstructure as micro
+from bids_ihf.lab.simulation import microstructure, noddi
 from bids_ihf.lab.simulation.gradient_scheme import (
     fsl_directions,
     gradient_table,
@@ -26,7 +26,7 @@ def sampled(b: float, odi: float, direction: np.ndarray) -> float:
     sticks = hemisphere_directions(20000)
     kappa = 1 / np.tan(np.pi / 2 * odi)
     weight = np.exp(kappa * (sticks @ AXIS) ** 2)
-    signal = np.exp(-b * micro.NEURITE_DIFFUSIVITY_MM2_PER_S * (sticks @ direction) ** 2)
+    signal = np.exp(-b * noddi.NEURITE_DIFFUSIVITY_MM2_PER_S * (sticks @ direction) ** 2)
     return float((weight * signal).sum() / weight.sum())
 
 
@@ -36,40 +36,42 @@ def sampled(b: float, odi: float, direction: np.ndarray) -> float:
 def test_sticks(b: float, odi: float, direction: tuple[float, float, float]) -> None:
     one = np.ones(1, dtype=np.float32)
     moments = [
-        micro.watson_moment(order, one * np.float32(odi)) for order in micro.LEGENDRE_ORDERS
+        noddi.watson_moment(order, one * np.float32(odi)) for order in noddi.LEGENDRE_ORDERS
     ]
     square = one * np.float32(np.dot(direction, AXIS) ** 2)
-    series = micro.stick_series(one * np.float32(b), moments)
-    found = micro.neurite_signal(one * np.float32(b), square, one, moments[1], series)
+    series = noddi.stick_series(one * np.float32(b), moments)
+    found = noddi.neurite_signal(one * np.float32(b), square, one, moments[1], series)
     assert found[0] == pytest.approx(sampled(b, odi, np.asarray(direction)), abs=0.004)
 
 
 def test_without_neurites_water_is_free_to_move_along(phantom: Anatomy) -> None:
     aligned = np.ones(1, np.float32)
-    across, along = micro.hindered_diffusivities(np.zeros(1, np.float32), aligned)
-    assert across[0] == along[0] == pytest.approx(micro.NEURITE_DIFFUSIVITY_MM2_PER_S)
-    across, along = micro.hindered_diffusivities(
+    across, along = noddi.hindered_diffusivities(np.zeros(1, np.float32), aligned)
+    assert across[0] == along[0] == pytest.approx(noddi.NEURITE_DIFFUSIVITY_MM2_PER_S)
+    across, along = noddi.hindered_diffusivities(
         np.full(1, 0.6, np.float32), np.ones(1, np.float32)
     )
-    assert along[0] == pytest.approx(micro.NEURITE_DIFFUSIVITY_MM2_PER_S)
-    assert across[0] == pytest.approx(0.4 * micro.NEURITE_DIFFUSIVITY_MM2_PER_S)
+    assert along[0] == pytest.approx(noddi.NEURITE_DIFFUSIVITY_MM2_PER_S)
+    assert across[0] == pytest.approx(0.4 * noddi.NEURITE_DIFFUSIVITY_MM2_PER_S)
 
 
 def test_truth_is_that_of_the_tissues(phantom: Anatomy) -> None:
-    drawn = micro.random_microstructure(phantom, 3, np.eye(4))
-    truth = micro.diffusion_truth(phantom, drawn)
+    drawn = microstructure.random_microstructure(phantom, 3, np.eye(4))
+    truth = microstructure.diffusion_truth(phantom, drawn)
     white, grey, csf = (
         phantom.fractions[TISSUE_INDEX[name]].numpy() == 1 for name in ("white", "grey", "csf")
     )
-    assert np.allclose(truth.md[csf], micro.FREE_DIFFUSIVITY_MM2_PER_S)
+    assert np.allclose(truth.md[csf], noddi.FREE_DIFFUSIVITY_MM2_PER_S)
     assert np.allclose(truth.fa[csf], 0, atol=1e-6)
     assert 0.6e-3 < truth.md[white].mean() < 0.9e-3
     assert truth.fa[white].mean() > 3 * truth.fa[grey].mean()
     assert np.allclose(truth.ndi[white], drawn.ndi["white"][white])
 
 
-def test_people_differ_a_little_and_share_their_fibres(phantom: Anatomy) -> None:
-    one, other = (micro.random_microstructure(phantom, seed, np.eye(4)) for seed in (1, 2))
+def test_subjects_differ_a_little_and_share_their_fibres(phantom: Anatomy) -> None:
+    one, other = (
+        microstructure.random_microstructure(phantom, seed, np.eye(4)) for seed in (1, 2)
+    )
     white = phantom.fractions[TISSUE_INDEX["white"]].numpy() == 1
     cosine = np.abs((one.axis * other.axis).sum(axis=0))[white]
     assert np.median(np.degrees(np.arccos(np.minimum(cosine, 1)))) < 30

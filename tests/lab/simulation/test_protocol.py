@@ -9,17 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_ihf.lab.simulation.metadata import anatomical_sidecar
-from bids_ihf.lab.simulation.protocol import (
-    VENDOR_PROTOCOLS,
-    VENDORS,
-    Modality,
-    Protocol,
-    brain_contrast,
-    is_plausible,
-    random_protocol,
-    tissue_signal,
-)
+from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS, Modality, Protocol
+from bids_ihf.lab.simulation.random_protocols import is_plausible, random_protocol
+from bids_ihf.lab.simulation.signal_equations import brain_contrast, tissue_signal
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, tissue
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 BRAIN = ("grey", "white", "deep_grey")
 PROTOCOLS = list(VENDOR_PROTOCOLS.values())
@@ -134,7 +128,7 @@ def test_random_protocols_are_plausible_and_repeatable(seed: int, modality: Moda
 def test_random_protocols_span_more_than_the_vendors(modality: Modality) -> None:
     rng = np.random.default_rng(0)
     drawn = [brain_contrast(random_protocol(modality, rng)) for _ in range(100)]
-    vendors = [brain_contrast(VENDOR_PROTOCOLS[vendor, modality]) for vendor in VENDORS]
+    vendors = [brain_contrast(VENDOR_PROTOCOLS[vendor, modality]) for vendor in BUILTIN_VENDORS]
     for name in ("grey", "csf"):
         values = [contrast[name] for contrast in drawn]
         assert min(values) < min(contrast[name] for contrast in vendors)

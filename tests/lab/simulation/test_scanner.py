@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS, VENDORS, brain_contrast
-from bids_ihf.lab.simulation.scanner import Scanner, random_scanner, scan, vendor_scanner
+from bids_ihf.lab.simulation.acquisition import scan
+from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS
+from bids_ihf.lab.simulation.scanner import Scanner, random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.signal_equations import brain_contrast
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +42,7 @@ def where(phantom: Anatomy, name: str) -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("modality", ["T1w", "T2w"])
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", BUILTIN_VENDORS)
 def test_ideal_scan_shows_the_protocols_contrast(phantom: Anatomy, vendor, modality) -> None:
     protocol = VENDOR_PROTOCOLS[vendor, modality]
     image = scan(phantom, evolve(IDEAL, protocol=protocol), 0)

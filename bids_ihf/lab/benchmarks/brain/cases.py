@@ -12,9 +12,10 @@ from scipy.spatial.transform import Rotation
 
 from bids_ihf.geometry.grid import Grid, resample, shifted_affine
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.lab.simulation.anatomy import from_labels
+from bids_ihf.lab.simulation.acquisition import scan
+from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
-from bids_ihf.lab.simulation.scanner import random_scanner, scan, vendor_scanner
+from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register
 from bids_ihf.targets.target import BUILTIN_VENDORS
 

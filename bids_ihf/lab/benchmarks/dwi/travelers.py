@@ -9,9 +9,11 @@ from attrs import frozen
 from scipy import ndimage
 
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.lab.simulation.anatomy import crop_to_brain, from_labels
-from bids_ihf.lab.simulation.diffusion_session import pooled, start_session, vendor_epi_scanner
+from bids_ihf.lab.simulation.anatomy import crop_to_brain
+from bids_ihf.lab.simulation.diffusion_session import start_session
+from bids_ihf.lab.simulation.epi_scanner import vendor_epi_scanner
 from bids_ihf.lab.simulation.gradient_scheme import gradient_table
+from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -78,7 +80,9 @@ class Scan:
 def load_diffusion_subject(path: Path, name: str, seed: int) -> DiffusionSubject:
     """The subject of a label map, averaged to diffusion voxels and cut to the slab."""
     subject_seed = seed_of(seed, name)
-    anatomy = slab(pooled(crop_to_brain(from_labels(path, seed=subject_seed)), FACTOR))
+    anatomy = slab(
+        crop_to_brain(from_labels(path, seed=subject_seed)).averaged((FACTOR, FACTOR, FACTOR))
+    )
     brain: Mask = anatomy.brain.numpy()
     white, grey, deep_grey = (anatomy.fraction(name) for name in ("white", "grey", "deep_grey"))
     return DiffusionSubject(

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from bids_ihf.lab.simulation.diffusion_session import (
-    EpiScanner,
-    pooled,
-    spin_echo_signal,
-    start_session,
-    vendor_epi_scanner,
-)
+from bids_ihf.lab.simulation.diffusion_session import start_session
+from bids_ihf.lab.simulation.diffusion_signal import spin_echo_signal
+from bids_ihf.lab.simulation.epi_scanner import EpiScanner, vendor_epi_scanner
 from bids_ihf.lab.simulation.gradient_scheme import gradient_table
-from bids_ihf.lab.simulation.microstructure import FREE_DIFFUSIVITY_MM2_PER_S
+from bids_ihf.lab.simulation.noddi import FREE_DIFFUSIVITY_MM2_PER_S
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:
@@ -79,8 +75,8 @@ def test_vendors_differ_and_scans_of_one_a_little() -> None:
     assert vendor_epi_scanner("GE", 1) == one
 
 
-def test_pooling_keeps_the_tissue(phantom: Anatomy) -> None:
-    coarse = pooled(phantom, 2)
+def test_averaging_keeps_the_tissue(phantom: Anatomy) -> None:
+    coarse = phantom.averaged((2, 2, 2))
     assert coarse.shape == (20, 20, 20)
     assert np.allclose(coarse.zooms, 8)
     for name in ("white", "csf"):

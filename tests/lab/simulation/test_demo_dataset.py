@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bids_ihf.lab.simulation import demo_dataset
-from bids_ihf.lab.simulation.demo_dataset import (
-    VENDOR_GEOMETRIES,
-    demo_session,
-    write_demo_dataset,
-)
+from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
 from bids_ihf.lab.simulation.demo_series import DiffusionScheme
-from bids_ihf.lab.simulation.protocol import VENDORS
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+from bids_ihf.lab.simulation.demo_session import VENDOR_GEOMETRIES, DemoSession
+from bids_ihf.lab.simulation.storage_axes import to_storage_axes
+from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bids_ihf.lab.simulation.anatomy import Anatomy
+    from bids_ihf.lab.simulation.demo_session import ScanTruth
+    from bids_ihf.lab.simulation.template_head import TemplateHead
 
 ZOOM = 4.0
 
@@ -56,7 +56,7 @@ def test_validator_finds_no_error(study: Path) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", BUILTIN_VENDORS)
 def test_storage_and_voxels_are_the_vendors(study: Path, vendor: str) -> None:
     import nibabel as nib
 
@@ -67,12 +67,12 @@ def test_storage_and_voxels_are_the_vendors(study: Path, vendor: str) -> None:
         for suffix in ("T1w", "T2w")
     )
     for image in (t1w, t2w):
-        assert "".join(nib.aff2axcodes(image.affine)) == geometry.storage
+        assert "".join(nib.aff2axcodes(image.affine)) == geometry.storage_axes
         assert image.get_data_dtype() == np.int16
         assert np.allclose(image.get_qform(), image.affine, atol=1e-3)
-    assert max(t2w.header.get_zooms()) == pytest.approx(ZOOM * geometry.thick)
+    assert max(t2w.header.get_zooms()) == pytest.approx(ZOOM * geometry.t2w_slice_voxels)
     metadata = json.loads((folder / f"sub-01_ses-{vendor.lower()}_T2w.json").read_text())
-    assert metadata["SliceThickness"] == ZOOM * geometry.thick
+    assert metadata["SliceThickness"] == ZOOM * geometry.t2w_slice_voxels
 
 
 @pytest.mark.parametrize("vendor", ["siemens", "ge", "philips"])
@@ -114,57 +114,59 @@ def test_same_seed_same_files(study: Path, tmp_path: Path) -> None:
         assert again.read_bytes() == path.read_bytes(), path.name
 
 
-@pytest.mark.usefixtures("template")
 class TestTruth:
-    """What `demo_session` tells beside the image."""
+    """The truth that comes with a scan."""
 
-    @pytest.mark.parametrize("vendor", VENDORS)
-    def test_brain_lies_on_the_stored_image(self, vendor: str) -> None:
-        image, truth = demo_session(1, vendor, "T1w", zoom=ZOOM)
+    @pytest.mark.parametrize("vendor", BUILTIN_VENDORS)
+    def test_brain_lies_on_the_stored_image(self, head: TemplateHead, vendor: str) -> None:
+        session = DemoSession(1, vendor, zoom=ZOOM)
+        image, truth = session.scan("T1w", session.anatomy(head))
         assert image.data.shape == truth.brain.shape
-        white = truth.anatomy.fractions[TISSUE_INDEX["white"]].numpy() > 0.95
-        stored, affine = demo_dataset._store(
-            white, truth.anatomy.affine, VENDOR_GEOMETRIES[vendor].storage
-        )
+        axes = VENDOR_GEOMETRIES[vendor].storage_axes
+        white = truth.anatomy.fraction("white") > 0.95
+        stored, affine = to_storage_axes(white, truth.anatomy.affine, axes)
         assert np.allclose(affine, image.affine)
         brain = image.data[truth.brain]
         assert np.median(image.data[stored]) > 1.05 * np.median(brain)
-        air = truth.anatomy.fractions[0].numpy() > 0.99
-        stored_air, _ = demo_dataset._store(
-            air, truth.anatomy.affine, VENDOR_GEOMETRIES[vendor].storage
-        )
+        air = truth.anatomy.fraction("air") > 0.99
+        stored_air, _ = to_storage_axes(air, truth.anatomy.affine, axes)
         assert np.median(image.data[stored_air]) < 0.15 * np.median(brain)
 
-    def test_poses_bring_one_session_onto_another(self) -> None:
-        (_, one), (_, other) = (demo_session(1, v, "T1w", zoom=ZOOM) for v in ("Siemens", "GE"))
-        moved = other.pose @ np.linalg.inv(one.pose)
-        assert not np.allclose(moved, np.eye(4), atol=0.5)
-        expected = moved @ np.append(_brain_centre(one), 1)
-        assert np.allclose(expected[:3], _brain_centre(other), atol=0.6)
-        assert np.linalg.norm(_brain_centre(one) - _brain_centre(other)) > 1
+    def test_poses_bring_one_session_onto_another(self, head: TemplateHead) -> None:
+        first, second = (
+            session.scan("T1w", session.anatomy(head))[1]
+            for session in (DemoSession(1, vendor, zoom=ZOOM) for vendor in ("Siemens", "GE"))
+        )
+        transform = second.pose @ np.linalg.inv(first.pose)
+        assert not np.allclose(transform, np.eye(4), atol=0.5)
+        expected = transform @ np.append(_brain_centre(first), 1)
+        assert np.allclose(expected[:3], _brain_centre(second), atol=0.6)
+        assert np.linalg.norm(_brain_centre(first) - _brain_centre(second)) > 1
 
-    def test_t2w_moves_a_little_within_a_session(self) -> None:
-        (_, t1w), (_, t2w) = (demo_session(1, "Philips", m, zoom=ZOOM) for m in ("T1w", "T2w"))
-        moved = t2w.pose @ np.linalg.inv(t1w.pose)
-        assert 0 < np.abs(moved - np.eye(4)).max() < 3
-        expected = moved @ np.append(_brain_centre(t1w), 1)
+    def test_t2w_moves_a_little_within_a_session(self, head: TemplateHead) -> None:
+        session = DemoSession(1, "Philips", zoom=ZOOM)
+        anatomy = session.anatomy(head)
+        (_, t1w), (_, t2w) = session.scan("T1w", anatomy), session.scan("T2w", anatomy)
+        movement = t2w.pose @ np.linalg.inv(t1w.pose)
+        assert 0 < np.abs(movement - np.eye(4)).max() < 3
+        expected = movement @ np.append(_brain_centre(t1w), 1)
         assert np.allclose(expected[:3], _brain_centre(t2w), atol=0.8)
 
-    def test_thick_slices_average_thin_ones(self) -> None:
-        thin = demo_dataset.session_anatomy(1, "Siemens", zoom=ZOOM)
-        thick = demo_dataset.thicken(thin, 2)
+    def test_thick_slices_average_thin_ones(self, head: TemplateHead) -> None:
+        thin = DemoSession(1, "Siemens", zoom=ZOOM).anatomy(head)
+        thick = thin.averaged((2, 1, 1))
         pair = thin.fractions[:, 4:6].mean(dim=1)
         assert np.allclose(thick.fractions[:, 2].numpy(), pair.numpy())
         assert np.allclose(thick.zooms, (2 * ZOOM, ZOOM, ZOOM))
         assert np.allclose(_centre(thick), _centre(thin), atol=0.05)
 
 
-def _brain_centre(truth: demo_dataset.ScanTruth) -> np.ndarray:
+def _brain_centre(truth: ScanTruth) -> np.ndarray:
     return _centre(truth.anatomy)
 
 
-def _centre(anatomy: demo_dataset.Anatomy) -> np.ndarray:
+def _centre(anatomy: Anatomy) -> np.ndarray:
     """Centre of mass of the brain's tissues in the world."""
-    weights = anatomy.fractions[[TISSUE_INDEX["grey"], TISSUE_INDEX["white"]]].sum(dim=0).numpy()
+    weights = anatomy.fraction("grey", "white")
     voxels = np.indices(weights.shape).reshape(3, -1) @ weights.ravel() / weights.sum()
     return anatomy.affine[:3, :3] @ voxels + anatomy.affine[:3, 3]
