@@ -9,12 +9,15 @@ full width of 64.  The shipped encoder is narrower and was trained on simulated 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bids_ihf.errors import BadData
 from bids_ihf.network.statistics import channel_statistics
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ TISSUE_CLASSES = ("grey", "white", "csf", "other")
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Channel statistics that torchvision's weights expect, for intensities from 0 to 1."""
+
+VGG19_WEIGHTS_FILE = "vgg19-dcbb9e9d.pth"
+VGG19_WEIGHTS_URL = f"https://download.pytorch.org/models/{VGG19_WEIGHTS_FILE}"
+"""ImageNet weights of torchvision (``VGG19_Weights.IMAGENET1K_V1``)."""
 
 
 def _layers(width: int) -> Iterator[nn.Module]:
@@ -124,19 +131,36 @@ def join_statistics(maps: Sequence[Tensor], mask: Tensor) -> Tensor:
     return torch.cat([*means, *deviations], dim=1).flatten(1)
 
 
-def imagenet_encoder() -> Encoder:
+def imagenet_encoder(path: Path | None = None) -> Encoder:
     """Encoder with torchvision's ImageNet weights of VGG19, as in the paper; no tissue read-out.
 
-    Needs the extra ``ihf-harmony[imagenet]``; torchvision downloads the weights once.
+    Parameters
+    ----------
+    path
+        State dictionary of torchvision's ``vgg19``; default: `VGG19_WEIGHTS_FILE` in the cache of
+        ``torch.hub``.  Nothing is downloaded.
 
     Raises
     ------
-    ImportError
-        torchvision is not installed.
+    BadData
+        The file is missing, or does not hold the weights of VGG19.
     """
-    models = _torchvision_models()
-    vgg19 = models.vgg19(weights=models.VGG19_Weights.IMAGENET1K_V1)
-    return encoder_from_vgg19(vgg19.features.state_dict())
+    path = path or Path(torch.hub.get_dir()) / "checkpoints" / VGG19_WEIGHTS_FILE
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return encoder_from_vgg19(
+            {key.removeprefix("features."): value for key, value in state.items()}
+        )
+    except FileNotFoundError as error:
+        raise BadData(
+            f"{path}: there are no ImageNet weights of VGG19; download {VGG19_WEIGHTS_URL} to "
+            "this file."
+        ) from error
+    except (OSError, EOFError, UnpicklingError, RuntimeError, AttributeError, KeyError) as error:
+        raise BadData(
+            f"{path}: does not hold the weights of torchvision's VGG19; download "
+            f"{VGG19_WEIGHTS_URL} again."
+        ) from error
 
 
 def encoder_from_vgg19(state: Mapping[str, Tensor]) -> Encoder:
@@ -147,16 +171,3 @@ def encoder_from_vgg19(state: Mapping[str, Tensor]) -> Encoder:
     encoder.shift.copy_(2 * torch.tensor(IMAGENET_MEAN) - 1)
     encoder.scale.copy_(0.5 / torch.tensor(IMAGENET_DEVIATION))
     return encoder
-
-
-def _torchvision_models() -> Any:
-    try:
-        from torchvision import models
-    except RuntimeError:
-        # Its compiled operators load only beside the build of torch that they were made for; VGG19
-        # needs none of them, but importing torchvision needs their declaration.
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        from torchvision import models
-    return models

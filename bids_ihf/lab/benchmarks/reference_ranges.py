@@ -138,9 +138,9 @@ def look_at(
         on_grid = on_grid_of(pool, scan)
         LOGGER.info("Looking at %s (%d of %d)", scan.file, done, len(picked))
         bare = measure_profile(stripped(on_grid), model.encoder)
-        yield Seen(scan.person, scan.modality, bare, {})
+        yield Seen(scan.subject, scan.modality, bare, {})
         if not harmonized:
-            yield Seen(scan.person, scan.modality, measure_profile(on_grid, model.encoder), {})
+            yield Seen(scan.subject, scan.modality, measure_profile(on_grid, model.encoder), {})
             continue
         vendors = [vendor for vendor in BUILTIN_VENDORS if vendor != scan.vendor]
         profile = targets[vendors[number % len(vendors)]][scan.modality]
@@ -151,7 +151,7 @@ def look_at(
         result = apply_network(matched, model, slices=slices)
         evidence = qc_statistics(matched, result, model, slices)
         measures = {"distance_after": evidence.distances[1], **image_measures(evidence)}
-        yield Seen(scan.person, scan.modality, evidence.before, measures)
+        yield Seen(scan.subject, scan.modality, evidence.before, measures)
 
 
 def chosen(scans: Sequence[PoolScan], count: int) -> dict[int, bool]:
@@ -160,12 +160,12 @@ def chosen(scans: Sequence[PoolScan], count: int) -> dict[int, bool]:
     Makers follow each other, and the first one changes from person to person.
     """
     found: dict[int, bool] = {}
-    people = list(dict.fromkeys(scan.person for scan in scans))
+    people = list(dict.fromkeys(scan.subject for scan in scans))
     for turn, person in enumerate(people):
         for modality in dict.fromkeys(scan.modality for scan in scans):
             own: dict[str, list[int]] = {}
             for number, scan in enumerate(scans):
-                if (scan.person, scan.modality) == (person, modality):
+                if (scan.subject, scan.modality) == (person, modality):
                     own.setdefault(scan.vendor, []).append(number)
             order = _by_turns(list(own.values()), turn)[:count]
             found |= {number: place % PART == 0 for place, number in enumerate(order)}

@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf demo-data``."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="new folder for the dataset")
     parser.add_argument(
-        "--subjects", type=positive_integer, default=2, metavar="N", help="persons (default: 2)"
+        "--subjects",
+        type=positive_integer,
+        default=2,
+        metavar="N",
+        help="number of subjects (default: 2)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
     parser.add_argument(
@@ -25,19 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Write the dataset.
 
     Raises
     ------
     CannotWrite
-        The folder is there and not empty, or cannot be written.
+        The folder exists and is not empty, or cannot be written.
     """
-    folder = Path(given.folder)
+    folder = Path(arguments.folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CannotWrite(f"{folder}: is there and not empty; name a new folder.")
+        raise CannotWrite(f"{folder}: exists and is not empty; name a new folder.")
     from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
 
-    write_demo_dataset(folder, subjects=given.subjects, seed=given.seed, zoom=given.zoom)
+    write_demo_dataset(
+        folder, subjects=arguments.subjects, seed=arguments.seed, zoom=arguments.zoom
+    )
     sys.stdout.write(f"{folder}\n")
     return 0

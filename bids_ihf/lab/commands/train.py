@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Train as the file says, and tell where the weights are."""
+def run(arguments: argparse.Namespace) -> int:
+    """Train, and print the folder of the weights."""
     from bids_ihf.lab.training.training_run import train
     from bids_ihf.pipeline.run_log import start_logging
 
-    # Losses are INFO; whoever waits for hours wants to see them without asking.
-    start_logging(given.verbose + 1)
-    sys.stdout.write(f"{train(given.config, given.device)}\n")
+    # Losses are logged at INFO, and belong on the console of a run of hours.
+    start_logging(arguments.verbose + 1)
+    sys.stdout.write(f"{train(arguments.config, arguments.device)}\n")
     return 0

@@ -1,5 +1,5 @@
-"""What one training step sees: the same slices by two scanners, and the target as other people
-show it."""
+"""Batches for the network: source slices, the same slices by the target's scanner, and the
+target's embedding from other subjects."""
 
 from __future__ import annotations
 
@@ -25,30 +25,37 @@ if TYPE_CHECKING:
     from bids_ihf.lab.training.scan_pool import PoolScan, ScanPool
     from bids_ihf.targets.profile import Profile
 
+    Array = NDArray[np.float32]
+
 MIN_BRAIN_PIXELS = 400
-"""Brain pixels a training slice needs."""
+"""Brain pixels of a slice that is used for training."""
 
 SLAB_PROBABILITY = 0.25
-"""How often the target is known from a slab of a few positions only."""
+"""Probability that the target profile covers only a slab of slice positions."""
 
 SAME_SUBJECT_PROBABILITY = 0.15
-"""How often the target is known from the same person's scan, as of a traveling subject."""
+"""Probability that the target profile is that of the same subject, as of a traveling subject."""
 
 SOURCE_PROFILE_PROBABILITY = 0.6
-"""How often the source's scanner is known from other people's scans."""
+"""Probability that the source scanner's profile from other subjects is used."""
 
 VENDOR_SCAN_PROBABILITY = 0.5
-"""How often a scan is drawn from those of the vendors, where others are there, too: it is their
-scanners that most scans come from and most are brought to."""
+"""Probability that a scan is drawn from those of the vendors, where there are also others: most
+scans in use come from the vendors' scanners and are harmonized to them."""
 
 STRIPPED_PROBABILITY = 0.3
-"""How often what is outside the brain is not shown."""
+"""Probability that everything outside the brain is removed."""
 
 
 @frozen(eq=False)
 class Batch:
-    """Matched source slices (B, 3, X, Y), truth (B, 1, X, Y) or None, mask, target embeddings (B,
-    E)."""
+    """One training step.
+
+    source: intensity-matched source slices with their neighbours, (B, 3, X, Y).
+    truth: (B, 1, X, Y) slices by the target's scanner; None for unpaired data.
+    mask: brain masks (B, 1, X, Y), 0 to 1.
+    target: embeddings (B, E) of the target.
+    """
 
     source: Tensor
     truth: Tensor | None
@@ -56,20 +63,24 @@ class Batch:
     target: Tensor
 
 
-def slice_with_neighbours(data: NDArray[np.float16], index: int) -> NDArray[np.float32]:
-    """A slice of (Z, X, Y) with its neighbours: (3, X, Y)."""
+def slice_with_neighbours(data: NDArray[np.float16], index: int) -> Array:
+    """A slice of (Z, X, Y) with its two neighbours, (3, X, Y); repeated at the ends.
+
+    >>> slice_with_neighbours(np.arange(3, dtype=np.float16).reshape(3, 1, 1), 0).ravel()
+    array([0., 0., 1.], dtype=float32)
+    """
     rows = np.clip([index - 1, index, index + 1], 0, len(data) - 1)
     return data[rows].astype(np.float32)
 
 
 def usable_slices(mask: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Indices of the slices of (Z, X, Y) that show enough brain to learn from."""
+    """Indices of the slices of a mask (Z, X, Y), 0 to 255, with enough brain for training."""
     area = (mask > 127).sum(axis=(1, 2))
     return np.flatnonzero(area >= min(MIN_BRAIN_PIXELS, area.max()))
 
 
 def profile_slab(profile: Profile, z: float, rng: np.random.Generator) -> Profile:
-    """The part of a profile that a slab of 4 to 9 positions round an axial coordinate shows."""
+    """A profile restricted to a slab of 4 to 9 positions around an axial coordinate (mm)."""
     first = int(slice_position(np.array(z))) - int(rng.integers(0, 5))
     inside = (profile.positions >= first) & (profile.positions < first + rng.integers(4, 10))
     if not inside.any():
@@ -82,20 +93,30 @@ def profile_slab(profile: Profile, z: float, rng: np.random.Generator) -> Profil
     )
 
 
-def _stripped(x: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Without what lies outside the brain."""
-    return np.where(inside > 0.5, x, np.float32(-1))
+def _without_background(x: Array, mask: Array) -> Array:
+    return np.where(mask > 0.5, x, np.float32(-1))
 
 
-def _pick(scans: Sequence[PoolScan], rng: np.random.Generator) -> PoolScan:
-    """One of some scans, see MAKER_CHANCE."""
-    makers = [scan for scan in scans if scan.vendor != RANDOM_VENDOR]
-    chosen = makers if makers and rng.random() < VENDOR_SCAN_PROBABILITY else scans
-    return chosen[int(rng.integers(len(chosen)))]
+def _draw_scan(scans: Sequence[PoolScan], rng: np.random.Generator) -> PoolScan:
+    """A random scan, with `VENDOR_SCAN_PROBABILITY` one of a vendor."""
+    vendor_scans = [scan for scan in scans if scan.vendor != RANDOM_VENDOR]
+    if vendor_scans and rng.random() < VENDOR_SCAN_PROBABILITY:
+        scans = vendor_scans
+    return scans[int(rng.integers(len(scans)))]
 
 
 class Sampler:
-    """Draws batches from a pool; the same seed and step give the same batch."""
+    """Draws batches from a pool; the same seed and step give the same batch.
+
+    Parameters
+    ----------
+    profiles
+        The profile of every scan, by its file.
+    batch
+        Slices in a batch.
+    paired
+        Whether each subject was scanned by several scanners, so that there is a truth.
+    """
 
     def __init__(
         self,
@@ -111,84 +132,88 @@ class Sampler:
         self.batch = batch
         self.seed = seed
         self.paired = paired
-        self.by_person: dict[tuple[str, str], list[PoolScan]] = defaultdict(list)
+        self.by_subject: dict[tuple[str, str], list[PoolScan]] = defaultdict(list)
         self.by_site: dict[tuple[str, str], list[PoolScan]] = defaultdict(list)
         for scan in pool.scans:
-            self.by_person[scan.person, scan.modality].append(scan)
+            self.by_subject[scan.subject, scan.modality].append(scan)
             self.by_site[scan.site, scan.modality].append(scan)
         self.usable = {scan.file: usable_slices(pool.mask(scan)) for scan in pool.scans}
 
     def __call__(self, step: int) -> Batch:
+        """Draw the batch of a step."""
         rng = np.random.default_rng([self.seed, step])
-        rows = [self._draw(rng) for _ in range(self.batch)]
-        sources, truths, masks, targets = zip(*rows, strict=True)
+        rows = [self._draw_row(rng) for _ in range(self.batch)]
+        sources, truths, masks, embeddings = zip(*rows, strict=True)
         truth = torch.from_numpy(np.stack(truths))[:, None] if self.paired else None
         return Batch(
             source=torch.from_numpy(np.stack(sources)),
             truth=truth,
             mask=torch.from_numpy(np.stack(masks))[:, None],
-            target=torch.from_numpy(np.stack(targets)),
+            target=torch.from_numpy(np.stack(embeddings)),
         )
 
-    def _draw(
-        self, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        source = _pick(self.pool.scans, rng)
-        aim = self._aim(source, rng)
-        profile = self._reference(source, aim, rng)
-        mask = self.pool.mask(source)
+    def _draw_row(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+        """Source slices, truth, mask and target embedding of one row of the batch."""
+        source = _draw_scan(self.pool.scans, rng)
+        target = self._draw_target(source, rng)
+        profile = self._target_profile(source, target, rng)
         index = int(rng.choice(self.usable[source.file]))
         if rng.random() < SLAB_PROBABILITY:
             profile = profile_slab(profile, source.z[index], rng)
-        known = self._known(source, rng)
-        curve = harmonization_curve(self.profiles[source.file], profile, known)
-        matched = clip_to_network_range(
-            curve(slice_with_neighbours(self.pool.data(source), index))
+        curve = harmonization_curve(
+            self.profiles[source.file], profile, self._source_profile(source, rng)
         )
-        truth = matched[1] if not self.paired else self._truth(aim, profile, index)
+        slices = slice_with_neighbours(self.pool.data(source), index)
+        matched = clip_to_network_range(curve(slices))
+        truth = self._truth(target, profile, index) if self.paired else matched[1]
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]
-        inside = mask[index].astype(np.float32) / 255
+        mask = self.pool.mask(source)[index].astype(np.float32) / 255
         if rng.random() < STRIPPED_PROBABILITY:
-            matched, truth = _stripped(matched, inside), _stripped(truth, inside)
-        if rng.random() < 0.5:  # left and right
-            matched, truth, inside = matched[:, ::-1], truth[::-1], inside[::-1]
-        return matched, truth, inside, embedding
+            matched, truth = _without_background(matched, mask), _without_background(truth, mask)
+        if rng.random() < 0.5:  # mirror left and right
+            matched, truth, mask = matched[:, ::-1], truth[::-1], mask[::-1]
+        return matched, truth, mask, embedding
 
-    def _aim(self, source: PoolScan, rng: np.random.Generator) -> PoolScan:
-        """The scan that shows the truth: the same person by another (or the same) scanner."""
+    def _draw_target(self, source: PoolScan, rng: np.random.Generator) -> PoolScan:
+        """A scan by the target's scanner: of the same subject, if the data are paired."""
         if self.paired:
-            choices = self.by_person[source.person, source.modality]
-        else:
-            choices = [s for s in self.pool.scans if s.modality == source.modality]
-        return _pick(choices, rng)
+            return _draw_scan(self.by_subject[source.subject, source.modality], rng)
+        same_modality = [s for s in self.pool.scans if s.modality == source.modality]
+        return _draw_scan(same_modality, rng)
 
-    def _known(self, source: PoolScan, rng: np.random.Generator) -> SourceProfile[Profile] | None:
-        """The source's scanner as one to six other people show it, where that is known."""
-        others = self._others(source, source.person)
-        if not others or rng.random() >= SOURCE_PROFILE_PROBABILITY:
+    def _target_profile(
+        self, source: PoolScan, target: PoolScan, rng: np.random.Generator
+    ) -> Profile:
+        """The target's profile from one to eight other subjects, at times from the same one."""
+        if self.paired and rng.random() < SAME_SUBJECT_PROBABILITY:
+            return self.profiles[target.file]
+        scans = self._scans_of_other_subjects(target, source.subject)
+        if not scans:
+            return self.profiles[target.file]
+        return self._merged_profile(scans, min(len(scans), int(rng.integers(1, 9))), rng)
+
+    def _source_profile(
+        self, source: PoolScan, rng: np.random.Generator
+    ) -> SourceProfile[Profile] | None:
+        """The source scanner's profile from one to six other subjects, or None."""
+        scans = self._scans_of_other_subjects(source, source.subject)
+        if not scans or rng.random() >= SOURCE_PROFILE_PROBABILITY:
             return None
-        count = int(rng.integers(1, min(len(others), 6) + 1))
-        return SourceProfile(self._merged(others, count, rng))
+        count = int(rng.integers(1, min(len(scans), 6) + 1))
+        return SourceProfile(self._merged_profile(scans, count, rng))
 
-    def _others(self, scan: PoolScan, person: str) -> list[PoolScan]:
-        """Scans of other people by the scanner of ``scan``."""
-        return [s for s in self.by_site[scan.site, scan.modality] if s.person != person]
+    def _scans_of_other_subjects(self, scan: PoolScan, subject: str) -> list[PoolScan]:
+        """Scans by the scanner of ``scan`` of everyone but ``subject``."""
+        return [s for s in self.by_site[scan.site, scan.modality] if s.subject != subject]
 
-    def _merged(self, scans: list[PoolScan], count: int, rng: np.random.Generator) -> Profile:
+    def _merged_profile(
+        self, scans: list[PoolScan], count: int, rng: np.random.Generator
+    ) -> Profile:
         chosen = rng.choice(len(scans), count, replace=False)
         return merge_profiles([self.profiles[scans[i].file] for i in chosen])
 
-    def _reference(self, source: PoolScan, aim: PoolScan, rng: np.random.Generator) -> Profile:
-        """The target's profile as one to eight other people give it, rarely the person."""
-        if self.paired and rng.random() < SAME_SUBJECT_PROBABILITY:
-            return self.profiles[aim.file]
-        others = self._others(aim, source.person)
-        if not others:
-            return self.profiles[aim.file]
-        return self._merged(others, min(len(others), int(rng.integers(1, 9))), rng)
-
-    def _truth(self, aim: PoolScan, profile: Profile, index: int) -> NDArray[np.float32]:
-        """The other scanner's slice in the units of the reference people's scans."""
-        own = self.pool.data(aim)[index].astype(np.float32)
-        ratio = (aim.scale.high - aim.scale.low) / (profile.scale.high - profile.scale.low)
-        return (own + 1.0) * ratio - 1.0
+    def _truth(self, target: PoolScan, profile: Profile, index: int) -> Array:
+        """The slice (X, Y) by the target's scanner, in the units of the profile."""
+        data = self.pool.data(target)[index].astype(np.float32)
+        ratio = (target.scale.high - target.scale.low) / (profile.scale.high - profile.scale.low)
+        return (data + 1.0) * ratio - 1.0

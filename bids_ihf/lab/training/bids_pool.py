@@ -1,7 +1,7 @@
-"""A pool of a user's own scans: unpaired, told apart by the maker of their scanner.
+"""A pool of a user's own scans: unpaired, grouped by the manufacturer of the scanner.
 
-Every person has a folder in the pool that is a pool of its own, so that after an interruption the
-next run goes on with the next person, and only people whose files changed are prepared again.
+Each subject has a folder in the pool that is a pool by itself, so that an interrupted run resumes
+with the next subject, and only subjects whose files changed are prepared again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bids_ihf.bids.discovery import find_images, list_subjects, select_subjects
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
+from bids_ihf.lab.simulation.protocol import ANATOMICAL_MODALITIES
 from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, read_index, write_index
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.preprocessing.prepare import prepare
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 SUBJECT_FILE_PATTERNS = ("index.json", "*_scan.npy", "*_mask.npy")
-"""Files of a person in the pool, the index first: without it the others count for nothing."""
+"""Files of a subject in the pool, the index first: without it the others are ignored."""
 
 
 def prepare_pool(config: TrainConfig) -> ScanPool:
-    """The pool of a BIDS dataset: what is there and still true is kept, the rest prepared.
+    """The pool of a BIDS dataset: what is up to date is kept, the rest is prepared.
 
-    Left out with a warning: a scan that cannot be used, one whose sidecar names no manufacturer,
+    Omitted with a warning: a scan that cannot be used, one whose sidecar names no manufacturer,
     and a modality that only one site has.
 
     Raises
@@ -50,112 +51,116 @@ def prepare_pool(config: TrainConfig) -> ScanPool:
     InvalidBIDS
         A sidecar cannot be read.
     BadData
-        Fewer than two sites are left to learn from.
+        Fewer than two sites remain.
     """
     source, folder = config.data.source, config.data.pool
     if folder.resolve() == source.resolve():
         raise UsageError(f"{folder}: the pool is the dataset itself; name another folder.")
     set_up_process(config.threads, 0)
-    found = {
-        person: _images(config, person) for person in select_subjects(source, config.data.people)
+    images = {
+        subject: _subject_images(config, subject)
+        for subject in select_subjects(source, config.data.people)
     }
-    # Told before hours are spent on preparing.
-    wanted = [image for images in found.values() for image in images if _wanted(config, image)]
-    _comparable(source, [(image.suffix, site_of(image)) for image in wanted])
-    _forget(folder, set(list_subjects(source)))
-    scans = [scan for person, images in found.items() for scan in _scans(config, person, images)]
-    kept = _comparable(source, [(scan.modality, scan.site) for scan in scans])
-    return ScanPool(folder, tuple(scan for scan in scans if scan.modality in kept))
+    # Checked before hours are spent on preparing.
+    requested = [i for subject in images for i in images[subject] if _is_requested(config, i)]
+    _modalities_of_two_sites(source, [(image.suffix, site_of(image)) for image in requested])
+    _remove_other_subjects(folder, set(list_subjects(source)))
+    scans = [scan for subject in images for scan in _scans(config, subject, images[subject])]
+    usable = _modalities_of_two_sites(source, [(scan.modality, scan.site) for scan in scans])
+    return ScanPool(folder, tuple(scan for scan in scans if scan.modality in usable))
 
 
 def site_of(image: SourceImage) -> str:
-    """The site a scan comes from: its vendor, or what its sidecar calls one; empty if nothing."""
+    """Site of a scan: its vendor, or else the Manufacturer of its sidecar; empty without one."""
     if image.vendor != UNKNOWN_VENDOR:
         return image.vendor
     return " ".join(re.findall("[0-9A-Za-z]+", str(image.metadata.get("Manufacturer") or "")))
 
 
-def _images(config: TrainConfig, person: str) -> list[SourceImage]:
-    """A person's images, by session: those wanted, and before a T2w the T1w that it leans on."""
-    wanted = config.data.modalities
-    asked = ("T1w", "T2w") if "T2w" in wanted else wanted
-    images = find_images(config.data.source, person, modalities=asked)
+def _subject_images(config: TrainConfig, subject: str) -> list[SourceImage]:
+    """A subject's images by session: those requested, and the T1w by which a T2w is registered."""
+    requested = config.data.modalities
+    searched = ANATOMICAL_MODALITIES if "T2w" in requested else requested
+    images = find_images(config.data.source, subject, modalities=searched)
     for image in images:
-        if image.suffix in wanted and not site_of(image):
+        if image.suffix in requested and not site_of(image):
             LOGGER.warning(
-                "Left out: %s has no Manufacturer in its sidecar, so its site is not known.",
+                "Omitted: the sidecar of %s has no Manufacturer, so its site is unknown.",
                 image.path,
             )
-    leaning = {image.session for image in images if image.suffix == "T2w"}
-    chosen = [image for image in images if image.suffix in wanted or image.session in leaning]
-    return sorted(chosen, key=lambda image: (image.session or "", image.suffix, image.path))
+    t2w_sessions = {image.session for image in images if image.suffix == "T2w"}
+    needed = [i for i in images if i.suffix in requested or i.session in t2w_sessions]
+    return sorted(needed, key=lambda image: (image.session or "", image.suffix, image.path))
 
 
-def _wanted(config: TrainConfig, image: SourceImage) -> bool:
+def _is_requested(config: TrainConfig, image: SourceImage) -> bool:
     return image.suffix in config.data.modalities and bool(site_of(image))
 
 
-def _comparable(source: Path, scans: Iterable[tuple[str, str]]) -> set[str]:
-    """Modalities that two sites at least have, from the (modality, site) of every scan."""
+def _modalities_of_two_sites(source: Path, scans: Iterable[tuple[str, str]]) -> set[str]:
+    """Modalities that at least two sites have, from the (modality, site) of every scan."""
     sites: dict[str, set[str]] = {}
     for modality, site in scans:
         sites.setdefault(modality, set()).add(site)
-    kept = {modality for modality, names in sites.items() if len(names) > 1}
-    if not kept:
+    usable = {modality for modality, names in sites.items() if len(names) > 1}
+    if not usable:
         names = ", ".join(sorted(set().union(*sites.values()))) or "none"
         raise BadData(
-            f"{source}: usable scans of one modality come from fewer than two manufacturers "
-            f"({names}); training needs two at least."
+            f"{source}: the usable scans of each modality come from fewer than two manufacturers "
+            f"({names}); training needs at least two."
         )
-    for modality in sorted(set(sites) - kept):
-        LOGGER.warning("Left out: all %s, which come from one site only.", modality)
-    return kept
+    for modality in sorted(set(sites) - usable):
+        LOGGER.warning("Omitted: all %s, which come from one site only.", modality)
+    return usable
 
 
-def _scans(config: TrainConfig, person: str, images: Sequence[SourceImage]) -> list[PoolScan]:
-    """A person's scans, prepared unless their folder in the pool still tells of the same files."""
-    folder, record = config.data.pool / f"sub-{person}", _record(config, images)
+def _scans(config: TrainConfig, subject: str, images: Sequence[SourceImage]) -> list[PoolScan]:
+    """A subject's scans, prepared unless their folder in the pool has the same record."""
+    folder, record = config.data.pool / f"sub-{subject}", _record(config, images)
     pool = read_index(folder, record)
     if pool is None:
-        _clear(folder)
+        _remove_subject(folder)
         make_folder(folder)
         pool = write_index(folder, _prepare(config, folder, images), record)
-        LOGGER.info("Prepared sub-%s: %d scans", person, len(pool.scans))
-    elif len(pool.scans) < sum(_wanted(config, image) for image in images):
+        LOGGER.info("Prepared sub-%s: %d scans", subject, len(pool.scans))
+    elif len(pool.scans) < sum(_is_requested(config, image) for image in images):
         LOGGER.warning(
-            "Some scans of sub-%s were left out; to try again, delete %s", person, folder
+            "Some scans of sub-%s were omitted; to try again, delete %s", subject, folder
         )
     return [
-        attrs.evolve(scan, person=person, file=f"{folder.name}/{scan.file}") for scan in pool.scans
+        attrs.evolve(scan, subject=subject, file=f"{folder.name}/{scan.file}")
+        for scan in pool.scans
     ]
 
 
 def _record(config: TrainConfig, images: Iterable[SourceImage]) -> dict[str, Any]:
-    """What a person's scans were made from; another record means they are prepared again."""
+    """Description of what a subject's scans were made of; they are reused while it stays."""
     return {
         "preprocessed": config.data.preprocessed,
         "modalities": list(config.data.modalities),
-        "images": [[image.relative, *_state(image.path), site_of(image)] for image in images],
+        "images": [
+            [image.relative, *_size_and_mtime(image.path), site_of(image)] for image in images
+        ],
     }
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of change (ns) of a file; zeros for a link to nothing."""
+def _size_and_mtime(path: Path) -> tuple[int, int]:
+    """Size and time of modification (ns) of a file; zeros for a dangling link."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
-def _forget(pool: Path, people: set[str]) -> None:
-    """Delete what the pool holds of people who are no longer in the dataset."""
+def _remove_other_subjects(pool: Path, subjects: set[str]) -> None:
+    """Delete subjects from the pool that are no longer in the dataset."""
     for folder in pool.glob("sub-*"):
-        if folder.name.removeprefix("sub-") not in people:
-            _clear(folder)
+        if folder.name.removeprefix("sub-") not in subjects:
+            _remove_subject(folder)
 
 
-def _clear(folder: Path) -> None:
+def _remove_subject(folder: Path) -> None:
     for pattern in SUBJECT_FILE_PATTERNS:
         for path in folder.glob(pattern):
             remove(path)
@@ -164,26 +169,26 @@ def _clear(folder: Path) -> None:
 
 
 def _prepare(config: TrainConfig, folder: Path, images: Iterable[SourceImage]) -> list[PoolScan]:
-    """Prepare a person's images as the BIDS App does and write them to the pool."""
-    anchor: tuple[str | None, Prepared] | None = None
+    """Preprocess a subject's images as the BIDS App does and write them to the pool."""
+    reference: tuple[str | None, Prepared] | None = None  # session and T1w
     scans = []
     for image in images:
-        known = anchor is not None and anchor[0] == image.session
-        if image.suffix == "T1w" and known and not _wanted(config, image):
+        has_reference = reference is not None and reference[0] == image.session
+        if image.suffix == "T1w" and has_reference and not _is_requested(config, image):
             continue
         try:
             prepared = prepare(
                 image.path,
                 modality=image.suffix,
                 preprocessed=config.data.preprocessed,
-                t1w_reference=anchor[1] if anchor and known else None,
+                t1w_reference=reference[1] if reference and has_reference else None,
             )
-            if image.suffix == "T1w" and not known:
-                anchor = image.session, prepared
-            if _wanted(config, image):
+            if image.suffix == "T1w" and not has_reference:
+                reference = image.session, prepared
+            if _is_requested(config, image):
                 scans.append(_add(folder, image, prepared))
         except HarmonyError as error:
-            LOGGER.warning("Left out: %s", error)
+            LOGGER.warning("Omitted: %s", error)
     return scans
 
 
@@ -192,11 +197,11 @@ def _add(folder: Path, image: SourceImage, prepared: Prepared) -> PoolScan:
         on_grid = to_network_input(prepared)
     except ValueError as error:
         raise BadData(f"{image.path}: {error}; check the image and its mask.") from error
-    # A person may have many scans of one site, so the array is named after the scan's file.
+    # A subject may have several scans of one site, so the array is named after the scan's file.
     return add_scan(
         folder,
         on_grid,
-        person=image.path.name.split(".")[0],
+        subject=image.path.name.split(".")[0],
         site=site_of(image),
         vendor=site_of(image),
         modality=image.suffix,

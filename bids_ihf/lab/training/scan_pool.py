@@ -1,7 +1,7 @@
-"""Prepared scans on disk, read slice by slice while training.
+"""Prepared scans on disk, read slice by slice during training.
 
-Each scan is one ``.npy`` of half-precision slices (Z, X, Y) in its own network units, cut or
-padded to ``BOX``, with its statistics in a JSON index beside it.
+Each scan is one ``.npy`` of half-precision slices (Z, X, Y) in network units, cropped or padded to
+`SLICE_SHAPE`, with its statistics in a JSON index beside it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ if TYPE_CHECKING:
     from bids_ihf.targets.network_input import NetworkInput
 
 SLICE_SHAPE = (160, 192)
-"""In-plane size of the slices, voxels of 1 mm; holds the brains of adults."""
+"""In-plane size of the slices, voxels of 1 mm: enough for the brains of adults."""
 
 
 @frozen(eq=False)
 class PoolScan:
     """One scan in the pool.
 
-    ``appearance`` describes the scanner (see ``simulated.appearance``); empty for real scans.
+    z: (Z,) axial template coordinate of each slice, mm.
+    positions, histograms: those of the scan's profile.
+    appearance: description of the scanner by `simulated_pool.scanner_appearance`; empty for the
+        scans of a dataset.
     """
 
-    person: str
+    subject: str
     site: str
     vendor: str
     modality: str
@@ -49,25 +52,27 @@ class PoolScan:
 
 @frozen(eq=False)
 class ScanPool:
-    """All scans, and where their arrays lie."""
+    """All scans, and the folder of their arrays."""
 
     folder: Path
     scans: tuple[PoolScan, ...]
 
     def data(self, scan: PoolScan) -> NDArray[np.float16]:
         """Slices (Z, X, Y), mapped from disk."""
-        out: NDArray[np.float16] = np.load(self.folder / scan.file, mmap_mode="r")
-        return out
+        data: NDArray[np.float16] = np.load(self.folder / scan.file, mmap_mode="r")
+        return data
 
     def mask(self, scan: PoolScan) -> NDArray[np.uint8]:
         """Brain mask (Z, X, Y), 0 to 255."""
-        out: NDArray[np.uint8] = np.load(self.folder / _mask_file(scan), mmap_mode="r")
-        return out
+        mask: NDArray[np.uint8] = np.load(self.folder / _mask_file(scan), mmap_mode="r")
+        return mask
 
-    def tissue(self, person: str) -> NDArray[np.uint8]:
-        """Tissue shares (3, Z, X, Y) of a simulated person: grey, white, CSF, 0 to 255."""
-        out: NDArray[np.uint8] = np.load(self.folder / f"{person}_tissue.npy", mmap_mode="r")
-        return out
+    def tissue(self, subject: str) -> NDArray[np.uint8]:
+        """Fractions (3, Z, X, Y) of grey matter, white matter and CSF, 0 to 255, of a simulated
+        subject."""
+        path = self.folder / f"{subject}_tissue.npy"
+        fractions: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return fractions
 
 
 def _mask_file(scan: PoolScan) -> str:
@@ -75,23 +80,27 @@ def _mask_file(scan: PoolScan) -> str:
 
 
 def fit_slices(data: NDArray[Any], fill: float) -> NDArray[Any]:
-    """(X, Y, Z) to (Z, *BOX), cut or padded evenly on both sides."""
-    out = np.full((data.shape[2], *SLICE_SHAPE), fill, dtype=data.dtype)
-    cut, into = [], []
-    for size, box in zip(data.shape[:2], SLICE_SHAPE, strict=True):
-        start, offset = max(0, (size - box) // 2), max(0, (box - size) // 2)
-        width = min(size, box)
-        cut.append(slice(start, start + width))
-        into.append(slice(offset, offset + width))
-    out[:, into[0], into[1]] = np.moveaxis(data[cut[0], cut[1]], 2, 0)
-    return out
+    """Slices (Z, *SLICE_SHAPE) of a volume (X, Y, Z), cropped or padded evenly on both sides.
+
+    >>> fit_slices(np.zeros((150, 200, 3)), -1.0).shape
+    (3, 160, 192)
+    """
+    slices = np.full((data.shape[2], *SLICE_SHAPE), fill, dtype=data.dtype)
+    source, target = [], []
+    for size, fitted in zip(data.shape[:2], SLICE_SHAPE, strict=True):
+        start, offset = max(0, (size - fitted) // 2), max(0, (fitted - size) // 2)
+        width = min(size, fitted)
+        source.append(slice(start, start + width))
+        target.append(slice(offset, offset + width))
+    slices[:, target[0], target[1]] = np.moveaxis(data[source[0], source[1]], 2, 0)
+    return slices
 
 
 def add_scan(
     folder: Path,
     on_grid: NetworkInput,
     *,
-    person: str,
+    subject: str,
     site: str,
     vendor: str,
     modality: str,
@@ -101,8 +110,8 @@ def add_scan(
     data = clip_to_network_range(on_grid.scale.normalize(on_grid.data))
     positions, histograms = histograms_by_position(data, on_grid)
     scan = PoolScan(
-        person=person, site=site, vendor=vendor, modality=modality,
-        file=f"{person}_{site}_{modality}_scan.npy", scale=on_grid.scale, z=on_grid.z,
+        subject=subject, site=site, vendor=vendor, modality=modality,
+        file=f"{subject}_{site}_{modality}_scan.npy", scale=on_grid.scale, z=on_grid.z,
         positions=positions, histograms=histograms, appearance=tuple(appearance),
     )  # fmt: skip
     np.save(folder / scan.file, fit_slices(data.astype(np.float16), -1.0))
@@ -110,34 +119,41 @@ def add_scan(
     return scan
 
 
-def _plain(scan: PoolScan) -> dict[str, Any]:
+def _to_json(scan: PoolScan) -> dict[str, Any]:
     values = attrs.asdict(scan)
+    values["person"] = values.pop("subject")  # the key of existing pools
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
 
 
+def _from_json(values: dict[str, Any]) -> PoolScan:
+    return PoolScan(
+        subject=values["person"],
+        site=values["site"],
+        vendor=values["vendor"],
+        modality=values["modality"],
+        file=values["file"],
+        scale=IntensityScale(**values["scale"]),
+        z=np.array(values["z"]),
+        positions=np.array(values["positions"], dtype=np.int64),
+        histograms=np.array(values["histograms"]),
+        appearance=tuple(values["appearance"]),
+    )
+
+
 def write_index(folder: Path, scans: Iterable[PoolScan], record: dict[str, Any]) -> ScanPool:
-    """Write the index last: a folder that has one is complete."""
-    kept = tuple(scans)
-    index = {"record": record, "scans": [_plain(scan) for scan in kept]}
+    """Write the index last: a folder with an index is complete."""
+    pool = ScanPool(folder, tuple(scans))
+    index = {"record": record, "scans": [_to_json(scan) for scan in pool.scans]}
     (folder / "index.json").write_text(json.dumps(index))
-    return ScanPool(folder, kept)
+    return pool
 
 
 def read_index(folder: Path, record: dict[str, Any]) -> ScanPool | None:
-    """The pool in a folder, or None where it is unfinished or was made from another
-    configuration."""
+    """The pool in a folder, or None if it is incomplete or has another record."""
     path = folder / "index.json"
     if not path.exists():
         return None
     index = json.loads(path.read_text())
     if index["record"] != record:
         return None
-    scans = []
-    for values in index["scans"]:
-        values["scale"] = IntensityScale(**values["scale"])
-        values["z"] = np.array(values["z"])
-        values["positions"] = np.array(values["positions"], dtype=np.int64)
-        values["histograms"] = np.array(values["histograms"])
-        values["appearance"] = tuple(values["appearance"])
-        scans.append(PoolScan(**values))
-    return ScanPool(folder, tuple(scans))
+    return ScanPool(folder, tuple(_from_json(values) for values in index["scans"]))

@@ -1,4 +1,4 @@
-"""Train the network that finds brain and tissues, on heads painted anew for every step."""
+"""Training of the segmentation network, on synthetic heads drawn anew for every step."""
 
 from __future__ import annotations
 
@@ -25,17 +25,26 @@ LOGGER = logging.getLogger(__name__)
 LOG_EVERY_STEPS = 25
 
 MAX_FREE_CONTRAST_PROBABILITY = 0.4
-"""Chance of a contrast that is no protocol's, reached half-way: with it from the start, tissue is
-not learnt for thousands of steps."""
+"""Probability of a freely drawn contrast in the second half of the training, to which it rises
+linearly: if it is as high from the start, tissue is not learnt for thousands of steps."""
+
+MAX_GRADIENT_NORM = 1.0
+
+DICE_SMOOTHING = 1
+"""Added to the overlap and sizes of a tissue, so that the Dice of an absent one is 1."""
 
 
 class SyntheticHeads(Dataset[tuple["Tensor", "Tensor"]]):
-    """Image (1, S, S, S) and truth (4, S, S, S) of every step from ``first`` on; a step's depend
-    on seed and step alone."""
+    """Image (1, S, S, S) and tissue fractions (4, S, S, S) of every step from ``first`` on.
+
+    Those of a step depend on seed and step alone.
+    """
 
     def __init__(self, config: TrainConfig, settings: BrainConfig, first: int) -> None:
-        maps = find_label_maps(config)
-        self.heads = [load_mixture_map(path, config.seed * 100 + n) for n, path in enumerate(maps)]
+        self.heads = [
+            load_mixture_map(path, config.seed * 100 + number)
+            for number, path in enumerate(find_label_maps(config).values())
+        ]
         self.seed, self.side, self.first = config.seed, settings.box, first
         self.steps = settings.steps
 
@@ -44,7 +53,7 @@ class SyntheticHeads(Dataset[tuple["Tensor", "Tensor"]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         step = self.first + index
-        head = self.heads[step * 7 % len(self.heads)]  # every head once in a round
+        head = self.heads[step * 7 % len(self.heads)]  # each head once in a cycle
         probability = MAX_FREE_CONTRAST_PROBABILITY * min(1.0, 2 * step / self.steps)
         sample = generate(
             head, self.side, [self.seed, 3, step], free_contrast_probability=probability
@@ -53,23 +62,31 @@ class SyntheticHeads(Dataset[tuple["Tensor", "Tensor"]]):
 
 
 def segmentation_loss(scores: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy to the shares (B, 4, X, Y, Z) plus one minus their mean soft Dice; and that
-    Dice (4,)."""
+    """Cross-entropy plus one minus the mean soft Dice; and the Dice (4,) of each tissue.
+
+    ``truth`` are fractions (B, 4, X, Y, Z); the Dice has squared sizes in its denominator
+    (Milletari et al. 2016, 3DV 565-571).
+
+    >>> truth = torch.nn.functional.one_hot(torch.zeros(1, 2, 2, 2).long(), 4).movedim(-1, 1)
+    >>> loss, dice = segmentation_loss(50.0 * truth, truth.float())
+    >>> round(float(loss), 3), dice.tolist()
+    (0.0, [1.0, 1.0, 1.0, 1.0])
+    """
     entropy = -(truth * F.log_softmax(scores, dim=1)).sum(dim=1).mean()
-    share = scores.softmax(dim=1)
-    both = (share * truth).sum(dim=(0, 2, 3, 4))
-    sizes = (share.square() + truth.square()).sum(dim=(0, 2, 3, 4))
-    dice = (2 * both + 1) / (sizes + 1)
+    probability = scores.softmax(dim=1)
+    overlap = (probability * truth).sum(dim=(0, 2, 3, 4))
+    sizes = (probability.square() + truth.square()).sum(dim=(0, 2, 3, 4))
+    dice = (2 * overlap + DICE_SMOOTHING) / (sizes + DICE_SMOOTHING)
     return entropy + 1 - dice.mean(), dice.detach()
 
 
 def train_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
-    """Train for the configured steps, going on from the last state in the output folder, if any.
+    """Train for the configured steps, resuming from the state in the output folder, if any.
 
     Raises
     ------
     UsageError
-        The configuration has no [brain], or a box that the network cannot halve often enough.
+        The configuration has no [brain], or a box that the network cannot halve at each level.
     """
     settings = config.brain
     torch.manual_seed(config.seed)
@@ -93,7 +110,7 @@ def train_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
         loss, dice = segmentation_loss(scores.float(), truth.to(device))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
         optimizer.step()
         recent.append(dice)
         if step % LOG_EVERY_STEPS == 0 or step == settings.steps - 1:

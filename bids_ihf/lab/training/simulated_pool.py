@@ -1,4 +1,4 @@
-"""A pool of simulated traveling people: every person scanned by every scanner."""
+"""A pool of simulated traveling subjects: each subject scanned by many scanners."""
 
 from __future__ import annotations
 
@@ -36,69 +36,80 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 RANDOM_VENDOR = "random"
-"""Vendor of the scanners that are nobody's."""
+"""Vendor of the scanners that belong to none."""
 
 SCANNER_STRIDE = 7
-"""By how many random scanners the rounds of two people are apart."""
+"""Offset between the random scanners of one subject and of the next."""
 
 N4_VOXEL_MM = 8
 """Voxel size of the grid of N4, mm: a fifth of the time of 4 mm, and a field within 2 %."""
 
 
 def subject_scanners(
-    config: TrainConfig, modality: Modality, person: int
+    config: TrainConfig, modality: Modality, subject_number: int
 ) -> dict[str, tuple[str, Scanner]]:
-    """Site name to (vendor, scanner) of what scans a person: all the vendors' scanners, with small
-    changes from scan to scan, and ``random_per_person`` of the random ones, in turn."""
-    found = {}
+    """Vendor and scanner by site name, for all scans of a subject.
+
+    All scanners of the vendors, with small changes from scan to scan, and ``random_per_person`` of
+    the random ones, in turn.
+    """
+    scanners = {}
     for vendor in BUILTIN_VENDORS:
         for number in range(config.data.vendor_scanners):
-            # Other changes for everybody, so that a vendor's average is that of its scans.
-            seed = config.seed * 1000 + person * config.data.vendor_scanners + number
-            found[f"{vendor.lower()}{number}"] = (vendor, vendor_scanner(vendor, modality, seed))
+            # Varied between subjects, so that a vendor's mean is that of its scans.
+            seed = config.seed * 1000 + subject_number * config.data.vendor_scanners + number
+            scanner = vendor_scanner(vendor, modality, seed)
+            scanners[f"{vendor.lower()}{number}"] = vendor, scanner
     total = config.data.random_scanners
     for visit in range(min(config.data.random_per_person, total)):
-        number = (person * SCANNER_STRIDE + visit) % total
-        seed = config.seed * 1000 + 100 + number
-        found[f"random{number}"] = (RANDOM_VENDOR, random_scanner(modality, seed))
-    return found
+        number = (subject_number * SCANNER_STRIDE + visit) % total
+        scanner = random_scanner(modality, config.seed * 1000 + 100 + number)
+        scanners[f"random{number}"] = RANDOM_VENDOR, scanner
+    return scanners
 
 
 def scanner_appearance(scanner: Scanner) -> tuple[float, ...]:
-    """What the encoder learns to recover: tissue contrast to white matter, noise and blur."""
+    """What the encoder learns to estimate: logarithms of the contrast of grey matter, deep grey
+    matter and CSF to white matter, of the noise and of the point spread (mm)."""
     contrast = brain_contrast(scanner.protocol)
     blur = float(np.mean(scanner.psf))
     values = [contrast["grey"], contrast["deep_grey"], contrast["csf"], scanner.noise, blur]
     return tuple(float(v) for v in np.log(np.maximum(values, 1e-3)))
 
 
-def pool_record(config: TrainConfig, people: list[str]) -> dict[str, Any]:
-    """What a pool was made from; another record means another pool."""
-    plain = attrs.asdict(config.data)
-    plain |= {"source": config.data.source.name, "people": people, "seed": config.seed}
-    plain.pop("pool")
-    plain["modalities"] = list(plain["modalities"])
-    return plain
+def pool_record(config: TrainConfig, subjects: list[str]) -> dict[str, Any]:
+    """Description of what a pool was made of; another record means another pool."""
+    record = attrs.asdict(config.data)
+    record |= {"source": config.data.source.name, "people": subjects, "seed": config.seed}
+    record.pop("pool")
+    record["modalities"] = list(record["modalities"])
+    return record
 
 
-def find_label_maps(config: TrainConfig) -> list[Path]:
-    """The label maps of the configured people (all in the folder where none is named)."""
-    found = sorted(config.data.source.glob("*_dseg.nii.gz"))
+def find_label_maps(config: TrainConfig) -> dict[str, Path]:
+    """Label map by subject: those of the configuration, or all in the folder.
+
+    Raises
+    ------
+    BadData
+        There are fewer than two.
+    """
+    paths = sorted(config.data.source.glob("*_dseg.nii.gz"))
+    maps = {path.name.split("_")[0]: path for path in paths}
     if config.data.people:
-        found = [path for path in found if path.name.split("_")[0] in config.data.people]
-    if len(found) < 2:
+        maps = {name: path for name, path in maps.items() if name in config.data.people}
+    if len(maps) < 2:
         raise BadData(
-            f"{config.data.source}: holds {len(found)} of the label maps (*_dseg.nii.gz) asked "
-            "for; training needs two people at least."
+            f"{config.data.source}: holds {len(maps)} of the requested label maps "
+            "(*_dseg.nii.gz); training needs at least two subjects."
         )
-    return found
+    return maps
 
 
 def simulate_pool(config: TrainConfig) -> ScanPool:
-    """The pool of a configuration: read where it is there already, else simulated."""
+    """The pool of a configuration: read if it exists, else simulated."""
     maps = find_label_maps(config)
-    people = [path.name.split("_")[0] for path in maps]
-    folder, record = config.data.pool, pool_record(config, people)
+    folder, record = config.data.pool, pool_record(config, list(maps))
     pool = read_index(folder, record)
     if pool is not None:
         LOGGER.info("Using the %d scans in %s", len(pool.scans), folder)
@@ -106,10 +117,10 @@ def simulate_pool(config: TrainConfig) -> ScanPool:
     folder.mkdir(parents=True, exist_ok=True)
     scans: list[PoolScan] = []
     with ProcessPoolExecutor(config.threads, mp_context=get_context("spawn")) as workers:
-        work = workers.map(_scan_subject, repeat(config), maps, people, count())
-        for person, found in zip(people, work, strict=True):
-            scans += found
-            LOGGER.info("Simulated %s (%d people in all)", person, len(people))
+        results = workers.map(_scan_subject, repeat(config), maps.values(), maps, count())
+        for name, subject_scans in zip(maps, results, strict=True):
+            scans += subject_scans
+            LOGGER.info("Simulated %s (%d subjects in all)", name, len(maps))
     return write_index(folder, scans, record)
 
 
@@ -144,7 +155,7 @@ def _scan_subject(config: TrainConfig, path: Path, name: str, number: int) -> li
                         subject.seed * 1000 + visit,
                         n4_voxel_mm=N4_VOXEL_MM,
                     ),
-                    person=name,
+                    subject=name,
                     site=site,
                     vendor=vendor,
                     modality=modality,

@@ -1,4 +1,4 @@
-"""What ``ihf train CONFIG.toml`` can be told."""
+"""Configuration of ``ihf train CONFIG.toml``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ import attrs
 from attrs import field, frozen
 
 from bids_ihf.errors import UsageError
+from bids_ihf.lab.simulation.protocol import ANATOMICAL_MODALITIES, Modality
 
 T = TypeVar("T")
+
+SHIPPED_WEIGHTS = "shipped"
+"""In place of a path: the weights of the package."""
 
 
 @frozen
 class DataConfig:
-    """Where scans come from.
+    """Source of the scans.
 
-    ``simulated``: ``source`` is a folder of whole-head label maps.  Every person visits all
-    scanners of the vendors, ``vendor_scanners`` of each, and ``random_per_person`` of the
-    ``random_scanners``.  ``bids``: ``source`` is a BIDS dataset, whose manufacturers are the
-    sites; nobody need have been scanned twice, and the supervised loss must be 0.  ``pool`` is
-    where prepared scans are kept for the next run.
+    kind: ``simulated`` or ``bids``.
+    source: of simulated scans, a folder of whole-head label maps.  Every subject visits all
+        scanners of the vendors, ``vendor_scanners`` of each, and ``random_per_person`` of the
+        ``random_scanners``.  Else a BIDS dataset, whose manufacturers are the sites; no
+        traveling-subject data are needed, and the supervised loss must be 0.
+    pool: folder of prepared scans, reused by the next run.
+    people: subjects to use; all by default.
+    preprocessed: whether the scans of the dataset need no bias correction.
     """
 
     source: Path = field(converter=Path)
@@ -31,7 +38,7 @@ class DataConfig:
     )
     pool: Path = field(default=Path("pool"), converter=Path)
     people: tuple[str, ...] = field(default=(), converter=tuple)
-    modalities: tuple[Literal["T1w", "T2w"], ...] = field(default=("T1w", "T2w"), converter=tuple)
+    modalities: tuple[Modality, ...] = field(default=ANATOMICAL_MODALITIES, converter=tuple)
     vendor_scanners: int = 2
     random_scanners: int = 24
     random_per_person: int = 10
@@ -40,9 +47,20 @@ class DataConfig:
 
 @frozen
 class EncoderConfig:
-    """The encoder: trained here, or read from ``file`` (``shipped`` for the package's own)."""
+    """The encoder.
 
+    kind: ``trained``, on the pool of simulated scans, or ``vgg19``, that of the paper, with
+        ImageNet weights.
+    file: an encoder to use instead; ``shipped`` for that of the package.
+    weights: file of the ImageNet weights; by default that in the cache of torch.hub.
+    width: channels of the first layer of a trained encoder.
+    """
+
+    kind: Literal["trained", "vgg19"] = field(
+        default="trained", validator=attrs.validators.in_(("trained", "vgg19"))
+    )
     file: str = ""
+    weights: str = ""
     width: int = 16
     steps: int = 1500
     batch: int = 8
@@ -51,8 +69,10 @@ class EncoderConfig:
 
 @frozen
 class NetworkConfig:
-    """The network, its losses' weights and how long to train; ``start`` names weights to go on
-    from."""
+    """The network, the weights of its losses and its training.
+
+    start: file of a network to fine-tune; ``shipped`` for that of the package.
+    """
 
     start: str = ""
     splits: tuple[int, ...] = field(default=(2, 2), converter=tuple)
@@ -70,8 +90,10 @@ class NetworkConfig:
 
 @frozen
 class BrainConfig:
-    """The network that finds brain and tissues, trained on painted heads; ``box`` is the side of
-    what it is shown, voxels of 2 mm."""
+    """The segmentation network, trained on synthetic heads.
+
+    box: side of its input, voxels of 2 mm.
+    """
 
     widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=tuple)
     box: int = 80
@@ -82,9 +104,11 @@ class BrainConfig:
 
 @frozen
 class TrainConfig:
-    """One training run; ``bfloat16`` convolves in that precision, sums stay in single.
+    """One training run.
 
-    With ``brain`` the network that finds the brain is trained, and nothing else.
+    brain: if given, the segmentation network is trained, and nothing else.
+    threads: threads of torch, and processes that simulate.
+    bfloat16: convolve in bfloat16; sums stay in single precision.
     """
 
     name: str
@@ -98,16 +122,16 @@ class TrainConfig:
     bfloat16: bool = False
 
 
-def _section(kind: type[T], values: Any, path: Path, title: str) -> T:
-    known = {entry.name for entry in attrs.fields(kind)}  # type: ignore[arg-type]
-    unknown = set(values) - known
+def _parse_section(section: type[T], values: Any, path: Path, title: str) -> T:
+    accepted = {entry.name for entry in attrs.fields(section)}  # type: ignore[arg-type]
+    unknown = set(values) - accepted
     if unknown:
         raise UsageError(
-            f"{path}: [{title}] does not know {', '.join(sorted(unknown))}; it knows "
-            f"{', '.join(sorted(known))}."
+            f"{path}: [{title}] has no option {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(sorted(accepted))}."
         )
     try:
-        return kind(**values)
+        return section(**values)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: [{title}] {error}; correct it.") from error
 
@@ -118,25 +142,53 @@ def read_config(path: Path) -> TrainConfig:
     Raises
     ------
     UsageError
-        The file is missing, no TOML, or holds unknown or unusable entries.
+        The file is missing, no TOML, or has unknown or unusable options.
     """
     try:
         values = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: not a readable TOML file ({error}).") from error
-    for title, kind in (
+    for title, section in (
         ("data", DataConfig),
         ("encoder", EncoderConfig),
         ("network", NetworkConfig),
         ("brain", BrainConfig),
     ):
         if title in values:
-            values[title] = _section(kind, values[title], path, title)
-    config = _section(TrainConfig, values, path, "top level")
-    here = path.parent
-    data = attrs.evolve(
-        config.data, source=here / config.data.source, pool=here / config.data.pool
+            values[title] = _parse_section(section, values[title], path, title)
+    config = _parse_section(TrainConfig, values, path, "top level")
+    _check(config, path)
+    return _with_paths_from(path.parent, config)
+
+
+def _check(config: TrainConfig, path: Path) -> None:
+    if config.data.kind == "bids" and config.network.supervised > 0:
+        raise UsageError(
+            f"{path}: unpaired scans have no ground truth; set supervised = 0 in [network]."
+        )
+    encoder = config.encoder
+    if encoder.file and encoder.kind == "vgg19":
+        raise UsageError(f'{path}: [encoder] has a file and kind = "vgg19"; remove one of them.')
+    if encoder.weights and encoder.kind != "vgg19":
+        raise UsageError(f'{path}: [encoder] weights are those of kind = "vgg19"; set it.')
+
+
+def _with_paths_from(folder: Path, config: TrainConfig) -> TrainConfig:
+    """The configuration with its relative paths starting at a folder."""
+
+    def located(file: str) -> str:
+        return file if file in ("", SHIPPED_WEIGHTS) else str(folder / file)
+
+    return attrs.evolve(
+        config,
+        output=folder / config.output,
+        data=attrs.evolve(
+            config.data, source=folder / config.data.source, pool=folder / config.data.pool
+        ),
+        encoder=attrs.evolve(
+            config.encoder,
+            file=located(config.encoder.file),
+            weights=located(config.encoder.weights),
+        ),
+        network=attrs.evolve(config.network, start=located(config.network.start)),
     )
-    if data.kind == "bids" and config.network.supervised > 0:
-        raise UsageError(f"{path}: unpaired data have no truth; set supervised = 0 in [network].")
-    return attrs.evolve(config, output=here / config.output, data=data)

@@ -52,7 +52,12 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pool")
     scans = [
         add_scan(
-            folder, scan(person, gain), person=f"p{person}", site=site, vendor=site, modality="T1w"
+            folder,
+            scan(person, gain),
+            subject=f"p{person}",
+            site=site,
+            vendor=site,
+            modality="T1w",
         )
         for person in range(3)
         for site, gain in (("GE", 1.0), ("random", 0.7))

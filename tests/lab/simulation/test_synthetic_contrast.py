@@ -55,13 +55,7 @@ def test_an_image_and_its_truth(head: MixtureMap) -> None:
         assert 0 <= sample.image.min()
         assert sample.image.max() <= 1
         assert torch.isfinite(sample.image).all()
-        torch.testing.assert_close(
-            sample.fractions.sum(dim=0),
-            torch.ones(
-                BOX_SIDE,
-            )
-            * 3,
-        )
+        torch.testing.assert_close(sample.fractions.sum(dim=0), torch.ones((BOX_SIDE,) * 3))
         brain_fractions.append(1 - float(sample.fractions[0].mean()))
     assert max(brain_fractions) > 0.05  # most show the ball, all of them another part of it
     assert len(set(brain_fractions)) == len(brain_fractions)

@@ -115,7 +115,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_every_scan_has_its_person_site_and_arrays(own: Path) -> None:
     pool = prepare_pool(config(own))
-    assert [(scan.person, scan.site) for scan in pool.scans] == [
+    assert [(scan.subject, scan.site) for scan in pool.scans] == [
         ("a", "Hitachi"), ("a", "Hitachi"), ("a", "Hitachi"), ("b", "Hitachi"),
         ("d", ACME), ("e", ACME),
     ]  # fmt: skip
@@ -137,7 +137,7 @@ def test_a_second_run_prepares_only_whose_files_changed(own: Path, prepared: lis
     (own / "bids/sub-d/anat/sub-d_T1w.json").write_text('{"Manufacturer": "Canon"}')
     changed = prepare_pool(config(own))
     assert prepared == ["sub-b_T1w", "sub-d_T1w"]
-    assert {scan.person: scan.site for scan in changed.scans}["d"] == "Canon"
+    assert {scan.subject: scan.site for scan in changed.scans}["d"] == "Canon"
     assert not list(own.glob("pool/sub-d/*Acme*"))
 
 
@@ -163,7 +163,7 @@ def test_an_interrupted_run_goes_on_with_the_next_person(
 def test_who_left_the_dataset_leaves_the_pool(own: Path) -> None:
     prepare_pool(config(own))
     shutil.rmtree(own / "bids/sub-b")
-    assert {scan.person for scan in prepare_pool(config(own)).scans} == {"a", "d", "e"}
+    assert {scan.subject for scan in prepare_pool(config(own)).scans} == {"a", "d", "e"}
     assert not (own / "pool/sub-b").exists()
 
 
@@ -174,16 +174,16 @@ def test_what_cannot_be_used_is_left_out(own: Path, caplog: pytest.LogCaptureFix
     lonely = write_scan(own / "bids", "sub-a/ses-2/anat/sub-a_ses-2_T2w", "Hitachi")
     with caplog.at_level(logging.WARNING):
         pool = prepare_pool(config(own))
-    assert {scan.person for scan in pool.scans} == {"a", "d", "e"}
+    assert {scan.subject for scan in pool.scans} == {"a", "d", "e"}
     assert {scan.modality for scan in pool.scans} == {"T1w"}
-    assert f"Left out: {broken}" in caplog.text
-    assert f"Left out: {nameless} has no Manufacturer" in caplog.text
-    assert "Left out: all T2w" in caplog.text
+    assert f"Omitted: {broken}" in caplog.text
+    assert f"Omitted: {nameless} has no Manufacturer" in caplog.text
+    assert "Omitted: all T2w" in caplog.text
     assert lonely.exists()
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         prepare_pool(config(own))
-    assert "Some scans of sub-b were left out" in caplog.text
+    assert "Some scans of sub-b were omitted" in caplog.text
 
 
 def test_a_t2w_leans_on_the_t1w_of_its_session(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
