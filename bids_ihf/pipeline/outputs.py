@@ -120,7 +120,7 @@ def _update_row(
         "harmonization_warning": "yes" if warning else "no",
         **preparation_measures(prepared),
         **measures,
-        "seconds": sum(prepared.seconds.values()) + seconds,
+        "seconds": prepared.seconds + seconds,
     }
     update_scans_table(config.out_dir, job.image, row)
 

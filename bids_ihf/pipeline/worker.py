@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,40 +81,42 @@ def prepare_image(
 
 def save_prepared(prepared: Prepared, output: Path) -> None:
     """Keep what was computed (.npz); the voxels stay in their own file."""
+    arrays: dict[str, Any] = {
+        "path": str(prepared.volume.path),
+        "bias": prepared.bias,
+        "mask": prepared.mask,
+        "stripped": prepared.stripped,
+        "to_template": prepared.to_template,
+        "similarity": np.nan if prepared.similarity is None else prepared.similarity,
+        "coverage": np.nan if prepared.coverage is None else prepared.coverage,
+        "seconds": prepared.seconds,
+    }
+    if prepared.segmentation is not None:
+        arrays["shares"] = prepared.segmentation.tissue_fractions
+        arrays["seen"] = prepared.segmentation.field_of_view
+        arrays["shares_affine"] = prepared.segmentation.grid.affine
     # Uncompressed: the folder is cleared soon, and zlib takes longer than writing it all.
-    np.savez(
-        output,
-        path=str(prepared.volume.path),
-        bias=prepared.bias,
-        mask=prepared.mask,
-        shares=prepared.segmentation.tissue_fractions,
-        seen=prepared.segmentation.field_of_view,
-        shares_affine=prepared.segmentation.grid.affine,
-        stripped=prepared.stripped,
-        to_template=prepared.to_template,
-        similarity=np.nan if prepared.similarity is None else prepared.similarity,
-        coverage=np.nan if prepared.coverage is None else prepared.coverage,
-        stages=list(prepared.seconds),
-        seconds=list(prepared.seconds.values()),
-    )
+    np.savez(output, **arrays)
 
 
 def load_prepared(path: Path) -> Prepared:
     """What :func:`save_prepared` kept, with the voxels read again from the image."""
     with np.load(path) as arrays:
-        fractions, field_of_view = arrays["shares"], arrays["seen"]
+        segmentation = None
+        if "shares" in arrays:
+            fractions, field_of_view = arrays["shares"], arrays["seen"]
+            grid = Grid(field_of_view.shape, arrays["shares_affine"])
+            segmentation = Segmentation(fractions, field_of_view, grid)
         return Prepared(
             volume=read_volume(Path(str(arrays["path"]))),
             bias=arrays["bias"],
             mask=arrays["mask"],
-            segmentation=Segmentation(
-                fractions, field_of_view, Grid(field_of_view.shape, arrays["shares_affine"])
-            ),
+            segmentation=segmentation,
             stripped=bool(arrays["stripped"]),
             to_template=arrays["to_template"],
             similarity=_float_or_none(arrays["similarity"]),
             coverage=_float_or_none(arrays["coverage"]),
-            seconds=dict(zip(arrays["stages"].tolist(), arrays["seconds"].tolist(), strict=True)),
+            seconds=float(arrays["seconds"]),
         )
 
 

@@ -1,4 +1,4 @@
-"""Receive-coil bias: N4 on a coarse grid, its field evaluated on the native one."""
+"""Bias field: N4 on a coarse grid, its field evaluated on the native one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 N4_ITERATIONS = (30, 30, 30, 20)
-"""N4 iterations at each level of the B-spline mesh; its spacing is halved from one to the next."""
+"""N4 iterations at each level of the B-spline mesh, whose spacing halves from level to level."""
 
 MESH_SPACING_MM = 200.0
-"""Mesh spacing of the first level, mm."""
+"""Spacing of the B-spline mesh at the first level, mm."""
 
 FADE_DISTANCE_MM = 12.0
-"""Distance (mm) from the mask over which N4's field goes over into the extended one."""
+"""Distance from the mask, mm, over which N4's field fades into the extrapolated one."""
 
 MIN_N4_VOXELS = 200
-"""Voxels that N4 needs."""
+"""Voxels below which a field cannot be told from anatomy."""
 
 MAX_LOG_FIELD = np.log(8.0)
-"""Largest believable log field."""
+"""Log of the largest plausible field."""
 
 
 def bias_field(
@@ -36,12 +36,24 @@ def bias_field(
     *,
     shrink: int = 4,
 ) -> NDArray[np.float32]:
-    """Multiplicative bias (X, Y, Z) of a scan; divide by it to correct.
+    """Estimate the multiplicative bias field (X, Y, Z) of a scan by N4; divide by it to correct.
 
-    N4 (Tustison et al. 2010, "N4ITK: improved N3 bias correction") inside the mask, on an
-    isotropic grid of ``shrink`` mm, so that thick slices are not thinned out.  The geometric mean
-    inside the mask is 1; outside, the values at the mask's edge go on smoothly.  All ones where
-    the mask is too small for a field to be told from anatomy.
+    N4ITK (Tustison et al. 2010, IEEE Transactions on Medical Imaging 29:1310-1320).
+
+    Parameters
+    ----------
+    data, affine
+        The scan, (X, Y, Z), and its affine.
+    mask
+        Brain mask, (X, Y, Z).
+    shrink
+        Voxel size of N4's grid, mm.  It is isotropic, so that thick slices are not thinned out.
+
+    Returns
+    -------
+    field
+        Geometric mean 1 inside the mask, extrapolated smoothly outside; ones where the mask is too
+        small.
     """
     native = Grid(data.shape, affine)
     coarse = canonical_grid(data.shape, affine, zoom=float(shrink))
@@ -51,9 +63,9 @@ def bias_field(
     inside &= values > 0
     if inside.sum() < MIN_N4_VOXELS:
         return np.ones(data.shape, dtype=np.float32)
-    log_field = _extend(_n4(values, inside, coarse), inside, float(shrink))
+    log_field = _extrapolate(_n4(values, inside, coarse), inside, float(shrink))
     smooth = canonical_grid(data.shape, affine, zoom=shrink / 2)
-    # Cubic to half the spacing, then linear: a smooth field at a fraction of the time.
+    # Cubic to half the voxel size, then linear: a smooth field in a fraction of the time.
     finer = resample(_pad(log_field), _padded(coarse), smooth, order=3)
     field = resample(_pad(finer), _padded(smooth), native, order=1)
     field -= field[mask].mean()
@@ -61,7 +73,7 @@ def bias_field(
 
 
 def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
-    """Log field on the coarse grid."""
+    """Log field on the coarse grid, zero away from the mask."""
     box = tuple(
         slice(max(0, s.start - 2), s.stop + 2)
         for s in ndimage.find_objects(inside.astype(np.uint8))[0]
@@ -71,7 +83,7 @@ def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> N
         load_ants()
         .n4_bias_field_correction(
             to_ants(np.maximum(values[box], 1e-6), origin),
-            mask=to_ants(inside[box].astype(np.float32), origin),  # N4 takes no bytes
+            mask=to_ants(inside[box].astype(np.float32), origin),  # N4 accepts no bytes
             shrink_factor=1,
             convergence={"iters": list(N4_ITERATIONS), "tol": 1e-6},
             spline_param=MESH_SPACING_MM,
@@ -85,16 +97,16 @@ def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> N
     return out
 
 
-def _extend(
+def _extrapolate(
     log_field: NDArray[np.float32], inside: NDArray[np.bool_], zoom: float
 ) -> NDArray[np.float32]:
-    """Inside as it is; outside, the nearest inside values, smoothed more the farther away."""
+    """Inside unchanged; outside the nearest inside values, smoother with distance."""
     distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
-    carried = log_field[tuple(nearest)]
-    smooth = ndimage.gaussian_filter(carried, FADE_DISTANCE_MM / zoom, mode="nearest")
+    extended = log_field[tuple(nearest)]
+    smooth = ndimage.gaussian_filter(extended, FADE_DISTANCE_MM / zoom, mode="nearest")
     weight = np.clip(1 - distance * zoom / FADE_DISTANCE_MM, 0, 1)
     weight = weight * weight * (3 - 2 * weight)
-    return (weight * carried + (1 - weight) * smooth).astype(np.float32)
+    return (weight * extended + (1 - weight) * smooth).astype(np.float32)
 
 
 def _pad(data: NDArray[np.float32]) -> NDArray[np.float32]:

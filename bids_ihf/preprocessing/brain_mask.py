@@ -1,4 +1,4 @@
-"""Brain and head masks of scans, whole heads and stripped ones."""
+"""Brain and head masks of whole heads and of skull-stripped scans."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 from nibabel.affines import voxel_sizes
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from bids_ihf.geometry.grid import Grid, canonical_grid, resample
 from bids_ihf.preprocessing import morphology
@@ -19,28 +20,41 @@ if TYPE_CHECKING:
     from bids_ihf.preprocessing.segmentation import Segmentation
 
 EMPTY_FRACTION = 1e-3
-"""Share of the 99.9th percentile up to which a voxel counts as empty: spline ringing, rounding."""
+"""Fraction of the 99.9th percentile up to which a voxel is empty: spline ringing, rounding."""
 
 EMPTY_DISTANCE_MM = 10.0
-"""Distance (mm) from the brain beyond which a stripped scan is empty."""
+"""Distance from the brain, mm, beyond which a skull-stripped scan is empty."""
 
 MAX_OUTSIDE_FRACTION = 0.02
-"""Share of the brain's volume that a stripped scan may hold besides."""
-
-HEAD_THRESHOLD_FRACTION = 0.3
-"""Share of Otsu's threshold above which a voxel is head and not air."""
-
-MAX_SPECK_FRACTION = 0.02
-"""Share of the largest component up to which another is noise in the air."""
+"""Signal beyond that distance, as a fraction of the brain, that a stripped scan may have."""
 
 HEAD_VOXEL_MM = 2.0
-"""Voxel size (mm) of the grid that heads are found on."""
+"""Voxel size of the grid on which heads are segmented, mm."""
+
+SOLID_THRESHOLD_FRACTION, THIN_THRESHOLD_FRACTION = 0.5, 0.3
+"""Fractions of Otsu's threshold for the solid head and for thin parts, as a scalp that is dark in
+some T2w scans.  Otsu's threshold separates fat and brain from the rest; air is far below."""
+
+MAX_SPECK_FRACTION = 0.02
+"""Size, as a fraction of the largest component, up to which a component is noise in the air."""
+
+HEAD_CLOSING_MM = 12.0
+"""Radius, mm, of the closing that bridges skull and cavities."""
 
 
 @frozen(eq=False)
 class Brain:
-    """Where the brain of a scan is: mask (X, Y, Z), its tissues, and whether the scan shows
-    nothing else."""
+    """The brain of a scan.
+
+    Attributes
+    ----------
+    mask
+        Brain mask, (X, Y, Z).
+    segmentation
+        Its tissues.
+    stripped
+        Whether the scan shows nothing but the brain.
+    """
 
     mask: NDArray[np.bool_]
     segmentation: Segmentation
@@ -50,74 +64,53 @@ class Brain:
 def find_brain(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Brain:
     """Find the brain in a scan (X, Y, Z) of any contrast.
 
-    A stripped scan's mask is its signal, filled, since it was somebody's choice.  The mask is
-    empty where no brain is found.
+    The mask of a skull-stripped scan is its signal, with holes filled, since whoever stripped it
+    chose it.  The mask is empty where no brain is found.
     """
-    native = Grid(data.shape, affine)
     segmentation = segment(data, affine)
-    mask = segmentation.brain_on(native)
+    mask = segmentation.brain_on(Grid(data.shape, affine))
     stripped = is_stripped(data, affine, mask)
     if stripped:
-        mask = np.asarray(ndimage.binary_fill_holes(morphology.largest(signal(data))))
+        signal = morphology.largest_component(has_signal(data))
+        mask = np.asarray(ndimage.binary_fill_holes(signal))
     return Brain(mask, segmentation, stripped)
 
 
-def signal(data: NDArray[np.float32]) -> NDArray[np.bool_]:
+def has_signal(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Voxels that are not empty."""
-    out: NDArray[np.bool_] = np.abs(data) > EMPTY_FRACTION * np.percentile(
-        np.abs(data[::2, ::2]), 99.9
-    )
-    return out
+    bright = np.percentile(np.abs(data[::2, ::2]), 99.9)
+    return np.asarray(np.abs(data) > EMPTY_FRACTION * bright)
 
 
 def is_stripped(
     data: NDArray[np.float32], affine: NDArray[np.float64], mask: NDArray[np.bool_]
 ) -> bool:
-    """Whether a scan (X, Y, Z) shows nothing but the brain of a mask, and what is near it."""
+    """Whether a scan (X, Y, Z) shows only the brain of a mask and its surroundings."""
     steps = tuple(slice(None, None, 2 if size > 60 else 1) for size in data.shape)
-    zooms = voxel_sizes(affine) * [side.step or 1 for side in steps]
-    filled, brain = signal(data)[steps], mask[steps]
+    zooms = voxel_sizes(affine) * [step.step or 1 for step in steps]
+    signal, brain = has_signal(data)[steps], mask[steps]
     if not brain.any():
         return False
-    away = ndimage.distance_transform_edt(~brain, sampling=zooms) > EMPTY_DISTANCE_MM
-    return bool((filled & away).sum() < MAX_OUTSIDE_FRACTION * brain.sum())
+    distant = ndimage.distance_transform_edt(~brain, sampling=zooms) > EMPTY_DISTANCE_MM
+    return bool((signal & distant).sum() < MAX_OUTSIDE_FRACTION * brain.sum())
 
 
 def head_mask(data: NDArray[np.float32], affine: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """All that is not air (X, Y, Z): brain, skull and scalp, cavities filled."""
+    """All that is not air (X, Y, Z): brain, skull and scalp, with cavities filled."""
     native = Grid(data.shape, affine)
     grid = canonical_grid(data.shape, affine, zoom=HEAD_VOXEL_MM)
     coarse = resample(antialias(data, native, HEAD_VOXEL_MM), native, grid)
-    lit = coarse[coarse > 0]
-    bright = np.clip(coarse, 0, np.percentile(lit, 98)) if lit.size else coarse
-    # Lower than what finds the brain, and with thin parts kept: scalp is dark in some T2w scans.
-    mask = ndimage.binary_opening(bright > HEAD_THRESHOLD_FRACTION * otsu(bright)) | _head(coarse)
-    mask = morphology.largest(morphology.close(mask, 12.0, HEAD_VOXEL_MM))
-    solid = ndimage.binary_fill_holes(mask).astype(np.float32)
-    return resample(solid, grid, native) > 0.5
-
-
-def _head(coarse: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Head mask on the ZOOM grid: brighter than air, closed over skull and cavities."""
-    lit = coarse[coarse > 0]
-    if lit.size == 0:
-        return np.zeros(coarse.shape, dtype=bool)
-    bright = np.clip(coarse, 0, np.percentile(lit, 98))
-    # Half of Otsu's threshold: it parts fat and brain from the rest, air lies far below.
-    mask = ndimage.binary_opening(bright > otsu(bright) / 2, iterations=2)
-    # Dark skull may part scalp and brain, so closing comes before the choice of one component.
-    mask = morphology.close(
-        morphology.without_specks(mask, MAX_SPECK_FRACTION), 12.0, HEAD_VOXEL_MM
-    )
-    return morphology.largest(ndimage.binary_fill_holes(mask))
-
-
-def otsu(values: NDArray[np.float32]) -> float:
-    """Threshold of greatest variance between two classes (Otsu 1979)."""
-    counts, edges = np.histogram(values, 256)
-    middles = (edges[1:] + edges[:-1]) / 2
-    below, weighted = np.cumsum(counts)[:-1], np.cumsum(counts * middles)[:-1]
-    mean = (counts * middles).sum() / counts.sum()
-    above = counts.sum() - below
-    between = (mean * below - weighted) ** 2 / np.maximum(below * above, 1)
-    return float(middles[between.argmax()])
+    positive = coarse[coarse > 0]
+    if positive.size == 0:
+        return np.zeros(data.shape, dtype=bool)
+    clipped = np.clip(coarse, 0, np.percentile(positive, 98))
+    threshold = float(threshold_otsu(clipped.ravel()))
+    solid = ndimage.binary_opening(clipped > SOLID_THRESHOLD_FRACTION * threshold, iterations=2)
+    # Dark skull may separate scalp and brain: closing comes before the choice of one component.
+    solid = morphology.remove_small_components(solid, MAX_SPECK_FRACTION)
+    solid = morphology.close(solid, HEAD_CLOSING_MM, HEAD_VOXEL_MM)
+    solid = morphology.largest_component(ndimage.binary_fill_holes(solid))
+    thin = ndimage.binary_opening(clipped > THIN_THRESHOLD_FRACTION * threshold)
+    head = morphology.close(solid | thin, HEAD_CLOSING_MM, HEAD_VOXEL_MM)
+    head = ndimage.binary_fill_holes(morphology.largest_component(head))
+    return resample(head.astype(np.float32), grid, native) > 0.5

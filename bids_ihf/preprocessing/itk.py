@@ -1,4 +1,4 @@
-"""Between arrays in RAS world space and ANTs, which counts in LPS."""
+"""ANTs in this process: its settings, and conversion between arrays in RAS and images in LPS."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nibabel.affines import voxel_sizes
+from scipy.io import loadmat, savemat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""Leads from RAS to LPS and back."""
+"""Maps RAS to LPS and back."""
 
 ITK_AFFINE_TYPE = "AffineTransform_double_3_3"
 
@@ -42,7 +43,7 @@ def configure_itk(seed: int = 0) -> None:
 
 
 def load_ants() -> Any:
-    """Import ANTs, with :func:`configure_itk` applied if the program has not done so."""
+    """Import ANTs, with `configure_itk` applied if the program has not done so."""
     if os.environ.get(THREADS_VARIABLE) != "1" or SEED_VARIABLE not in os.environ:
         configure_itk()
     import ants
@@ -51,16 +52,16 @@ def load_ants() -> Any:
 
 
 def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
-    """An ANTs image of (X, Y, Z); ``affine`` (4, 4) leads from voxels to RAS mm.
+    """Convert an array (X, Y, Z) with its affine (4, 4) to an ANTs image.
 
-    Masks become bytes and all else single precision: the types that ANTs takes its memory to hold,
-    without looking.
+    Masks become bytes and all else single precision: ANTs takes its memory for these types without
+    checking.
     """
-    kind = np.uint8 if data.dtype == np.bool_ else np.float32
+    dtype = np.uint8 if data.dtype == np.bool_ else np.float32
     lps = RAS_TO_LPS @ affine
     zooms = voxel_sizes(lps)
     return load_ants().from_numpy(
-        np.ascontiguousarray(data, dtype=kind),
+        np.ascontiguousarray(data, dtype=dtype),
         origin=lps[:3, 3].tolist(),
         spacing=zooms.tolist(),
         direction=lps[:3, :3] / zooms,
@@ -68,14 +69,12 @@ def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:
 
 
 def write_affine(path: Path, fixed_to_moving: NDArray[np.float64]) -> None:
-    """Write a map of points, RAS mm, as the transform ANTs resamples with."""
+    """Write a map of points (4, 4), RAS mm, as the transform that ANTs resamples with."""
     path.write_bytes(encode_affine(fixed_to_moving))
 
 
 def encode_affine(fixed_to_moving: NDArray[np.float64]) -> bytes:
-    """The bytes of an ITK .mat file (MATLAB 4) for a map of points (4, 4), RAS mm."""
-    from scipy.io import savemat
-
+    """Encode a map of points (4, 4), RAS mm, as an ITK .mat file (MATLAB 4)."""
     lps = RAS_TO_LPS @ fixed_to_moving @ RAS_TO_LPS
     parameters = np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]])
     buffer = io.BytesIO()
@@ -85,12 +84,10 @@ def encode_affine(fixed_to_moving: NDArray[np.float64]) -> bytes:
 
 
 def read_affine(path: Path) -> NDArray[np.float64]:
-    """The map of points (4, 4), RAS mm, of a linear transform in an ITK .mat file."""
-    from scipy.io import loadmat
-
+    """Read the map of points (4, 4), RAS mm, of a linear transform in an ITK .mat file."""
     contents = loadmat(path)
     centre = contents["fixed"].ravel()
-    values = next(v for k, v in contents.items() if "Transform" in k).ravel()
+    values = next(value for key, value in contents.items() if "Transform" in key).ravel()
     lps = np.eye(4)
     lps[:3, :3] = values[:9].reshape(3, 3)
     lps[:3, 3] = values[9:12] + centre - lps[:3, :3] @ centre
@@ -98,19 +95,19 @@ def read_affine(path: Path) -> NDArray[np.float64]:
 
 
 def pointer(image: Any) -> str:
-    """How an image in memory is named on ANTs' command line."""
+    """The name of an image in memory on ANTs' command line."""
     return str(load_ants().internal.get_pointer_string(image))
 
 
 def run_registration(arguments: Sequence[str]) -> None:
-    """``antsRegistration`` in this process, with the seed of the run.
+    """Run ``antsRegistration`` in this process, with the run's seed.
 
-    Images are named by :func:`pointer` and must be kept alive until it returns.
+    Images are named by `pointer` and must be kept alive until it returns.
 
     Raises
     ------
     RuntimeError
-        ANTs gives up.
+        ANTs fails.
     """
     ants = load_ants()
     common = ["--dimensionality", "3", "--float", "1", "--random-seed", os.environ[SEED_VARIABLE]]

@@ -1,4 +1,4 @@
-"""Binary morphology with balls of a radius in mm, by distance transforms."""
+"""Binary morphology with balls of a radius in mm, on isotropic voxels."""
 
 from __future__ import annotations
 
@@ -6,47 +6,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
+from skimage.morphology import isotropic_closing, isotropic_dilation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def dilate(mask: NDArray[np.bool_], radius: float, zoom: float) -> NDArray[np.bool_]:
-    """All within ``radius`` mm of an isotropic mask of ``zoom`` mm; an empty mask stays empty."""
+def dilate(mask: NDArray[np.bool_], radius_mm: float, zoom: float) -> NDArray[np.bool_]:
+    """Dilate a mask with voxels of `zoom` mm."""
+    if not mask.any():  # no distance to nothing
+        return mask.copy()
+    return np.asarray(isotropic_dilation(mask, radius_mm, spacing=zoom))
+
+
+def close(mask: NDArray[np.bool_], radius_mm: float, zoom: float) -> NDArray[np.bool_]:
+    """Fill gaps narrower than twice the radius; the mask may touch the array's edge."""
     if not mask.any():
         return mask.copy()
-    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~mask) * zoom <= radius
-    return near
+    margin = int(np.ceil(radius_mm / zoom)) + 1
+    closed = isotropic_closing(np.pad(mask, margin), radius_mm, spacing=zoom)
+    return np.asarray(closed[margin:-margin, margin:-margin, margin:-margin])
 
 
-def erode(mask: NDArray[np.bool_], radius: float, zoom: float) -> NDArray[np.bool_]:
-    """All farther than ``radius`` mm from what is outside; the array's edge counts as outside."""
-    deep: NDArray[np.bool_] = ndimage.distance_transform_edt(np.pad(mask, 1)) * zoom > radius
-    return deep[1:-1, 1:-1, 1:-1]
-
-
-def close(mask: NDArray[np.bool_], radius: float, zoom: float) -> NDArray[np.bool_]:
-    """Fill gaps narrower than twice ``radius`` mm."""
-    margin = int(np.ceil(radius / zoom)) + 1
-    padded = np.pad(mask, margin)
-    closed = erode(dilate(padded, radius, zoom), radius, zoom)
-    return closed[margin:-margin, margin:-margin, margin:-margin]
-
-
-def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest component; an empty mask stays empty."""
+def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest face-connected component; an empty mask stays empty."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask.copy()
-    biggest = 1 + np.bincount(labels.ravel())[1:].argmax()
-    found: NDArray[np.bool_] = labels == biggest
-    return found
+    return np.asarray(labels == 1 + np.bincount(labels.ravel())[1:].argmax())
 
 
-def without_specks(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
-    """The components larger than ``share`` of the largest."""
+def remove_small_components(mask: NDArray[np.bool_], fraction: float) -> NDArray[np.bool_]:
+    """Keep the components with more voxels than `fraction` of the largest one's."""
     labels, _ = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    kept: NDArray[np.bool_] = (sizes > share * sizes.max())[labels]
-    return kept
+    return np.asarray((sizes > fraction * sizes.max())[labels])

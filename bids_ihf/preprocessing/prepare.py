@@ -1,25 +1,24 @@
-"""One scan made ready for the network: bias field, brain mask and way to the template."""
+"""Preparing a scan for the network: brain mask, registration to the template, bias field."""
 
 from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.io.nifti import Volume, read_volume
-from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template, tissue_map
+from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template
 from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.preprocessing.brain_mask import Brain, find_brain, is_stripped
 from bids_ihf.preprocessing.segmentation import segment
+from bids_ihf.preprocessing.tissue_map import tissue_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,50 +28,70 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 MIN_SIMILARITY_TO_T1W = 0.6
-"""Likeness from which on a scan is held to fit another of its session."""
+"""Similarity below which a scan is not registered via the T1w of its session."""
 
 MIN_SIMILARITY_ACCEPTED, MIN_SIMILARITY_TRUSTED = 0.70, 0.78
-"""Likeness to the template below which an alignment is refused, and below which it is not believed
-without a look; see docs/brain.md for what simulated heads give."""
+"""Similarity to the template below which a registration is refused, and below which it is to be
+checked; docs/brain.md has the values of simulated heads."""
 
 MIN_COVERAGE_TRUSTED = 0.65
-"""Share of the template's brain below which an alignment is not believed without a look, however
-good its likeness: a part of a brain lies well on others in more ways than one."""
+"""Coverage of the template's brain below which a registration is to be checked, however similar:
+a part of a brain matches others in more than one position."""
 
 MAX_HEADER_ROTATION_DEGREES = 60.0
-"""Rotation (degrees) from which on the header is held to be wrong."""
+"""Rotation, degrees, above which the scan's header is probably wrong."""
 
 
 @frozen(eq=False)
 class Prepared:
-    """A scan (X, Y, Z) with what the network needs to know of it.
+    """A scan with what the network needs to know about it.
 
-    ``bias`` is multiplicative, ones where it was not looked for.  ``to_template`` (4, 4) is rigid
-    and leads from the scan's world to the template's, RAS mm.  ``similarity`` and ``coverage``, 0
-    to 1, are those of its alignment, None where nothing was aligned; a scan that goes by another
-    of its session has that one's coverage.  ``stripped`` scans show nothing but the brain.
-    ``seconds`` are spent by stage.
+    Attributes
+    ----------
+    volume
+        The scan, (X, Y, Z).
+    bias
+        Multiplicative bias field, (X, Y, Z); ones for preprocessed scans.
+    mask
+        Brain mask, (X, Y, Z).
+    segmentation
+        Tissues; None if nothing needed them yet, see `segment`.
+    stripped
+        Whether the scan shows nothing but the brain.
+    to_template
+        Rigid map of points from the scan's to the template's world, RAS mm, (4, 4).
+    similarity, coverage
+        Of the registration, 0 to 1; None where nothing was registered.  A scan registered via the
+        T1w of its session has that one's coverage.
+    seconds
+        Computing time.
     """
 
     volume: Volume
     bias: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    segmentation: Segmentation
+    segmentation: Segmentation | None
     stripped: bool
     to_template: NDArray[np.float64]
     similarity: float | None
     coverage: float | None = None
-    seconds: dict[str, float] = field(factory=dict)
+    seconds: float = 0.0
 
     @property
     def grid(self) -> Grid:
-        """The scan's own grid."""
+        """The scan's grid."""
         return _grid(self.volume)
 
     @property
     def corrected(self) -> NDArray[np.float32]:
-        """Intensities without the bias."""
+        """Intensities divided by the bias field, (X, Y, Z)."""
         return self.volume.data / self.bias
+
+    def segment(self) -> Segmentation:
+        """Tissues of the scan, computed now where preparing it did not need them."""
+        if self.segmentation is not None:
+            return self.segmentation
+        return segment(self.volume.data, self.volume.affine)
 
 
 def prepare(
@@ -83,69 +102,60 @@ def prepare(
     mask_path: Path | None = None,
     t1w_reference: Prepared | None = None,
 ) -> Prepared:
-    """Read a T1w or T2w scan, find its brain, bias field and rigid way to the template.
+    """Read a scan, find its brain, register it to the template and estimate its bias field.
 
-    ``mask_path`` is a mask to use instead of looking for one, in the scan's world, on any grid.
-    ``t1w_reference`` is the T1w scan of the same session: a T2w scan is aligned to it, takes its
-    mask and goes on by its way to the template.  ``preprocessed`` scans are taken as corrected,
-    stripped and in template space.
+    Parameters
+    ----------
+    path
+        NIfTI file of a T1w, T2w or FLAIR image or a mean b0.
+    modality
+        Its BIDS suffix.
+    preprocessed
+        The scan is bias-corrected, skull-stripped and in template space: it is only read.
+    mask_path
+        Brain mask to use, in the scan's world, on any grid.
+    t1w_reference
+        The T1w of the same session, prepared.  Other modalities are registered via it and take its
+        mask, unless they have one or are skull-stripped.
 
     Raises
     ------
     BadData
-        The scan or its mask cannot be used, no brain is found, or it does not fit the template.
+        The scan or its mask cannot be used, no brain is found, or it does not match the template.
     """
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "read"):
-        volume = read_volume(path)
+    start = time.perf_counter()
+    volume = read_volume(path)
     if preprocessed:
-        with _timed(seconds, "mask"):
-            segmentation = segment(volume.data, volume.affine)
-        ones = np.ones_like(volume.data)
-        mask = volume.data != 0
-        return Prepared(volume, ones, mask, segmentation, True, np.eye(4), None, seconds=seconds)
-    with _timed(seconds, "mask"):
-        brain = _find_brain(volume, mask_path)
-    with _timed(seconds, "align"):
-        way, mask = _register_to_template(
-            volume, brain, t1w_reference if modality != "T1w" else None, own=mask_path is not None
-        )
-    why = alignment_warning(way.similarity, way.coverage)
-    if why:
-        LOGGER.warning("%s: %s", path, why)
-    with _timed(seconds, "bias"):
-        bias = bias_field(volume.data, volume.affine, mask)
+        ones, mask = np.ones_like(volume.data), volume.data != 0
+        seconds = time.perf_counter() - start
+        return Prepared(volume, ones, mask, None, True, np.eye(4), None, seconds=seconds)
+    brain = _find_brain(volume, mask_path)
+    reference = t1w_reference if modality != "T1w" else None
+    keep_mask = mask_path is not None or brain.stripped
+    alignment, mask = _register(volume, brain, reference, keep_mask=keep_mask)
+    warning = alignment_warning(alignment.similarity, alignment.coverage)
+    if warning:
+        LOGGER.warning("%s: %s", path, warning)
+    bias = bias_field(volume.data, volume.affine, mask)
     return Prepared(
-        volume, bias, mask, brain.segmentation, brain.stripped, way.matrix, way.similarity,
-        way.coverage, seconds,
+        volume, bias, mask, brain.segmentation, brain.stripped, alignment.matrix,
+        alignment.similarity, alignment.coverage, time.perf_counter() - start,
     )  # fmt: skip
 
 
-def is_alignment_refused(similarity: float) -> bool:
-    """Whether an alignment to the template of this likeness is not used."""
-    return similarity < MIN_SIMILARITY_ACCEPTED
-
-
 def alignment_warning(similarity: float, coverage: float | None) -> str | None:
-    """A sentence on why an alignment to the template needs a look; None where it does not.
+    """Why a registration to the template needs checking; None where it does not.
 
-    ``coverage`` is None where it was not measured.
+    `coverage` is None where it was not measured.
     """
-    partial = coverage is not None and coverage < MIN_COVERAGE_TRUSTED
-    if not partial and similarity >= MIN_SIMILARITY_TRUSTED:
+    is_partial = coverage is not None and coverage < MIN_COVERAGE_TRUSTED
+    if not is_partial and similarity >= MIN_SIMILARITY_TRUSTED:
         return None
-    seen = f", since only {coverage:.0%} of a brain is seen" if partial else ""
+    reason = f" because only {coverage:.0%} of a brain is visible" if is_partial else ""
     return (
-        f"The alignment to the template may be wrong{seen} (similarity {similarity:.2f}); "
-        "look at it."
+        f"The registration to the template may be wrong{reason} (similarity {similarity:.2f}); "
+        "check it in the report."
     )
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def _grid(volume: Volume) -> Grid:
@@ -158,71 +168,71 @@ def _find_brain(volume: Volume, mask_path: Path | None) -> Brain:
         mask = _read_mask(mask_path, volume)
         brain = Brain(mask, brain.segmentation, is_stripped(volume.data, volume.affine, mask))
     if not brain.mask.any():
-        raise BadData(f"{volume.path}: no brain is found in it; give a mask by --derivatives.")
+        raise BadData(
+            f"{volume.path}: no brain is found; check the image, or give a mask by --derivatives."
+        )
     return brain
 
 
 def _read_mask(path: Path, volume: Volume) -> NDArray[np.bool_]:
-    """A mask file on the scan's grid, overlaid by world coordinates."""
-    found = read_volume(path)
-    soft = (found.data > 0).astype(np.float32)
-    mask = resample(soft, _grid(found), _grid(volume)) > 0.5
+    """A mask file on the scan's grid, by world coordinates."""
+    mask_volume = read_volume(path)
+    binary = (mask_volume.data > 0).astype(np.float32)
+    mask = resample(binary, _grid(mask_volume), _grid(volume)) > 0.5
     if not mask.any():
-        raise BadData(f"{path}: lies outside of {volume.path.name}; give the mask of this scan.")
+        raise BadData(f"{path}: does not overlap {volume.path.name}; give the mask of this scan.")
     return mask
 
 
-def _register_via_t1w(volume: Volume, brain: Brain, anchor: Prepared) -> Alignment | None:
-    """The way of a scan to the T1w scan of its session; none where it does not fit that."""
+def _register(
+    volume: Volume, brain: Brain, t1w_reference: Prepared | None, *, keep_mask: bool
+) -> tuple[Alignment, NDArray[np.bool_]]:
+    """Register rigidly to the template, via the T1w where the scan matches it, and choose a mask.
+
+    A T1w shows the brain's edge best, and one mask for both keeps them comparable, unless the scan
+    is to keep its mask.
+    """
+    to_t1w = None if t1w_reference is None else _align_to_t1w(volume, brain, t1w_reference)
+    if t1w_reference is None or to_t1w is None:
+        return _register_to_template(volume, brain), brain.mask
+    # A brain matches itself in one position only, whatever part is visible: what may be wrong is
+    # the registration of the T1w.
+    covered = to_t1w.coverage if t1w_reference.coverage is None else t1w_reference.coverage
+    alignment = Alignment(t1w_reference.to_template @ to_t1w.matrix, to_t1w.similarity, covered)
+    if keep_mask:
+        return alignment, brain.mask
+    soft = t1w_reference.mask.astype(np.float32)
+    mask = resample(soft, t1w_reference.grid, _grid(volume), target_to_source=to_t1w.matrix) > 0.5
+    return alignment, mask
+
+
+def _align_to_t1w(volume: Volume, brain: Brain, t1w_reference: Prepared) -> Alignment | None:
+    """Align a scan to the T1w of its session; None where it does not match."""
     if not brain.segmentation.brain.any():
         return None
-    found = align(tissue_map(brain.segmentation), tissue_map(anchor.segmentation))
-    if found.similarity >= MIN_SIMILARITY_TO_T1W:
-        return found
+    alignment = align(tissue_map(brain.segmentation), tissue_map(t1w_reference.segment()))
+    if alignment.similarity >= MIN_SIMILARITY_TO_T1W:
+        return alignment
     LOGGER.warning(
-        "%s: does not fit %s (similarity %.2f); aligned to the template by itself.",
-        volume.path, anchor.volume.path.name, found.similarity,
+        "%s: does not match %s (similarity %.2f); registered to the template directly.",
+        volume.path, t1w_reference.volume.path.name, alignment.similarity,
     )  # fmt: skip
     return None
 
 
-def _register_to_template(
-    volume: Volume, brain: Brain, anchor: Prepared | None, *, own: bool
-) -> tuple[Alignment, NDArray[np.bool_]]:
-    """Rigid way to the template, over the anchor where the scan fits it, and the mask to use.
-
-    A T1w shows the brain's edge best, and one mask for both keeps them comparable; the scan's
-    ``own`` mask is kept where it was given.
-    """
-    found = None if anchor is None else _register_via_t1w(volume, brain, anchor)
-    if anchor is None or found is None:
-        return _register_directly(volume, brain), brain.mask
-    # One person's brain fits itself in one way, whatever part of it is seen: what may be wrong is
-    # the anchor's own way.
-    matrix = anchor.to_template @ found.matrix
-    seen = found.coverage if anchor.coverage is None else anchor.coverage
-    way = Alignment(matrix, found.similarity, seen)
-    if own or brain.stripped:
-        return way, brain.mask
-    soft = anchor.mask.astype(np.float32)
-    mask = resample(soft, anchor.grid, _grid(volume), target_to_source=found.matrix) > 0.5
-    return way, mask
-
-
-def _register_directly(volume: Volume, brain: Brain) -> Alignment:
-    """Rigid way to the template."""
+def _register_to_template(volume: Volume, brain: Brain) -> Alignment:
     if not brain.segmentation.brain.any():
-        raise BadData(f"{volume.path}: no brain is seen in it; check the image.")
-    found = align_to_template(brain.segmentation)
-    if is_alignment_refused(found.similarity):
+        raise BadData(f"{volume.path}: no brain is found; check the image.")
+    alignment = align_to_template(brain.segmentation)
+    if alignment.similarity < MIN_SIMILARITY_ACCEPTED:
         raise BadData(
-            f"{volume.path}: its brain does not fit the template (similarity "
-            f"{found.similarity:.2f}, at least {MIN_SIMILARITY_ACCEPTED} is needed); check image "
-            "and header, or bring it to the template yourself and use --preprocessed."
+            f"{volume.path}: the brain does not match the template (similarity "
+            f"{alignment.similarity:.2f}, at least {MIN_SIMILARITY_ACCEPTED} is needed); check "
+            "image and header, or register it to the template yourself and use --preprocessed."
         )
-    if found.rotation_degrees > MAX_HEADER_ROTATION_DEGREES:
+    if alignment.rotation_degrees > MAX_HEADER_ROTATION_DEGREES:
         LOGGER.warning(
-            "%s: its brain is turned by %.0f degrees against its header; correct the header, "
-            "left and right may be exchanged too.", volume.path, found.rotation_degrees,
+            "%s: the brain is rotated by %.0f degrees against the header; correct the header, and "
+            "check left and right.", volume.path, alignment.rotation_degrees,
         )  # fmt: skip
-    return found
+    return alignment

@@ -60,7 +60,7 @@ def results(job: Job) -> tuple[Any, Any]:
         to_template=np.eye(4),
         similarity=0.9,
         coverage=0.95,
-        seconds={"mask": 1.5},
+        seconds=1.5,
     )
     harmonized = SimpleNamespace(
         image=volume.data + 2,

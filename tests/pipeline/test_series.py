@@ -156,7 +156,7 @@ def prepared_of(root: Path) -> Any:
         to_template=np.eye(4),
         similarity=0.9,
         coverage=0.95,
-        seconds={"mask": 1.0},
+        seconds=1.0,
     )
 
 

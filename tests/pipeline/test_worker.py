@@ -11,7 +11,7 @@ from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.worker import load_prepared, save_prepared
-from bids_ihf.preprocessing.prepare import Prepared
+from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.preprocessing.segmentation import Segmentation
 
 
@@ -34,7 +34,7 @@ def test_what_was_prepared_comes_back(
         to_template=rng.normal(size=(4, 4)),
         similarity=similarity,
         coverage=coverage,
-        seconds={"mask": 1.5, "align": 3.0},
+        seconds=4.5,
     )
     save_prepared(kept, tmp_path / "prepared.npz")
     found = load_prepared(tmp_path / "prepared.npz")
@@ -44,9 +44,19 @@ def test_what_was_prepared_comes_back(
     for name in ("bias", "mask", "to_template"):
         assert np.array_equal(getattr(found, name), getattr(kept, name))
     assert np.array_equal(found.volume.data, data)
+    assert found.segmentation is not None
+    assert kept.segmentation is not None
     assert np.array_equal(found.segmentation.tissue_fractions, shares)
     assert np.array_equal(found.segmentation.field_of_view, seen)
     assert np.array_equal(found.segmentation.grid.affine, kept.segmentation.grid.affine)
+
+
+def test_an_image_that_was_not_segmented_comes_back(tmp_path: Path) -> None:
+    data = np.arange(1, 28, dtype=np.float32).reshape(3, 3, 3)
+    scan = tmp_path / "sub-01_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(data, np.eye(4)), scan)
+    save_prepared(prepare(scan, modality="T1w", preprocessed=True), tmp_path / "prepared.npz")
+    assert load_prepared(tmp_path / "prepared.npz").segmentation is None
 
 
 def test_threads_of_libraries_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,12 @@ from bids_ihf.preprocessing.alignment import (
     align_to_template,
     coverage,
     rigid_part,
-    tissue_map,
 )
 from bids_ihf.preprocessing.alignment_search import AFFINE_PARAMETERS, RegistrationCost, to_matrix
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 from bids_ihf.preprocessing.template_space import template_image
+from bids_ihf.preprocessing.tissue_map import tissue_map
 from tests.preprocessing.conftest import (
     gap,
     moved_segmentation,
@@ -34,8 +34,9 @@ from tests.preprocessing.conftest import (
 
 REPEAT = """
 import hashlib, numpy as np
-from bids_ihf.preprocessing.alignment import align, tissue_map
+from bids_ihf.preprocessing.alignment import align
 from bids_ihf.preprocessing.bias_field import bias_field
+from bids_ihf.preprocessing.tissue_map import tissue_map
 from tests.preprocessing.conftest import moved_segmentation, pose, small_brain, small_segmentation
 brain, grid, mask = small_brain()
 moved = moved_segmentation(pose((9, -5, 7), (5, -8, 12)))
@@ -107,7 +108,7 @@ def test_coverage_counts_the_brain_and_not_its_box() -> None:
 def test_known_affine_map_is_found() -> None:
     moved = pose((4, -5, 3), (5, -8, 12)) @ np.diag([0.93, 1.06, 0.97, 1.0])
     still = tissue_map(small_segmentation())
-    found = align(tissue_map(moved_segmentation(moved)), still, kind="affine")
+    found = align(tissue_map(moved_segmentation(moved)), still, transform="affine")
     assert gap(found.matrix @ moved, np.eye(4)) < 2.0
 
 
@@ -142,15 +143,15 @@ def test_two_processes_give_the_same_bytes() -> None:
     assert len(runs[0].stdout.strip()) == hashlib.sha256().digest_size * 2
 
 
-def test_likeness_of_known_cases() -> None:
+def test_similarity_of_simple_cases() -> None:
     still = small_segmentation()
     shown = tissue_map(still)
     inside = shown.brain
     points = np.argwhere(inside) @ still.grid.affine[:3, :3].T + still.grid.affine[:3, 3]
-    pair = RegistrationCost(points, shown.data[inside], shown.data, shown.grid, np.zeros(3))
-    assert pair.similarity(np.eye(4)) == pytest.approx(1.0, abs=1e-5)
-    assert pair.similarity(pose((0, 0, 0), (500, 0, 0))) == 0
-    assert pair.similarity(pose((0, 0, 0), (30, 0, 0))) < 0.5
+    cost = RegistrationCost(points, shown.data[inside], shown.data, shown.grid, np.zeros(3))
+    assert cost.similarity(np.eye(4)) == pytest.approx(1.0, abs=1e-5)
+    assert cost.similarity(pose((0, 0, 0), (500, 0, 0))) == 0
+    assert cost.similarity(pose((0, 0, 0), (30, 0, 0))) < 0.5
 
 
 def test_parameters_turn_about_the_centre() -> None:
@@ -182,8 +183,8 @@ def test_template_image_by_the_alignment() -> None:
         np.ones_like(brain), mask, moved_segmentation(moved),
         stripped=True, to_template=inverse_affine(moved), similarity=1.0,
     )  # fmt: skip
-    for kind in ("rigid", "affine"):
-        out = template_image(brain, prepared, kind)
+    for normalization in ("rigid", "affine"):
+        out = template_image(brain, prepared, normalization)
         assert out.shape == template.image.shape
         assert out.dtype == np.float32
         assert np.corrcoef(out[template.mask], template.image[template.mask])[0, 1] > 0.9

@@ -66,7 +66,7 @@ def load_test_subject(path: Path, name: str, seed: int) -> RegisteredSubject:
     subject_seed = seed_of(seed, name)
     anatomy = crop_to_brain(from_labels(path, seed=subject_seed))
     # Label maps have specks beside the brain.
-    brain = morphology.largest(reference_brain_mask(anatomy, CSF_MARGIN_VOXELS))
+    brain = morphology.largest_component(reference_brain_mask(anatomy, CSF_MARGIN_VOXELS))
     return register(VirtualSubject(name, anatomy, subject_seed, brain), path)
 
 

@@ -43,10 +43,10 @@ def filled_brain_mask(
 
     Both masks (X, Y, Z) have voxels of 1 mm.
     """
-    closed = morphology.close(morphology.largest(brain), SULCUS_RADIUS_MM, 1.0)
+    closed = morphology.close(morphology.largest_component(brain), SULCUS_RADIUS_MM, 1.0)
     rimmed = closed | morphology.dilate(brain & closed, CSF_RIM_MM, 1.0)
     filled = rimmed & ~(bone_or_air & ~brain)
-    return np.asarray(ndimage.binary_fill_holes(morphology.largest(filled)))
+    return np.asarray(ndimage.binary_fill_holes(morphology.largest_component(filled)))
 
 
 def reference_segmentation(anatomy: Anatomy, brain: NDArray[np.bool_]) -> Segmentation:

@@ -11,8 +11,7 @@ from scipy import ndimage
 
 from bids_ihf.lab.simulation.smooth_fields import axis_shape
 from bids_ihf.lab.simulation.synthetic_pose import sample_volumes
-from bids_ihf.preprocessing.intensity import unit_range
-from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM
+from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, unit_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,7 +24,7 @@ from bids_ihf.lab.benchmarks.brain.tables import brain_files, by_condition
 from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.pipeline.process import set_up_process
-from bids_ihf.preprocessing.prepare import alignment_warning, is_alignment_refused
+from bids_ihf.preprocessing.prepare import MIN_SIMILARITY_ACCEPTED, alignment_warning
 from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def outcome(similarity: float, coverage: float, error: float) -> str:
     """``found``, ``doubted`` (right, with a warning), ``warned`` or ``refused`` (wrong, and
     noticed), ``refused needlessly``, or ``silent`` (wrong and not noticed)."""
     right = error < ASTRAY
-    if is_alignment_refused(similarity):
+    if similarity < MIN_SIMILARITY_ACCEPTED:
         return "refused needlessly" if right else "refused"
     if alignment_warning(similarity, coverage):
         return "doubted" if right else "warned"
