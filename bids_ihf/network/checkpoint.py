@@ -35,12 +35,7 @@ SEGMENTER_FILE = "brain.safetensors"
 class ModelBundle:
     """A network with its encoder, ready for inference on `device`.
 
-    Attributes
-    ----------
-    hash, encoder_hash
-        sha256 over the tensors of network and encoder.
-    record
-        How the network was trained, from its file.
+    The hashes are sha256 over their tensors; `record` says how the network was trained.
     """
 
     encoder: Encoder
@@ -95,13 +90,7 @@ def segmenter_hash() -> str:
 
 
 def load_segmenter(path: Path | None = None) -> Segmenter:
-    """Load a segmentation network (default: the shipped one).
-
-    Raises
-    ------
-    BadData
-        The file is unreadable or altered.
-    """
+    """Load a segmentation network (default: the shipped one); `BadData` if it is altered."""
     path = path or packaged_file(SEGMENTER_FILE)
     tensors, header = read_safetensors(path, SEGMENTER_FORMAT)
     segmenter = Segmenter(tuple(_header_value(header, "widths", path)))
@@ -110,13 +99,7 @@ def load_segmenter(path: Path | None = None) -> Segmenter:
 
 
 def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
-    """Load an encoder (default: the shipped one) and its hash.
-
-    Raises
-    ------
-    BadData
-        The file is unreadable or altered.
-    """
+    """Load an encoder (default: the shipped one) and its hash; `BadData` if it is altered."""
     path = path or packaged_file("encoder.safetensors")
     tensors, header = read_safetensors(path, ENCODER_FORMAT)
     encoder = Encoder(

@@ -58,20 +58,10 @@ def fuse_printed(b: Sequence[Tensor], a: Sequence[Tensor], alpha: Tensor | float
 
 
 class HierarchyFlow(nn.Module):
-    """One IHF; its affine net is a stack of 3 x 3 convolutions.
+    """One IHF of n = `splits` coupling steps: ``channels`` in, ``channels * splits`` out.
 
-    Stateless between passes: `encode` returns the affine tensor that `decode` needs.
-
-    Parameters
-    ----------
-    channels
-        Channels of the input.
-    splits
-        Number n of coupling steps; the latent has ``channels * splits`` channels.
-    hidden
-        Channels inside the affine net.
-    reverse
-        Which reverse pass `decode` runs: `fuse_exact` or `fuse_printed`.
+    The affine net is a stack of 3 x 3 convolutions with `hidden` channels.  Nothing is kept in the
+    module: `encode` returns the affine tensor that `decode` needs.
     """
 
     def __init__(

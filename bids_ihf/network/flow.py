@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor, nn
 
 from bids_ihf.network.coupling import HierarchyFlow, Reverse
 from bids_ihf.network.normalization import ArtefactAwareNorm, Form
-from bids_ihf.network.squeeze import pad_to_multiple, squeeze, unsqueeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,8 @@ class Encoded:
 class IHFNetwork(nn.Module):
     """Blocks of squeeze and IHF in; AAN, IHF reversed and unsqueeze out (Fig. 1a).
 
+    The squeeze operation (section 2.2) moves each patch of 2 x 2 pixels into channels.
+
     Examples
     --------
     >>> import torch
@@ -88,51 +90,34 @@ class IHFNetwork(nn.Module):
             )
 
     def encode(self, x: Tensor) -> Encoded:
-        """Slices (B, 3, H, W) of any size to their latents; the module keeps no state."""
+        """Encode slices (B, 3, H, W) of any size; nothing is kept in the module."""
         size = (int(x.shape[-2]), int(x.shape[-1]))
         z = pad_to_multiple(x, 2 ** len(self.flows))
         affine = []
         for flow in self.flows:
-            z, a = cast("HierarchyFlow", flow).encode(squeeze(z))
+            z, a = cast("HierarchyFlow", flow).encode(F.pixel_unshuffle(z, 2))
             affine.append(a)
         return Encoded(latent=z, affine=tuple(affine), size=size)
 
     def decode(
         self, encoded: Encoded, modulate: Callable[[int, Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Latents to slices (B, 3, H, W).
+        """Decode to slices (B, 3, H, W).
 
-        Parameters
-        ----------
-        encoded
-            What `encode` returned.
-        modulate
-            ``modulate(block, latent)`` returns the new latent of a block; without it, the result
-            is the encoded image.
+        ``modulate(block, latent)`` returns the new latent of a block; without it, the result is
+        what was encoded.
         """
         z = encoded.latent
         for block in reversed(range(len(self.flows))):
             b = z if modulate is None else modulate(block, z)
             flow = cast("HierarchyFlow", self.flows[block])
-            z = unsqueeze(flow.decode(b, encoded.affine[block]))
+            z = F.pixel_shuffle(flow.decode(b, encoded.affine[block]), 2)
         return z[..., : encoded.size[0], : encoded.size[1]]
 
     def forward(self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor) -> Tensor:
-        """Harmonize slices.
+        """Harmonize slices (B, 3, H, W) with intensities in [-1, 1].
 
-        Parameters
-        ----------
-        x
-            Slices with intensities in [-1, 1], (B, 3, H, W).
-        mask
-            Brain mask, (B, 1, H, W).
-        target, source
-            Scanner embeddings, (B, E).
-
-        Returns
-        -------
-        harmonized
-            (B, 3, H, W).
+        `mask` is the brain mask (B, 1, H, W); `target` and `source` are scanner embeddings (B, E).
         """
         padded = pad_to_multiple(mask, 2 ** len(self.flows))
 
@@ -141,3 +126,9 @@ class IHFNetwork(nn.Module):
             return latent
 
         return self.decode(self.encode(x), modulate)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until height and width are multiples; crop to undo."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")

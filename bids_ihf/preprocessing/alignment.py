@@ -44,16 +44,10 @@ MIN_ANTS_SIMILARITY_RATIO = 0.98
 
 @frozen(eq=False)
 class Alignment:
-    """Alignment of a moving to a fixed brain.
+    """Map of points (4, 4) from a moving brain's world to a fixed brain's, RAS mm.
 
-    Attributes
-    ----------
-    matrix
-        Map of points from the moving to the fixed world, RAS mm, (4, 4).
-    similarity
-        Correlation of the two tissue maps in the moving brain and near it, 0 to 1.
-    coverage
-        Fraction of the fixed brain that the moving brain covers, 0 to 1.
+    `similarity` is the correlation of the two tissue maps in and near the moving brain, `coverage`
+    the fraction of the fixed brain that the moving brain covers; both are from 0 to 1.
     """
 
     matrix: NDArray[np.float64]

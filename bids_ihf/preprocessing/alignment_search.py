@@ -45,18 +45,10 @@ MIN_SIMILARITY_NEAR_HEADER = 0.80
 
 @frozen(eq=False)
 class RegistrationCost:
-    """How well a map brings sampled points of a moving image onto a fixed image.
+    """How well a map brings sampled points of a moving image onto a fixed image (X, Y, Z).
 
-    Attributes
-    ----------
-    points
-        Points in the moving world, mm, (N, 3).
-    values
-        The moving image there, (N,).
-    fixed, fixed_grid
-        The fixed image, (X, Y, Z), and its grid.
-    centre
-        Point of the fixed world, mm, (3,), about which maps rotate and scale.
+    `points` (N, 3) are in the moving world, mm, and `values` (N,) is the moving image there; maps
+    rotate and scale about `centre` (3,), a point of the fixed world.
     """
 
     points: NDArray[np.float64]

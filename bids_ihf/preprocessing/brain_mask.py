@@ -44,17 +44,7 @@ HEAD_CLOSING_MM = 12.0
 
 @frozen(eq=False)
 class Brain:
-    """The brain of a scan.
-
-    Attributes
-    ----------
-    mask
-        Brain mask, (X, Y, Z).
-    segmentation
-        Its tissues.
-    stripped
-        Whether the scan shows nothing but the brain.
-    """
+    """The brain of a scan: its mask (X, Y, Z), its tissues, and whether all else is stripped."""
 
     mask: NDArray[np.bool_]
     segmentation: Segmentation

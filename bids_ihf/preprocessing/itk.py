@@ -29,14 +29,9 @@ def configure_itk(seed: int = 0) -> None:
     """Set ITK to one thread and to a seed, so that equal input gives equal results to the bit.
 
     ITK's metrics sum in the order in which threads finish, hence one thread; images are processed
-    in parallel instead.  ITK reads both from the environment: the threads when ANTs is first
-    loaded, so call this before; the seed at each registration.  Child processes inherit them.
-
-    Parameters
-    ----------
-    seed
-        The run's random seed, 0 or greater.  ITK takes 0 as "seed from the clock", so it is given
-        ``seed + 1``.
+    in parallel instead.  Both are environment variables, which child processes inherit; ITK reads
+    its threads when ANTs is first loaded, so call this before.  ITK takes a seed of 0 as "from the
+    clock", so it is given `seed` + 1.
     """
     os.environ[THREADS_VARIABLE] = "1"
     os.environ[SEED_VARIABLE] = str(seed + 1)

@@ -29,18 +29,9 @@ BRAIN_MARGIN_MM = 6.0
 
 @frozen(eq=False)
 class TissueMap:
-    """Tissues as one image on an isotropic grid.
+    """Tissues as one image (X, Y, Z) of `TISSUE_INTENSITIES` on an isotropic grid.
 
-    Attributes
-    ----------
-    data
-        Intensities after `TISSUE_INTENSITIES`, (X, Y, Z).
-    brain
-        Brain mask, (X, Y, Z).
-    field_of_view
-        Voxels inside the scanned box, (X, Y, Z).
-    grid
-        Shape and affine of all of them.
+    `brain` and `field_of_view` are the masks (X, Y, Z) of the brain and of the scanned box.
     """
 
     data: NDArray[np.float32]

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_ihf.network.coupling import couple, fuse_exact, fuse_printed
-from bids_ihf.network.flow import Architecture, IHFNetwork
-from bids_ihf.network.squeeze import pad_to_multiple, squeeze, unsqueeze
+from bids_ihf.network.flow import Architecture, IHFNetwork, pad_to_multiple
 from tests.network.round_trip import round_trip_error
 
 ALPHAS = st.floats(0, 1)
@@ -67,8 +66,9 @@ def test_encoding_twice_does_not_disturb_the_first() -> None:
     torch.testing.assert_close(network.decode(encoded), first, atol=1e-5, rtol=0)
 
 
-def test_squeeze_keeps_every_value() -> None:
-    x = torch.arange(48.0).reshape(1, 3, 4, 4)
-    assert squeeze(x).shape == (1, 12, 2, 2)
-    assert torch.equal(unsqueeze(squeeze(x)), x)
-    assert pad_to_multiple(torch.rand(1, 1, 5, 7), 4).shape == (1, 1, 8, 8)
+def test_padding_repeats_the_edge() -> None:
+    x = torch.rand(1, 1, 5, 7)
+    padded = pad_to_multiple(x, 4)
+    assert padded.shape == (1, 1, 8, 8)
+    assert torch.equal(padded[..., :5, :7], x)
+    assert torch.equal(padded[..., 7, 7], x[..., 4, 6])
