@@ -94,9 +94,9 @@ def _centred_mean(volumes: Tensor) -> Tensor:
 
 
 def generate(
-    head: MixtureMap, side: int, seed: list[int], *, free_contrast_probability: float = 0.25
+    head: MixtureMap, box_size: int, seed: list[int], *, free_contrast_probability: float = 0.25
 ) -> Sample:
-    """A head in a box of ``side`` voxels of 2 mm; everything random comes from ``seed``.
+    """A head in a box of ``box_size`` voxels of 2 mm; everything random comes from ``seed``.
 
     ``free_contrast_probability`` is that of a contrast drawn freely instead of a protocol's.
     """
@@ -104,7 +104,7 @@ def generate(
     noise = torch.Generator().manual_seed(int(rng.integers(2**63)))
     intensities = mixture_intensities(head.table, rng, free_contrast_probability)
     sharp = torch.from_numpy(intensities)[head.index.long()]
-    coordinates, rotation = random_pose(head.centre, side, rng, noise)
+    coordinates, rotation = random_pose(head.centre, box_size, rng, noise)
     count = int(rng.choice((1, len(SUBVOXEL_OFFSETS_MM))))
     offsets = SUBVOXEL_OFFSETS_MM @ rotation.T
     image = sum(sample_volumes(sharp[None], coordinates, by)[0] for by in offsets[:count]) / count

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def random_pose(
-    centre: NDArray[np.float64], side: int, rng: np.random.Generator, noise: torch.Generator
+    centre: NDArray[np.float64], box_size: int, rng: np.random.Generator, noise: torch.Generator
 ) -> tuple[Tensor, NDArray[np.float64]]:
     """Voxel of the head, 1 mm, at each voxel of the box (S, S, S, 3), and the linear part (3, 3).
 
@@ -33,7 +33,7 @@ def random_pose(
     if rng.random() < 0.1:
         linear = linear @ (np.eye(3)[rng.permutation(3)] * rng.choice((-1.0, 1.0), 3))
     shift = rng.normal(0, 35.0 if rng.random() < 0.3 else 8.0, 3)
-    steps = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    steps = torch.arange(box_size, dtype=torch.float32) - (box_size - 1) / 2
     box = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
     matrix = torch.from_numpy(linear.astype(np.float32))
     coordinates = (box * SEGMENTATION_VOXEL_MM) @ matrix.T
@@ -41,7 +41,7 @@ def random_pose(
     for knots, max_sd in ((5, 5.0), (11, 2.5)):
         displacement = torch.randn(1, 3, knots, knots, knots, generator=noise)
         displacement = displacement * rng.uniform(0, max_sd)
-        smooth = F.interpolate(displacement, (side,) * 3, mode="trilinear", align_corners=True)
+        smooth = F.interpolate(displacement, (box_size,) * 3, mode="trilinear", align_corners=True)
         coordinates += smooth[0].permute(1, 2, 3, 0)
     return coordinates, linear
 
