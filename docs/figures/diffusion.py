@@ -21,7 +21,7 @@ from bids_ihf.bids.gradient_tables import read_gradient_table
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
 from bids_ihf.lab.benchmarks.dwi.maps import Maps, tensor_maps
-from bids_ihf.lab.benchmarks.dwi.travelers import Scan
+from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan
 
 MAX_FA_DIFFERENCE = 0.05
 """Difference of FA shown in full colour."""
@@ -37,9 +37,8 @@ def middle_slice(path: Path, mask_path: Path) -> tuple[Maps, np.ndarray]:
     level = int(np.argwhere(mask)[:, 2].mean()) + 3
     volumes = np.stack([volume[:, :, level : level + 1] for volume in series.volumes()])
     # One shell each: the tensor is fitted whatever its b-value.
-    return tensor_maps(Scan(volumes, gradients), mask[:, :, level : level + 1], np.inf), mask[
-        :, :, level
-    ]
+    scan = DiffusionScan(volumes, gradients)
+    return tensor_maps(scan, mask[:, :, level : level + 1], np.inf), mask[:, :, level]
 
 
 def show(panel: Any, data: np.ndarray, title: str, **style: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bids_ihf.io.paths import packaged_file
 from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.vendors.methods import run_networks
-from bids_ihf.lab.benchmarks.virtual_subjects import cut
+from bids_ihf.lab.benchmarks.virtual_subjects import select_slices
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.anatomy import Anatomy, crop_to_brain
 from bids_ihf.lab.simulation.demo_anatomy import demo_anatomy
@@ -93,13 +93,13 @@ def harmonized(scans: dict[tuple[str, str], NetworkInput], model: ModelBundle) -
 def test_every_vendor_pair_comes_closer_than_doing_nothing(
     scans: dict, harmonized: dict, source: str, target: str, modality: str
 ) -> None:
-    truth = cut(scans[target, modality])
+    truth = select_slices(scans[target, modality])
     image = harmonized[source, target, modality]
     # The gain of a single scan is an accident of its session: contrast is judged without it.
     gain = np.median(truth.data[truth.mask]) / np.median(image[truth.mask])
     before, after, without_gain = (
         similarity_metrics(each, truth.data, truth.mask)["rmse_mask"]
-        for each in (cut(scans[source, modality]).data, image, image * np.float32(gain))
+        for each in (select_slices(scans[source, modality]).data, image, image * np.float32(gain))
     )
     assert after < before
     assert without_gain < 0.09
@@ -111,8 +111,8 @@ def test_contrast_comes_closer_over_all_vendor_pairs(
 ) -> None:
     before, after = [], []
     for source, target in PAIRS:
-        truth = cut(scans[target, modality])
-        before.append(error(cut(scans[source, modality]).data, truth))
+        truth = select_slices(scans[target, modality])
+        before.append(error(select_slices(scans[source, modality]).data, truth))
         after.append(error(harmonized[source, target, modality], truth))
     assert np.mean(after) < np.mean(before)
 
@@ -121,7 +121,9 @@ def test_contrast_comes_closer_over_all_vendor_pairs(
 def test_a_scan_of_the_target_itself_changes_little(
     scans: dict, harmonized: dict, vendor: str, modality: str
 ) -> None:
-    assert error(harmonized[vendor, vendor, modality], cut(scans[vendor, modality])) < 0.04
+    assert (
+        error(harmonized[vendor, vendor, modality], select_slices(scans[vendor, modality])) < 0.04
+    )
 
 
 def test_shipped_files_belong_together_and_are_small(model: ModelBundle) -> None:

@@ -1,8 +1,8 @@
-"""What a participant takes: time, processor time, memory and disk, and what a study would cost.
+"""Cost of a participant and of a study: time, processor time, memory and disk.
 
-Runs ``ihf-harmony`` on the first participant of a dataset (by default of a demo dataset, 1 mm,
+Runs ``ihf-harmony`` on the first participant of a dataset (by default of a demo dataset of 1 mm,
 which it makes), in processes of its own, and prints Markdown for docs/hpc.md.  With ``--device
-cuda`` the time is that for which a job holds its GPU.  Linux only.
+cuda`` the time is that for which a job occupies its GPU.  Linux only.
 
 Usage: python -m bids_ihf.lab.benchmarks.cost [--bids DIR] [--session ge ...]
            [--modalities T1w T2w] [--n-procs 2] [--device cpu] [--sessions 12000]
@@ -17,72 +17,80 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bids_ihf.lab.benchmarks.speed.processes import BIN, Cost, adopt_orphans, measure
+from bids_ihf.lab.benchmarks.speed.processes import (
+    BIN_DIR,
+    ProcessCost,
+    adopt_orphans,
+    run_and_measure,
+)
+from bids_ihf.lab.benchmarks.tables import markdown_table
 
-MODALITIES = ("T1w", "T2w", "dwi")
+ALL_MODALITIES = ("T1w", "T2w", "dwi")
 
 
-def images(out: Path) -> dict[str, int]:
-    """How many images of each kind were harmonized."""
-    ending = "_desc-harmonized_{}.json"
-    return {kind: len(list(out.rglob(f"*{ending.format(kind)}"))) for kind in MODALITIES}
+def count_images(out: Path) -> dict[str, int]:
+    """Number of harmonized images by modality."""
+    return {
+        modality: len(list(out.rglob(f"*_desc-harmonized_{modality}.json")))
+        for modality in ALL_MODALITIES
+    }
 
 
-def table(cost: Cost, out: Path, procs: int, device: str, study: int) -> str:
-    """The measurement and what it means for a study."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in images(out).items() if count)
+def cost_table(cost: ProcessCost, out: Path, processes: int, device: str, study: int) -> str:
+    """The measurement, and what it means for a study of so many sessions."""
+    counts = ", ".join(f"{n} {modality}" for modality, n in count_images(out).items() if n)
     sessions = len(list(out.glob("sub-*/ses-*"))) or 1
-    held = "GPU h" if device != "cpu" else f"h on {procs} processors" if procs > 1 else "h"
+    if device != "cpu":
+        unit = "GPU h"
+    else:
+        unit = f"h on {processes} processors" if processes > 1 else "h"
     scale = study / sessions
-    hours = (cost.seconds * scale / 3600, cost.cpu_seconds * scale / 3600)
+    hours, cpu_hours = (seconds * scale / 3600 for seconds in (cost.seconds, cost.cpu_seconds))
     rows = (
-        ("time", f"{cost.seconds:.0f} s", f"{hours[0]:,.0f} {held}"),
-        ("processor", f"{cost.cpu_seconds:.0f} s", f"{hours[1]:,.0f} CPU h"),
+        ("time", f"{cost.seconds:.0f} s", f"{hours:,.0f} {unit}"),
+        ("processor", f"{cost.cpu_seconds:.0f} s", f"{cpu_hours:,.0f} CPU h"),
         ("memory", f"{cost.memory_gib * 1024**3 / 1e9:.1f} GB", ""),
         ("work folder, at most", f"{cost.work_gb * 1000:.0f} MB", ""),
         ("results", f"{cost.output_gb * 1000:.0f} MB", f"{cost.output_gb * scale / 1000:.1f} TB"),
     )
-    options = f"`--n-procs {procs} --device {device}`"
-    lines = (
-        f"Sessions: {sessions} ({kinds}); {options}, {platform.machine()}:",
-        "",
-        f"| what | the run | {study:,} sessions |",
-        "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-    )
-    return "\n".join(lines)
+    options = f"`--n-procs {processes} --device {device}`"
+    caption = f"Sessions: {sessions} ({counts}); {options}, {platform.machine()}:\n\n"
+    return caption + markdown_table(("what", "the run", f"{study:,} sessions"), rows)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--bids", type=Path)
-    parser.add_argument("--session", nargs="+", default=[], help="all of the participant's")
-    parser.add_argument("--modalities", nargs="+", default=MODALITIES)
-    parser.add_argument("--n-procs", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--sessions", type=int, default=12000, help="how many the study has")
-    given = parser.parse_args()
+    parser = argparse.ArgumentParser(
+        prog="python -m bids_ihf.lab.benchmarks.cost", description=(__doc__ or "").splitlines()[0]
+    )
+    add = parser.add_argument
+    add("--bids", type=Path, metavar="DIR", help="dataset (default: a new demo dataset)")
+    add("--session", nargs="+", default=[], metavar="LABEL", help="(default: all)")
+    add("--modalities", nargs="+", default=ALL_MODALITIES, metavar="MOD", help="(default: all)")
+    add("--n-procs", type=int, default=1, metavar="N", help="processes (default: 1)")
+    add("--device", default="cpu", help="cpu (default) or cuda")
+    add("--sessions", type=int, default=12000, metavar="N", help="of the study (default: 12000)")
+    arguments = parser.parse_args()
     adopt_orphans()
     with tempfile.TemporaryDirectory() as scratch:
         bids, out, work = (Path(scratch) / name for name in ("bids", "out", "work"))
-        if given.bids is None:
+        if arguments.bids is None:
             demo = ("demo-data", bids, "--subjects", "1")
-            subprocess.run([BIN / "ihf", *demo], check=True)  # noqa: S603 - our own
+            subprocess.run([BIN_DIR / "ihf", *demo], check=True)  # noqa: S603 - our own
         else:
-            bids = given.bids
+            bids = arguments.bids
         label = min(path.name for path in bids.glob("sub-*") if path.is_dir())
-        chosen = ("--session-label", *given.session) if given.session else ()
-        cost = measure(
+        session = ("--session-label", *arguments.session) if arguments.session else ()
+        cost = run_and_measure(
             *("ihf-harmony", bids, out, "participant", "--target", "Siemens", "-w", work),
-            *("--participant-label", label, *chosen, "--modalities", *given.modalities),
-            *("--n-procs", str(given.n_procs), "--device", given.device),
+            *("--participant-label", label, *session, "--modalities", *arguments.modalities),
+            *("--n-procs", str(arguments.n_procs), "--device", arguments.device),
             "--skip-bids-validation",
             out=out,
             work=work,
         )
-        sys.stdout.write(table(cost, out, given.n_procs, given.device, given.sessions))
+        processes, device = arguments.n_procs, arguments.device
+        sys.stdout.write(cost_table(cost, out, processes, device, arguments.sessions))
 
 
 if __name__ == "__main__":

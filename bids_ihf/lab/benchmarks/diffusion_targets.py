@@ -1,67 +1,88 @@
-"""Make the vendors' diffusion profiles that the package carries.
+"""Make the vendors' diffusion profiles that the package ships.
 
-    python -m bids_ihf.lab.benchmarks.diffusion_targets LABELS_DIR bids_ihf/data/diffusion.json
+The reference subjects of the diffusion benchmark are scanned by each vendor's simulated scanner,
+and the profiles of their series are merged; the test subjects (head-13 to head-16) are not used.
+The standard deviations between subjects and between scanners of one vendor are printed; rounded,
+they are the constants of bids_ihf/dwi/profile.py.
 
-The reference people of the diffusion benchmark go through each vendor's simulated scanner; what is
-measured on their series is merged.  People who are measured there (head-13 to head-16) take no
-part.  How far people and scanners of one vendor differ is said on the terminal: PEOPLE and
-PEOPLE_ANISOTROPY in targets/diffusion.py are the former, rounded.
+Usage: python -m bids_ihf.lab.benchmarks.diffusion_targets LABELS_DIR bids_ihf/data/diffusion.json
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.lab.benchmarks.dwi.benchmark import DwiPlan, all_samples
-from bids_ihf.targets.diffusion_profile import (
-    DiffusionProfile,
-    merge_diffusion_profiles,
-    to_content,
-)
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bids_ihf.targets.diffusion_profile import DiffusionProfile
+
+QUANTITIES = ("fibrous", "other", "anisotropy")
+"""Fields of a shell's profile: attenuation in fibrous and in other tissue, and anisotropy."""
 
 
-def main(labels: Path, output: Path) -> None:
+def main() -> None:
     """Scan, measure and write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bids_ihf.lab.benchmarks.diffusion_targets",
+        description=(__doc__ or "").splitlines()[0],
+    )
+    parser.add_argument("labels", type=Path, metavar="LABELS_DIR", help="label maps")
+    parser.add_argument("output", type=Path, metavar="OUT.json", help="file of the profiles")
+    arguments = parser.parse_args()
+    write_profiles(arguments.labels, arguments.output)
+
+
+def write_profiles(labels: Path, output: Path) -> None:
+    """Write the profiles and print how much they vary."""
+    from bids_ihf.lab.benchmarks.dwi.benchmark import DwiPlan, scan_all_references
+    from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles, to_content
+
     plan = DwiPlan(labels)
-    found = {
-        vendor: [one.profile for one in samples] for vendor, samples in all_samples(plan).items()
+    profiles = {
+        vendor: [subject.profile for subject in series]
+        for vendor, series in scan_all_references(plan).items()
     }
     content = {
         "record": {
             "people": list(plan.references),
             "seed": plan.seed,
-            "source": "simulated scanners of bids_ihf.lab.simulation.diffusion_session",
+            "source": "simulated scanners of bids_ihf.lab.simulation",
         },
         "targets": {
-            vendor: to_content(merge_diffusion_profiles(profiles))
-            for vendor, profiles in found.items()
+            vendor: to_content(merge_diffusion_profiles(subjects))
+            for vendor, subjects in profiles.items()
         },
     }
     output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    tell_spread(found)
+    print_variation(profiles)
 
 
-def tell_spread(found: dict[str, list[DiffusionProfile]]) -> None:
-    """Standard deviations of the logarithms: of people, and of what is left of vendors."""
-    names = ("fibrous", "other", "anisotropy")
+def print_variation(profiles: Mapping[str, Sequence[DiffusionProfile]]) -> None:
+    """Print standard deviations of the logarithms: between subjects, and within vendors."""
     logs = np.log(
         [
-            [[[getattr(shell, name) for name in names] for shell in p.shells] for p in profiles]
-            for profiles in found.values()
+            [
+                [[getattr(shell, name) for name in QUANTITIES] for shell in profile.shells]
+                for profile in subjects
+            ]
+            for subjects in profiles.values()
         ]
-    )  # (vendors, people, shells, names)
-    # Anisotropy counts relative to attenuation, which exponents change along with it.
+    )  # (vendors, subjects, shells, quantities)
+    # Anisotropy is relative to attenuation, which exponents change along with it.
     logs[..., 2] -= logs[..., :2].mean(axis=-1)
-    own = logs - logs.mean(axis=1, keepdims=True)
-    people = own.std(axis=1, ddof=1).mean(axis=(0, 1))
-    left = (own - own.mean(axis=0)).std(axis=1, ddof=1).mean(axis=(0, 1))
-    for name, one, other in zip(names, people, left, strict=True):
-        print(f"{name}: people {one:.4f}, scanners of one vendor and noise {other:.4f}")
+    deviation = logs - logs.mean(axis=1, keepdims=True)
+    subject_sd = deviation.std(axis=1, ddof=1).mean(axis=(0, 1))
+    residual = deviation - deviation.mean(axis=0)
+    scanner_sd = residual.std(axis=1, ddof=1).mean(axis=(0, 1))
+    for name, between, within in zip(QUANTITIES, subject_sd, scanner_sd, strict=True):
+        print(f"{name}: subjects {between:.4f}, scanners of one vendor and noise {within:.4f}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

@@ -1,4 +1,4 @@
-"""What a pass through a network takes, counted and not timed: arithmetic, bytes, allocations."""
+"""Cost of a pass through a network, counted and not timed: arithmetic, bytes, allocations."""
 
 from __future__ import annotations
 
@@ -17,56 +17,61 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Work:
+class OpCount:
     """Counts of one pass.
 
-    multiply_adds: of convolutions and matrix products, which are nearly all arithmetic there is.
-    moved: bytes that the operations read and write, each by itself, as if there were no caches.
-    allocated: bytes of all tensors that are made, whether or not at the same time.
+    Attributes
+    ----------
+    multiply_adds
+        Of convolutions and matrix products, which are nearly all of the arithmetic.
+    bytes_moved
+        Bytes that the operations read and write, each counted separately, as if without caches.
+    bytes_allocated
+        Bytes of all new tensors, whether or not they exist at the same time.
     """
 
     multiply_adds: int
-    moved: int
-    allocated: int
+    bytes_moved: int
+    bytes_allocated: int
 
-    def times(self, factor: float) -> Work:
-        """The work of so many passes."""
-        scaled = (self.multiply_adds, self.moved, self.allocated)
-        return Work(*(round(factor * count) for count in scaled))
+    def times(self, factor: float) -> OpCount:
+        """The counts of so many passes."""
+        counts = (self.multiply_adds, self.bytes_moved, self.bytes_allocated)
+        return OpCount(*(round(factor * count) for count in counts))
 
 
-def count_work(run: Callable[[], Any]) -> Work:
+def count_operations(run: Callable[[], Any]) -> OpCount:
     """Call ``run`` and count what torch does for it, without gradients.
 
     On the meta device nothing is computed, and the counts are the same.
     """
-    # Not in inference mode: convolutions would pass as one opaque operation there.
+    # Not in inference mode, where convolutions appear as one opaque operation.
     with torch.no_grad(), _Counter() as counter:
         run()
-    return Work(counter.flops // 2, counter.moved, counter.allocated)
+    return OpCount(counter.flops // 2, counter.bytes_moved, counter.bytes_allocated)
 
 
 class _Counter(TorchDispatchMode):
-    """Looks at every operation that reaches a device."""
+    """Counts every operation that reaches a device."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.flops = self.moved = self.allocated = 0
+        self.flops = self.bytes_moved = self.bytes_allocated = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        counted = flop_registry.get(func._overloadpacket)
-        if counted is not None:
-            self.flops += counted(*args, **kwargs, out_val=out)
-        read, written = (_tensors(part) for part in ((args, kwargs), out))
-        known = {_storage(tensor) for tensor in read}
-        made = [tensor for tensor in written if _storage(tensor) not in known]
-        if made or func._schema.is_mutable:  # else it is a view, which moves nothing
-            self.moved += sum(map(_size, (*read, *written)))
-        self.allocated += sum(map(_size, made))
+        count_flops = flop_registry.get(func._overloadpacket)
+        if count_flops is not None:
+            self.flops += count_flops(*args, **kwargs, out_val=out)
+        inputs, outputs = _tensors((args, kwargs)), _tensors(out)
+        input_storages = {_storage(tensor) for tensor in inputs}
+        new = [tensor for tensor in outputs if _storage(tensor) not in input_storages]
+        if new or func._schema.is_mutable:  # otherwise it is a view, which moves nothing
+            self.bytes_moved += sum(map(_size, (*inputs, *outputs)))
+        self.bytes_allocated += sum(map(_size, new))
         return out
 
 
@@ -75,7 +80,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _storage(tensor: Tensor) -> int:
-    """What tells memory apart, also on the meta device, where nothing has an address."""
+    """Identity of a tensor's memory, also on the meta device, where nothing has an address."""
     return int(tensor.untyped_storage()._cdata)
 
 

@@ -1,5 +1,7 @@
-"""``ihf benchmark --ranges``: the measures of the scans a network was trained on, against which
-those of others are held."""
+"""``ihf benchmark --ranges``: QC measures of the scans of a training pool.
+
+They are the reference ranges and the reference distribution that reports compare images with.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,14 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.bids.sidecars import to_json
 from bids_ihf.errors import BadData
-from bids_ihf.qc.out_of_distribution import REFERENCE_FILE as FAMILIAR
+from bids_ihf.geometry.grid import Grid
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.lab.training.scan_pool import read_index
+from bids_ihf.qc.measures import image_measures
 from bids_ihf.qc.out_of_distribution import (
+    REFERENCE_FILE,
     ReferenceScans,
     fit_reference_distribution,
     pack_reference,
@@ -25,44 +32,65 @@ from bids_ihf.qc.reference_ranges import (
     reference_range,
     to_dict,
 )
+from bids_ihf.targets.intensity import IntensityScale
+from bids_ihf.targets.network_input import (
+    BRAIN_MARGIN_VOXELS,
+    NETWORK_VOXEL_MM,
+    NetworkInput,
+    measure_profile,
+    slices_by_position,
+)
+from bids_ihf.targets.source_profile import SourceProfile
 from bids_ihf.targets.target import BUILTIN_VENDORS
 from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from bids_ihf.lab.training.scan_pool import PoolScan, ScanPool
     from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
 LOGGER = logging.getLogger(__name__)
 
-SCANS = 16
-"""Scans of each person and modality that are looked at, unless told otherwise."""
+SCANS_PER_SUBJECT = 16
+"""Default number of scans of each subject and modality that are measured."""
 
-PART = 4
-"""One of so many is harmonized and measured too; statistics are taken of all."""
+HARMONIZED_STRIDE = 4
+"""Every how many scans one is harmonized, too; the statistics are taken of all."""
 
 
 @frozen(eq=False)
-class Seen:
-    """One scan of the pool: of whom, its statistics, and its measures where it was harmonized."""
+class MeasuredScan:
+    """One scan of the pool.
 
-    person: str
+    Attributes
+    ----------
+    subject, modality
+        Whose scan.
+    profile
+        The encoder's statistics.
+    measures
+        QC measures; empty if the scan was not harmonized.
+    """
+
+    subject: str
     modality: str
     profile: Profile
     measures: dict[str, float]
 
 
 def write_ranges(
-    folder: Path, pool_dir: Path, model: ModelBundle, *, scans: int = SCANS
+    folder: Path,
+    pool_dir: Path,
+    model: ModelBundle,
+    *,
+    scans_per_subject: int = SCANS_PER_SUBJECT,
 ) -> ReferenceRanges:
-    """Measure ``scans`` of each person and modality of a training pool, and write ``ranges.json``
-    and ``familiar.safetensors``.
+    """Measure scans of a training pool and write ``ranges.json`` and ``familiar.safetensors``.
 
     Raises
     ------
@@ -71,41 +99,35 @@ def write_ranges(
     CannotWrite
         A file cannot be written.
     """
-    from bids_ihf.bids.sidecars import to_json
-    from bids_ihf.io.atomic import write_atomic
-
-    pool, made = open_pool(pool_dir)
-    targets = vendor_profiles(model)
-    seen = list(look_at(pool, model, targets, scans))
+    pool, pool_record = open_pool(pool_dir)
+    scans = list(measure_scans(pool, model, vendor_profiles(model), scans_per_subject))
     record = {
         "version": __version__,
-        "pool": made,
+        "pool": pool_record,
         "harmonized_to": "the vendors in turn",
         "model": model.hash,
         "encoder": model.encoder_hash,
     }
-    reference, ranges = evaluate(seen, model.encoder_hash, record)
-    write_atomic(folder / FAMILIAR, pack_reference(reference))
+    reference, ranges = summarize_scans(scans, model.encoder_hash, record)
+    write_atomic(folder / REFERENCE_FILE, pack_reference(reference))
     write_atomic(folder / RANGES_FILE, to_json(to_dict(ranges)))
     return ranges
 
 
 def open_pool(folder: Path) -> tuple[ScanPool, dict[str, Any]]:
-    """A pool that ``ihf train`` left, and the record of how it was made.
+    """A pool that ``ihf train`` has made, and the record of how.
 
     Raises
     ------
     BadData
         There is no finished pool.
     """
-    from bids_ihf.lab.training.scan_pool import read_index
-
     try:
         record = json.loads((folder / "index.json").read_text(encoding="utf-8"))["record"]
         pool = read_index(folder, record)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadData(
-            f"{folder}: holds no finished pool of scans ({error}); name the 'pool' folder of a "
+            f"{folder}: contains no finished pool of scans ({error}); name the 'pool' folder of a "
             "training."
         ) from error
     if pool is None or not pool.scans:
@@ -120,79 +142,88 @@ def vendor_profiles(model: ModelBundle) -> dict[str, Mapping[str, Profile]]:
     return {vendor: load_target(vendor, model).profiles for vendor in BUILTIN_VENDORS}
 
 
-def look_at(
-    pool: ScanPool, model: ModelBundle, targets: Mapping[str, Mapping[str, Profile]], count: int
-) -> Iterable[Seen]:
-    """``count`` scans of each person and modality of a pool, whole and stripped; one of PART is
-    harmonized to a vendor that is not its own."""
+def measure_scans(
+    pool: ScanPool,
+    model: ModelBundle,
+    targets: Mapping[str, Mapping[str, Profile]],
+    scans_per_subject: int,
+) -> Iterator[MeasuredScan]:
+    """Scans of each subject and modality of a pool, as they are and skull-stripped.
+
+    Some of them are harmonized to a vendor other than their own.
+    """
+    selected = select_scans(pool.scans, scans_per_subject)
+    for count, (number, harmonized) in enumerate(sorted(selected.items()), start=1):
+        scan = pool.scans[number]
+        on_grid = on_network_grid(pool, scan)
+        LOGGER.info("Measuring %s (%d of %d)", scan.file, count, len(selected))
+        stripped = measure_profile(skull_stripped(on_grid), model.encoder)
+        yield MeasuredScan(scan.subject, scan.modality, stripped, {})
+        if harmonized:
+            vendors = [vendor for vendor in BUILTIN_VENDORS if vendor != scan.vendor]
+            target = targets[vendors[number % len(vendors)]][scan.modality]
+            yield _harmonize_and_measure(scan, on_grid, model, target, targets.get(scan.vendor))
+        else:
+            profile = measure_profile(on_grid, model.encoder)
+            yield MeasuredScan(scan.subject, scan.modality, profile, {})
+
+
+def _harmonize_and_measure(
+    scan: PoolScan,
+    on_grid: NetworkInput,
+    model: ModelBundle,
+    target: Profile,
+    manufacturer: Mapping[str, Profile] | None,
+) -> MeasuredScan:
     from bids_ihf.anat.harmonize import apply_network
     from bids_ihf.anat.intensity_matching import match_intensities
     from bids_ihf.anat.qc_statistics import qc_statistics
-    from bids_ihf.qc.measures import image_measures
-    from bids_ihf.targets.network_input import measure_profile
-    from bids_ihf.targets.source_profile import SourceProfile
 
-    picked = chosen(pool.scans, count)
-    for done, (number, harmonized) in enumerate(sorted(picked.items()), start=1):
-        scan = pool.scans[number]
-        on_grid = on_grid_of(pool, scan)
-        LOGGER.info("Looking at %s (%d of %d)", scan.file, done, len(picked))
-        bare = measure_profile(stripped(on_grid), model.encoder)
-        yield Seen(scan.subject, scan.modality, bare, {})
-        if not harmonized:
-            yield Seen(scan.subject, scan.modality, measure_profile(on_grid, model.encoder), {})
-            continue
-        vendors = [vendor for vendor in BUILTIN_VENDORS if vendor != scan.vendor]
-        profile = targets[vendors[number % len(vendors)]][scan.modality]
-        own = targets.get(scan.vendor)
-        source = None if own is None else SourceProfile(own[scan.modality])
-        matched = match_intensities(on_grid, profile, model, source)
-        slices = measured_slices(on_grid)
-        result = apply_network(matched, model, slices=slices)
-        evidence = qc_statistics(matched, result, model, slices)
-        measures = {"distance_after": evidence.distances[1], **image_measures(evidence)}
-        yield Seen(scan.subject, scan.modality, evidence.before, measures)
+    source = None if manufacturer is None else SourceProfile(manufacturer[scan.modality])
+    matched = match_intensities(on_grid, target, model, source)
+    slices = slices_with_neighbours(on_grid)
+    result = apply_network(matched, model, slices=slices)
+    statistics = qc_statistics(matched, result, model, slices)
+    measures = {"distance_after": statistics.distances[1], **image_measures(statistics)}
+    return MeasuredScan(scan.subject, scan.modality, statistics.before, measures)
 
 
-def chosen(scans: Sequence[PoolScan], count: int) -> dict[int, bool]:
-    """Numbers of ``count`` scans of each person and modality, and whether each is harmonized.
+def select_scans(scans: Sequence[PoolScan], scans_per_subject: int) -> dict[int, bool]:
+    """Indices of scans of each subject and modality, and whether each is harmonized.
 
-    Makers follow each other, and the first one changes from person to person.
+    Vendors alternate, and the first one changes from subject to subject.
     """
-    found: dict[int, bool] = {}
-    people = list(dict.fromkeys(scan.subject for scan in scans))
-    for turn, person in enumerate(people):
+    selected: dict[int, bool] = {}
+    subjects = list(dict.fromkeys(scan.subject for scan in scans))
+    for turn, subject in enumerate(subjects):
         for modality in dict.fromkeys(scan.modality for scan in scans):
-            own: dict[str, list[int]] = {}
+            by_vendor: dict[str, list[int]] = {}
             for number, scan in enumerate(scans):
-                if (scan.subject, scan.modality) == (person, modality):
-                    own.setdefault(scan.vendor, []).append(number)
-            order = _by_turns(list(own.values()), turn)[:count]
-            found |= {number: place % PART == 0 for place, number in enumerate(order)}
-    return found
+                if (scan.subject, scan.modality) == (subject, modality):
+                    by_vendor.setdefault(scan.vendor, []).append(number)
+            order = _alternating(list(by_vendor.values()), turn)[:scans_per_subject]
+            selected |= {number: k % HARMONIZED_STRIDE == 0 for k, number in enumerate(order)}
+    return selected
 
 
-def _by_turns(groups: Sequence[list[int]], turn: int) -> list[int]:
-    """One of each group after the other until all are through, beginning with group ``turn``."""
-    start = turn % len(groups)
-    turned = [*groups[start:], *groups[:start]]
+def _alternating(groups: Sequence[list[int]], first: int) -> list[int]:
+    """One element of each group in turn until all are used, beginning with group ``first``."""
+    first %= len(groups)
+    rotated = [*groups[first:], *groups[:first]]
     rounds = range(max(map(len, groups)))
-    return [group[place] for place in rounds for group in turned if place < len(group)]
+    return [group[k] for k in rounds for group in rotated if k < len(group)]
 
 
-def on_grid_of(pool: ScanPool, scan: PoolScan) -> NetworkInput:
-    """A scan of a pool in network units, framed as it was before it was stored: what the encoder's
-    coarse maps see depends on where the frame begins."""
-    from bids_ihf.geometry.grid import Grid
-    from bids_ihf.targets.intensity import IntensityScale
-    from bids_ihf.targets.network_input import BRAIN_MARGIN_VOXELS, NETWORK_VOXEL_MM, NetworkInput
+def on_network_grid(pool: ScanPool, scan: PoolScan) -> NetworkInput:
+    """A scan of a pool in network units, with the frame it had before it was stored.
 
+    What the encoder's coarse feature maps see depends on where the frame begins.
+    """
     stored = np.asarray(pool.mask(scan))
-    rows, columns = (np.flatnonzero((stored > 0).any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    box = tuple(
-        slice(max(0, int(seen[0]) - BRAIN_MARGIN_VOXELS), int(seen[-1]) + BRAIN_MARGIN_VOXELS + 1)
-        for seen in (rows, columns)
-    )
+    margin, box = BRAIN_MARGIN_VOXELS, []
+    for axes in ((0, 2), (0, 1)):
+        brain = np.flatnonzero((stored > 0).any(axis=axes))
+        box.append(slice(max(0, int(brain[0]) - margin), int(brain[-1]) + margin + 1))
     data, mask = (
         np.ascontiguousarray(np.moveaxis(array[(slice(None), *box)], 0, 2), dtype=np.float32)
         for array in (pool.data(scan), stored)
@@ -203,40 +234,38 @@ def on_grid_of(pool: ScanPool, scan: PoolScan) -> NetworkInput:
     return NetworkInput(data, mask, Grid(data.shape, affine), IntensityScale(-1.0, 1.0))
 
 
-def stripped(on_grid: NetworkInput) -> NetworkInput:
-    """Without signal outside the brain: what the encoder sees near its edge is another thing."""
-    inside = on_grid.mask > 0.5
-    return attrs.evolve(on_grid, data=np.where(inside, on_grid.data, np.float32(-1)))
+def skull_stripped(on_grid: NetworkInput) -> NetworkInput:
+    """The scan without signal outside the brain, which changes what the encoder sees near it."""
+    brain = on_grid.mask > 0.5
+    return attrs.evolve(on_grid, data=np.where(brain, on_grid.data, np.float32(-1)))
 
 
-def measured_slices(on_grid: NetworkInput) -> NDArray[np.intp]:
-    """The slices that statistics are taken of, and their neighbours, which these look at."""
-    from bids_ihf.targets.network_input import slices_by_position
-
-    middle = np.array(list(slices_by_position(on_grid).values()))
-    near = np.unique(np.concatenate([middle - 1, middle, middle + 1]))
+def slices_with_neighbours(on_grid: NetworkInput) -> NDArray[np.intp]:
+    """The slices that statistics are taken of, and their neighbours, which they depend on."""
+    slices = np.array(list(slices_by_position(on_grid).values()))
+    near = np.unique(np.concatenate([slices - 1, slices, slices + 1]))
     return near[(near >= 0) & (near < on_grid.grid.shape[2])]
 
 
-def evaluate(
-    scans: Sequence[Seen], encoder: str, record: dict[str, Any]
+def summarize_scans(
+    scans: Sequence[MeasuredScan], encoder: str, record: dict[str, Any]
 ) -> tuple[ReferenceScans, ReferenceRanges]:
-    """Known scans and ranges from what was seen."""
-    modalities, familiar = {}, {}
+    """The reference distribution and the reference ranges of all scans."""
+    ranges, distributions = {}, {}
     counts: dict[str, int] = {}
     for modality in dict.fromkeys(scan.modality for scan in scans):
-        own = [scan for scan in scans if scan.modality == modality]
-        known, scores = fit_reference_distribution(
-            [scan.profile for scan in own], [scan.person for scan in own]
+        selected = [scan for scan in scans if scan.modality == modality]
+        distributions[modality], scores = fit_reference_distribution(
+            [scan.profile for scan in selected], [scan.subject for scan in selected]
         )
-        familiar[modality] = known
         values = {
-            name: [s.measures[name] for s in own if name in s.measures] for name in ABNORMAL_SIDE
+            name: [scan.measures[name] for scan in selected if name in scan.measures]
+            for name in ABNORMAL_SIDE
         }
         values["out_of_range_score"] = scores
-        found = {name: reference_range(each) for name, each in values.items()}
-        modalities[modality] = {name: each for name, each in found.items() if each is not None}
-        measured = sum(bool(scan.measures) for scan in own)
-        counts |= {f"{modality}_scans": len(own), f"{modality}_harmonized": measured}
+        measured = {name: reference_range(numbers) for name, numbers in values.items()}
+        ranges[modality] = {name: usual for name, usual in measured.items() if usual is not None}
+        counts[f"{modality}_scans"] = len(selected)
+        counts[f"{modality}_harmonized"] = sum(bool(scan.measures) for scan in selected)
     record = {**record, **counts}
-    return ReferenceScans(encoder, familiar, record), ReferenceRanges(modalities, record)
+    return ReferenceScans(encoder, distributions, record), ReferenceRanges(ranges, record)

@@ -1,159 +1,206 @@
-"""A target scanner that is known from some slices of one scan, as a NIfTI reference gives it.
+"""T1w targets known from a few slices of one scan, as a NIfTI reference gives them.
 
-Two off-range scanners and one vendor's take turns as source and target, on people that training
-has not seen; no vendor is told, and no vendor's target is used.  The reference is a slab of the
-target's scan, either of the same person, below the slices that are measured, or of another person.
+Two off-range scanners and one vendor's take turns as source and target, on subjects not used in
+training; no vendor is known, and no vendor's target is used.  The reference is a slab of a scan by
+the target, either of the same subject, below the slices that are measured, or of another subject.
 
-T1w.  Usage: python -m bids_ihf.lab.benchmarks.slab LABELS_DIR OUT_DIR [PERSON ...]
+Usage: python -m bids_ihf.lab.benchmarks.slab LABELS_DIR OUT_DIR [SUBJECT ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from itertools import permutations
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from bids_ihf.bids.sidecars import write_json
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.lab.benchmarks.vendors.methods import CURVE, MATCHED, NONE, SHIPPED, run_networks
-from bids_ihf.lab.benchmarks.vendors.plan import PEOPLE, REFERENCES
-from bids_ihf.lab.benchmarks.vendors.results import CONVENTION
-from bids_ihf.lab.benchmarks.vendors.scores import scores
-from bids_ihf.lab.benchmarks.vendors.tables import to_tsv
-from bids_ihf.lab.benchmarks.vendors.worker import start_worker
+from bids_ihf.lab.benchmarks.process_pool import run_tasks, worker_pool
+from bids_ihf.lab.benchmarks.tables import Column, Table, group_rows
+from bids_ihf.lab.benchmarks.vendors.methods import (
+    CURVE_ONLY,
+    HISTOGRAM_MATCHING,
+    IHF_HARMONY,
+    UNHARMONIZED,
+    run_networks,
+)
+from bids_ihf.lab.benchmarks.vendors.metrics import image_metrics
+from bids_ihf.lab.benchmarks.vendors.plan import (
+    REFERENCE_SUBJECTS,
+    TEST_SUBJECTS,
+    check_subjects,
+    label_map,
+)
+from bids_ihf.lab.benchmarks.vendors.results import METRIC_CONVENTION
+from bids_ihf.lab.benchmarks.vendors.tables import SUBJECT_COLUMNS as VENDOR_COLUMNS
 from bids_ihf.lab.benchmarks.virtual_subjects import (
-    OFF_RANGE,
-    cut,
+    OFF_RANGE_SCANNERS,
     load_test_subject,
     off_range_scanners,
     seed_of,
+    select_slices,
     vendor_scanners,
 )
-from bids_ihf.lab.comparators.baselines import histogram_matching
+from bids_ihf.lab.comparators import histogram_matching
+from bids_ihf.lab.comparators.interface import MaskedImage
 from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.network.checkpoint import load_model
-from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.benchmarks.table import Row
+    from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
+    from bids_ihf.lab.simulation.protocol import Modality
 
-SEED = 1
-VENDOR = "GE"
-SLAB = (-10.0, 50.0)
-"""Axial template coordinates, mm, of the source and of another person's reference."""
-BELOW = (-10.0, 26.0)
-"""Those of the same person's reference."""
-MEASURED = (26.0, 50.0)
-MEASURES = ("rmse", "psnr", "ms_ssim")
-METHODS = (NONE, MATCHED, CURVE, SHIPPED)
-SAME, OTHER = "the same person, slices below", "another person"
+SLAB_MODALITY: Modality = "T1w"
+BENCHMARK_SEED = 1
+SLAB_VENDOR = "GE"
+"""Vendor of the third scanner."""
+
+SLAB_MM = (-10.0, 50.0)
+"""Axial template coordinates of the source scan, and of another subject's reference."""
+
+REFERENCE_BELOW_MM = (-10.0, 26.0)
+"""Those of the same subject's reference."""
+
+MEASURED_MM = (26.0, 50.0)
+"""Those of the slices that are measured."""
+
+METRIC_NAMES = ("rmse", "psnr", "ms_ssim")
+METHODS = (UNHARMONIZED, HISTOGRAM_MATCHING, CURVE_ONLY, IHF_HARMONY)
+SAME_SUBJECT, OTHER_SUBJECT = "the same person, slices below", "another person"
+LABEL_COLUMNS = ("subject", "modality", "source", "target", "reference", "method")
+
+_REFERENCE = Column("Whose scan by the target the reference slab is")
+SUBJECT_COLUMNS = {
+    name: _REFERENCE if name == "reference" else VENDOR_COLUMNS[name]
+    for name in (*LABEL_COLUMNS, *METRIC_NAMES)
+}
+COLUMNS = {
+    **{name: SUBJECT_COLUMNS[name] for name in ("modality", "reference", "method")},
+    "subjects": Column("Number of subjects"),
+    "pairs": Column("Number of pairs of scanners over all subjects"),
+    **{name: SUBJECT_COLUMNS[name] for name in METRIC_NAMES},
+    "nearer": Column("Pairs whose RMSE is below that of histogram matching"),
+}
 
 
-def between(scan: NetworkInput, low: float, high: float) -> NetworkInput:
-    """The slab of a scan between two axial template coordinates, mm."""
-    chosen = np.flatnonzero((scan.z >= low) & (scan.z < high))
-    data, mask = (np.ascontiguousarray(part[:, :, chosen]) for part in (scan.data, scan.mask))
+def crop_to_slab(scan: NetworkInput, low_mm: float, high_mm: float) -> NetworkInput:
+    """The slices of a scan between two axial template coordinates."""
+    slices = np.flatnonzero((scan.z >= low_mm) & (scan.z < high_mm))
+    data, mask = (np.ascontiguousarray(array[:, :, slices]) for array in (scan.data, scan.mask))
     affine = scan.grid.affine.copy()
-    affine[2, 3] = scan.z[chosen[0]]
-    grid = Grid(data.shape, affine)
-    return NetworkInput(data, mask, grid, robust_scale(data, mask > 0.5))
+    affine[2, 3] = scan.z[slices[0]]
+    return NetworkInput(data, mask, Grid(data.shape, affine), robust_scale(data, mask > 0.5))
 
 
-def scans_of(
-    labels: Path, person: str, modality: Any, seed: int, scanners_of: str
-) -> dict[str, NetworkInput]:
-    """A person by the three scanners that ``scanners_of`` visits."""
-    subject = load_test_subject(labels / f"{person}_dseg.nii.gz", person, seed)
-    scanners = off_range_scanners(scanners_of, modality, seed)
-    scanners[VENDOR] = vendor_scanners(person, modality, seed)[VENDOR]
-    return {
-        name: scan_subject(subject, scanner, seed_of(seed, person, modality, name, "noise"))
-        for name, scanner in scanners.items()
-    }
+def scan_by_all(labels: Path, name: str, scanners_of: str) -> dict[str, NetworkInput]:
+    """A subject by the off-range scanners of the subject ``scanners_of`` and a vendor's."""
+    subject = load_test_subject(label_map(labels, name), name, BENCHMARK_SEED)
+    scanners = off_range_scanners(scanners_of, SLAB_MODALITY, BENCHMARK_SEED)
+    scanners[SLAB_VENDOR] = vendor_scanners(name, SLAB_MODALITY, BENCHMARK_SEED)[SLAB_VENDOR]
+    scans = {}
+    for scanner_name, scanner in scanners.items():
+        noise_seed = seed_of(BENCHMARK_SEED, name, SLAB_MODALITY, scanner_name, "noise")
+        scans[scanner_name] = scan_subject(subject, scanner, noise_seed)
+    return scans
 
 
-def upper(image: NDArray[Any], frame: Slices) -> NDArray[Any]:
+def measured_part(image: NDArray[Any], frame: Slices) -> NDArray[Any]:
     """Of slices (X, Y, S), those that are measured."""
-    return image[:, :, (frame.z >= MEASURED[0]) & (frame.z < MEASURED[1])]
+    return image[:, :, (frame.z >= MEASURED_MM[0]) & (frame.z < MEASURED_MM[1])]
 
 
-def measure(labels: Path, person: str, modality: Any, seed: int) -> list[Row]:
-    """Rows of MEASURES for every pair of scanners, reference and method."""
-    own = scans_of(labels, person, modality, seed, person)
-    other = scans_of(labels, REFERENCES[0], modality, seed, person)
-    models = {SHIPPED: load_model()}
+def evaluate_slabs(labels: Path, name: str) -> list[Row]:
+    """Metrics of a subject for every pair of scanners, reference and method."""
+    scans = scan_by_all(labels, name, name)
+    other_scans = scan_by_all(labels, REFERENCE_SUBJECTS[0], name)
+    models = {IHF_HARMONY: load_model()}
     rows: list[Row] = []
-    for source, target in permutations([*OFF_RANGE, VENDOR], 2):
-        scan, true = between(own[source], *SLAB), cut(between(own[target], *SLAB))
-        plain = cut(scan)
-        truth = attrs.evolve(true, data=upper(true.data, true), mask=upper(true.mask, true))
-        references = {SAME: between(own[target], *BELOW), OTHER: between(other[target], *SLAB)}
-        for kind, reference in references.items():
-            profile = measure_profile(reference, models[SHIPPED].encoder)
-            images = {NONE: plain.data, **run_networks(scan, profile, models)}
-            images[MATCHED] = histogram_matching(
-                plain.data, plain.mask, reference.data, reference.brain
+    for source, target in permutations([*OFF_RANGE_SCANNERS, SLAB_VENDOR], 2):
+        scan = crop_to_slab(scans[source], *SLAB_MM)
+        source_slices = select_slices(scan)
+        frame = select_slices(crop_to_slab(scans[target], *SLAB_MM))
+        truth = attrs.evolve(
+            frame,
+            data=measured_part(frame.data, frame),
+            mask=measured_part(frame.mask, frame),
+        )
+        references = {
+            SAME_SUBJECT: crop_to_slab(scans[target], *REFERENCE_BELOW_MM),
+            OTHER_SUBJECT: crop_to_slab(other_scans[target], *SLAB_MM),
+        }
+        for label, reference in references.items():
+            profile = measure_profile(reference, models[IHF_HARMONY].encoder)
+            images = {UNHARMONIZED: source_slices.data, **run_networks(scan, profile, models)}
+            images[HISTOGRAM_MATCHING] = histogram_matching.harmonize(
+                MaskedImage(source_slices.data, source_slices.mask),
+                [MaskedImage(reference.data, reference.brain)],
             )
-            about = {"subject": person, "modality": modality, "source": source, "target": target}
             for method in METHODS:
-                found = scores(upper(images[method], true), truth)
-                rows.append({**about, "reference": kind, "method": method, **found})
+                metrics = image_metrics(measured_part(images[method], frame), truth)
+                labels_of_row = (name, SLAB_MODALITY, source, target, label, method)
+                rows.append(dict(zip(LABEL_COLUMNS, labels_of_row, strict=True)) | metrics)
     return rows
 
 
-def summary(rows: list[Row]) -> list[Row]:
-    """Medians over people of their means over pairs, and in how many pairs a method is nearer than
-    histogram matching."""
-    out = []
-    keys = dict.fromkeys((r["modality"], r["reference"], r["method"]) for r in rows)
-    for modality, reference, method in keys:
-        own = [r for r in rows if (r["modality"], r["reference"]) == (modality, reference)]
-        mine = [r for r in own if r["method"] == method]
-        matched = [r for r in own if r["method"] == MATCHED]
-        people = list(dict.fromkeys(r["subject"] for r in mine))
+def aggregate(rows: Sequence[Row]) -> list[Row]:
+    """Medians over subjects of their means over pairs, and how often a method beats matching."""
+    groups = group_rows(rows, ["modality", "reference", "method"])
+    table: list[Row] = []
+    for (modality, reference, method), group in groups.items():
+        matched = groups[modality, reference, HISTOGRAM_MATCHING]
+        subjects = group_rows(group, ["subject"])
         line: Row = {"modality": modality, "reference": reference, "method": method}
-        line |= {"subjects": len(people), "pairs": len(mine)}
-        for name in MEASURES:
-            means = [np.mean([r[name] for r in mine if r["subject"] == who]) for who in people]
+        line |= {"subjects": len(subjects), "pairs": len(group)}
+        for name in METRIC_NAMES:
+            means = [np.mean([row[name] for row in pairs]) for pairs in subjects.values()]
             line[name] = float(np.median(means))
-        nearer = [a["rmse"] < b["rmse"] for a, b in zip(mine, matched, strict=True)]
-        out.append(line | {"nearer": int(sum(nearer))})
-    return out
+        better = [a["rmse"] < b["rmse"] for a, b in zip(group, matched, strict=True)]
+        table.append(line | {"nearer": sum(better)})
+    return table
 
 
-def main(labels: Path, out: Path, *people: str) -> None:
-    """Measure the people, two at a time, and write OUT_DIR/slab.tsv and slab_subjects.tsv."""
-    set_up_process(1, 0)
-    tasks = [(labels, person, "T1w", SEED) for person in people or PEOPLE]
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=start_worker) as pool:
-        rows = [row for found in pool.map(measure, *zip(*tasks, strict=True)) for row in found]
-    where = ("subject", "modality", "source", "target", "reference", "method")
-    write_atomic(out / "slab_subjects.tsv", to_tsv(rows, (*where, *MEASURES)))
-    table = summary(rows)
-    write_atomic(out / "slab.tsv", to_tsv(table, tuple(table[0])))
-    about = {
-        "Command": " ".join(
-            ["python -m bids_ihf.lab.benchmarks.slab LABELS_DIR OUT_DIR", *people]
-        ),
-        "Convention": CONVENTION,
-        "Seed": SEED,
-        "nearer": {"Description": "Pairs whose RMSE is below that of histogram matching"},
+def main() -> None:
+    """Measure the subjects, two at a time, and write the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bids_ihf.lab.benchmarks.slab", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("labels", type=Path, metavar="LABELS_DIR", help="label maps")
+    parser.add_argument("output", type=Path, metavar="OUT_DIR", help="slab.tsv and more")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help="default: head-13 to 16")
+    arguments = parser.parse_args()
+    subjects = arguments.subjects or TEST_SUBJECTS
+    check_subjects(arguments.labels, subjects, REFERENCE_SUBJECTS[:1])
+    with worker_pool(2) as pool:
+        tasks = [(arguments.labels, name) for name in subjects]
+        measured = run_tasks(pool, evaluate_slabs, tasks, "Measured")
+    rows = [row for subject_rows in measured for row in subject_rows]
+    command = "python -m bids_ihf.lab.benchmarks.slab LABELS_DIR OUT_DIR"
+    facts = {
+        "Command": " ".join([command, *arguments.subjects]),
+        "Convention": METRIC_CONVENTION,
+        "Seed": BENCHMARK_SEED,
     }
-    write_json(out / "slab.json", about)
-    sys.stdout.write((out / "slab.tsv").read_text())
+    tables = {
+        "slab_subjects": Table(rows, SUBJECT_COLUMNS),
+        "slab": Table(aggregate(rows), COLUMNS),
+    }
+    for table_name, table in tables.items():
+        for filename, content in table.files(table_name, facts).items():
+            write_atomic(arguments.output / filename, content)
+    sys.stdout.write((arguments.output / "slab.tsv").read_text())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    main()

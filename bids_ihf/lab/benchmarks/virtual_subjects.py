@@ -1,7 +1,7 @@
-"""Simulated traveling people to measure with: one anatomy through several scanners.
+"""Simulated traveling subjects: one anatomy scanned by several scanners.
 
-Bias is corrected by the product's own means, as in a real run; masks and alignment are the known
-ones, the same for all scans of a person, so that methods are compared and not registrations.
+Bias is corrected as in a real run; masks and registration are the true ones, the same for all
+scans of a subject, so that harmonization methods are compared and not registrations.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from attrs import frozen
 from bids_ihf.lab.simulation.anatomy import crop_to_brain
 from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
+from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
 from bids_ihf.preprocessing import morphology
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 FIRST_SEED = 900_000
 """Seeds of the benchmark start here; those of training are far below."""
 
-OFF_RANGE = ("off-range 1", "off-range 2")
-AGAIN = " again"
+OFF_RANGE_SCANNERS = ("off-range 1", "off-range 2")
+"""Scanners far from any vendor's."""
+
+REPEAT_SUFFIX = " again"
 """Ends the name of the second scan by the same scanner."""
 
-SPACING = 3
-"""Distance (mm) of the slices that are measured."""
+SLICE_SPACING_MM = 3
+"""Distance of the slices that are measured."""
 
 CSF_MARGIN_VOXELS = 2
 """Voxels of CSF around the brain that belong to its mask."""
@@ -44,9 +47,16 @@ CSF_MARGIN_VOXELS = 2
 
 @frozen(eq=False)
 class Slices:
-    """Axial slices (X, Y, S) of a bias-corrected scan in its own units, with their brain mask.
+    """Axial slices of a bias-corrected scan in its own units.
 
-    ``z`` (S,) and ``corner`` (of voxel 0, 0) are template coordinates, mm.
+    Attributes
+    ----------
+    data, mask
+        Intensities and brain mask, (X, Y, S).
+    z
+        Template coordinates of the slices, (S,), mm.
+    corner
+        Template coordinates of voxel (0, 0), mm.
     """
 
     data: NDArray[np.float32]
@@ -55,9 +65,9 @@ class Slices:
     corner: tuple[int, int]
 
 
-def seed_of(seed: int, *words: str) -> int:
-    """A seed for what the words name, at FIRST_SEED or above."""
-    generator = np.random.default_rng([seed, *"/".join(words).encode()])
+def seed_of(seed: int, *labels: str) -> int:
+    """A seed for what the labels name, at FIRST_SEED or above."""
+    generator = np.random.default_rng([seed, *"/".join(labels).encode()])
     return FIRST_SEED + int(generator.integers(2**31 - FIRST_SEED))
 
 
@@ -70,69 +80,68 @@ def load_test_subject(path: Path, name: str, seed: int) -> RegisteredSubject:
     return register(VirtualSubject(name, anatomy, subject_seed, brain), path)
 
 
-def vendor_scanners(person: str, modality: Modality, seed: int) -> dict[str, Scanner]:
-    """A scanner of each vendor, with the small changes from scan to scan that are the
-    person's."""
-    from bids_ihf.lab.simulation.scanner import vendor_scanner
-
+def vendor_scanners(name: str, modality: Modality, seed: int) -> dict[str, Scanner]:
+    """A scanner of each vendor, with small session effects that depend on the subject."""
     return {
-        vendor: vendor_scanner(vendor, modality, seed_of(seed, person, vendor))
+        vendor: vendor_scanner(vendor, modality, seed_of(seed, name, vendor))
         for vendor in BUILTIN_VENDORS
     }
 
 
-def off_range_scanners(person: str, modality: Modality, seed: int) -> dict[str, Scanner]:
-    """Scanners far from any vendor's, others for every person."""
-    from bids_ihf.lab.simulation.scanner import random_scanner
-
+def off_range_scanners(name: str, modality: Modality, seed: int) -> dict[str, Scanner]:
+    """Scanners far from any vendor's, different ones for each subject."""
     return {
-        name: random_scanner(modality, seed_of(seed, person, modality, name)) for name in OFF_RANGE
+        scanner: random_scanner(modality, seed_of(seed, name, modality, scanner))
+        for scanner in OFF_RANGE_SCANNERS
     }
 
 
 def traveling_scans(
-    subject: RegisteredSubject, person: str, modality: Modality, seed: int
+    subject: RegisteredSubject, modality: Modality, seed: int
 ) -> dict[str, NetworkInput]:
-    """All scans of a test person by name: vendors, vendors again, off-range scanners."""
-    vendors = vendor_scanners(person, modality, seed)
-    again = {f"{name}{AGAIN}": scanner for name, scanner in vendors.items()}
-    everyone = vendors | again | off_range_scanners(person, modality, seed)
+    """All scans of a test subject by name: vendors, their repeats, off-range scanners."""
+    vendors = vendor_scanners(subject.name, modality, seed)
+    repeats = {f"{vendor}{REPEAT_SUFFIX}": scanner for vendor, scanner in vendors.items()}
+    scanners = vendors | repeats | off_range_scanners(subject.name, modality, seed)
     return {
-        name: scan_subject(subject, scanner, seed_of(seed, person, modality, name, "noise"))
-        for name, scanner in everyone.items()
+        name: scan_subject(subject, scanner, seed_of(seed, subject.name, modality, name, "noise"))
+        for name, scanner in scanners.items()
     }
 
 
 def measured_slices(on_grid: NetworkInput) -> NDArray[np.intp]:
-    """Slices that show brain at every third millimetre of the template, alike for all people."""
-    at = np.floor(on_grid.z + 0.5).astype(np.int64)
-    return np.flatnonzero(on_grid.brain.any(axis=(0, 1)) & (at % SPACING == 0))
+    """Slices that contain brain at every third millimetre of the template, as in all subjects."""
+    z = np.floor(on_grid.z + 0.5).astype(np.int64)
+    return np.flatnonzero(on_grid.brain.any(axis=(0, 1)) & (z % SLICE_SPACING_MM == 0))
 
 
-def cut(on_grid: NetworkInput, data: NDArray[np.float32] | None = None) -> Slices:
-    """The measured slices of a scan, or of another image on its grid."""
-    chosen = measured_slices(on_grid)
+def select_slices(on_grid: NetworkInput) -> Slices:
+    """The measured slices of a scan."""
+    slices = measured_slices(on_grid)
     corner = np.floor(on_grid.grid.affine[:2, 3] + 0.5).astype(int)
-    values = on_grid.data if data is None else data
     return Slices(
-        data=values[:, :, chosen],
-        mask=on_grid.brain[:, :, chosen],
-        z=np.floor(on_grid.z[chosen] + 0.5).astype(np.int64),
+        data=on_grid.data[:, :, slices],
+        mask=on_grid.brain[:, :, slices],
+        z=np.floor(on_grid.z[slices] + 0.5).astype(np.int64),
         corner=(int(corner[0]), int(corner[1])),
     )
 
 
-def laid_over(other: Slices, frame: Slices) -> NDArray[np.float32]:
-    """Slices of another person in the frame (X, Y, S) of this one; 0 where they show nothing."""
-    out = np.zeros_like(frame.data)
-    shift = (other.corner[0] - frame.corner[0], other.corner[1] - frame.corner[1])
-    into, taken = [], []
-    for size, theirs, by in zip(out.shape, other.data.shape, shift, strict=False):
-        low, high = max(0, by), min(size, theirs + by)
-        into.append(slice(low, max(low, high)))
-        taken.append(slice(low - by, max(low, high) - by))
+def resample_to(slices: Slices, frame: Slices) -> NDArray[np.float32]:
+    """Slices of one subject in the frame (X, Y, S) of another; 0 outside.
+
+    Both lie on the 1 mm grid of the template, so that voxels are copied.
+    """
+    resampled = np.zeros_like(frame.data)
+    offset = (slices.corner[0] - frame.corner[0], slices.corner[1] - frame.corner[1])
+    target, source = [], []
+    for frame_size, size, shift in zip(frame.data.shape, slices.data.shape, offset, strict=False):
+        low = max(0, shift)
+        high = max(low, min(frame_size, size + shift))
+        target.append(slice(low, high))
+        source.append(slice(low - shift, high - shift))
     for index, z in enumerate(frame.z):
-        found = np.flatnonzero(other.z == z)
-        if found.size:
-            out[into[0], into[1], index] = other.data[taken[0], taken[1], found[0]]
-    return out
+        same_z = np.flatnonzero(slices.z == z)
+        if same_z.size:
+            resampled[target[0], target[1], index] = slices.data[source[0], source[1], same_z[0]]
+    return resampled

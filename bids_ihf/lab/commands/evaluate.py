@@ -16,19 +16,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf evaluate``."""
     add = parser.add_argument
     add("harmonized", nargs="?", type=Path, metavar="HARMONIZED", help="harmonized image")
-    add("target", nargs="?", type=Path, metavar="TARGET", help="scan of the same person, aligned")
-    add("--mask", type=Path, metavar="FILE", help="brain mask (default: made from the target)")
+    add(
+        "target",
+        nargs="?",
+        type=Path,
+        metavar="TARGET",
+        help="scan of the same subject by the target scanner, registered to HARMONIZED",
+    )
+    add(
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="brain mask (default: the overlap of the masks found in both images)",
+    )
     add("--source", type=Path, metavar="FILE", help="image before harmonization: adds baselines")
     add(
         "--pairs",
         type=Path,
         metavar="TSV",
-        help="many pairs: columns harmonized, target and, if wanted, mask, source",
+        help="many pairs: columns harmonized, target and optionally mask, source",
     )
     add("-o", "--output", type=Path, metavar="TABLE.tsv", help="table (default: to the terminal)")
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure and write the table.
 
     Raises
@@ -38,22 +49,30 @@ def run(given: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from bids_ihf.lab.benchmarks.files import Pair, evaluate_files
-    from bids_ihf.lab.benchmarks.table import text_table, to_tsv, write_table
+    from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.lab.benchmarks.file_evaluation import (
+        COLUMNS,
+        FilePair,
+        evaluate_files,
+        summary_text,
+    )
+    from bids_ihf.lab.benchmarks.tables import Table, to_tsv
     from bids_ihf.lab.commands.pairs import read_pairs
 
-    if (given.pairs is None) == (given.target is None):
-        raise UsageError("name either HARMONIZED and TARGET, or a file with --pairs.")
-    if given.pairs is not None:
-        pairs = read_pairs(given.pairs)
+    if (arguments.pairs is None) == (arguments.target is None):
+        raise UsageError("Name either HARMONIZED and TARGET, or a file with --pairs.")
+    if arguments.pairs is not None:
+        pairs = read_pairs(arguments.pairs)
     else:
-        pairs = [Pair(given.harmonized, given.target, given.mask, given.source)]
-    quiet = not sys.stderr.isatty()
-    shown = tqdm(pairs, unit="pair", disable=quiet)
-    rows = [row for pair in shown for row in evaluate_files([pair])]
-    if given.output is None:
-        sys.stdout.write(to_tsv(rows))
-    else:
-        write_table(given.output, rows)
-        sys.stdout.write(text_table(rows))
+        images = arguments.harmonized, arguments.target
+        pairs = [FilePair(*images, mask=arguments.mask, source=arguments.source)]
+    progress = tqdm(pairs, unit="pair", disable=not sys.stderr.isatty())
+    rows = [row for pair in progress for row in evaluate_files([pair])]
+    if arguments.output is None:
+        sys.stdout.write(to_tsv(rows, list(COLUMNS)).decode())
+        return 0
+    files = Table(rows, COLUMNS).files("table", {})
+    write_atomic(arguments.output, files["table.tsv"])
+    write_atomic(arguments.output.with_suffix(".json"), files["table.json"])
+    sys.stdout.write(summary_text(rows))
     return 0

@@ -6,25 +6,23 @@ import csv
 from typing import TYPE_CHECKING
 
 from bids_ihf.errors import UsageError
+from bids_ihf.io.tsv import MISSING_VALUE
+from bids_ihf.lab.benchmarks.file_evaluation import FilePair
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_ihf.lab.benchmarks.files import Pair
-
-COLUMNS = ("harmonized", "target", "mask", "source")
+PAIR_COLUMNS = ("harmonized", "target", "mask", "source")
 
 
-def read_pairs(path: Path) -> list[Pair]:
+def read_pairs(path: Path) -> list[FilePair]:
     """Pairs from a tab-separated file; paths are relative to it, ``n/a`` stands for none.
 
     Raises
     ------
     UsageError
-        The file cannot be read or lacks a column or a row.
+        The file cannot be read, or lacks a column or a row.
     """
-    from bids_ihf.lab.benchmarks.files import Pair
-
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
@@ -35,9 +33,11 @@ def read_pairs(path: Path) -> list[Pair]:
     pairs = []
     for row in rows:
         files = {
-            key: path.parent / row[key] for key in COLUMNS if row.get(key) not in (None, "", "n/a")
+            key: path.parent / row[key]
+            for key in PAIR_COLUMNS
+            if row.get(key) not in (None, "", MISSING_VALUE)
         }
         if not {"harmonized", "target"} <= set(files):
-            raise UsageError(f"{path}: a row names no harmonized image or no target; fill it in.")
-        pairs.append(Pair(**files))
+            raise UsageError(f"{path}: a row has no harmonized image or no target; fill it in.")
+        pairs.append(FilePair(**files))
     return pairs

@@ -1,10 +1,10 @@
-"""RISH: rotation-invariant features of the harmonics scaled from one scanner to another.
+"""RISH: rotation-invariant spherical harmonics features scaled from one scanner to another.
 
-After Mirzaalian et al. 2016 (NeuroImage 135:311) and Cetin Karayumak et al. 2019 (NeuroImage
-184:180), written anew over dipy's harmonics: the energy of each order, averaged over matched
-people in a common space, gives a map of scale factors by which a person's coefficients are
-multiplied.  The common space here is the box of the brain, since these people share a
-field of view; the published method registers them nonlinearly.
+After Mirzaalian et al. (2016, NeuroImage 135:311) and Cetin Karayumak et al. (2019, NeuroImage
+184:180), reimplemented with dipy's harmonics: the energy of each order, averaged over matched
+subjects in a common space, gives a map of scale factors by which a subject's coefficients are
+multiplied.  The common space here is the bounding box of the brain, since the simulated subjects
+share a field of view; the published method registers them nonlinearly.
 """
 
 from __future__ import annotations
@@ -15,124 +15,132 @@ import numpy as np
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from bids_ihf.dwi.shells import Shell
-    from bids_ihf.lab.benchmarks.dwi.travelers import DiffusionSubject, Scan
+    from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan
 
     Array = NDArray[np.float32]
     Mask = NDArray[np.bool_]
 
-ORDER, SMOOTH = 4, 0.0005
-"""Of the harmonics; with 24 directions more smoothing would shrink order 2 by some per cent."""
+MAX_ORDER, SH_SMOOTHING = 4, 0.0005
+"""Order and Laplace-Beltrami regularization of the harmonics; with 24 directions a stronger one
+would shrink order 2 by some per cent."""
 
-SIDES = (28, 34, 10)
-"""Cells of the common space over the box of a brain: about 6 mm, 5 mm in a slab."""
+COMMON_SPACE_SHAPE = (28, 34, 10)
+"""Cells over the bounding box of a brain: about 6 mm, 5 mm across a slab."""
 
-SPREAD = 1.0
-"""Standard deviation (cells) of the smoothing of the features in the common space."""
+FEATURE_SMOOTHING_SD_CELLS = 1.0
+"""Standard deviation of the smoothing of the features in the common space."""
 
-SCALES = (0.5, 2.0)
+SCALE_LIMITS = (0.5, 2.0)
+"""Limits of the scale factors."""
 
-
-def coefficients(scan: Scan, shell: Shell, mask: Mask) -> Array:
-    """Harmonics (C, V) of a shell's signal over the mean b 0, by dipy."""
-    from dipy.core.sphere import Sphere
-    from dipy.reconst.shm import sf_to_sh
-
-    b0 = np.maximum(scan.volumes[scan.shells[0].volumes][:, mask].mean(axis=0), 1e-3)
-    ratio = scan.volumes[shell.volumes][:, mask] / b0
-    sphere = Sphere(xyz=scan.gradients.bvecs[shell.volumes])
-    found = sf_to_sh(
-        ratio.T, sphere, sh_order_max=ORDER, basis_type="descoteaux07", legacy=False, smooth=SMOOTH
-    )
-    return np.asarray(found.T, dtype=np.float32)
-
-
-def _orders() -> NDArray[np.int64]:
-    return np.concatenate([np.full(2 * n + 1, n) for n in range(0, ORDER + 1, 2)])
-
-
-def energies(found: Array) -> Array:
-    """Root of the energy (orders, V) of each order."""
-    orders = _orders()
-    rows = [np.sqrt((found[orders == n] ** 2).sum(axis=0)) for n in range(0, ORDER + 1, 2)]
-    return np.stack(rows)
-
-
-def cells(person: DiffusionSubject) -> NDArray[np.float64]:
-    """Places (3, V) of a brain's voxels in the common space."""
-    places = np.argwhere(person.brain).astype(np.float64)
-    low, high = places.min(axis=0), places.max(axis=0)
-    return np.asarray(((places - low) / (high - low) * (np.asarray(SIDES) - 1)).T)
+SH_ORDERS = range(0, MAX_ORDER + 1, 2)
 
 
 @frozen(eq=False)
-class Features:
-    """Smoothed sums of a scanner's features (shells, orders, *SIDES)."""
+class RishFeatures:
+    """Sums over subjects of a scanner's smoothed features (shells, orders, X, Y, Z)."""
 
     sums: NDArray[np.float64]
 
-    def __add__(self, other: Features) -> Features:
-        return Features(self.sums + other.sums)
 
-
-def features(scan: Scan, person: DiffusionSubject) -> Features:
+def measure_features(scan: DiffusionScan, brain: Mask) -> RishFeatures:
     """The features of one series in the common space."""
     from scipy.ndimage import gaussian_filter
 
-    index = np.rint(cells(person)).astype(np.intp)
-    flat = np.ravel_multi_index(tuple(index), SIDES)
-    out = []
-    for shell in scan.shells[1:]:
-        rows = energies(coefficients(scan, shell, person.brain))
-        grids = [np.bincount(flat, row, int(np.prod(SIDES))).reshape(SIDES) for row in rows]
-        out.append([gaussian_filter(grid, SPREAD) for grid in grids])
-    return Features(np.asarray(out))
+    cells = np.rint(_common_space(brain)).astype(np.intp)
+    index = np.ravel_multi_index(tuple(cells), COMMON_SPACE_SHAPE)
+    size = int(np.prod(COMMON_SPACE_SHAPE))
+    sums = [
+        [
+            gaussian_filter(
+                np.bincount(index, energy, size).reshape(COMMON_SPACE_SHAPE),
+                FEATURE_SMOOTHING_SD_CELLS,
+            )
+            for energy in _energies(_coefficients(scan, shell, brain))
+        ]
+        for shell in scan.shells[1:]
+    ]
+    return RishFeatures(np.asarray(sums))
 
 
-def total(parts: Sequence[Features]) -> Features:
-    """The features of several people together."""
-    result = parts[0]
-    for part in parts[1:]:
-        result = result + part
-    return result
+def pool_features(features: Sequence[RishFeatures]) -> RishFeatures:
+    """The features of several subjects together."""
+    return RishFeatures(np.sum([subject.sums for subject in features], axis=0))
 
 
-def scaled(
-    scan: Scan,
-    person: DiffusionSubject,
-    source: Features,
-    target: Features,
-    gains: Mapping[int, float],
+def harmonize(
+    scan: DiffusionScan, brain: Mask, source: RishFeatures, target: RishFeatures, b0_gain: float
 ) -> Array:
-    """The series (N, X, Y, Z) with its harmonics scaled; volumes of shell 0 by ``gains[0]``.
+    """The series (N, X, Y, Z) with the harmonics of its weighted shells scaled.
 
-    Outside the brain nothing is changed but the units.
+    Parameters
+    ----------
+    scan, brain
+        The series and its brain mask.
+    source, target
+        Features of both scanners over the same number of subjects.
+    b0_gain
+        Factor of the units; outside the brain nothing else is changed.
     """
     from scipy.ndimage import map_coordinates
 
-    ratio = np.clip(target.sums / np.maximum(source.sums, 1e-9), *SCALES)
-    places, orders = cells(person), _orders()
-    out = scan.volumes * np.float32(gains[0])
-    b0 = out[scan.shells[0].volumes][:, person.brain].mean(axis=0)
+    scale = np.clip(target.sums / np.maximum(source.sums, 1e-9), *SCALE_LIMITS)
+    cells, orders = _common_space(brain), _order_of_coefficients()
+    harmonized = scan.volumes * np.float32(b0_gain)
+    b0 = harmonized[scan.shells[0].volumes][:, brain].mean(axis=0)
     for number, shell in enumerate(scan.shells[1:]):
-        found = coefficients(scan, shell, person.brain)
-        for row, n in enumerate(range(0, ORDER + 1, 2)):
-            grid = ratio[number, row]
-            found[orders == n] *= map_coordinates(grid, places, order=1, mode="nearest")
+        coefficients = _coefficients(scan, shell, brain)
+        for row, order in enumerate(SH_ORDERS):
+            coefficients[orders == order] *= map_coordinates(
+                scale[number, row], cells, order=1, mode="nearest"
+            )
         for volume in shell.volumes:
-            direction = scan.gradients.bvecs[volume]
-            out[volume][person.brain] = np.maximum(_along(found, direction) * b0, 0)
-    return np.asarray(out, dtype=np.float32)
+            ratio = _evaluate(coefficients, scan.gradients.bvecs[volume])
+            harmonized[volume][brain] = np.maximum(ratio * b0, 0)
+    return np.asarray(harmonized, dtype=np.float32)
 
 
-def _along(found: Array, direction: NDArray[np.float64]) -> Array:
+def _coefficients(scan: DiffusionScan, shell: Shell, brain: Mask) -> Array:
+    """Harmonics (C, V) of a shell's signal over the mean b = 0 signal, by dipy."""
+    from dipy.core.sphere import Sphere
+    from dipy.reconst.shm import sf_to_sh
+
+    b0 = np.maximum(scan.volumes[scan.shells[0].volumes][:, brain].mean(axis=0), 1e-3)
+    ratio = scan.volumes[shell.volumes][:, brain] / b0
+    coefficients = sf_to_sh(
+        ratio.T, Sphere(xyz=scan.gradients.bvecs[shell.volumes]), sh_order_max=MAX_ORDER,
+        basis_type="descoteaux07", legacy=False, smooth=SH_SMOOTHING,
+    )  # fmt: skip
+    return np.asarray(coefficients.T, dtype=np.float32)
+
+
+def _order_of_coefficients() -> NDArray[np.int64]:
+    return np.concatenate([np.full(2 * order + 1, order) for order in SH_ORDERS])
+
+
+def _energies(coefficients: Array) -> list[Array]:
+    """Root of the energy (V,) of each order."""
+    orders = _order_of_coefficients()
+    return [np.sqrt((coefficients[orders == order] ** 2).sum(axis=0)) for order in SH_ORDERS]
+
+
+def _common_space(brain: Mask) -> NDArray[np.float64]:
+    """Coordinates (3, V) of a brain's voxels in the common space, in cells."""
+    voxels = np.argwhere(brain).astype(np.float64)
+    low, high = voxels.min(axis=0), voxels.max(axis=0)
+    return np.asarray(((voxels - low) / (high - low) * (np.asarray(COMMON_SPACE_SHAPE) - 1)).T)
+
+
+def _evaluate(coefficients: Array, direction: NDArray[np.float64]) -> Array:
+    """Signal ratio (V,) of the harmonics (C, V) in a direction (3,)."""
     from dipy.core.geometry import cart2sphere
     from dipy.reconst.shm import real_sh_descoteaux
 
     _, theta, phi = cart2sphere(*direction)
-    row = real_sh_descoteaux(ORDER, np.atleast_1d(theta), np.atleast_1d(phi), legacy=False)[0][0]
-    return np.asarray(row.astype(np.float32) @ found)
+    basis = real_sh_descoteaux(MAX_ORDER, np.atleast_1d(theta), np.atleast_1d(phi), legacy=False)
+    return np.asarray(basis[0][0].astype(np.float32) @ coefficients)

@@ -11,18 +11,16 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_ihf.lab.benchmarks.anatomy import benchmark as anatomy_benchmark
-from bids_ihf.lab.benchmarks.anatomy.benchmark import measure_person
+from bids_ihf.lab.benchmarks.anatomy.benchmark import evaluate_anatomy
+from bids_ihf.lab.benchmarks.anatomy.ground_truth import ground_truth
 from bids_ihf.lab.benchmarks.anatomy.tables import (
     COLUMNS,
-    DESCRIPTIONS,
     READOUT_COLUMNS,
     SUBJECT_COLUMNS,
-    anatomy_files,
+    anatomy_tables,
     by_pair,
 )
-from bids_ihf.lab.benchmarks.anatomy.truth import known_truth
-from bids_ihf.lab.benchmarks.vendors.readout import Embedded, embed_person, readout_rows
+from bids_ihf.lab.benchmarks.vendors.readout import Embedding, embed_subject, readout_rows
 from bids_ihf.lab.simulation.anatomy import Anatomy
 from bids_ihf.lab.simulation.reference_segmentation import (
     reference_brain_mask,
@@ -32,9 +30,10 @@ from bids_ihf.lab.simulation.smooth_fields import random_texture
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
+from bids_ihf.targets.build import load_target
 
 if TYPE_CHECKING:
-    from bids_ihf.lab.benchmarks.table import Row
+    from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.network.checkpoint import ModelBundle
 
 PERSON = Path("somebody_dseg.nii.gz")
@@ -73,19 +72,13 @@ def subject() -> RegisteredSubject:
 
 @pytest.fixture(scope="module")
 def rows(model: ModelBundle, subject: RegisteredSubject) -> list[Row]:
+    targets = {vendor: load_target(vendor, model) for vendor in VENDORS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "bids_ihf.preprocessing.bias_field.bias_field",
             lambda data, *_, **__: np.ones_like(data),
         )
-        patch.setattr(anatomy_benchmark, "BUILTIN_VENDORS", VENDORS)
-        scanners = anatomy_benchmark.vendor_scanners
-        patch.setattr(
-            anatomy_benchmark,
-            "vendor_scanners",
-            lambda *given: {name: scanners(*given)[name] for name in VENDORS},
-        )
-        return measure_person(PERSON, seed=5, model=model, modalities=("T1w",), subject=subject)
+        return evaluate_anatomy(subject, targets, model, ("T1w",), seed=5)
 
 
 def test_a_row_for_every_ordered_pair(rows: list[Row]) -> None:
@@ -94,9 +87,9 @@ def test_a_row_for_every_ordered_pair(rows: list[Row]) -> None:
     for row in rows:
         assert row["subject"] == "somebody"
         assert set(row) <= set(SUBJECT_COLUMNS)
-        own = row["source"] == row["target"]
-        assert np.isfinite(row["own_change_over_repeat"]) == own
-        assert ("own_scanner_change_over_repeat" in row) == own
+        same_scanner = row["source"] == row["target"]
+        assert np.isfinite(row["own_change_over_repeat"]) == same_scanner
+        assert ("own_scanner_change_over_repeat" in row) == same_scanner
 
 
 def test_a_phantom_keeps_its_anatomy(rows: list[Row]) -> None:
@@ -110,49 +103,53 @@ def test_a_phantom_keeps_its_anatomy(rows: list[Row]) -> None:
 
 
 def test_truth_is_of_one_grid(subject: RegisteredSubject) -> None:
-    truth = known_truth(subject, np.zeros(subject.brain.shape, dtype=bool))
-    assert truth.shares.shape == (3, *truth.mask.shape)
+    truth = ground_truth(subject, np.zeros(subject.brain.shape, dtype=bool))
+    assert truth.fractions.shape == (3, *truth.mask.shape)
     assert truth.mask.shape[2] == len(truth.slices)
-    inside = truth.shares.sum(axis=0)[truth.mask]
+    inside = truth.fractions.sum(axis=0)[truth.mask]
     assert np.median(inside) == pytest.approx(1, abs=0.01)
     assert not truth.lesion.any()
 
 
 def test_tables_hold_every_column_and_say_what_it_is(rows: list[Row]) -> None:
     again = [row | {"subject": "another", "lesion_kept": np.nan} for row in rows]
-    table = by_pair([*rows, *again])
-    assert [row["subjects"] for row in table] == [2] * len(rows)
-    assert table[0]["lesion_kept"] == pytest.approx(rows[0]["lesion_kept"])
-    files = anatomy_files(rows, [], {"Seed": 5})
-    for name, columns in (("anatomy", COLUMNS), ("readout", READOUT_COLUMNS)):
-        assert files[f"{name}.tsv"].decode().splitlines()[0].split("\t") == list(columns)
+    means = by_pair([*rows, *again])
+    assert [row["subjects"] for row in means] == [2] * len(rows)
+    assert means[0]["lesion_kept"] == pytest.approx(rows[0]["lesion_kept"])
+    for name, table in anatomy_tables(rows, []).items():
+        files = table.files(name, {"Benchmark": {"Seed": 5}})
+        columns = {
+            "anatomy": COLUMNS, "anatomy_subjects": SUBJECT_COLUMNS, "readout": READOUT_COLUMNS,
+        }[name]  # fmt: skip
+        lines = files[f"{name}.tsv"].decode().splitlines()
+        assert lines[0].split("\t") == list(columns)
+        assert len(lines) == 1 + (0 if name == "readout" else len(rows))
         explained = json.loads(files[f"{name}.json"])
         assert set(explained) == {*columns, "Benchmark"}
-    assert len(files["anatomy_subjects.tsv"].decode().splitlines()) == len(rows) + 1
-    assert set(DESCRIPTIONS) == {*COLUMNS, *SUBJECT_COLUMNS, *READOUT_COLUMNS}
+        assert all(explained[column]["Description"] for column in columns)
 
 
 def test_embeddings_of_all_scanners(
     model: ModelBundle, subject: RegisteredSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bids_ihf.lab.benchmarks.vendors.readout.OTHERS", 1)
-    found = embed_person(PERSON, seed=5, model=model, modalities=("T2w",), subject=subject)
+    monkeypatch.setattr("bids_ihf.lab.benchmarks.vendors.readout.OFF_RANGE_SCANNER_COUNT", 1)
+    found = embed_subject(subject, model, ("T2w",), seed=5)
     assert [scan.scanner for scan in found] == ["Siemens", "GE", "Philips", "other 1"]
-    assert all(scan.embeddings.shape[1] == model.encoder.size for scan in found)
+    assert all(scan.statistics.shape[1] == model.encoder.size for scan in found)
 
 
 def test_rows_of_the_read_out() -> None:
     rng = np.random.default_rng(0)
     sites = dict(zip("abc", rng.normal(size=(3, 20)) * 4, strict=True))
     scans = [
-        Embedded(f"p{k}", site, "T1w", (centre + rng.normal(size=(6, 20))).astype(np.float32))
+        Embedding(f"p{k}", site, "T1w", (centre + rng.normal(size=(6, 20))).astype(np.float32))
         for k in range(4)
         for site, centre in sites.items()
     ]
-    scanner, person = readout_rows(scans)
+    scanner, subject = readout_rows(scans)
     assert set(scanner) == set(READOUT_COLUMNS)
-    assert (scanner["told_apart"], person["told_apart"]) == ("scanner", "person")
-    assert scanner["accuracy"] == 1 > person["accuracy"]
-    assert scanner["variance"] > 0.8 > person["variance"]
+    assert (scanner["told_apart"], subject["told_apart"]) == ("scanner", "person")
+    assert scanner["accuracy"] == 1 > subject["accuracy"]
+    assert scanner["variance"] > 0.8 > subject["variance"]
     with pytest.raises(ValueError, match="equally often"):
         readout_rows(scans[:-1])

@@ -7,9 +7,15 @@ import itertools
 import numpy as np
 import pytest
 
-from bids_ihf.lab.benchmarks.brain.benchmark import distance, outcome
-from bids_ihf.lab.benchmarks.brain.cases import Case, in_blocks, posed
-from bids_ihf.lab.benchmarks.brain.tables import ALL, OUTCOMES, brain_files, by_condition, by_pose
+from bids_ihf.lab.benchmarks.brain.benchmark import outcome, transform_error
+from bids_ihf.lab.benchmarks.brain.cases import Case, block_averaged, randomly_posed
+from bids_ihf.lab.benchmarks.brain.tables import (
+    ALL_ROWS,
+    OUTCOMES,
+    brain_tables,
+    by_condition,
+    by_pose,
+)
 from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
 from bids_ihf.preprocessing.prepare import (
     MIN_COVERAGE_TRUSTED,
@@ -55,7 +61,7 @@ def case() -> Case:
 
 
 def test_blocks_keep_their_place() -> None:
-    found = in_blocks(case(), "thick", (1, 2, 4))
+    found = block_averaged(case(), "thick", (1, 2, 4))
     assert found.data.shape == (20, 10, 5)
     assert found.data[3, 0, 0] == case().data[3, :2, :4].mean()
     world = found.affine @ [3, 0, 0, 1]
@@ -66,23 +72,23 @@ def test_poses_move_header_and_head_together() -> None:
     rng = np.random.default_rng(0)
     kinds = set()
     for _ in range(40):
-        pose = posed(case(), rng)
+        pose = randomly_posed(case(), rng)
         kinds.add(pose.kind)
-        assert np.allclose(pose.moved[:3, :3] @ pose.moved[:3, :3].T, np.eye(3))
-        assert np.linalg.det(pose.moved[:3, :3]) > 0
+        assert np.allclose(pose.motion[:3, :3] @ pose.motion[:3, :3].T, np.eye(3))
+        assert np.linalg.det(pose.motion[:3, :3]) > 0
         # The first voxel of what is left is where it was, moved.
         first = int(pose.data.flat[0])
         index = np.unravel_index(first, (20, 20, 20))
-        wanted = pose.moved @ case().affine @ [*index, 1]
+        wanted = pose.motion @ case().affine @ [*index, 1]
         assert np.allclose(pose.affine[:, 3], wanted)
     assert kinds == {"tilted", "tilted, cut", "axes exchanged", "axes exchanged, cut"}
 
 
-def test_distance_of_two_ways() -> None:
+def test_error_of_a_transform() -> None:
     shifted = np.eye(4)
     shifted[:3, 3] = (3, 4, 0)
-    assert distance(np.eye(4), np.eye(4)) == 0
-    assert distance(shifted, np.eye(4)) == pytest.approx(5)
+    assert transform_error(np.eye(4), np.eye(4)) == 0
+    assert transform_error(shifted, np.eye(4)) == pytest.approx(5)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +124,7 @@ def test_tables_hold_means_and_the_worst() -> None:
     assert [(row["condition"], row["scans"]) for row in table] == [
         ("T1w", 2),
         ("T2w", 1),
-        (ALL, 3),
+        (ALL_ROWS, 3),
     ]
     assert table[0]["dice"] == pytest.approx(0.85)
     assert table[0]["dice_least"] == 0.8
@@ -129,11 +135,10 @@ def test_tables_hold_means_and_the_worst() -> None:
         for pose, found in (("tilted", "found"), ("tilted", "silent"), ("cut", "found"))
     ]  # fmt: skip
     counts = {row["pose"]: row for row in by_pose(poses)}
-    assert counts[ALL]["silent"] == counts["tilted"]["silent"] == 1
+    assert counts[ALL_ROWS]["silent"] == counts["tilted"]["silent"] == 1
     assert counts["cut"]["found"] == 1
-    files = brain_files(rows, poses, {"Seed": 1})
-    assert set(files) == {
-        f"{name}.{kind}"
-        for name in ("brain", "brain_subjects", "brain_poses", "brain_poses_subjects")
-        for kind in ("tsv", "json")
-    }
+    tables = brain_tables(rows, poses)
+    assert set(tables) == {"brain", "brain_subjects", "brain_poses", "brain_poses_subjects"}
+    for name, table in tables.items():
+        lines = table.files(name, {"Seed": 1})[f"{name}.tsv"].decode().splitlines()
+        assert len(lines) == 1 + len(table.rows)

@@ -11,30 +11,38 @@ from attrs import evolve
 
 pytest.importorskip("dipy")
 
-from bids_ihf.lab.benchmarks.dwi import benchmark as dwi_benchmark
 from bids_ihf.lab.benchmarks.dwi.benchmark import (
     DwiOutcome,
     DwiPlan,
-    DwiRow,
-    aggregate,
-    measure_person,
+    MapPanel,
+    evaluate_diffusion_subject,
 )
-from bids_ihf.lab.benchmarks.dwi.maps import Maps, tensor_maps
+from bids_ihf.lab.benchmarks.dwi.map_metrics import (
+    BY_VOXEL,
+    MIN_REGION_VOXELS,
+    PRINCIPAL_DIRECTION,
+    cubic_regions,
+    map_differences,
+    region_means,
+)
+from bids_ihf.lab.benchmarks.dwi.maps import Maps, noddi_fitter, tensor_maps
 from bids_ihf.lab.benchmarks.dwi.methods import (
-    DESCRIPTIONS,
-    KNOWN,
-    NONE,
-    OURS,
-    REPEAT,
-    Knowledge,
-    pool,
-    results,
-    sample,
+    METHOD_DESCRIPTIONS,
+    REPEAT_SCAN,
+    RISH_METHOD,
+    SHELL_MODEL,
+    SHELL_MODEL_KNOWN_SCANNER,
+    UNHARMONIZED,
+    ReferenceSeries,
+    harmonize_by_all,
+    pool_references,
+    reference_series,
 )
-from bids_ihf.lab.benchmarks.dwi.results import short_text, write_dwi_results
-from bids_ihf.lab.benchmarks.dwi.scores import DIRECTION, VOXELS, region_means, regions, score
-from bids_ihf.lab.benchmarks.dwi.travelers import AGAIN, DiffusionSubject, Scan
-from bids_ihf.lab.comparators import rish as dwi_rish
+from bids_ihf.lab.benchmarks.dwi.results import write_dwi_results
+from bids_ihf.lab.benchmarks.dwi.tables import COLUMNS, aggregate, short_table
+from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan, DiffusionSubject
+from bids_ihf.lab.benchmarks.virtual_subjects import REPEAT_SUFFIX
+from bids_ihf.lab.comparators import rish
 from bids_ihf.lab.simulation.anatomy import Anatomy
 from bids_ihf.lab.simulation.diffusion_session import start_session
 from bids_ihf.lab.simulation.epi_scanner import EpiScanner
@@ -46,7 +54,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SIDE, ZOOM = 22, 6.0
+    from bids_ihf.lab.benchmarks.tables import Row
+
+GRID_SIDE, VOXEL_MM = 22, 6.0
 SHELLS: dict[float, int] = {0: 2, 1000: 20}
 # Without blur, distortion or bias: what is left is what the methods are for.
 PLAIN = EpiScanner(
@@ -62,151 +72,166 @@ SCANNERS = {
 def traveler(seed: int) -> DiffusionSubject:
     import torch
 
-    axis = (np.arange(SIDE) - (SIDE - 1) / 2) * ZOOM
+    axis = (np.arange(GRID_SIDE) - (GRID_SIDE - 1) / 2) * VOXEL_MM
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
     radius = np.sqrt(x**2 + y**2 + z**2)
     kind = np.select([radius < 14, radius < 42, radius < 56], ["csf", "white", "grey"], "air")
-    fractions = np.zeros((len(SIMULATED_TISSUES), SIDE, SIDE, SIDE), dtype=np.float32)
+    fractions = np.zeros(
+        (len(SIMULATED_TISSUES), GRID_SIDE, GRID_SIDE, GRID_SIDE), dtype=np.float32
+    )
     for name in ("white", "grey", "csf", "air"):
         fractions[TISSUE_INDEX[name]] = kind == name
     brain = radius < 56
-    texture = torch.zeros((SIDE, SIDE, SIDE))
+    texture = torch.zeros((GRID_SIDE, GRID_SIDE, GRID_SIDE))
     anatomy = Anatomy(
-        torch.from_numpy(fractions), texture, np.diag([ZOOM] * 3 + [1.0]), torch.from_numpy(brain)
+        torch.from_numpy(fractions),
+        texture,
+        np.diag([VOXEL_MM] * 3 + [1.0]),
+        torch.from_numpy(brain),
     )
     neural = np.isin(kind, ["white", "grey"])
     return DiffusionSubject(f"p{seed}", anatomy, seed, brain, radius < 50, neural, kind == "white")
 
 
-def scans(person: DiffusionSubject, noise: int) -> dict[str, Scan]:
+def scans(subject: DiffusionSubject, noise: int) -> dict[str, DiffusionScan]:
     found = {}
     for number, (vendor, scanner) in enumerate(SCANNERS.items()):
         gradients = gradient_table(SHELLS, number)
-        lying = start_session(person.anatomy, scanner, person.seed)
-        for k, end in enumerate(("", AGAIN)):
-            volumes = np.stack(list(lying.volumes(gradients, noise + k)))
-            found[vendor + end] = Scan(volumes, gradients)
+        started = start_session(subject.anatomy, scanner, subject.seed)
+        for k, end in enumerate(("", REPEAT_SUFFIX)):
+            volumes = np.stack(list(started.volumes(gradients, noise + k)))
+            found[vendor + end] = DiffusionScan(volumes, gradients)
     return found
 
 
 @pytest.fixture(scope="module")
-def person() -> DiffusionSubject:
+def subject() -> DiffusionSubject:
     return traveler(3)
 
 
 @pytest.fixture(scope="module")
-def own(person: DiffusionSubject) -> dict[str, Scan]:
-    return scans(person, 10)
+def own(subject: DiffusionSubject) -> dict[str, DiffusionScan]:
+    return scans(subject, 10)
 
 
 @pytest.fixture(scope="module")
-def known() -> dict[str, Knowledge]:
+def known() -> dict[str, ReferenceSeries]:
     """What two other people's scans tell of each scanner."""
     people = [traveler(seed) for seed in (1, 2)]
-    taken = [scans(person, 20 + person.seed) for person in people]
+    taken = [scans(subject, 20 + subject.seed) for subject in people]
     return {
-        vendor: pool([sample(t[vendor], p) for t, p in zip(taken, people, strict=True)])
+        vendor: pool_references(
+            [reference_series(t[vendor], p) for t, p in zip(taken, people, strict=True)]
+        )
         for vendor in BUILTIN_VENDORS
     }
 
 
-def error(found: Maps, truth: Maps, person: DiffusionSubject, name: str) -> float:
-    pairs = dict(score(found, truth, person.neural, person.white))
+def error(found: Maps, truth: Maps, subject: DiffusionSubject, name: str) -> float:
+    pairs = dict(map_differences(found, truth, subject.neural, subject.white))
     return float(np.abs(pairs[name]).mean())
 
 
 def test_tensor_maps_know_free_water_from_fibres(
-    person: DiffusionSubject, own: dict[str, Scan]
+    subject: DiffusionSubject, own: dict[str, DiffusionScan]
 ) -> None:
-    maps = tensor_maps(own["Siemens"], person.brain)
-    csf = person.brain & ~person.neural
+    maps = tensor_maps(own["Siemens"], subject.brain)
+    csf = subject.brain & ~subject.neural
     assert np.median(maps.md[csf]) == pytest.approx(3.0, rel=0.1)
-    assert 0.5 < np.median(maps.md[person.white]) < 0.9
-    assert maps.fa[person.white].mean() > 2 * maps.fa[person.neural & ~person.white].mean()
-    assert maps.named().keys() == {"FA", "MD"}
+    assert 0.5 < np.median(maps.md[subject.white]) < 0.9
+    assert maps.fa[subject.white].mean() > 2 * maps.fa[subject.neural & ~subject.white].mean()
+    assert maps.scalars().keys() == {"FA", "MD"}
 
 
 def test_methods_bring_mean_diffusivity_nearer(
-    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge]
+    subject: DiffusionSubject, own: dict[str, DiffusionScan], known: dict[str, ReferenceSeries]
 ) -> None:
-    truth = tensor_maps(own["Philips"], person.neural)
-    done = results(own["GE"], person, known["GE"], known["Philips"])
-    assert done.keys() == DESCRIPTIONS.keys() - {REPEAT}
+    truth = tensor_maps(own["Philips"], subject.neural)
+    done = harmonize_by_all(own["GE"], subject, known["GE"], known["Philips"])
+    assert done.keys() == METHOD_DESCRIPTIONS.keys() - {REPEAT_SCAN}
     errors = {
-        name: error(tensor_maps(scan, person.neural), truth, person, "MD")
+        name: error(tensor_maps(scan, subject.neural), truth, subject, "MD")
         for name, scan in done.items()
     }
-    assert errors[OURS] < 0.4 * errors[NONE]
-    assert errors[KNOWN] < 0.4 * errors[NONE]
-    assert errors["RISH"] < 0.6 * errors[NONE]
+    assert errors[SHELL_MODEL] < 0.4 * errors[UNHARMONIZED]
+    assert errors[SHELL_MODEL_KNOWN_SCANNER] < 0.4 * errors[UNHARMONIZED]
+    assert errors[RISH_METHOD] < 0.6 * errors[UNHARMONIZED]
     for scan in done.values():
         assert scan.volumes.min() >= 0
 
 
-def test_rows_of_a_person(
-    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge]
-) -> None:
-    looks: list[dwi_benchmark.DwiLook] = []
-    rows = list(measure_person(person, own, known, None, looks))
-    assert len({(row.source, row.target) for row in rows}) == 6
-    assert {row.map for row in rows} == {"FA", "MD", "FA" + VOXELS, "MD" + VOXELS, DIRECTION}
-    assert len(rows) == 6 * len(DESCRIPTIONS) * 5
-    (look,) = looks
-    assert set(look.found) == set(DESCRIPTIONS)
-    table = aggregate(rows)
-    own_all = {r.method: r for r in table if r.source == "all" and r.map == "MD"}
-    assert own_all[OURS].mae < 0.5 * own_all[NONE].mae
-    assert own_all[REPEAT].mae < own_all[NONE].mae
+@pytest.fixture(scope="module")
+def evaluated(
+    subject: DiffusionSubject, own: dict[str, DiffusionScan], known: dict[str, ReferenceSeries]
+) -> tuple[list[Row], MapPanel]:
+    return evaluate_diffusion_subject(subject, own, known, None)
+
+
+def test_rows_of_a_subject(evaluated: tuple[list[Row], MapPanel]) -> None:
+    rows, panel = evaluated
+    assert len({(row["source"], row["target"]) for row in rows}) == 6
+    names = {"FA", "MD", "FA" + BY_VOXEL, "MD" + BY_VOXEL, PRINCIPAL_DIRECTION}
+    assert {row["map"] for row in rows} == names
+    assert len(rows) == 6 * len(METHOD_DESCRIPTIONS) * 5
+    assert set(panel.maps) == set(METHOD_DESCRIPTIONS)
+    over_all = {
+        row["method"]: row["mae"]
+        for row in aggregate(rows)
+        if row["source"] == "all" and row["map"] == "MD"
+    }
+    assert over_all[SHELL_MODEL] < 0.5 * over_all[UNHARMONIZED]
+    assert over_all[REPEAT_SCAN] < over_all[UNHARMONIZED]
 
 
 def test_rish_of_one_scanner_changes_little(
-    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge]
+    subject: DiffusionSubject, own: dict[str, DiffusionScan], known: dict[str, ReferenceSeries]
 ) -> None:
     features = known["GE"].features
-    same = dwi_rish.scaled(own["GE"], person, features, features, {0: 1.0})
-    ratio = same[1:][:, person.white].mean() / own["GE"].volumes[1:][:, person.white].mean()
+    same = rish.harmonize(own["GE"], subject.brain, features, features, 1.0)
+    ratio = same[1:][:, subject.white].mean() / own["GE"].volumes[1:][:, subject.white].mean()
     assert ratio == pytest.approx(1, abs=0.01)
 
 
-def rows_of(*values: float) -> Iterator[DwiRow]:
+def rows_of(*values: float) -> Iterator[Row]:
+    labels = {"method": UNHARMONIZED, "map": "FA"}
     for number, value in enumerate(values):
-        yield DwiRow(f"s{number}", "GE", "Siemens", NONE, "FA", abs(value), value)
-        yield DwiRow(f"s{number}", "Siemens", "GE", NONE, "FA", abs(value), -value)
+        subject: Row = {"subject": f"s{number}", **labels, "mae": abs(value)}
+        yield {**subject, "source": "GE", "target": "Siemens", "bias": value}
+        yield {**subject, "source": "Siemens", "target": "GE", "bias": -value}
 
 
-def test_bias_of_all_does_not_cancel() -> None:
+def test_bias_over_all_pairs_does_not_cancel() -> None:
     table = aggregate(list(rows_of(0.02, 0.04)))
-    (everything,) = [row for row in table if row.source == "all"]
-    assert everything.mae == pytest.approx(0.03)
-    assert everything.bias == pytest.approx(0.03)
-    assert [row.bias for row in table if row.source == "GE"] == pytest.approx([0.03])
+    (over_all,) = [row for row in table if row["source"] == "all"]
+    assert over_all["mae"] == pytest.approx(0.03)
+    assert over_all["bias"] == pytest.approx(0.03)
+    assert [row["bias"] for row in table if row["source"] == "GE"] == pytest.approx([0.03])
 
 
 def test_regions_are_cubes_that_hold_enough() -> None:
     mask = np.zeros((8, 8, 8), dtype=bool)
     mask[:4, :4, :4] = True
     mask[4:, 4:, 7] = True
-    labels, kept = regions(mask)
+    labels, kept = cubic_regions(mask, MIN_REGION_VOXELS)
     assert len(kept) == 1
     values = np.where(mask, 3.0, 100.0).astype(np.float32)
     assert region_means(values, labels, kept).tolist() == [3.0]
 
 
-def test_noddi_finds_what_was_put_in(person: DiffusionSubject) -> None:
+def test_noddi_finds_what_was_put_in(subject: DiffusionSubject) -> None:
     pytest.importorskip("amico")
-    from bids_ihf.lab.benchmarks.dwi.maps import noddi
     from bids_ihf.lab.simulation.microstructure import diffusion_truth
 
-    lying = start_session(person.anatomy, evolve(PLAIN, noise=0.005), person.seed)
-    known = diffusion_truth(person.anatomy, lying.micro)
-    few = np.zeros_like(person.white)
-    few[SIDE // 2 + 3 : SIDE // 2 + 6, 8:14, 8:14] = True
-    few &= person.white
-    with noddi() as fitter:
+    started = start_session(subject.anatomy, evolve(PLAIN, noise=0.005), subject.seed)
+    known = diffusion_truth(subject.anatomy, started.micro)
+    few = np.zeros_like(subject.white)
+    few[GRID_SIDE // 2 + 3 : GRID_SIDE // 2 + 6, 8:14, 8:14] = True
+    few &= subject.white
+    with noddi_fitter() as fitter:
         assert fitter is not None
         for seed in (5, 6):  # what is made for one table must not be used for another
             gradients = gradient_table({0: 2, 1000: 20, 2000: 20}, seed)
-            scan = Scan(np.stack(list(lying.volumes(gradients, 1))), gradients)
+            scan = DiffusionScan(np.stack(list(started.volumes(gradients, 1))), gradients)
             maps = fitter.add_to(tensor_maps(scan, few), scan, few)
             assert maps.ndi is not None
             assert maps.odi is not None
@@ -214,17 +239,16 @@ def test_noddi_finds_what_was_put_in(person: DiffusionSubject) -> None:
             assert abs(np.median(maps.odi[few] - known.odi[few])) < 0.1
 
 
-def test_files_of_a_run(
-    person: DiffusionSubject, own: dict[str, Scan], known: dict[str, Knowledge], tmp_path: Path
-) -> None:
-    looks: list[dwi_benchmark.DwiLook] = []
-    rows = tuple(measure_person(person, own, known, None, looks))
+def test_files_of_a_run(evaluated: tuple[list[Row], MapPanel], tmp_path: Path) -> None:
     plan = DwiPlan(tmp_path, ("p3",), ("p1", "p2"))
-    table = write_dwi_results(tmp_path, plan, DwiOutcome(rows, looks[0]))
+    table = write_dwi_results(tmp_path, plan, DwiOutcome(*evaluated))
     lines = (tmp_path / "dwi.tsv").read_text().splitlines()
     assert lines[0].split("\t") == ["source", "target", "method", "map", "mae", "bias"]
     assert len(lines) == len(table) + 1
     assert {line.split("\t")[0] for line in lines[1:]} == {*BUILTIN_VENDORS, "all"}
-    assert json.loads((tmp_path / "dwi.json").read_text())["People"] == ["p3"]
+    explained = json.loads((tmp_path / "dwi.json").read_text())
+    assert explained["People"] == ["p3"]
+    assert set(COLUMNS) <= set(explained)
+    assert explained["method"]["Levels"] == METHOD_DESCRIPTIONS
     assert (tmp_path / "fig-dwi.png").read_bytes()[1:4] == b"PNG"
-    assert "shell model" in short_text(table)
+    assert "shell model" in short_table(table)

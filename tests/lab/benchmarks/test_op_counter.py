@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bids_ihf.lab.benchmarks.op_counter import Work, count_work
+from bids_ihf.lab.benchmarks.op_counter import OpCount, count_operations
 from bids_ihf.lab.benchmarks.speed.layouts import Layout, authors_layout, hierarchyflow_layout
 from bids_ihf.network.checkpoint import load_model, load_segmenter
 from bids_ihf.network.flow import IHFNetwork
@@ -19,31 +19,31 @@ HEIGHT, WIDTH = 152, 184
 def test_convolution_is_counted_by_hand() -> None:
     layer = nn.Conv2d(3, 5, 3, padding=1, bias=False)
     x = torch.rand(2, 3, 8, 6)
-    work = count_work(lambda: layer(x))
+    work = count_operations(lambda: layer(x))
     outputs = 2 * 5 * 8 * 6
     assert work.multiply_adds == outputs * 3 * 9
-    assert work.allocated == 4 * outputs
-    assert work.moved == 4 * (outputs + x.numel() + 5 * 3 * 9)
+    assert work.bytes_allocated == 4 * outputs
+    assert work.bytes_moved == 4 * (outputs + x.numel() + 5 * 3 * 9)
 
 
 def test_views_move_nothing_and_changes_in_place_allocate_nothing() -> None:
     x = torch.rand(4, 6)
-    assert count_work(lambda: x.t()[1:].reshape(5, 2, 2)) == Work(0, 0, 0)
-    added = count_work(lambda: x.add_(1))
-    assert added.allocated == 0
-    assert added.moved == 2 * 4 * 24
+    assert count_operations(lambda: x.t()[1:].reshape(5, 2, 2)) == OpCount(0, 0, 0)
+    added = count_operations(lambda: x.add_(1))
+    assert added.bytes_allocated == 0
+    assert added.bytes_moved == 2 * 4 * 24
     repeated = torch.rand(1, 6).expand(1000, 6)
-    assert count_work(repeated.contiguous).moved == 4 * (6 + 6000)
+    assert count_operations(repeated.contiguous).bytes_moved == 4 * (6 + 6000)
 
 
-def work_of_network(slices: int, device: str = "meta") -> Work:
+def work_of_network(slices: int, device: str = "meta") -> OpCount:
     """The shipped network on some slices."""
     architecture = load_model().network.architecture
     with torch.device(device):
         network = IHFNetwork(architecture).eval()
         x, mask = torch.zeros(slices, 3, HEIGHT, WIDTH), torch.ones(slices, 1, HEIGHT, WIDTH)
         embedding = torch.zeros(slices, architecture.embedding)
-    return count_work(lambda: network(x, mask, embedding, embedding))
+    return count_operations(lambda: network(x, mask, embedding, embedding))
 
 
 def test_nothing_need_be_computed_to_count() -> None:
@@ -53,17 +53,19 @@ def test_nothing_need_be_computed_to_count() -> None:
 def test_network_stays_small() -> None:
     one = work_of_network(1)
     assert one.multiply_adds < 2.0e9
-    assert one.moved < 200e6
-    assert one.allocated < 80e6
+    assert one.bytes_moved < 200e6
+    assert one.bytes_allocated < 80e6
     eight = work_of_network(8)
     assert eight.multiply_adds == 8 * one.multiply_adds
-    assert eight.allocated < 8 * 2**30  # even if nothing were freed, a batch fits on a small GPU
+    assert (
+        eight.bytes_allocated < 8 * 2**30
+    )  # even if nothing were freed, a batch fits on a small GPU
 
 
-def work_of_layout(layout: Layout) -> Work:
+def work_of_layout(layout: Layout) -> OpCount:
     layout = layout.to("meta")
     x, style = torch.zeros(1, 3, HEIGHT, WIDTH), torch.zeros(1, layout.style)
-    return count_work(lambda: layout(x.to("meta"), style.to("meta")))
+    return count_operations(lambda: layout(x.to("meta"), style.to("meta")))
 
 
 def test_network_does_a_small_part_of_the_authors_arithmetic() -> None:
@@ -86,12 +88,14 @@ def test_layouts_have_the_sizes_of_their_models() -> None:
 def test_encoder_and_segmenter_stay_small() -> None:
     encoder = load_model().encoder.to("meta")
     x = torch.zeros(1, 3, HEIGHT, WIDTH, device="meta")
-    assert count_work(lambda: encoder.tissue_logits(encoder(x))).multiply_adds < 1.2e9
+    assert count_operations(lambda: encoder.tissue_logits(encoder(x))).multiply_adds < 1.2e9
     segmenter = load_segmenter().to("meta")
     head = torch.zeros(1, 1, 96, 128, 112, device="meta")
-    assert count_work(lambda: segmenter(head)).multiply_adds < 60e9
+    assert count_operations(lambda: segmenter(head)).multiply_adds < 60e9
 
 
 @pytest.mark.parametrize("factor", [0, 2.5])
 def test_times(factor: float) -> None:
-    assert Work(2, 4, 8).times(factor) == Work(int(2 * factor), int(4 * factor), int(8 * factor))
+    assert OpCount(2, 4, 8).times(factor) == OpCount(
+        int(2 * factor), int(4 * factor), int(8 * factor)
+    )

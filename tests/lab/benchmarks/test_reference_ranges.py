@@ -13,11 +13,11 @@ from scipy import ndimage
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.lab.benchmarks.reference_ranges import (
-    chosen,
-    measured_slices,
-    on_grid_of,
+    on_network_grid,
     open_pool,
-    stripped,
+    select_scans,
+    skull_stripped,
+    slices_with_neighbours,
     write_ranges,
 )
 from bids_ihf.lab.training.scan_pool import add_scan, write_index
@@ -72,7 +72,7 @@ def model() -> ModelBundle:
 
 
 def test_both_files_are_written(pool: Path, model: ModelBundle, tmp_path: Path) -> None:
-    ranges = write_ranges(tmp_path, pool, model, scans=2)
+    ranges = write_ranges(tmp_path, pool, model, scans_per_subject=2)
     assert read_ranges(tmp_path / RANGES_FILE).modalities.keys() == {"T1w"}
     assert ranges.record["pool"] == {"seed": 5}
     assert (ranges.record["T1w_scans"], ranges.record["T1w_harmonized"]) == (12, 3)
@@ -80,7 +80,7 @@ def test_both_files_are_written(pool: Path, model: ModelBundle, tmp_path: Path) 
     reference = read_reference(tmp_path / FAMILIAR)
     assert reference.encoder_hash == model.encoder_hash
     known = reference.modalities["T1w"]
-    assert known.scans.shape == (12, model.encoder.size)  # each whole and stripped
+    assert known.scans.shape == (12, model.encoder.size)  # each whole and skull_stripped
     strange = scan(9, 1.0)
     strange.data[:] = strange.data.max() - strange.data
     usual, far = (
@@ -91,7 +91,7 @@ def test_both_files_are_written(pool: Path, model: ModelBundle, tmp_path: Path) 
 
 def test_a_stored_scan_is_the_scan(pool: Path, model: ModelBundle) -> None:
     stored, _ = open_pool(pool)
-    again = on_grid_of(stored, stored.scans[0])
+    again = on_network_grid(stored, stored.scans[0])
     there, here = (
         measure_profile(again, model.encoder),
         measure_profile(scan(0, 1.0), model.encoder),
@@ -103,14 +103,14 @@ def test_a_stored_scan_is_the_scan(pool: Path, model: ModelBundle) -> None:
 def test_stripped_is_dark_outside() -> None:
     bright = scan(0, 1.0)
     bright.data[0] = 100.0
-    bare = stripped(bright)
+    bare = skull_stripped(bright)
     assert (bare.data[bare.mask < 0.5] == -1).all()
     np.testing.assert_array_equal(bare.data[bare.mask > 0.5], bright.data[bright.mask > 0.5])
 
 
 def test_slices_have_their_neighbours(pool: Path) -> None:
     stored, _ = open_pool(pool)
-    found = measured_slices(on_grid_of(stored, stored.scans[0]))
+    found = slices_with_neighbours(on_network_grid(stored, stored.scans[0]))
     assert found.min() >= 0
     assert found.max() < SHAPE[2]
     assert (np.diff(found) > 0).all()
@@ -124,23 +124,25 @@ def test_no_pool(tmp_path: Path, content: str | None) -> None:
         open_pool(tmp_path)
 
 
-class TestChosen:
+class TestSelection:
     SCANS = tuple(
-        SimpleNamespace(person=person, vendor=vendor, modality=modality)
-        for person in ("a", "b", "c")
+        SimpleNamespace(subject=subject, vendor=vendor, modality=modality)
+        for subject in ("a", "b", "c")
         for modality in ("T1w", "T2w")
         for vendor in ("GE", "GE", "Siemens", "random")
     )
 
-    def pick(self, count: int) -> dict[int, bool]:
+    def select(self, count: int) -> dict[int, bool]:
         scans: Any = self.SCANS
-        return chosen(scans, count)
+        return select_scans(scans, count)
 
     def test_all(self) -> None:
-        assert len(self.pick(99)) == len(self.SCANS)
+        assert len(self.select(99)) == len(self.SCANS)
 
-    def test_makers_take_turns(self) -> None:
-        found = self.pick(3)
-        assert len(found) == 18
-        first = [self.SCANS[number].vendor for number, harmonized in found.items() if harmonized]
+    def test_vendors_alternate(self) -> None:
+        selected = self.select(3)
+        assert len(selected) == 18
+        first = [
+            self.SCANS[number].vendor for number, harmonized in selected.items() if harmonized
+        ]
         assert first == ["GE", "GE", "Siemens", "Siemens", "random", "random"]

@@ -5,45 +5,55 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
+from bids_ihf.anat.intensity_matching import IntensityMatched
 from bids_ihf.bids.discovery import find_images, list_subjects
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.lab.benchmarks.speed import machine, table
-from bids_ihf.lab.benchmarks.speed.inputs import SLAB, make_crowd, make_slabs
-from bids_ihf.lab.benchmarks.speed.network import Scan, against_limit, compare
-from bids_ihf.lab.benchmarks.speed.processes import Watch, descendants
+from bids_ihf.lab.benchmarks.speed.inputs import SLAB_SLICES, make_large_dataset, make_slabs
+from bids_ihf.lab.benchmarks.speed.network import (
+    NetworkCase,
+    compare_layouts,
+    compare_to_limit,
+)
+from bids_ihf.lab.benchmarks.speed.processes import ResourceWatch, descendants
 from bids_ihf.lab.benchmarks.speed.stages import Stopwatch
 from bids_ihf.network.checkpoint import load_model
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, IntensityCurve, IntensityScale
+from bids_ihf.targets.network_input import NetworkInput
+from bids_ihf.targets.profile import Profile
 
 SLICES = np.arange(2, 7)
 
 
 @pytest.fixture(scope="module")
-def scan() -> Scan:
+def case() -> NetworkCase:
     """Slices of noise."""
     shape = (12, 14, 9)
-    embeddings: Any = SimpleNamespace(
-        embeddings_at=lambda z: np.zeros((len(z), 480), dtype=np.float32),
+    profile = Profile(
         positions=np.arange(3),
-        certainty=1.0,
+        histograms=np.ones((3, HISTOGRAM_BINS)),
+        embeddings=np.zeros((3, 480), dtype=np.float32),
+        landmarks=np.full(3, np.nan),
+        tissue_histograms=np.zeros((3, HISTOGRAM_BINS)),
+        scale=IntensityScale(0.0, 1.0),
     )
     data = np.random.default_rng(0).random(shape, dtype=np.float32)
-    matched: Any = SimpleNamespace(data=data, source=embeddings, share=1.0)
-    grid = Grid(shape, np.eye(4))
-    on_grid: Any = SimpleNamespace(mask=np.ones_like(data), z=np.arange(9.0), grid=grid)
-    return Scan(on_grid, matched, embeddings, SLICES)
+    on_grid = NetworkInput(data, np.ones_like(data), Grid(shape, np.eye(4)), profile.scale)
+    curve = IntensityCurve([-1.0, 1.0], [-1.0, 1.0])
+    matched = IntensityMatched(on_grid, profile, profile, profile, curve, data, 1.0)
+    return NetworkCase(matched, SLICES)
 
 
 @pytest.fixture(scope="module")
-def measured(scan: Scan) -> dict[str, Any]:
+def measured(case: NetworkCase) -> dict[str, Any]:
     """Two rounds of the three layouts."""
-    return compare(scan, load_model(), rounds=2)
+    return compare_layouts(case, load_model(), rounds=2)
 
 
 def test_layouts_are_compared_on_the_same_slices(measured: dict[str, Any]) -> None:
@@ -66,9 +76,9 @@ def test_layouts_are_compared_on_the_same_slices(measured: dict[str, Any]) -> No
     assert measured["authors_layout_over_network"] == pytest.approx(np.median(ratios))
 
 
-def test_share_of_the_limit(scan: Scan) -> None:
-    limit = machine.Limit(multiply_adds=1e9, bytes=1e9)
-    found = against_limit(scan, load_model(), 2.0, limit)
+def test_fraction_of_the_limit(case: NetworkCase) -> None:
+    limit = machine.MachineLimit(multiply_adds_per_s=1e9, bytes_per_s=1e9)
+    found = compare_to_limit(case, load_model(), 2.0, limit)
     assert found["arithmetic_alone_s"] == pytest.approx(found["network_gigamultiplyadds"])
     assert found["fraction_of_matrix_throughput"] == pytest.approx(found["arithmetic_alone_s"] / 2)
     assert found["fraction_of_memory_bandwidth"] == pytest.approx(
@@ -96,14 +106,14 @@ def results(measured: dict[str, Any]) -> dict[str, Any]:
     return {"machine": machine.describe(), "command": "speed.py DEMO", "cpu": cpu}
 
 
-def test_tables_say_which_aims_are_met(measured: dict[str, Any], tmp_path: Path) -> None:
+def test_tables_say_which_goals_are_met(measured: dict[str, Any], tmp_path: Path) -> None:
     found = results(measured)
     text = table.page(found)
     assert "| bias field (N4) | at most 10 s | 11 s | no |" in text
     assert "| registration | at most 10 s | 4 s | yes |" in text
     assert "| participant with T1w, T2w, 30 directions | at most 360 s | 400 s | no |" in text
     assert "| 10 | 25 s | 2.50 s | 1.25 GiB |" in text
-    assert "1,500 people's T1w and T2w: 200 s" in text
+    assert "T1w and T2w of 1,500 subjects: 200 s" in text
     assert "GPU" not in text
     with_gpu = copy.deepcopy(found)
     with_gpu["gpu"] = {
@@ -114,16 +124,16 @@ def test_tables_say_which_aims_are_met(measured: dict[str, Any], tmp_path: Path)
     assert "**H200**" in text
     assert "| network, a volume, with transfers | at most 0.5 s | 0.6 s | no |" in text
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.put(text, page)
-    table.put(text, page)
-    assert page.read_text() == f"before\n{table.BEGIN}\n{text}\n{table.END}\nafter\n"
+    page.write_text(f"before\n{table.BEGIN_MARK}\nold\n{table.END_MARK}\nafter\n")
+    table.replace_tables(text, page)
+    table.replace_tables(text, page)
+    assert page.read_text() == f"before\n{table.BEGIN_MARK}\n{text}\n{table.END_MARK}\nafter\n"
 
 
 def test_page_of_the_docs_has_a_place_for_the_tables() -> None:
     page = Path(__file__).parents[3] / "docs" / "performance.md"
     content = page.read_text(encoding="utf-8")
-    assert content.count(table.BEGIN) == content.count(table.END) == 1
+    assert content.count(table.BEGIN_MARK) == content.count(table.END_MARK) == 1
 
 
 def test_slabs_are_the_middle_of_the_brain(tmp_path: Path) -> None:
@@ -136,18 +146,18 @@ def test_slabs_are_the_middle_of_the_brain(tmp_path: Path) -> None:
     root = make_slabs(tmp_path / "slabs", scan, brain, 2)
     assert list_subjects(root) == ["0001", "0002"]
     slab = nibabel.load(root / "sub-0002/anat/sub-0002_T1w.nii.gz")
-    assert slab.shape == (20, 22, SLAB)
+    assert slab.shape == (20, 22, SLAB_SLICES)
     values = np.asarray(slab.dataobj)
-    there = values[values > 0]
-    assert set(there.tolist()) <= set(data[brain].tolist())
+    inside = values[values > 0]
+    assert set(inside.tolist()) <= set(data[brain].tolist())
     index = np.argwhere(values > 0)[0]
     world = slab.affine @ [*index, 1]
     voxel = np.rint(np.linalg.inv(affine) @ world).astype(int)[:3]
     assert data[tuple(voxel)] == values[tuple(index)]
 
 
-def test_crowd_is_found(tmp_path: Path) -> None:
-    root = make_crowd(tmp_path / "crowd", 3)
+def test_large_dataset_is_found(tmp_path: Path) -> None:
+    root = make_large_dataset(tmp_path / "large", 3)
     assert list_subjects(root) == ["0001", "0002", "0003"]
     assert [image.suffix for image in find_images(root, "0002")] == ["T1w", "T2w"]
 
@@ -158,10 +168,10 @@ def test_memory_of_a_command_and_its_children_is_seen(tmp_path: Path) -> None:
     hold = "import time; x = bytearray(150 * 2**20); time.sleep(1.5)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent])
-    with Watch(process.pid, tmp_path) as seen:
+    with ResourceWatch(process.pid, tmp_path) as watch:
         assert process.pid in descendants(process.pid)
         process.wait()
-    assert 0.14 < seen.memory_gib <= seen.rss_gib < 0.3
+    assert 0.14 < watch.memory_gib <= watch.rss_gib < 0.3
 
 
 def test_stopwatch_keeps_the_middle() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bids_ihf.lab.benchmarks.speed.runs import starts
+from bids_ihf.lab.benchmarks.speed.runs import start_times
 from bids_ihf.lab.benchmarks.speed.stages import (
     Stopwatch,
     network_stages,
@@ -46,8 +46,8 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Stopwatch(1)
     prepared = prepare_stages(watch, root, path)
     profile = load_target_cached("Siemens").profile("T1w")
-    scan, harmonized = network_stages(watch, prepared, profile, load_model_cached("cpu"))
-    assert 6 <= len(scan.slices) <= 12
+    case, harmonized = network_stages(watch, prepared, profile, load_model_cached("cpu"))
+    assert 6 <= len(case.slices) <= 12
     assert (
         harmonized.image.shape == brain[:, :, 25:28].shape == tuple(shape_of(prepared)["voxels"])
     )
@@ -58,6 +58,6 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_commands_start() -> None:
-    found = starts(1)
+    found = start_times(1)
     assert set(found) == {"ihf_harmony_version_s", "ihf_harmony_help_s", "ihf_version_s"}
     assert all(seconds > 0 for seconds in found.values())

@@ -11,33 +11,33 @@ import numpy as np
 import pytest
 
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.lab.benchmarks.vendors import worker as person_module
-from bids_ihf.lab.benchmarks.vendors.cases import OFF, cases_of
+from bids_ihf.lab.benchmarks.vendors import worker
+from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP, cases_of
 from bids_ihf.lab.benchmarks.vendors.methods import (
-    BOUND,
-    CURVE,
-    MATCHED,
-    NONE,
-    REPEAT,
-    SHIPPED,
-    SWAPPED,
-    UNKNOWN,
+    CURVE_ONLY,
+    HISTOGRAM_MATCHING,
+    IHF_HARMONY,
+    IHF_VENDOR_UNKNOWN,
+    REPEAT_SCAN,
+    SPECTRUM_SWAPPING,
+    TRUE_SCAN_MATCHING,
+    UNHARMONIZED,
     baseline_names,
     run_baseline,
     run_networks,
 )
-from bids_ihf.lab.benchmarks.vendors.plan import Plan, Weights, check, hashes_of
-from bids_ihf.lab.benchmarks.vendors.references import Reference, make_reference
-from bids_ihf.lab.benchmarks.vendors.scores import scores
-from bids_ihf.lab.benchmarks.vendors.worker import measure_person, scan_reference
+from bids_ihf.lab.benchmarks.vendors.metrics import image_metrics
+from bids_ihf.lab.benchmarks.vendors.plan import Plan, Weights, check_plan, file_hashes
+from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference, pool_references
+from bids_ihf.lab.benchmarks.vendors.worker import evaluate_subject, scan_reference
 from bids_ihf.lab.benchmarks.virtual_subjects import (
     FIRST_SEED,
     Slices,
-    cut,
-    laid_over,
     measured_slices,
     off_range_scanners,
+    resample_to,
     seed_of,
+    select_slices,
     traveling_scans,
     vendor_scanners,
 )
@@ -120,7 +120,7 @@ def test_a_repeat_scan_has_fresh_noise_only() -> None:
     quiet = attrs.evolve(scanner, noise=0.0)
     anatomy = phantom(4.0)
     assert np.array_equal(scan(anatomy, quiet, 1), scan(anatomy, quiet, 2))
-    found = traveling_scans(virtual_subject(4.0), "a", "T1w", 1)
+    found = traveling_scans(virtual_subject(4.0), "T1w", 1)
     assert set(found) == {
         *BUILTIN_VENDORS,
         *(f"{v} again" for v in BUILTIN_VENDORS),
@@ -161,7 +161,7 @@ def test_measured_slices_lie_at_the_same_places_in_all_people() -> None:
 def test_slices_are_laid_over_by_their_coordinates() -> None:
     frame = slices(np.ones((4, 5, 2)), corner=(10, 20), z=0)
     other = slices(np.arange(1.0, 25).reshape(3, 4, 2), corner=(11, 18), z=3)
-    found = laid_over(other, frame)
+    found = resample_to(other, frame)
     assert not found[:, :, 0].any()
     assert np.array_equal(found[1:4, 0:2, 1], other.data[:, 2:4, 0])
     assert found.sum() == other.data[:, 2:4, 0].sum()
@@ -169,28 +169,28 @@ def test_slices_are_laid_over_by_their_coordinates() -> None:
 
 def test_cases_are_complete() -> None:
     cases = [case for target in BUILTIN_VENDORS for case in cases_of(target)]
-    pairs = [(case.source, case.target) for case in cases if not case.own]
+    pairs = [(case.source, case.target) for case in cases if not case.same_scanner]
     assert set(permutations(BUILTIN_VENDORS, 2)) <= set(pairs)
     for vendor in BUILTIN_VENDORS:
-        assert pairs.count((OFF, vendor)) == 2
-    assert sorted(case.source for case in cases if case.own) == sorted(BUILTIN_VENDORS)
+        assert pairs.count((OFF_RANGE_GROUP, vendor)) == 2
+    assert sorted(case.source for case in cases if case.same_scanner) == sorted(BUILTIN_VENDORS)
     assert len(cases) == len(set(cases)) == 15
 
 
 def test_scores_in_own_range_take_units_out() -> None:
     data = RNG.uniform(0.2, 1, (170, 180, 2))
     truth = slices(data)
-    found = scores(50 * data.astype(np.float32), truth)
+    found = image_metrics(50 * data.astype(np.float32), truth)
     assert found["rmse"] > 0.3
     assert found["rmse_own"] < 1e-6
-    same = scores(truth.data, truth)
+    same = image_metrics(truth.data, truth)
     assert same["rmse"] == same["rmse_own"] == 0
     assert same["psnr_own"] == np.inf
 
 
 def test_small_slices_keep_five_scales(caplog: pytest.LogCaptureFixture) -> None:
     truth = slices(RNG.uniform(0.2, 1, (40, 61, 2)))
-    assert scores(truth.data, truth)["ms_ssim"] == pytest.approx(1)
+    assert image_metrics(truth.data, truth)["ms_ssim"] == pytest.approx(1)
     assert not caplog.records
 
 
@@ -200,17 +200,17 @@ def test_the_frame_is_the_brains_box() -> None:
     truth = slices(image)
     wrong = image.copy()
     wrong[:, :40] = 1  # far from the brain: out of the frame
-    assert scores(wrong, truth) == scores(image, truth)
+    assert image_metrics(wrong, truth) == image_metrics(image, truth)
     wrong[:, 55:60] = 1
-    found = scores(wrong, truth)
+    found = image_metrics(wrong, truth)
     assert found["rmse"] == 0 < found["rmse_frame"]
     share = 5 * 164 / (164 * 194)
     assert found["rmse_frame"] == pytest.approx(np.sqrt(share), rel=1e-3)
 
 
-def references(*gains: float) -> Reference:
+def references(*gains: float) -> PooledReference:
     image = RNG.gamma(9.0, 10.0, (40, 40, 3))
-    return make_reference([slices(gain * image) for gain in gains])
+    return pool_references([slices(gain * image) for gain in gains])
 
 
 def test_references_pool_every_person() -> None:
@@ -228,7 +228,7 @@ def test_baselines_end_in_the_units_of_the_target(name: str) -> None:
     assert found.shape == source.data.shape
     wanted = reference.slices.data
     assert np.median(found) == pytest.approx(np.median(wanted), rel=0.1)
-    if name != SWAPPED:  # its reference has other slices' phases in general, here the very same
+    if name != SPECTRUM_SWAPPING:  # most of its frequencies remain those of the source
         assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
 
 
@@ -245,39 +245,50 @@ def test_networks_give_what_the_product_gives() -> None:
     model = load_model()
     profile = load_target("Siemens", model).profile("T1w")
     on_grid = to_network_input(prepared)
-    found = run_networks(on_grid, profile, {SHIPPED: model})
+    found = run_networks(on_grid, profile, {IHF_HARMONY: model})
     product = attrs.evolve(prepared.volume, data=harmonize(prepared, profile, model).image)
     wanted = to_network_input(attrs.evolve(prepared, volume=product)).data
-    inside = cut(on_grid).mask
+    inside = select_slices(on_grid).mask
     chosen = measured_slices(on_grid)
-    assert np.allclose(found[SHIPPED][inside], wanted[:, :, chosen][inside], rtol=1e-4)
-    assert not np.allclose(found[CURVE][inside], found[SHIPPED][inside], rtol=1e-2)
+    assert np.allclose(found[IHF_HARMONY][inside], wanted[:, :, chosen][inside], rtol=1e-4)
+    assert not np.allclose(found[CURVE_ONLY][inside], found[IHF_HARMONY][inside], rtol=1e-2)
 
 
 @pytest.mark.usefixtures("no_bias")
 def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"tested": 1.0, "known": 0.9}
     monkeypatch.setattr(
-        person_module, "load_test_subject", lambda _, name, __: virtual_subject(3.0, sizes[name])
+        worker, "load_test_subject", lambda _, name, __: virtual_subject(3.0, sizes[name])
     )
-    plan = Plan(Path("labels"), people=("tested",), references=("known",), modalities=("T2w",))
+    plan = Plan(Path("labels"), subjects=("tested",), references=("known",), modalities=("T2w",))
     scans = scan_reference(plan, "known", "T2w")
-    known = {vendor: make_reference([scans[vendor]]) for vendor in BUILTIN_VENDORS}
-    rows, looks = measure_person(plan, "tested", "T2w", known)
-    every = {NONE, *baseline_names(), CURVE, SHIPPED, BOUND, REPEAT}
+    known = {vendor: pool_references([scans[vendor]]) for vendor in BUILTIN_VENDORS}
+    rows, looks = evaluate_subject(plan, "tested", "T2w", known)
+    every = {
+        UNHARMONIZED,
+        *baseline_names(),
+        CURVE_ONLY,
+        IHF_HARMONY,
+        TRUE_SCAN_MATCHING,
+        REPEAT_SCAN,
+    }
     for target in BUILTIN_VENDORS:
         for case in cases_of(target):
             own = [r for r in rows if (r["scanner"], r["target"]) == (case.scanner, target)]
-            wanted = {NONE, CURVE, SHIPPED, REPEAT} if case.own else every
-            wanted = wanted if case.source == OFF else wanted | {UNKNOWN}
+            wanted = (
+                {UNHARMONIZED, CURVE_ONLY, IHF_HARMONY, REPEAT_SCAN}
+                if case.same_scanner
+                else every
+            )
+            wanted = wanted if case.source == OFF_RANGE_GROUP else wanted | {IHF_VENDOR_UNKNOWN}
             assert {row["method"] for row in own} == wanted
-            if case.own:
+            if case.same_scanner:
                 assert own[0]["rmse"] == 0
     mean = {m: np.mean([r["rmse"] for r in rows if r["method"] == m]) for m in every}
-    assert mean[REPEAT] < mean[BOUND] < mean[NONE]
-    assert mean[MATCHED] < mean[NONE]
-    assert {look.source for look in looks} == {*BUILTIN_VENDORS, OFF}
-    assert all(look.counts[SHIPPED].sum() > 0 for look in looks)
+    assert mean[REPEAT_SCAN] < mean[TRUE_SCAN_MATCHING] < mean[UNHARMONIZED]
+    assert mean[HISTOGRAM_MATCHING] < mean[UNHARMONIZED]
+    assert {look.source for look in looks} == {*BUILTIN_VENDORS, OFF_RANGE_GROUP}
+    assert all(look.counts[IHF_HARMONY].sum() > 0 for look in looks)
 
 
 def maps(folder: Path, *people: str) -> Path:
@@ -289,21 +300,25 @@ def maps(folder: Path, *people: str) -> Path:
 
 def test_plans_that_cannot_be(tmp_path: Path) -> None:
     labels = maps(tmp_path / "labels", "a", "b")
-    good = Plan(labels, people=("a",), references=("b",))
-    check(good)
+    good = Plan(labels, subjects=("a",), references=("b",))
+    check_plan(good)
     with pytest.raises(BadData, match="c_dseg"):
-        check(attrs.evolve(good, people=("a", "c")))
+        check_plan(attrs.evolve(good, subjects=("a", "c")))
     with pytest.raises(UsageError, match="b is in"):
-        check(attrs.evolve(good, people=("a", "b")))
-    with pytest.raises(UsageError, match=REPEAT):
-        check(attrs.evolve(good, weights=Weights(networks={REPEAT: None})))
+        check_plan(attrs.evolve(good, subjects=("a", "b")))
+    with pytest.raises(UsageError, match=REPEAT_SCAN):
+        check_plan(attrs.evolve(good, weights=Weights(networks={REPEAT_SCAN: None})))
     with pytest.raises(BadData, match="no label maps"):
-        check(attrs.evolve(good, labels=maps(tmp_path / "empty")))
+        check_plan(attrs.evolve(good, labels=maps(tmp_path / "empty")))
 
 
 def test_people_of_the_training_are_refused() -> None:
-    plan = Plan(Path("labels"), people=("head-13", "head-02"))
+    plan = Plan(Path("labels"), subjects=("head-13", "head-02"))
     with pytest.raises(UsageError, match="head-02 was in the training"):
-        hashes_of(plan)
-    found = hashes_of(attrs.evolve(plan, people=("head-13",)))
-    assert set(found) == {"encoder", SHIPPED, *(f"target {vendor}" for vendor in BUILTIN_VENDORS)}
+        file_hashes(plan)
+    found = file_hashes(attrs.evolve(plan, subjects=("head-13",)))
+    assert set(found) == {
+        "encoder",
+        IHF_HARMONY,
+        *(f"target {vendor}" for vendor in BUILTIN_VENDORS),
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.cli.toolbox import main
-from bids_ihf.lab.benchmarks.vendors.methods import SHIPPED
+from bids_ihf.lab.benchmarks.vendors.methods import IHF_HARMONY
 from bids_ihf.lab.commands.benchmark import add_arguments, plan_of
 
 
@@ -62,24 +62,24 @@ def test_networks_are_named_files(text: str) -> None:
 
 def test_plan(tmp_path: Path) -> None:
     plan = plan_of(parse())
-    assert plan.people == ("head-13", "head-14", "head-15", "head-16")
+    assert plan.subjects == ("head-13", "head-14", "head-15", "head-16")
     assert plan.modalities == ("T1w", "T2w")
-    assert dict(plan.weights.networks) == {SHIPPED: None}
+    assert dict(plan.weights.networks) == {IHF_HARMONY: None}
     quick = plan_of(parse("--quick", "--people", "b", "a", "--modalities", "t2w", "T1w"))
-    assert (quick.people, quick.modalities) == (("b",), ("T2w",))
+    assert (quick.subjects, quick.modalities) == (("b",), ("T2w",))
     network = tmp_path / "n.safetensors"
     network.write_bytes(b"")
     own = plan_of(parse("--model", str(tmp_path), "--network", f"bare={network}")).weights
     assert own.encoder is None
     assert list(own.networks.items()) == [
-        (SHIPPED, tmp_path / "network.safetensors"), ("bare", network),
+        (IHF_HARMONY, tmp_path / "network.safetensors"), ("bare", network),
     ]  # fmt: skip
     assert own.targets["GE"] == str(tmp_path / "target-ge.safetensors")
 
 
 def test_diffusion_goes_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("labels", "-o", "out", "--modality", "T1w", "dwi") == 2
-    assert "--modalities dwi goes alone" in capsys.readouterr().err
+    assert "--modalities dwi cannot be combined" in capsys.readouterr().err
 
 
 def test_diffusion_needs_dipy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -10,7 +11,7 @@ import pytest
 
 from bids_ihf.cli.toolbox import main
 from bids_ihf.errors import UsageError
-from bids_ihf.lab.benchmarks.files import Pair
+from bids_ihf.lab.benchmarks.file_evaluation import COLUMNS, FilePair
 from bids_ihf.lab.commands.pairs import read_pairs
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -22,12 +23,12 @@ def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Pair:
+def pair(tmp_path: Path) -> FilePair:
     rng = np.random.default_rng(0)
     target = rng.uniform(10, 100, (24, 26, 22))
     mask = np.zeros(target.shape)
     mask[4:20, 4:20, 4:18] = 1
-    return Pair(
+    return FilePair(
         harmonized=save(tmp_path / "h.nii.gz", target + 1),
         target=save(tmp_path / "t.nii.gz", target),
         mask=save(tmp_path / "m.nii.gz", mask),
@@ -35,17 +36,19 @@ def pair(tmp_path: Path) -> Pair:
     )
 
 
-def test_table(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table(pair: FilePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("harmonized\ttarget\tmask\tsource\nh.nii.gz\tt.nii.gz\tm.nii.gz\tn/a\n")
-    assert read_pairs(pairs) == [Pair(pair.harmonized, pair.target, pair.mask)]
+    assert read_pairs(pairs) == [FilePair(pair.harmonized, pair.target, pair.mask)]
     with pytest.raises(SystemExit) as end:
         main(["evaluate", "--pairs", str(pairs), "-o", str(tmp_path / "table.tsv")])
     assert end.value.code == 0
     lines = (tmp_path / "table.tsv").read_text().splitlines()
     assert len(lines) == 2
     assert {"harmonized", "target", "method", "rmse_mask"} <= set(lines[0].split("\t"))
-    assert (tmp_path / "table.json").is_file()
+    explained = json.loads((tmp_path / "table.json").read_text())
+    assert set(lines[0].split("\t")) == set(explained) == set(COLUMNS)
+    assert all(column["Description"] for column in explained.values())
     assert "MS-SSIM" in capsys.readouterr().out
     words = ["evaluate", str(pair.harmonized), str(pair.target), "--mask", str(pair.mask)]
     with pytest.raises(SystemExit) as end:

@@ -1,8 +1,8 @@
-"""Whether anatomy is kept, on simulated people with lesions, for every ordered pair of vendors.
+"""Anatomy preservation on simulated subjects with lesions, for every ordered pair of vendors.
 
-Masks and alignment are the known ones; bias is corrected as in a real run, and the vendors are
-known.  Not every axial slice goes through the network, so edges and lesions are looked at within
-slices.
+Masks and registration are the true ones; bias is corrected as in a real run, and the vendor of the
+source scan is known.  Only some axial slices go through the network, so edges and lesions are
+measured within slices.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.lab.benchmarks.anatomy.ground_truth import ground_truth
 from bids_ihf.lab.benchmarks.anatomy.preservation import anatomy_preservation, change_over_repeat
-from bids_ihf.lab.benchmarks.anatomy.truth import known_truth
 from bids_ihf.lab.benchmarks.metrics.edges import edge_shift
 from bids_ihf.lab.benchmarks.metrics.lesions import lesion_retention
 from bids_ihf.lab.benchmarks.metrics.tissues import Tissue
-from bids_ihf.lab.benchmarks.virtual_subjects import load_test_subject, seed_of, vendor_scanners
+from bids_ihf.lab.benchmarks.vendors.methods import compose_slices
+from bids_ihf.lab.benchmarks.virtual_subjects import seed_of, vendor_scanners
 from bids_ihf.lab.simulation.virtual_subject import scan_subject
+from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
+from bids_ihf.targets.network_input import measure_profile
 from bids_ihf.targets.source_profile import SourceProfile
-from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.benchmarks.anatomy.truth import Truth
+    from bids_ihf.lab.benchmarks.anatomy.ground_truth import GroundTruth
     from bids_ihf.lab.benchmarks.metrics.edges import EdgeShift
-    from bids_ihf.lab.benchmarks.table import Row
+    from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.network.checkpoint import ModelBundle
@@ -43,140 +44,153 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-MODALITIES: tuple[Modality, ...] = ("T1w", "T2w")
-
 
 @frozen(eq=False)
-class Visit:
-    """A vendor's scan; measured slices (X, Y, S) of it and of a repeat, in its own units; how far
-    edges seem to move between the two, and the repeat's profile."""
+class TestRetest:
+    """Two scans of a subject by one scanner.
 
-    grid: NetworkInput
-    profile: Profile
+    Attributes
+    ----------
+    on_grid
+        The first scan.
+    first, repeat
+        Measured slices (X, Y, S) of both, in their own units.
+    repeat_profile
+        Profile of the second scan.
+    edges
+        How far edges seem to move between the two.
+    """
+
+    __test__ = False  # no test class of pytest
+
+    on_grid: NetworkInput
     first: NDArray[np.float32]
-    again: NDArray[np.float32]
+    repeat: NDArray[np.float32]
+    repeat_profile: Profile
     edges: EdgeShift
 
 
-def measure_person(
-    path: Path,
-    *,
-    seed: int,
+def evaluate_anatomy(
+    subject: RegisteredSubject,
+    targets: Mapping[str, Target],
     model: ModelBundle,
-    modalities: Sequence[Modality] = MODALITIES,
-    targets: Mapping[str, Target] | None = None,
-    subject: RegisteredSubject | None = None,
+    modalities: Sequence[Modality],
+    seed: int,
 ) -> list[Row]:
-    """A row for every modality and ordered pair of vendors, own vendors with them.
+    """A row for every modality and ordered pair of vendors, pairs of equal vendors included.
 
     Parameters
     ----------
-    path
-        Label map of a person the model has never seen, ``<name>_dseg.nii.gz``.
-    seed
-        Draws the person's texture and lesions, the scanners and the noise.
-    targets
-        By vendor; the built-in ones where none are given.
     subject
-        The virtual subject, if already loaded: aligning it takes a third of a minute.
+        A subject the model was not trained on; lesions are added.
+    targets
+        By vendor.
+    seed
+        Of lesions, scanners and noise.
 
     Raises
     ------
     BadData
-        The targets belong to another encoder.
+        A target belongs to another encoder.
     """
-    from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
-    from bids_ihf.targets.build import load_target
-
-    targets = targets or {vendor: load_target(vendor, model) for vendor in BUILTIN_VENDORS}
-    person = path.name.split("_")[0]
-    subject = subject or load_test_subject(path, person, seed)
-    anatomy, lesion = with_lesions(subject.anatomy, seed_of(seed, person, "lesions"))
+    anatomy, lesion = with_lesions(subject.anatomy, seed_of(seed, subject.name, "lesions"))
     subject = attrs.evolve(subject, anatomy=anatomy)
-    truth = known_truth(subject, lesion)
+    truth = ground_truth(subject, lesion)
     rows: list[Row] = []
     for modality in modalities:
-        visits = visit_all(subject, person, modality, seed, truth, model)
-        for source, target in product(BUILTIN_VENDORS, BUILTIN_VENDORS):
-            known = SourceProfile(targets[source].profile(modality))
-            profile = targets[target].profile(modality)
-            done = harmonized(visits[source].grid, profile, model, truth, known)
-            row = compare(visits, source, target, done, truth, modality)
+        scans = scan_and_rescan(subject, list(targets), modality, seed, truth, model)
+        profiles = {vendor: target.profile(modality) for vendor, target in targets.items()}
+        for source, target in product(targets, targets):
+            source_profile = SourceProfile(profiles[source])
+            image = harmonize_slices(
+                scans[source].on_grid, profiles[target], model, truth, source_profile
+            )
+            row = compare_pair(scans, source, target, image, truth, modality)
             if source == target:
-                row |= own_scanner(visits[source], model, truth)
-            about = {"subject": person, "modality": modality, "source": source, "target": target}
-            rows.append(about | row)
-        LOGGER.info("Measured what becomes of the anatomy of %s, %s", person, modality)
+                row |= same_scanner_metrics(scans[source], model, truth)
+            labels: Row = {"subject": subject.name, "modality": modality}
+            rows.append({**labels, "source": source, "target": target, **row})
+        LOGGER.info("Measured anatomy preservation in %s, %s", subject.name, modality)
     return rows
 
 
-def visit_all(
+def scan_and_rescan(
     subject: RegisteredSubject,
-    person: str,
+    vendors: Sequence[str],
     modality: Modality,
     seed: int,
-    truth: Truth,
+    truth: GroundTruth,
     model: ModelBundle,
-) -> dict[str, Visit]:
-    """A scan and a repeat by every vendor's scanner."""
-    from bids_ihf.targets.network_input import measure_profile
-
-    found = {}
-    for vendor, scanner in vendor_scanners(person, modality, seed).items():
-        noise = seed_of(seed, person, modality, vendor, "anatomy")
-        grid, again = (scan_subject(subject, scanner, noise + number) for number in (0, 1))
-        first, repeat = (each.data[..., truth.slices] for each in (grid, again))
+) -> dict[str, TestRetest]:
+    """Two scans by every vendor's scanner."""
+    scanners = vendor_scanners(subject.name, modality, seed)
+    scans = {}
+    for vendor in vendors:
+        noise_seed = seed_of(seed, subject.name, modality, vendor, "anatomy")
+        on_grid, again = (
+            scan_subject(subject, scanners[vendor], noise_seed + number) for number in (0, 1)
+        )
+        first, repeat = (scan.data[..., truth.slices] for scan in (on_grid, again))
         edges = edge_shift(first, repeat, truth.mask)
-        found[vendor] = Visit(grid, measure_profile(again, model.encoder), first, repeat, edges)
-    return found
+        repeat_profile = measure_profile(again, model.encoder)
+        scans[vendor] = TestRetest(on_grid, first, repeat, repeat_profile, edges)
+    return scans
 
 
-def harmonized(
+def harmonize_slices(
     on_grid: NetworkInput,
     profile: Profile,
     model: ModelBundle,
-    truth: Truth,
+    truth: GroundTruth,
     source: SourceProfile[Profile] | None = None,
 ) -> NDArray[np.float32]:
-    """The measured slices (X, Y, S) as the product makes them, in the target's units."""
+    """The measured slices (X, Y, S) as the product harmonizes them, in the target's units."""
     from bids_ihf.anat.intensity_matching import match_intensities
-    from bids_ihf.lab.benchmarks.vendors.methods import through_network
 
     matched = match_intensities(on_grid, profile, model, source)
-    return through_network(matched, model, truth.slices)
+    return compose_slices(matched, model, truth.slices)
 
 
-def compare(
-    visits: Mapping[str, Visit],
+def compare_pair(
+    scans: Mapping[str, TestRetest],
     source: str,
     target: str,
-    done: NDArray[np.float32],
-    truth: Truth,
+    harmonized: NDArray[np.float32],
+    truth: GroundTruth,
     modality: Modality,
 ) -> Row:
-    """Measures of one pair of vendors.
+    """Metrics of one pair of vendors.
 
     Besides those of :mod:`~bids_ihf.lab.benchmarks.anatomy.preservation`, the limits of any
     harmonization: how far noise alone seems to move edges (``_repeat``), and the lesion contrast
     of the subject's own scan by the target scanner (``_target``).
     """
-    ours, theirs = visits[source], visits[target]
-    own = ours.again if source == target else None
-    preserved = anatomy_preservation(
-        ours.first, done, truth.shares, truth.mask, modality, lesion=truth.lesion, repeat=own
-    )
-    row: Row = dict(preserved.row())
-    row |= {f"edge_shift_{name}_repeat": each for name, each in attrs.asdict(ours.edges).items()}
-    other = theirs.again if source == target else theirs.first
+    original = scans[source].first
+    repeat = scans[source].repeat if source == target else None
+    preservation = anatomy_preservation(
+        original, harmonized, truth.fractions, truth.mask, modality,
+        lesion=truth.lesion, repeat=repeat,
+    )  # fmt: skip
+    row: Row = dict(preservation.row())
+    noise = attrs.asdict(scans[source].edges)
+    row |= {f"edge_shift_{name}_repeat": value for name, value in noise.items()}
     if truth.lesion.any():
-        pure = truth.pure(Tissue.WHITE), truth.pure(Tissue.GREY)
-        seen = lesion_retention(ours.first, other, truth.lesion, *pure)
-        row |= {"lesion_kept_target": seen.overall, "lesion_kept_least_target": seen.worst}
+        retention = lesion_retention(
+            original,
+            scans[target].first if repeat is None else repeat,
+            truth.lesion,
+            truth.pure(Tissue.WHITE),
+            truth.pure(Tissue.GREY),
+        )
+        row |= {
+            "lesion_kept_target": retention.overall,
+            "lesion_kept_least_target": retention.worst,
+        }
     return row
 
 
-def own_scanner(visit: Visit, model: ModelBundle, truth: Truth) -> Row:
-    """How much a scan changes that is brought to its own scanner, known by the repeat."""
-    done = harmonized(visit.grid, visit.profile, model, truth)
-    change = change_over_repeat(done, visit.first, visit.again, truth.mask)
-    return {"own_scanner_change_over_repeat": change}
+def same_scanner_metrics(scans: TestRetest, model: ModelBundle, truth: GroundTruth) -> Row:
+    """How much a scan changes that is harmonized to its own scanner, known from the repeat."""
+    harmonized = harmonize_slices(scans.on_grid, scans.repeat_profile, model, truth)
+    ratio = change_over_repeat(harmonized, scans.first, scans.repeat, truth.mask)
+    return {"own_scanner_change_over_repeat": ratio}

@@ -1,118 +1,101 @@
-"""Tables of what becomes of the anatomy, and of what the encoder's statistics tell apart."""
+"""Tables of anatomy preservation, and of the read-out of the encoder's statistics."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.lab.benchmarks.vendors.tables import describe, to_tsv
+from bids_ihf.lab.benchmarks.metrics.edges import MAX_EDGE_SHIFT_MM
+from bids_ihf.lab.benchmarks.tables import Column, Table, group_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from bids_ihf.lab.benchmarks.table import Row
+    from bids_ihf.lab.benchmarks.tables import Row
 
-DICE = tuple(
-    f"dice_{tissue}_{when}" for tissue in ("grey", "white", "csf") for when in ("before", "after")
+_DICE = (
+    "Dice of {} with the reference segmentation, {} harmonization; Gaussian mixture of intensity"
 )
-EDGES = tuple(
-    f"edge_shift_{name}{end}"
-    for name in ("median", "p95", "mean", "lost")
-    for end in ("", "_repeat")
-)
-LESIONS = ("lesion_kept", "lesion_kept_least", "lesion_kept_target", "lesion_kept_least_target")
-OWN = ("own_change_over_repeat", "own_scanner_change_over_repeat")
-MEASURES = (*DICE, *EDGES, *LESIONS, *OWN)
-SUBJECT_COLUMNS = ("subject", "modality", "source", "target", *MEASURES)
-COLUMNS = ("modality", "source", "target", "subjects", *MEASURES)
-READOUT_COLUMNS = (
-    "modality", "told_apart", "accuracy", "chance", "permuted", "classes", "scans", "variance",
-)  # fmt: skip
-
-_WHEN = {
+_EDGES = {
+    "median": ("Median displacement of edges along the gradient, within slices", "mm"),
+    "p95": ("95th percentile of the displacement of edges", "mm"),
+    "mean": ("Mean displacement of edges; positive where the darker tissue grew", "mm"),
+    "lost": (f"Fraction of edges that are not found again within {MAX_EDGE_SHIFT_MM} mm", "1"),
+}
+_EDGE_PAIRS = {
     "": "from the scan to the harmonized scan",
     "_repeat": "from the scan to a second one by the same scanner: noise alone",
 }
-_EDGE = {
-    "median": ("Median displacement of edges along the gradient, within slices", "mm"),
-    "p95": ("95th percentile of the displacement of edges", "mm"),
-    "mean": ("Mean displacement of edges; positive where the dark side grew", "mm"),
-    "lost": ("Share of edges not found again within 0.75 mm", "1"),
-}
 _LESION = (
-    "Contrast of lesions to the white matter round them over the contrast of grey to white "
+    "Contrast of lesions to the surrounding white matter over the contrast of grey to white "
     "matter, after over before"
 )
-_OWN = "RMSE of the change of a scan of the target itself over that of a repeat scan, {}"
-DESCRIPTIONS: dict[str, tuple[str, str | None]] = {
-    "subject": ("Label map of the simulated person, who has lesions", None),
-    "modality": ("T1w or T2w", None),
-    "source": ("Vendor of the scan", None),
-    "target": ("Vendor the scan is harmonized to", None),
-    "subjects": ("Number of subjects; the measures are means over them", None),
+_WORST, _TARGET = "; the lesion that lost most", "; 'after' is the target's own scan"
+_CHANGE = "RMSE of the change of a scan by the target scanner over that of a repeat scan, {}"
+
+METRICS: dict[str, Column] = {
     **{
-        name: (
-            f"Dice of {name.split('_')[1]} matter with the known labels, {name.split('_')[2]} "
-            "harmonization; three normal distributions of intensity".replace("csf matter", "CSF"),
-            "1",
-        )
-        for name in DICE
+        f"dice_{tissue}_{when}": Column(_DICE.format(name, when), "1")
+        for tissue, name in (("grey", "grey matter"), ("white", "white matter"), ("csf", "CSF"))
+        for when in ("before", "after")
     },
     **{
-        f"edge_shift_{name}{end}": (f"{text}, {when}", units)
-        for name, (text, units) in _EDGE.items()
-        for end, when in _WHEN.items()
+        f"edge_shift_{name}{suffix}": Column(f"{text}, {pair}", units)
+        for name, (text, units) in _EDGES.items()
+        for suffix, pair in _EDGE_PAIRS.items()
     },
-    "lesion_kept": (_LESION, "1"),
-    "lesion_kept_least": (f"{_LESION}; the lesion that lost most", "1"),
-    "lesion_kept_target": (f"{_LESION}, 'after' being the target's own scan", "1"),
-    "lesion_kept_least_target": (
-        f"{_LESION}; the lesion that lost most, 'after' being the target's own scan",
+    "lesion_kept": Column(_LESION, "1"),
+    "lesion_kept_least": Column(_LESION + _WORST, "1"),
+    "lesion_kept_target": Column(_LESION + _TARGET, "1"),
+    "lesion_kept_least_target": Column(_LESION + _WORST + _TARGET, "1"),
+    "own_change_over_repeat": Column(_CHANGE.format("harmonized to the vendor's target"), "1"),
+    "own_scanner_change_over_repeat": Column(_CHANGE.format("harmonized to the repeat scan"), "1"),
+}
+LABELS: dict[str, Column] = {
+    "modality": Column("T1w or T2w"),
+    "source": Column("Vendor of the scan"),
+    "target": Column("Vendor the scan is harmonized to"),
+}
+SUBJECT_COLUMNS = {"subject": Column("Label map of the simulated subject, who has lesions")} | (
+    LABELS | METRICS
+)
+COLUMNS = (
+    LABELS | {"subjects": Column("Number of subjects; metrics are means over them")} | METRICS
+)
+READOUT_COLUMNS: dict[str, Column] = {
+    "modality": LABELS["modality"],
+    "told_apart": Column("What the linear read-out classifies: scanner, or person (subject)"),
+    "accuracy": Column(
+        "Fraction of scans classified correctly; each subject, or scanner, in turn was left out "
+        "of training",
         "1",
     ),
-    "own_change_over_repeat": (_OWN.format("brought to the vendor's target"), "1"),
-    "own_scanner_change_over_repeat": (_OWN.format("brought to the repeat scan"), "1"),
-    "told_apart": ("What the linear read-out names: scanner or person", None),
-    "accuracy": (
-        "Share of scans named rightly; each person in turn, or scanner, was left out of training",
-        "1",
-    ),
-    "chance": ("What guessing gives", "1"),
-    "permuted": ("What 95 % of permutations of the labels stay below", "1"),
-    "classes": ("How many there are to name", None),
-    "scans": ("Number of scans", None),
-    "variance": ("Share of the variance of the standardized statistics", "1"),
+    "chance": Column("Accuracy of always naming the most frequent class", "1"),
+    "permuted": Column("95th percentile of the accuracy under permuted labels", "1"),
+    "classes": Column("Number of classes"),
+    "scans": Column("Number of scans"),
+    "variance": Column("Fraction of the variance of the standardized statistics", "1"),
 }
 
 
 def by_pair(rows: Sequence[Row]) -> list[Row]:
-    """Rows of COLUMNS from rows of SUBJECT_COLUMNS: means over subjects, missing values left
-    out."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["modality"], row["source"], row["target"]), []).append(row)
-    out: list[Row] = []
-    for (modality, source, target), own in groups.items():
+    """Means over subjects for each modality and pair of vendors, missing values left out."""
+    table: list[Row] = []
+    for (modality, source, target), pair in group_rows(rows, list(LABELS)).items():
         line: Row = {"modality": modality, "source": source, "target": target}
-        line["subjects"] = len({row["subject"] for row in own})
-        for name in MEASURES:
-            known = [row[name] for row in own if np.isfinite(row.get(name, np.nan))]
-            line[name] = float(np.mean(known)) if known else float("nan")
-        out.append(line)
-    return out
+        line["subjects"] = len({row["subject"] for row in pair})
+        for name in METRICS:
+            values = [row[name] for row in pair if np.isfinite(row.get(name, np.nan))]
+            line[name] = float(np.mean(values)) if values else float("nan")
+        table.append(line)
+    return table
 
 
-def anatomy_files(
-    rows: Sequence[Row], readout: Sequence[Row], about: Mapping[str, Any]
-) -> dict[str, bytes]:
-    """Name to content of the tables and their dictionaries."""
-    found = {}
-    for name, table, columns in (
-        ("anatomy", by_pair(rows), COLUMNS),
-        ("anatomy_subjects", rows, SUBJECT_COLUMNS),
-        ("readout", readout, READOUT_COLUMNS),
-    ):
-        found[f"{name}.tsv"] = to_tsv(table, columns)
-        found[f"{name}.json"] = describe(columns, DESCRIPTIONS, about)
-    return found
+def anatomy_tables(rows: Sequence[Row], readout: Sequence[Row]) -> dict[str, Table]:
+    """The tables by name."""
+    return {
+        "anatomy": Table(by_pair(rows), COLUMNS),
+        "anatomy_subjects": Table(rows, SUBJECT_COLUMNS),
+        "readout": Table(readout, READOUT_COLUMNS),
+    }

@@ -1,29 +1,27 @@
-"""``ihf benchmark --brain``: brain mask, tissue map and alignment on heads never trained on."""
+"""``ihf benchmark --brain``: brain mask, tissues and registration on heads not trained on."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_ihf.geometry.grid import Grid, inverse_affine
+from bids_ihf.geometry.grid import inverse_affine, resample
+from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.brain.cases import (
     conditions,
+    downsampled,
     load_whole_head,
-    posed,
-    scanned,
-    true_shares,
-    upright,
+    randomly_posed,
+    scan_head,
 )
-from bids_ihf.lab.benchmarks.brain.tables import brain_files, by_condition
+from bids_ihf.lab.benchmarks.brain.tables import brain_tables
 from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
+from bids_ihf.lab.benchmarks.process_pool import run_tasks, worker_pool
+from bids_ihf.lab.benchmarks.vendors.plan import label_map
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 from bids_ihf.preprocessing.prepare import MIN_SIMILARITY_ACCEPTED, alignment_warning
 from bids_ihf.version import __version__
 
@@ -34,37 +32,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.benchmarks.brain.cases import Case, Pose
-    from bids_ihf.lab.benchmarks.table import Row
+    from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 
-LOGGER = logging.getLogger(__name__)
+HEAD_RADIUS_MM, HEAD_CENTRE_MM = 70.0, (0.0, -18.0, 10.0)
+"""Sphere in template space on which two transforms are compared."""
 
-RADIUS, MIDDLE = 70.0, (0.0, -18.0, 10.0)
-"""Sphere (mm, template space) on which two ways to the template are compared."""
+MAX_TRANSFORM_ERROR_MM = 10.0
+"""Error from which on a transform counts as wrong."""
 
-ASTRAY = 10.0
-"""Distance (mm) of two ways from which on one is wrong."""
+ATLAS_SUBJECT = "head-01"
+"""Label map whose mask is registered to the others, for comparison."""
 
 
 def measure_heads(
-    labels: Path, people: Sequence[str], *, poses: int, seed: int, jobs: int
+    labels: Path, subjects: Sequence[str], *, poses: int, seed: int, jobs: int
 ) -> tuple[list[Row], list[Row]]:
-    """Rows by person and condition, and by pose, ``jobs`` people at a time."""
-    set_up_process(1, 0)  # for the processes, which inherit the environment
-    each = poses // len(people)
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        work = pool.map(_measure_person, repeat(labels), people, repeat(each), repeat(seed))
-        masks: list[Row] = []
-        ways: list[Row] = []
-        for person, (found, turned) in zip(people, work, strict=True):
-            masks += found
-            ways += turned
-            LOGGER.info("Measured %s", person)
-    return masks, ways
+    """Rows by subject and condition, and by subject and pose, ``jobs`` subjects at a time.
+
+    ``poses`` is the number over all subjects.
+    """
+    tasks = [(labels, name, poses // len(subjects), seed) for name in subjects]
+    with worker_pool(jobs) as pool:
+        measured = run_tasks(pool, _measure_subject, tasks, "Measured")
+    return (
+        [row for mask_rows, _ in measured for row in mask_rows],
+        [row for _, subject_poses in measured for row in subject_poses],
+    )
 
 
 def write_brain_results(
-    folder: Path, labels: Path, people: Sequence[str], *, poses: int, seed: int, jobs: int
+    folder: Path, labels: Path, subjects: Sequence[str], *, poses: int, seed: int, jobs: int
 ) -> list[Row]:
     """Measure, write the tables, and return the rows by condition.
 
@@ -73,105 +71,103 @@ def write_brain_results(
     CannotWrite
         A file cannot be written.
     """
-    from bids_ihf.io.atomic import write_atomic
     from bids_ihf.network.checkpoint import segmenter_hash
 
-    masks, ways = measure_heads(labels, people, poses=poses, seed=seed, jobs=jobs)
-    words = ["ihf benchmark LABELS_DIR -o OUT_DIR --brain --people", *people]
-    about = {
-        "Command": " ".join([*words, f"--poses {poses} --seed {seed}"]),
-        "People": list(people),
+    mask_rows, all_poses = measure_heads(labels, subjects, poses=poses, seed=seed, jobs=jobs)
+    command = f"ihf benchmark LABELS_DIR -o OUT_DIR --brain --people {' '.join(subjects)}"
+    facts = {
+        "Command": f"{command} --poses {poses} --seed {seed}",
+        "People": list(subjects),
         "Seed": seed,
         "Version": __version__,
         "Hashes": {"brain": segmenter_hash()},
     }
-    for name, content in brain_files(masks, ways, about).items():
-        write_atomic(folder / name, content)
-    return by_condition(masks)
+    tables = brain_tables(mask_rows, all_poses)
+    for name, table in tables.items():
+        for filename, content in table.files(name, {"Benchmark": facts}).items():
+            write_atomic(folder / filename, content)
+    return list(tables["brain"].rows)
 
 
-def _measure_person(
-    labels: Path, person: str, poses: int, seed: int
+def _measure_subject(
+    labels: Path, name: str, poses: int, seed: int
 ) -> tuple[list[Row], list[Row]]:
-    import torch
-
-    torch.set_num_threads(1)
-    subject = load_whole_head(labels / f"{person}_dseg.nii.gz", person, seed)
-    masks = [mask_row(subject, person, case) for case in conditions(subject, person, seed)]
-    masks += atlas_rows(labels, subject, person, seed)
-    return masks, list(pose_rows(subject, person, poses, seed))
+    subject = load_whole_head(label_map(labels, name), name, seed)
+    rows = [mask_row(subject, case) for case in conditions(subject, seed)]
+    atlas = load_whole_head(label_map(labels, ATLAS_SUBJECT), ATLAS_SUBJECT, seed)
+    rows += atlas_rows(atlas, subject, seed)
+    return rows, list(pose_rows(subject, poses, seed))
 
 
-def mask_row(subject: RegisteredSubject, person: str, case: Case) -> Row:
-    """Agreement of mask and tissues with the truth, the time they took, and the alignment's
-    error."""
+def mask_row(subject: RegisteredSubject, case: Case) -> Row:
+    """Agreement of mask and tissues with the truth, their time, and the transform's error."""
     from bids_ihf.preprocessing.alignment import align_to_template
     from bids_ihf.preprocessing.segmentation import segment
 
-    native = _grid(case)
     start = time.perf_counter()
-    found = segment(case.data, case.affine)
-    mask = found.brain_on(native)
-    middle = time.perf_counter()
-    way = align_to_template(found)
-    end = time.perf_counter()
-    row = _agreement(person, case, "ours", mask, middle - start)
-    truth = true_shares(subject, found.grid)
-    truth *= found.field_of_view
-    names = ("grey", "white", "csf")
-    row |= {
-        f"dice_{name}": dice(ours, theirs)
-        for name, ours, theirs in zip(names, found.tissue_fractions[1:], truth, strict=True)
-    }
+    segmentation = segment(case.data, case.affine)
+    mask = segmentation.brain_on(case.grid)
+    mask_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    alignment = align_to_template(segmentation)
+    align_seconds = time.perf_counter() - start
+    row = _mask_agreement(subject, case, "ours", mask, mask_seconds)
+    for name, estimate, fraction in zip(
+        ("grey", "white", "csf"),
+        segmentation.tissue_fractions[1:],
+        subject.segmentation.tissue_fractions[1:],
+        strict=True,
+    ):
+        truth = resample(fraction, subject.segmentation.grid, segmentation.grid)
+        row[f"dice_{name}"] = dice(estimate, truth * segmentation.field_of_view)
     return row | {
-        "align_s": end - middle,
-        "similarity": way.similarity,
-        "error_mm": distance(way.matrix, subject.to_template),
+        "align_s": align_seconds,
+        "similarity": alignment.similarity,
+        "error_mm": transform_error(alignment.matrix, subject.to_template),
     }
 
 
-def _agreement(
-    person: str, case: Case, method: str, mask: NDArray[np.bool_], seconds: float
+def _mask_agreement(
+    subject: RegisteredSubject, case: Case, method: str, mask: NDArray[np.bool_], seconds: float
 ) -> Row:
     return {
-        "subject": person,
+        "subject": subject.name,
         "condition": case.condition,
         "method": method,
         "dice": dice(mask, case.region),
-        "hd95_mm": surface_distance(mask, case.region, _grid(case).zooms),
+        "hd95_mm": surface_distance(mask, case.region, case.grid.zooms),
         "mask_s": seconds,
     }
 
 
-def pose_rows(subject: RegisteredSubject, person: str, count: int, seed: int) -> Iterable[Row]:
-    """What becomes of a head in ``count`` random poses."""
-    from bids_ihf.lab.simulation.scanner import random_scanner
-
-    rng = np.random.default_rng(seed_of(seed, person, "poses"))
+def pose_rows(subject: RegisteredSubject, count: int, seed: int) -> Iterable[Row]:
+    """What becomes of a head in ``count`` random poses, T1w and T2w in turn."""
+    rng = np.random.default_rng(seed_of(seed, subject.name, "poses"))
     scans = []
     for modality in ("T1w", "T2w"):
-        own = seed_of(seed, person, modality, "poses")
-        scanner = random_scanner(modality, own)
-        scans.append(upright(scanned(subject, modality, scanner, own)))
+        scanner_seed = seed_of(seed, subject.name, modality, "poses")
+        scanner = random_scanner(modality, scanner_seed)
+        scans.append(downsampled(scan_head(subject, modality, scanner, scanner_seed)))
     for number in range(count):
         case = scans[number % len(scans)]
-        yield pose_row(subject, person, case.condition, posed(case, rng))
+        yield pose_row(subject, case.condition, randomly_posed(case, rng))
 
 
-def pose_row(subject: RegisteredSubject, person: str, modality: str, pose: Pose) -> Row:
-    """Whether a pose was found, and if not, whether it was noticed."""
+def pose_row(subject: RegisteredSubject, modality: str, pose: Pose) -> Row:
+    """Whether a pose was registered, and if not, whether that was noticed."""
     from bids_ihf.preprocessing.alignment import align_to_template
     from bids_ihf.preprocessing.segmentation import segment
 
     start = time.perf_counter()
-    found = segment(pose.data, pose.affine)
+    segmentation = segment(pose.data, pose.affine)
     error, similarity, coverage = float("nan"), 0.0, 0.0
-    if found.brain.any():
-        way = align_to_template(found)
-        error = distance(way.matrix, subject.to_template @ inverse_affine(pose.moved))
-        similarity, coverage = way.similarity, way.coverage
+    if segmentation.brain.any():
+        alignment = align_to_template(segmentation)
+        truth = subject.to_template @ inverse_affine(pose.motion)
+        error = transform_error(alignment.matrix, truth)
+        similarity, coverage = alignment.similarity, alignment.coverage
     return {
-        "subject": person,
+        "subject": subject.name,
         "modality": modality,
         "pose": pose.kind,
         "similarity": similarity,
@@ -182,60 +178,52 @@ def pose_row(subject: RegisteredSubject, person: str, modality: str, pose: Pose)
     }
 
 
-def outcome(similarity: float, coverage: float, error: float) -> str:
-    """``found``, ``doubted`` (right, with a warning), ``warned`` or ``refused`` (wrong, and
-    noticed), ``refused needlessly``, or ``silent`` (wrong and not noticed)."""
-    right = error < ASTRAY
+def outcome(similarity: float, coverage: float, error_mm: float) -> str:
+    """What became of a head: one of :data:`~bids_ihf.lab.benchmarks.brain.tables.OUTCOMES`."""
+    is_correct = error_mm < MAX_TRANSFORM_ERROR_MM
     if similarity < MIN_SIMILARITY_ACCEPTED:
-        return "refused needlessly" if right else "refused"
+        return "refused needlessly" if is_correct else "refused"
     if alignment_warning(similarity, coverage):
-        return "doubted" if right else "warned"
-    return "found" if right else "silent"
+        return "doubted" if is_correct else "warned"
+    return "found" if is_correct else "silent"
 
 
-def distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Largest distance (mm) at which two ways put a point of the head's sphere."""
+def transform_error(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Largest distance (mm) between a point of the head's sphere under two transforms (4, 4)."""
     points = np.random.default_rng(0).normal(size=(200, 3))
-    points = RADIUS * points / np.linalg.norm(points, axis=1)[:, None] + np.array(MIDDLE)
+    points = HEAD_RADIUS_MM * points / np.linalg.norm(points, axis=1)[:, None] + HEAD_CENTRE_MM
     back = inverse_affine(second)
     points = points @ back[:3, :3].T + back[:3, 3]
-    ends = [points @ way[:3, :3].T + way[:3, 3] for way in (first, second)]
-    return float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
+    mapped = [points @ matrix[:3, :3].T + matrix[:3, 3] for matrix in (first, second)]
+    return float(np.linalg.norm(mapped[0] - mapped[1], axis=1).max())
 
 
-def atlas_rows(labels: Path, subject: RegisteredSubject, person: str, seed: int) -> list[Row]:
-    """The usual way, for comparison: the mask of another person's head, laid over by SyN."""
-    from bids_ihf.lab.simulation.scanner import vendor_scanner
-
-    name = "head-01"
-    atlas = load_whole_head(labels / f"{name}_dseg.nii.gz", name, seed)
+def atlas_rows(atlas: RegisteredSubject, subject: RegisteredSubject, seed: int) -> list[Row]:
+    """The usual method, for comparison: the mask of another head, registered by SyN."""
     rows = []
     for modality in ("T1w", "T2w"):
-        own = seed_of(seed, person, modality, "brain")
-        scanner = vendor_scanner("Siemens", modality, own)
-        case = scanned(subject, f"{modality} Siemens", scanner, own)
-        model = scanned(atlas, "T1w", vendor_scanner("Siemens", "T1w", own + 1), own)
+        scanner_seed = seed_of(seed, subject.name, modality, "brain")
+        scanner = vendor_scanner("Siemens", modality, scanner_seed)
+        case = scan_head(subject, f"{modality} Siemens", scanner, scanner_seed)
+        atlas_scanner = vendor_scanner("Siemens", "T1w", scanner_seed + 1)
+        atlas_case = scan_head(atlas, "T1w", atlas_scanner, scanner_seed)
         start = time.perf_counter()
-        mask = _laid_over(upright(model), upright(case), case)
-        rows.append(_agreement(person, case, "atlas", mask, time.perf_counter() - start))
+        mask = _registered_mask(downsampled(atlas_case), downsampled(case), case)
+        seconds = time.perf_counter() - start
+        rows.append(_mask_agreement(subject, case, "atlas", mask, seconds))
     return rows
 
 
-def _laid_over(model: Case, coarse: Case, case: Case) -> NDArray[np.bool_]:
-    """The atlas's mask on a scan: antspyx's SyN at 2 mm, after an affine map, with mutual
-    information."""
+def _registered_mask(atlas: Case, coarse: Case, case: Case) -> NDArray[np.bool_]:
+    """The atlas's mask on a scan, by antspyx's SyN at 2 mm with mutual information."""
     from bids_ihf.preprocessing.itk import load_ants, to_ants
 
     ants: Any = load_ants()
-    fixed, moving = (to_ants(each.data, each.affine) for each in (coarse, model))
-    found = ants.registration(fixed, moving, type_of_transform="SyN", random_seed=1)
+    fixed, moving = (to_ants(image.data, image.affine) for image in (coarse, atlas))
+    registration = ants.registration(fixed, moving, type_of_transform="SyN", random_seed=1)
     mask = ants.apply_transforms(
         to_ants(case.data, case.affine),
-        to_ants(model.region.astype(np.float32), model.affine),
-        found["fwdtransforms"],
+        to_ants(atlas.region.astype(np.float32), atlas.affine),
+        registration["fwdtransforms"],
     )
     return np.asarray(mask.numpy() > 0.5)
-
-
-def _grid(case: Case) -> Grid:
-    return Grid(case.data.shape, case.affine)

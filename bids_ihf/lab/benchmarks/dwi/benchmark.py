@@ -1,4 +1,4 @@
-"""The diffusion benchmark: what harmonization does to the maps that are computed from a series."""
+"""``ihf benchmark --modality dwi``: the maps that are computed from harmonized series."""
 
 from __future__ import annotations
 
@@ -9,199 +9,147 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.dwi.maps import noddi, tensor_maps
-from bids_ihf.lab.benchmarks.dwi.methods import NONE, REPEAT, Sample, pool, results, sample
-from bids_ihf.lab.benchmarks.dwi.scores import score, thinned
-from bids_ihf.lab.benchmarks.dwi.travelers import (
-    AGAIN,
+from bids_ihf.lab.benchmarks.dwi.map_metrics import map_differences, noddi_mask
+from bids_ihf.lab.benchmarks.dwi.maps import noddi_fitter, tensor_maps
+from bids_ihf.lab.benchmarks.dwi.methods import (
+    REPEAT_SCAN,
+    UNHARMONIZED,
+    harmonize_by_all,
+    pool_references,
+    reference_series,
+)
+from bids_ihf.lab.benchmarks.dwi.traveling_subjects import (
     load_diffusion_subject,
     scan_diffusion_subject,
 )
-from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
+from bids_ihf.lab.benchmarks.vendors.plan import check_subjects, label_map
+from bids_ihf.lab.benchmarks.virtual_subjects import REPEAT_SUFFIX, seed_of
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.benchmarks.dwi.maps import Maps, Noddi
-    from bids_ihf.lab.benchmarks.dwi.methods import Knowledge
-    from bids_ihf.lab.benchmarks.dwi.travelers import DiffusionSubject, Scan
+    from bids_ihf.lab.benchmarks.dwi.maps import Maps, NoddiFitter
+    from bids_ihf.lab.benchmarks.dwi.methods import ReferenceSeries
+    from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan, DiffusionSubject
+    from bids_ihf.lab.benchmarks.tables import Row
 
 LOGGER = logging.getLogger(__name__)
 
-PEOPLE = ("head-13", "head-14", "head-15", "head-16")
-REFERENCES = tuple(f"head-{number:02d}" for number in range(1, 12))
+DIFFUSION_TEST_SUBJECTS = ("head-13", "head-14", "head-15", "head-16")
+DIFFUSION_REFERENCES = tuple(f"head-{number:02d}" for number in range(1, 12))
 """Whose series the vendors' profiles come from; the other methods know the same ones."""
 
-SHOWN = ("GE", "Philips")
-"""The pair that the figure shows: the one that differs most."""
+FIGURE_PAIR = ("GE", "Philips")
+"""Source and target of the figure: the pair that differs most."""
 
 
 @frozen
 class DwiPlan:
-    """One benchmark: label maps, people to measure, people the methods know."""
+    """One benchmark: label maps, and the subjects to measure and those that the methods know."""
 
     labels: Path
-    people: tuple[str, ...] = PEOPLE
-    references: tuple[str, ...] = REFERENCES
+    subjects: tuple[str, ...] = DIFFUSION_TEST_SUBJECTS
+    references: tuple[str, ...] = DIFFUSION_REFERENCES
     seed: int = 1
 
 
-@frozen
-class DwiRow:
-    """One person, pair of scanners, method and map: mean absolute and mean difference."""
-
-    subject: str
-    source: str
-    target: str
-    method: str
-    map: str
-    mae: float
-    bias: float
-
-
 @frozen(eq=False)
-class DwiLook:
-    """Maps (X, Y, Z) of one person by method, for the pair SHOWN, the target's, and a mask."""
+class MapPanel:
+    """Maps of one subject for FIGURE_PAIR: by method, the target's, and a mask (X, Y, Z)."""
 
-    found: Mapping[str, Maps]
+    maps: Mapping[str, Maps]
     target: Maps
     neural: NDArray[np.bool_]
 
 
 @frozen(eq=False)
 class DwiOutcome:
-    """All rows, and a look at the first person."""
+    """Mean absolute error and bias by subject, pair of scanners, method and map; and a panel."""
 
-    rows: tuple[DwiRow, ...]
-    look: DwiLook
+    rows: list[Row]
+    panel: MapPanel
 
 
 def run_dwi(plan: DwiPlan) -> DwiOutcome:
-    """Scan, harmonize and measure everybody; one person in memory at a time.
+    """Scan, harmonize and measure all subjects; one subject in memory at a time.
 
     Raises
     ------
     BadData
         A label map is missing.
     UsageError
-        Somebody is both measured and known.
+        A subject is both measured and a reference.
     """
-    check(plan)
-    known = knowledge(plan)
-    rows: list[DwiRow] = []
-    looks: list[DwiLook] = []
-    with noddi() as fitter:
+    check_subjects(plan.labels, plan.subjects, plan.references)
+    references = {
+        vendor: pool_references(series) for vendor, series in scan_all_references(plan).items()
+    }
+    rows: list[Row] = []
+    panels: list[MapPanel] = []
+    with noddi_fitter() as fitter:
         if fitter is None:
             LOGGER.warning("AMICO is not installed, so NDI and ODI are left out.")
-        for name in plan.people:
-            person = load_diffusion_subject(_path(plan, name), name, plan.seed)
-            scans = scan_diffusion_subject(person, plan.seed, again=True)
-            rows += measure_person(person, scans, known, fitter, looks)
+        for name in plan.subjects:
+            subject = load_diffusion_subject(label_map(plan.labels, name), name, plan.seed)
+            scans = scan_diffusion_subject(subject, plan.seed, repeats=True)
+            subject_rows, panel = evaluate_diffusion_subject(subject, scans, references, fitter)
+            rows += subject_rows
+            panels.append(panel)
             LOGGER.info("%s: measured", name)
-    return DwiOutcome(tuple(rows), looks[0])
+    return DwiOutcome(rows, panels[0])
 
 
-def check(plan: DwiPlan) -> None:
-    """Refuse a plan that cannot be carried out, as the anatomical benchmark does."""
-    from bids_ihf.lab.benchmarks.vendors.plan import Plan
-    from bids_ihf.lab.benchmarks.vendors.plan import check as check_plan
-
-    check_plan(Plan(plan.labels, plan.people, plan.references))
-
-
-def _path(plan: DwiPlan, name: str) -> Path:
-    return plan.labels / f"{name}_dseg.nii.gz"
-
-
-def knowledge(plan: DwiPlan) -> dict[str, Knowledge]:
-    """What the methods know of each vendor's scanner, from the reference people's series."""
-    return {vendor: pool(found) for vendor, found in all_samples(plan).items()}
-
-
-def all_samples(plan: DwiPlan) -> dict[str, list[Sample]]:
-    """What is kept of the reference people's series by each vendor."""
-    samples: dict[str, list[Sample]] = {vendor: [] for vendor in BUILTIN_VENDORS}
+def scan_all_references(plan: DwiPlan) -> dict[str, list[ReferenceSeries]]:
+    """The reference series by vendor."""
+    series: dict[str, list[ReferenceSeries]] = {vendor: [] for vendor in BUILTIN_VENDORS}
     for name in plan.references:
-        for vendor, one in reference_samples(plan, name).items():
-            samples[vendor].append(one)
+        subject = load_diffusion_subject(label_map(plan.labels, name), name, plan.seed)
+        # Scanners of other seeds than those of the test subjects.
+        scans = scan_diffusion_subject(subject, seed_of(plan.seed, "reference"), repeats=False)
+        for vendor, scan in scans.items():
+            series[vendor].append(reference_series(scan, subject))
         LOGGER.info("%s: reference scanned", name)
-    return samples
+    return series
 
 
-def reference_samples(plan: DwiPlan, name: str) -> dict[str, Sample]:
-    """What is kept of a person's series by each vendor; scanners of other seeds than those of the
-    people who are measured."""
-    person = load_diffusion_subject(_path(plan, name), name, plan.seed)
-    scans = scan_diffusion_subject(person, seed_of(plan.seed, "reference"), again=False)
-    return {vendor: sample(scan, person) for vendor, scan in scans.items()}
+def evaluate_diffusion_subject(
+    subject: DiffusionSubject,
+    scans: Mapping[str, DiffusionScan],
+    references: Mapping[str, ReferenceSeries],
+    fitter: NoddiFitter | None,
+) -> tuple[list[Row], MapPanel]:
+    """Rows of every ordered pair of vendors, method and map, and the panel of FIGURE_PAIR."""
 
+    def maps_of(scan: DiffusionScan) -> Maps:
+        maps = tensor_maps(scan, subject.neural)
+        return fitter.add_to(maps, scan, noddi_mask(subject.white)) if fitter else maps
 
-def measure_person(
-    person: DiffusionSubject,
-    scans: dict[str, Scan],
-    known: dict[str, Knowledge],
-    fitter: Noddi | None,
-    looks: list[DwiLook],
-) -> Iterator[DwiRow]:
-    """Rows of one person: every ordered pair of vendors, every method; ``looks`` grows."""
-
-    def maps(scan: Scan) -> Maps:
-        found = tensor_maps(scan, person.neural)
-        return fitter.add_to(found, scan, thinned(person.white)) if fitter else found
-
-    own = {name: maps(scan) for name, scan in scans.items()}
+    unharmonized = {name: maps_of(scan) for name, scan in scans.items()}
+    rows: list[Row] = []
     for source, target in permutations(BUILTIN_VENDORS, 2):
-        done = results(scans[source], person, known[source], known[target])
-        found = {
-            method: own[source] if method == NONE else maps(scan) for method, scan in done.items()
+        series = harmonize_by_all(scans[source], subject, references[source], references[target])
+        maps = {
+            method: unharmonized[source] if method == UNHARMONIZED else maps_of(scan)
+            for method, scan in series.items()
         }
-        found[REPEAT] = own[target + AGAIN]
-        for method, each in found.items():
-            yield from _rows(person, (source, target, method), each, own[target])
-        if (source, target) == SHOWN:
-            looks.append(DwiLook(found, own[target], person.neural))
-        LOGGER.info("%s: %s to %s", person.name, source, target)
-
-
-def _rows(
-    person: DiffusionSubject, about: tuple[str, str, str], found: Maps, truth: Maps
-) -> Iterator[DwiRow]:
-    for name, differences in score(found, truth, person.neural, person.white):
-        mae, bias = float(np.abs(differences).mean()), float(differences.mean())
-        yield DwiRow(person.name, *about, name, mae, bias)
-
-
-ALL = "all"
-
-
-def aggregate(rows: Sequence[DwiRow]) -> list[DwiRow]:
-    """Means over people of each pair, then over all pairs (source and target ``all``).
-
-    The bias of ``all`` is the mean of the sizes of the pairs' biases: those of a pair and of its
-    reverse would cancel.
-    """
-    pairs = _means(rows, lambda row: (row.source, row.target, row.method, row.map))
-    sizes = [DwiRow("", r.source, r.target, r.method, r.map, r.mae, abs(r.bias)) for r in pairs]
-    return pairs + _means(sizes, lambda row: (ALL, ALL, row.method, row.map))
-
-
-Name = tuple[str, str, str, str]
-
-
-def _means(rows: Sequence[DwiRow], key: Callable[[DwiRow], Name]) -> list[DwiRow]:
-    groups: dict[Name, list[DwiRow]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return [
-        DwiRow(
-            "",
-            *name,
-            float(np.mean([row.mae for row in group])),
-            float(np.mean([row.bias for row in group])),
-        )
-        for name, group in groups.items()
-    ]
+        maps[REPEAT_SCAN] = unharmonized[target + REPEAT_SUFFIX]
+        for method, method_maps in maps.items():
+            for name, differences in map_differences(
+                method_maps, unharmonized[target], subject.neural, subject.white
+            ):
+                rows.append(
+                    {
+                        "subject": subject.name, "source": source, "target": target,
+                        "method": method, "map": name,
+                        "mae": float(np.abs(differences).mean()),
+                        "bias": float(differences.mean()),
+                    }
+                )  # fmt: skip
+        if (source, target) == FIGURE_PAIR:
+            panel = MapPanel(maps, unharmonized[target], subject.neural)
+        LOGGER.info("%s: %s to %s", subject.name, source, target)
+    return rows, panel

@@ -1,4 +1,4 @@
-"""The methods that the diffusion benchmark compares, each from a series to a series."""
+"""The methods of the diffusion benchmark, each from a series to a series."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import evolve, frozen
 
-from bids_ihf.lab.comparators import rish as dwi_rish
+from bids_ihf.dwi.harmonize import harmonize_volumes, make_harmonizer, make_plan
+from bids_ihf.dwi.profile import measure_profile
+from bids_ihf.lab.comparators import rish
+from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles
 from bids_ihf.targets.source_profile import SourceProfile
 
 if TYPE_CHECKING:
@@ -16,154 +19,164 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.dwi.shell_fit import ShellFit
-    from bids_ihf.lab.benchmarks.dwi.travelers import DiffusionSubject, Scan
-    from bids_ihf.lab.comparators.rish import Features
+    from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan, DiffusionSubject
+    from bids_ihf.lab.comparators.rish import RishFeatures
     from bids_ihf.targets.diffusion_profile import DiffusionProfile
 
     Array = NDArray[np.float32]
 
-NONE, OURS, REPEAT = "none", "shell model", "repeat scan"
-ALONE, KNOWN = "shell model, vendor unknown", "shell model, known scanner"
-DESCRIPTIONS = {
-    NONE: "the source's series",
-    "histogram matching": "each shell to the brains of the reference people",
-    "linear scaling": "each shell by one factor, median to median of these brains",
-    "RISH": "harmonics scaled by maps from matched people, both scanners",
-    OURS: "the product where the vendor is known: its typical scanner, and the series itself",
-    ALONE: "the product where it is not: the source is measured on the series itself alone",
-    KNOWN: "the product with the source scanner's own profile, from the reference people",
-    REPEAT: "the second series by the target's scanner",
+UNHARMONIZED = "none"
+HISTOGRAM_MATCHING = "histogram matching"
+LINEAR_SCALING = "linear scaling"
+RISH_METHOD = "RISH"
+SHELL_MODEL = "shell model"
+SHELL_MODEL_VENDOR_UNKNOWN = "shell model, vendor unknown"
+SHELL_MODEL_KNOWN_SCANNER = "shell model, known scanner"
+REPEAT_SCAN = "repeat scan"
+
+METHOD_DESCRIPTIONS = {
+    UNHARMONIZED: "the source's series",
+    HISTOGRAM_MATCHING: "each shell to the brains of the reference subjects",
+    LINEAR_SCALING: "each shell by one factor, median to median of these brains",
+    RISH_METHOD: "harmonics scaled by maps from matched subjects, both scanners",
+    SHELL_MODEL: "the product where the vendor of the source is known",
+    SHELL_MODEL_VENDOR_UNKNOWN: "the product where it is not",
+    SHELL_MODEL_KNOWN_SCANNER: "the product with the source scanner's profile from the reference "
+    "subjects",
+    REPEAT_SCAN: "the second series by the target's scanner",
 }
+"""Every method that the benchmark compares, by the name in its tables."""
 
-STRIDE = 5
-"""Every how many brain voxels one is kept of a reference."""
-
-
-@frozen(eq=False)
-class Knowledge:
-    """What methods know of one scanner: signals of each shell in the reference people's brains,
-    RISH features over all of them, and the profile of the product."""
-
-    signals: tuple[Array, ...]
-    features: Features
-    profile: DiffusionProfile
-    people: int
+VOXEL_STRIDE = 5
+"""Every how many brain voxels one is kept of a reference series."""
 
 
 @frozen(eq=False)
-class Sample:
-    """What is kept of one reference series."""
+class ReferenceSeries:
+    """What the methods know of a scanner from the series of one or several subjects.
+
+    Attributes
+    ----------
+    signals
+        Brain voxels of each shell.
+    features
+        RISH features.
+    profile
+        The product's profile.
+    subjects
+        Number of subjects.
+    """
 
     signals: tuple[Array, ...]
-    features: Features
+    features: RishFeatures
     profile: DiffusionProfile
+    subjects: int
 
 
-def sample(scan: Scan, person: DiffusionSubject) -> Sample:
-    """Keep what the methods need of a reference series."""
-    inside = person.brain
+def reference_series(scan: DiffusionScan, subject: DiffusionSubject) -> ReferenceSeries:
+    """What the methods need of one reference series."""
     signals = tuple(
-        scan.volumes[shell.volumes][:, inside][:, ::STRIDE].ravel() for shell in scan.shells
+        scan.volumes[shell.volumes][:, subject.brain][:, ::VOXEL_STRIDE].ravel()
+        for shell in scan.shells
     )
-    return Sample(signals, dwi_rish.features(scan, person), profile_of(scan, person))
+    features = rish.measure_features(scan, subject.brain)
+    profile = profile_of_fits(scan.fits(subject.brain), subject)
+    return ReferenceSeries(signals, features, profile, subjects=1)
 
 
-def profile_of(scan: Scan, person: DiffusionSubject) -> DiffusionProfile:
-    """The product's profile of a series, with the true mask and without a bias correction."""
-    return measure_fits(scan.fits(person.brain), person)
+def profile_of_fits(fits: Sequence[ShellFit], subject: DiffusionSubject) -> DiffusionProfile:
+    """The product's profile of fits in the brain, with the true mask and no bias correction."""
+    no_bias = np.ones(int(subject.brain.sum()), dtype=np.float32)
+    return measure_profile(fits, subject.inside[subject.brain], no_bias)
 
 
-def measure_fits(fits: Sequence[ShellFit], person: DiffusionSubject) -> DiffusionProfile:
-    """The profile of fits in the brain."""
-    from bids_ihf.dwi.profile import measure_profile
-
-    ones = np.ones(int(person.brain.sum()), dtype=np.float32)
-    return measure_profile(fits, person.inside[person.brain], ones)
-
-
-def pool(samples: Sequence[Sample]) -> Knowledge:
-    """All reference people's series by one scanner."""
-    from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles
-
-    signals = [np.concatenate(parts) for parts in zip(*(s.signals for s in samples), strict=True)]
-    features = dwi_rish.total([s.features for s in samples])
-    return Knowledge(
-        tuple(signals),
-        features,
-        merge_diffusion_profiles([s.profile for s in samples]),
-        len(samples),
+def pool_references(series: Sequence[ReferenceSeries]) -> ReferenceSeries:
+    """The reference series of several subjects by one scanner."""
+    shells = zip(*(subject.signals for subject in series), strict=True)
+    return ReferenceSeries(
+        tuple(np.concatenate(signals) for signals in shells),
+        rish.pool_features([subject.features for subject in series]),
+        merge_diffusion_profiles([subject.profile for subject in series]),
+        len(series),
     )
 
 
-def results(
-    scan: Scan, person: DiffusionSubject, source: Knowledge, target: Knowledge
-) -> dict[str, Scan]:
-    """The series by every method that changes it, and by none."""
+def harmonize_by_all(
+    scan: DiffusionScan,
+    subject: DiffusionSubject,
+    source: ReferenceSeries,
+    target: ReferenceSeries,
+) -> dict[str, DiffusionScan]:
+    """The series by every method, and unharmonized."""
     scanners = {
-        OURS: SourceProfile(source.profile),
-        ALONE: None,
-        KNOWN: SourceProfile(source.profile, source.people),
+        SHELL_MODEL: SourceProfile(source.profile),
+        SHELL_MODEL_VENDOR_UNKNOWN: None,
+        SHELL_MODEL_KNOWN_SCANNER: SourceProfile(source.profile, source.subjects),
     }
+    b0 = float(np.median(scan.volumes[scan.shells[0].volumes][:, subject.brain]))
+    b0_gain = float(np.median(target.signals[0])) / b0
     volumes = {
-        NONE: scan.volumes,
-        "histogram matching": histogram_matched(scan, person, target),
-        "linear scaling": linearly_scaled(scan, person, target),
-        "RISH": rish(scan, person, source, target),
-        **shell_model(scan, person, target.profile, scanners),
+        UNHARMONIZED: scan.volumes,
+        HISTOGRAM_MATCHING: match_histograms_by_shell(scan, subject, target),
+        LINEAR_SCALING: scale_by_shell(scan, subject, target),
+        RISH_METHOD: rish.harmonize(
+            scan, subject.brain, source.features, target.features, b0_gain
+        ),
+        **harmonize_by_shell_model(scan, subject, target.profile, scanners),
     }
     return {name: evolve(scan, volumes=values) for name, values in volumes.items()}
 
 
-def histogram_matched(scan: Scan, person: DiffusionSubject, target: Knowledge) -> Array:
-    """Each shell's histogram in the brain, all directions together, made that of the target."""
+def match_histograms_by_shell(
+    scan: DiffusionScan, subject: DiffusionSubject, target: ReferenceSeries
+) -> Array:
+    """Match each shell's histogram in the brain, all directions together, to the target's."""
     from skimage.exposure import match_histograms
 
-    out = scan.volumes.copy()
-    for shell, wanted in zip(scan.shells, target.signals, strict=True):
-        inside = out[shell.volumes][:, person.brain]
-        matched = match_histograms(inside.ravel(), wanted).reshape(inside.shape)
+    harmonized = scan.volumes.copy()
+    for shell, signals in zip(scan.shells, target.signals, strict=True):
+        brain = harmonized[shell.volumes][:, subject.brain]
+        matched = match_histograms(brain.ravel(), signals).reshape(brain.shape)
         for volume, values in zip(shell.volumes, matched, strict=True):
-            out[volume][person.brain] = values
-    return out
+            harmonized[volume][subject.brain] = values
+    return harmonized
 
 
-def linearly_scaled(scan: Scan, person: DiffusionSubject, target: Knowledge) -> Array:
-    """Each shell by the ratio of the medians in the brain."""
-    out = scan.volumes.copy()
-    for shell, wanted in zip(scan.shells, target.signals, strict=True):
-        own = np.median(out[shell.volumes][:, person.brain])
-        out[shell.volumes] *= np.float32(np.median(wanted) / own)
-    return out
+def scale_by_shell(
+    scan: DiffusionScan, subject: DiffusionSubject, target: ReferenceSeries
+) -> Array:
+    """Scale each shell by the ratio of the medians in the brain."""
+    harmonized = scan.volumes.copy()
+    for shell, signals in zip(scan.shells, target.signals, strict=True):
+        median = np.median(harmonized[shell.volumes][:, subject.brain])
+        harmonized[shell.volumes] *= np.float32(np.median(signals) / median)
+    return harmonized
 
 
-def rish(scan: Scan, person: DiffusionSubject, source: Knowledge, target: Knowledge) -> Array:
-    """Harmonics scaled from the source's scanner to the target's."""
-    own = float(np.median(scan.volumes[scan.shells[0].volumes][:, person.brain]))
-    gains = {0: float(np.median(target.signals[0])) / own}
-    return dwi_rish.scaled(scan, person, source.features, target.features, gains)
-
-
-def shell_model(
-    scan: Scan,
-    person: DiffusionSubject,
+def harmonize_by_shell_model(
+    scan: DiffusionScan,
+    subject: DiffusionSubject,
     target: DiffusionProfile,
     scanners: Mapping[str, SourceProfile[DiffusionProfile] | None],
 ) -> dict[str, Array]:
-    """The product's own way, with the true mask and without a bias correction, with all that may
-    be known of the source's scanner."""
-    from bids_ihf.dwi.harmonize import harmonize_volumes, make_harmonizer, make_plan
+    """The product's method, for each state of knowledge of the source's scanner.
 
-    where = person.brain
-    fits = scan.fits(where)
-    ones = np.ones(int(where.sum()), dtype=np.float32)
-    weight = where.astype(np.float32)
-    own = measure_fits(fits, person)
-    out = {}
+    With the true brain mask and without bias correction.
+    """
+    brain = subject.brain
+    fits = scan.fits(brain)
+    no_bias = np.ones(int(brain.sum()), dtype=np.float32)
+    profile = profile_of_fits(fits, subject)
+    harmonized = {}
     for name, scanner in scanners.items():
-        plan = make_plan(own, target, scanner)
-        changer = make_harmonizer(fits, plan, ones)
+        plan = make_plan(profile, target, scanner)
         pairs = harmonize_volumes(
-            iter(scan.volumes), scan.gradients, changer, where, weight, plan.gain
+            iter(scan.volumes),
+            scan.gradients,
+            make_harmonizer(fits, plan, no_bias),
+            brain,
+            brain.astype(np.float32),
+            plan.gain,
         )
-        out[name] = np.stack([image for _, image in pairs])
-    return out
+        harmonized[name] = np.stack([image for _, image in pairs])
+    return harmonized

@@ -40,6 +40,9 @@ INITIAL_SD = 0.1
 MAX_FITTED_VOXELS = 50_000
 """Voxels that the mixture is fitted to; of more, every n-th."""
 
+EM_TOLERANCE, MAX_EM_ITERATIONS = 1e-4, 1000
+"""The fit ends when an iteration raises the mean log-likelihood of a voxel by less."""
+
 LEVEL_COUNT = 256
 """Levels of the unit intensity range at which the border between two tissues is searched for."""
 
@@ -98,6 +101,8 @@ def classify(intensities: NDArray[np.floating], modality: Modality) -> NDArray[n
         3,
         init_params="random_from_data",  # unused, as all parameters are given; spares k-means
         random_state=0,
+        tol=EM_TOLERANCE,
+        max_iter=MAX_EM_ITERATIONS,
         means_init=np.percentile(unit, INITIAL_PERCENTILES[modality])[:, None],
         weights_init=np.full(3, 1 / 3),
         precisions_init=np.full((3, 1, 1), INITIAL_SD**-2),

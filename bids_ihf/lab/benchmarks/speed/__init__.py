@@ -1,1 +1,1 @@
-"""Time and memory: watching processes, layouts to compare with, inputs, tables."""
+"""Time and memory of processes, stages and network layouts."""

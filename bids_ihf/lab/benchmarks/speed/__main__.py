@@ -1,14 +1,14 @@
-"""Time and memory, ours beside the authors' layout, in one run on one machine.
+"""Time and memory of the software, and of the authors' network layout, on one machine.
 
 Measures the network and two other layouts in turns, each stage of a T1w scan, whole participants,
 start-up, a large dataset and many images; writes OUT/speed.json and the tables of
-docs/performance.md.  Run it on a machine that does nothing else; it takes about a quarter of an
-hour on two cores.  Linux only.  With a GPU, that is measured as well.
+docs/performance.md.  Needs an otherwise idle machine, about a quarter of an hour on two cores, and
+Linux.  A GPU is measured as well, if there is one.
 
 Usage: python -m bids_ihf.lab.benchmarks.speed DEMO -o docs/results
            [--page docs/performance.md] [--quick]
 
-DEMO is a folder with a simulated session, which is made if it is not there.
+DEMO is a folder with a simulated session, which is made if it does not exist.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from attrs import asdict, frozen
 
 from bids_ihf.lab.benchmarks.speed import machine, runs, table
 from bids_ihf.lab.benchmarks.speed.inputs import make_session
-from bids_ihf.lab.benchmarks.speed.network import against_limit, compare
+from bids_ihf.lab.benchmarks.speed.network import compare_layouts, compare_to_limit
 from bids_ihf.lab.benchmarks.speed.processes import adopt_orphans
 from bids_ihf.lab.benchmarks.speed.stages import (
     Stopwatch,
@@ -38,7 +38,7 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     prepare_stages,
     shape_of,
 )
-from bids_ihf.pipeline.process import reuse_freed_memory, set_up_process
+from bids_ihf.pipeline.process import set_up_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,90 +50,106 @@ LOGGER = logging.getLogger("speed")
 
 @frozen
 class Size:
-    """How much is measured: voxel size (mm), repeats of stages and participants, rounds of the
-    layouts, people of the large dataset, numbers of small images."""
+    """Extent of the measurements.
+
+    Attributes
+    ----------
+    zoom
+        Voxel size, mm.
+    repeats
+        Of stages and participants.
+    rounds
+        In which the layouts take turns.
+    subjects
+        Of the large dataset.
+    images
+        Numbers of small images.
+    """
 
     zoom: float = 1.0
     repeats: int = 3
     rounds: int = 5
-    people: int = 1500
+    subjects: int = 1500
     images: tuple[int, ...] = (1, 10, 100)
 
 
-QUICK = Size(zoom=4.0, repeats=1, rounds=1, people=10, images=(1, 2))
+QUICK_SIZE = Size(zoom=4.0, repeats=1, rounds=1, subjects=10, images=(1, 2))
 
 
 def on_processor(bids: Path, scratch: Path, size: Size, keep: Keep) -> None:
-    """All that is measured on the processor; ``keep`` gets each part once it is there."""
+    """Measure everything on the processor; ``keep`` is called with each result."""
     path = make_session(bids, zoom=size.zoom)
     run = runs.Runner(scratch, len(os.sched_getaffinity(0)))
     keep("participants", runs.participants(run, bids, size.repeats))
     watch = Stopwatch(size.repeats)
     prepared = prepare_stages(watch, bids, path)
     profile, model = _target_and_model("cpu")
-    scan, harmonized = network_stages(watch, prepared, profile, model)
+    case, harmonized = network_stages(watch, prepared, profile, model)
     output_stages(watch, prepared, harmonized, scratch)
     page_stage(watch, run.out, "01")
     keep("stages", {"stages": watch.seconds, "scan": shape_of(prepared)})
-    found = compare(scan, model, size.rounds)
+    layouts = compare_layouts(case, model, size.rounds)
     limit = machine.measure_limit()
-    found["limit"] = against_limit(scan, model, found["network_s_per_volume"], limit)
-    keep("layouts", found)
-    keep("start-up", {"starts": runs.starts(size.repeats + 2)})
+    seconds = layouts["network_s_per_volume"]
+    layouts["limit"] = compare_to_limit(case, model, seconds, limit)
+    keep("layouts", layouts)
+    keep("start-up", {"starts": runs.start_times(size.repeats + 2)})
     keep("many images", runs.growth(run, path, prepared.mask, size.images))
-    keep("many people", runs.crowd(run, size.people))
+    keep("many subjects", runs.index_large_dataset(run, size.subjects))
 
 
 def on_gpu(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
-    """The same of what runs on the GPU."""
+    """The same for what runs on the GPU."""
     path = make_session(bids, zoom=size.zoom)
     watch = Stopwatch(1)
     prepared = prepare_stages(watch, bids, path)
     profile, model = _target_and_model("cuda")
     torch.cuda.reset_peak_memory_stats()
-    scan, _ = network_stages(watch, prepared, profile, model)
+    case, _ = network_stages(watch, prepared, profile, model)
     memory = torch.cuda.max_memory_allocated() / 2**30
-    found = compare(scan, model, size.rounds)
+    results = compare_layouts(case, model, size.rounds)
     limit = machine.measure_limit("cuda")
-    found["limit"] = against_limit(scan, model, found["network_s_per_volume"], limit)
+    seconds = results["network_s_per_volume"]
+    results["limit"] = compare_to_limit(case, model, seconds, limit)
     run = runs.Runner(scratch, len(os.sched_getaffinity(0)), "cuda")
-    found |= runs.participants(run, bids, size.repeats)
-    return found | {"name": torch.cuda.get_device_name(), "memory_gib": memory}
+    results |= runs.participants(run, bids, size.repeats)
+    return results | {"name": torch.cuda.get_device_name(), "memory_gib": memory}
 
 
 def _target_and_model(device: str) -> tuple[Any, Any]:
     from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
 
-    return load_target_cached(runs.TARGET).profile("T1w"), load_model_cached(device)
+    profile = load_target_cached(runs.BENCHMARK_TARGET).profile("T1w")
+    return profile, load_model_cached(device)
 
 
 def measure_all(bids: Path, size: Size, path: Path, command: str) -> dict[str, Any]:
-    """Everything, in one run; what is there is in the file ``path`` from part to part."""
+    """Measure everything; the file ``path`` is updated after each part."""
     start = time.monotonic()
     cpu: dict[str, Any] = {}
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "command": command,
         "machine": machine.describe(),
         "size": asdict(size),
         "cpu": cpu,
     }
 
-    def keep(part: str, values: dict[str, Any]) -> None:
+    def keep(name: str, values: dict[str, Any]) -> None:
         cpu.update(rounded(values))
-        found["took_s"] = round(time.monotonic() - start)
-        path.write_text(json.dumps(found, indent=2) + "\n")
-        LOGGER.info("%s: done after %d s", part, found["took_s"])
+        results["took_s"] = round(time.monotonic() - start)
+        path.write_text(json.dumps(results, indent=2) + "\n")
+        LOGGER.info("%s: finished after %d s", name, results["took_s"])
 
     with tempfile.TemporaryDirectory(prefix="ihf-speed-") as scratch:
         on_processor(bids, Path(scratch), size, keep)
         if torch.cuda.is_available():
-            found["gpu"] = rounded(on_gpu(bids, Path(scratch), size))
+            results["gpu"] = rounded(on_gpu(bids, Path(scratch), size))
             keep("GPU", {})
-    return found
+    return results
 
 
 def rounded(value: Any) -> Any:
-    """Numbers of five digits, in whatever holds them."""
+    """Floats rounded to five significant digits, also within containers."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -143,24 +159,28 @@ def rounded(value: Any) -> Any:
 
 def main() -> None:
     """Measure, write, print the tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("demo", type=Path, metavar="DEMO")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
-    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
-    parser.add_argument("--quick", action="store_true", help="coarse and few, to see that it runs")
-    given = parser.parse_args()
+    parser = argparse.ArgumentParser(
+        prog="python -m bids_ihf.lab.benchmarks.speed", description=(__doc__ or "").splitlines()[0]
+    )
+    add = parser.add_argument
+    add("demo", type=Path, metavar="DEMO", help="folder of a simulated session, made if missing")
+    add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of speed.json")
+    add("--page", type=Path, default=Path("docs/performance.md"), help="page for the tables")
+    add("--quick", action="store_true", help="coarse and few, to check that it runs")
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     LOGGER.setLevel(logging.INFO)
     # As the commands do.
     set_up_process(torch.get_num_threads(), 0)
-    reuse_freed_memory()
     adopt_orphans()
-    given.output.mkdir(parents=True, exist_ok=True)
-    command = f"python -m bids_ihf.lab.benchmarks.speed DEMO{' --quick' if given.quick else ''}"
-    size = QUICK if given.quick else Size()
-    text = table.page(measure_all(given.demo, size, given.output / "speed.json", command))
-    if not given.quick:
-        table.put(text, given.page)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    command = (
+        f"python -m bids_ihf.lab.benchmarks.speed DEMO{' --quick' if arguments.quick else ''}"
+    )
+    size = QUICK_SIZE if arguments.quick else Size()
+    text = table.page(measure_all(arguments.demo, size, arguments.output / "speed.json", command))
+    if not arguments.quick:
+        table.replace_tables(text, arguments.page)
     sys.stdout.write(text + "\n")
 
 

@@ -1,9 +1,8 @@
-"""Layouts to compare with, written from their descriptions, for their arithmetic and not their
-results: the weights are random.
+"""Other network layouts, reimplemented from their descriptions to compare their cost.
 
-Both work at full resolution in all blocks (no squeeze), with 3 x 3 convolutions and instance norm
-over the whole frame, on slices padded by 10 pixels.  The encoders of the target are left out, as
-our own is: a target is encoded once and then serves every slice.
+The weights are random.  Both layouts work at full resolution in all blocks (no squeeze), with
+3 x 3 convolutions and instance norm over the whole frame, on slices padded by 10 pixels.  The
+encoders of the target are left out, as ours is: a target is encoded once and serves all slices.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PAD = 10
-CHANNELS = 3
+PADDING_PIXELS = 10
+INPUT_CHANNELS = 3
 
 
 def _convolutions(sizes: Sequence[int], *, slope: float, affine: bool) -> nn.Sequential:
@@ -35,12 +34,14 @@ def _convolutions(sizes: Sequence[int], *, slope: float, affine: bool) -> nn.Seq
 
 
 class Modulation(nn.Module):
-    """Normalize a latent and give it a scale and shift that come from the target's code and, where
-    ``hidden`` is not 0, from the latent's own means."""
+    """Normalize a latent and modulate it by scale and shift.
+
+    They come from the target's code and, unless ``hidden`` is 0, from the means of the latent.
+    """
 
     def __init__(self, channels: int, style: int, hidden: int) -> None:
         super().__init__()
-        self.own = nn.Linear(channels, hidden) if hidden else None
+        self.latent = nn.Linear(channels, hidden) if hidden else None
         width = hidden or 3 * channels
         self.style = nn.Sequential(nn.Linear(style, width), nn.ReLU(inplace=True))
         self.out = nn.Linear(2 * hidden or width, 2 * channels)
@@ -48,8 +49,8 @@ class Modulation(nn.Module):
     def forward(self, z: Tensor, style: Tensor) -> Tensor:
         """Latent (B, C, H, W) and code (B, S) to the new latent."""
         condition = self.style(style)
-        if self.own is not None:
-            condition = torch.cat([F.relu(self.own(z.mean(dim=(2, 3)))), condition], dim=1)
+        if self.latent is not None:
+            condition = torch.cat([F.relu(self.latent(z.mean(dim=(2, 3)))), condition], dim=1)
         scale, shift = self.out(condition)[..., None, None].chunk(2, dim=1)
         variance, mean = torch.var_mean(z, dim=(2, 3), keepdim=True)
         return (z - mean) / torch.sqrt(variance + 1e-5) * (1 + scale) + shift
@@ -59,8 +60,8 @@ class Layout(nn.Module):
     """Blocks of subtractive coupling in, modulation and additive coupling out.
 
     ``channels`` are those after each block; ``hidden(inputs, outputs)`` those of a block's own
-    convolutions; ``modulation`` the width of the part of :class:`Modulation` that looks at the
-    latent, by its channels.
+    convolutions; ``modulation`` the hidden width of :class:`Modulation` for the latent, by
+    its channels.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Layout(nn.Module):
         super().__init__()
         self.style = style
         self.nets, self.modulations = nn.ModuleList(), nn.ModuleList()
-        for inputs, outputs in pairwise((CHANNELS, *channels)):
+        for inputs, outputs in pairwise((INPUT_CHANNELS, *channels)):
             width = hidden(inputs, outputs)
             sizes = (inputs, width, width, outputs)
             self.nets.append(_convolutions(sizes, slope=slope, affine=affine))
@@ -84,22 +85,24 @@ class Layout(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Slices (B, 3, H, W) and the target's code (B, S) to slices."""
-        z = F.pad(x, (PAD, PAD, PAD, PAD), mode="reflect")
-        parts = []
+        z = F.pad(
+            x, (PADDING_PIXELS, PADDING_PIXELS, PADDING_PIXELS, PADDING_PIXELS), mode="reflect"
+        )
+        subtracted = []
         for net in self.nets:
             splits = net(z).split(z.shape[1], dim=1)
-            parts.append(splits)
+            subtracted.append(splits)
             states = []
-            for part in splits:
-                z = z - part
+            for split in splits:
+                z = z - split
                 states.append(z)
             z = torch.cat(states, dim=1)
-        for modulate, splits in zip(reversed(self.modulations), reversed(parts), strict=True):
+        for modulate, splits in zip(reversed(self.modulations), reversed(subtracted), strict=True):
             latents = modulate(z, style).split(splits[0].shape[1], dim=1)
             z = latents[-1] + splits[-1]
-            for latent, part in zip(reversed(latents[:-1]), reversed(splits[:-1]), strict=True):
-                z = 0.5 * (latent + part) + 0.5 * z
-        return z[..., PAD:-PAD, PAD:-PAD]
+            for latent, split in zip(reversed(latents[:-1]), reversed(splits[:-1]), strict=True):
+                z = 0.5 * (latent + split) + 0.5 * z
+        return z[..., PADDING_PIXELS:-PADDING_PIXELS, PADDING_PIXELS:-PADDING_PIXELS]
 
 
 def authors_layout() -> Layout:

@@ -1,4 +1,4 @@
-"""The machine: what it is, and how fast it multiplies and copies at best."""
+"""The machine: its description, and its peak arithmetic and memory rates."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PACKAGES = ("torch", "antspyx", "numpy", "scipy", "isal", "nipype", "pybids")
-SIDE = 2048
-"""Rows and columns of the matrices."""
+REPORTED_PACKAGES = ("torch", "antspyx", "numpy", "scipy", "isal", "nipype", "pybids")
+MATRIX_SIDE = 2048
+"""Rows and columns of the matrices that are multiplied."""
 
-COPIED = 2**28
-"""Bytes that are copied: more than any cache holds but the very largest."""
+COPIED_BYTES = 2**28
+"""Copied to measure memory bandwidth: more than all but the largest caches hold."""
 
-REPEATS = 7
+LIMIT_REPEATS = 7
 
 
 @frozen
-class Limit:
-    """Best of several: multiply-adds (single precision) and bytes of memory, per second."""
+class MachineLimit:
+    """Best rates of several runs: single-precision multiply-adds, and bytes of memory."""
 
-    multiply_adds: float
-    bytes: float
+    multiply_adds_per_s: float
+    bytes_per_s: float
 
 
 def describe() -> dict[str, Any]:
@@ -43,7 +43,7 @@ def describe() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_at_start": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in REPORTED_PACKAGES},
     }
 
 
@@ -54,24 +54,24 @@ def _processor() -> str:
     return platform.processor()
 
 
-def measure_limit(device: str = "cpu") -> Limit:
+def measure_limit(device: str = "cpu") -> MachineLimit:
     """How fast a device multiplies matrices and copies memory, at best."""
-    a, b = (torch.rand(SIDE, SIDE, device=device) for _ in range(2))
+    a, b = (torch.rand(MATRIX_SIDE, MATRIX_SIDE, device=device) for _ in range(2))
     c = torch.empty_like(a)
-    source = torch.zeros(COPIED // 4, device=device)
+    source = torch.zeros(COPIED_BYTES // 4, device=device)
     target = torch.ones_like(source)
     multiplying = best(lambda: torch.mm(a, b, out=c), device)
     copying = best(lambda: target.copy_(source), device)
-    return Limit(SIDE**3 / multiplying, 2 * COPIED / copying)
+    return MachineLimit(MATRIX_SIDE**3 / multiplying, 2 * COPIED_BYTES / copying)
 
 
-def best(run: Callable[[], Any], device: str = "cpu", repeats: int = REPEATS) -> float:
-    """Least seconds of several calls after a first one."""
+def best(run: Callable[[], Any], device: str = "cpu", repeats: int = LIMIT_REPEATS) -> float:
+    """Shortest time (s) of several calls after a first one."""
     return min(timed(run, device) for _ in range(repeats + 1))
 
 
 def timed(run: Callable[[], Any], device: str = "cpu") -> float:
-    """Seconds of one call, until the device has done its work."""
+    """Time (s) of one call, until the device has finished."""
     wait(device)
     start = time.perf_counter()
     run()
@@ -80,6 +80,6 @@ def timed(run: Callable[[], Any], device: str = "cpu") -> float:
 
 
 def wait(device: str) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished."""
     if device != "cpu":
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""Run a command to its end and note what it, its children and theirs take.  Linux only."""
+"""Time, memory and disk that a command and its child processes take.  Linux only."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from typing import Self
 
 from attrs import define, field, frozen
 
-BIN = Path(sys.executable).parent
+BIN_DIR = Path(sys.executable).parent
 PR_SET_CHILD_SUBREAPER = 36
-PAUSE = 0.4
-"""Seconds between two looks at the memory; what comes and goes in between is not seen."""
+SAMPLING_INTERVAL_S = 0.4
+"""Interval at which memory is sampled; peaks in between are missed."""
 
 
 @frozen
-class Cost:
-    """Wall and processor time (s), memory and disk of a command.
+class ProcessCost:
+    """Time, memory and disk of a command and its child processes.
 
-    memory_gib: the most of all processes together, what they share counted once; rss_gib: counted
-    in each of them.  work_gb: the most that the work folder held; output_gb: the results.
+    Attributes
+    ----------
+    seconds, cpu_seconds
+        Wall and processor time.
+    memory_gib, rss_gib
+        Peak memory of all processes, with shared memory counted once (PSS), and in each (RSS).
+    work_gb, output_gb
+        Peak size of the work folder, and size of the results.
     """
 
     seconds: float
@@ -38,7 +44,7 @@ class Cost:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of what its children leave behind, and so able to wait for it.
+    """Make this process the parent of orphaned grandchildren, so that it can wait for them.
 
     Worker processes are children of a fork server that outlives the command for a moment.
     """
@@ -46,23 +52,23 @@ def adopt_orphans() -> None:
 
 
 def processor_seconds() -> float:
-    """Processor time of all children that have ended and been waited for."""
+    """Processor time (s) of all children that have been waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def descendants(pid: int) -> list[int]:
-    """A process, its children, and theirs."""
-    found = [pid]
-    for parent in found:  # grows while it is read
+    """A process and all its descendants."""
+    pids = [pid]
+    for parent in pids:  # grows while it is iterated
         for listed in Path(f"/proc/{parent}/task").glob("*/children"):
             with suppress(OSError):
-                found += [int(child) for child in listed.read_text().split()]
-    return found
+                pids += [int(child) for child in listed.read_text().split()]
+    return pids
 
 
 def memory_kib(pid: int) -> tuple[int, int]:
-    """Memory of a process: its share of what it has in common with others (PSS), and all (RSS)."""
+    """Proportional (PSS) and resident (RSS) set size of a process, KiB."""
     with suppress(OSError):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
@@ -71,9 +77,9 @@ def memory_kib(pid: int) -> tuple[int, int]:
 
 
 def size_gb(folder: Path) -> float:
-    """What the files of a folder hold."""
+    """Total size of the files of a folder."""
     total = 0
-    with suppress(OSError):  # a folder is gone since it was listed
+    with suppress(OSError):  # a folder may vanish while it is listed
         for path in folder.rglob("*"):
             with suppress(OSError):
                 total += path.stat().st_size if path.is_file() else 0
@@ -81,8 +87,8 @@ def size_gb(folder: Path) -> float:
 
 
 @define
-class Watch:
-    """Notes the most memory and disk that a command takes, while it runs."""
+class ResourceWatch:
+    """Samples the peak memory and disk usage of a command while it runs."""
 
     pid: int
     work: Path
@@ -93,7 +99,7 @@ class Watch:
     _thread: threading.Thread = field(init=False)
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._sample)
         self._thread.start()
         return self
 
@@ -101,28 +107,30 @@ class Watch:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while not self._ended.wait(PAUSE):
-            sizes = [memory_kib(one) for one in descendants(self.pid)]
+    def _sample(self) -> None:
+        while not self._ended.wait(SAMPLING_INTERVAL_S):
+            sizes = [memory_kib(pid) for pid in descendants(self.pid)]
             self.memory_gib = max(self.memory_gib, sum(pss for pss, _ in sizes) / 1024**2)
             self.rss_gib = max(self.rss_gib, sum(rss for _, rss in sizes) / 1024**2)
             self.work_gb = max(self.work_gb, size_gb(self.work))
 
 
-def measure(*words: str | Path, out: Path, work: Path, quiet: bool = False) -> Cost:
-    """Run a command of the package to its end and until its workers have gone."""
+def run_and_measure(
+    *arguments: str | Path, out: Path, work: Path, quiet: bool = False
+) -> ProcessCost:
+    """Run a command of the package until it and its workers have ended."""
     before, start = processor_seconds(), time.monotonic()
-    kept = subprocess.PIPE if quiet else None
+    stream = subprocess.PIPE if quiet else None
     process = subprocess.Popen(  # noqa: S603 - our own
-        [BIN / words[0], *words[1:]], stdout=kept, stderr=kept, text=True
+        [BIN_DIR / arguments[0], *arguments[1:]], stdout=stream, stderr=stream, text=True
     )
-    with Watch(process.pid, work) as seen:
-        _, said = process.communicate()
+    with ResourceWatch(process.pid, work) as watch:
+        _, errors = process.communicate()
         seconds = time.monotonic() - start
     if process.returncode != 0:
-        sys.exit(f"{said or ''}{words[0]} failed with code {process.returncode}; see above.")
+        sys.exit(f"{errors or ''}{arguments[0]} failed with code {process.returncode}; see above.")
     with suppress(ChildProcessError):
         while True:
             os.wait()
     cpu = processor_seconds() - before
-    return Cost(seconds, cpu, seen.memory_gib, seen.rss_gib, seen.work_gb, size_gb(out))
+    return ProcessCost(seconds, cpu, watch.memory_gib, watch.rss_gib, watch.work_gb, size_gb(out))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.speed.inputs import make_crowd, make_slabs
+from bids_ihf.lab.benchmarks.speed.inputs import make_large_dataset, make_slabs
 from bids_ihf.lab.benchmarks.speed.machine import timed
-from bids_ihf.lab.benchmarks.speed.processes import BIN, Cost, measure
+from bids_ihf.lab.benchmarks.speed.processes import BIN_DIR, ProcessCost, run_and_measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-TARGET = "Siemens"
-STARTS = {
+BENCHMARK_TARGET = "Siemens"
+START_COMMANDS = {
     "ihf_harmony_version": ("ihf-harmony", "--version"),
     "ihf_harmony_help": ("ihf-harmony", "--help"),
     "ihf_version": ("ihf", "--version"),
@@ -29,77 +29,79 @@ STARTS = {
 
 @frozen
 class Runner:
-    """``ihf-harmony`` on ``cores`` processors, with a scratch folder for what it writes."""
+    """``ihf-harmony`` on ``cores`` processors, writing to a scratch folder."""
 
     scratch: Path
     cores: int
     device: str = "cpu"
 
-    def __call__(self, bids: Path, *options: str) -> Cost:
+    def __call__(self, bids: Path, *options: str) -> ProcessCost:
         """Run the participant level into a new output folder, :attr:`out`."""
         work = self.scratch / "work"
         for folder in (self.out, work):
             shutil.rmtree(folder, ignore_errors=True)
-        return measure(
-            "ihf-harmony", bids, self.out, "participant", "--target", TARGET, "-w", work,
+        return run_and_measure(
+            "ihf-harmony", bids, self.out, "participant", "--target", BENCHMARK_TARGET, "-w", work,
             "--n-procs", str(self.cores), "--device", self.device, *options,
             out=self.out, work=work, quiet=True,
         )  # fmt: skip
 
     @property
     def out(self) -> Path:
-        """Where the latest run has written."""
+        """Output folder of the latest run."""
         return self.scratch / "out"
 
 
 def participants(run: Runner, bids: Path, repeats: int) -> dict[str, Any]:
-    """A participant with a T1w, several times, and one with T1w, T2w and diffusion, once; input
-    validated."""
-    small = [run(bids, "--modalities", "T1w") for _ in range(repeats)]
-    whole = run(bids)
+    """A participant with a T1w, several times, and one with T1w, T2w and diffusion, once.
+
+    With validation of the input.
+    """
+    t1w = [run(bids, "--modalities", "T1w") for _ in range(repeats)]
+    all_modalities = run(bids)
     return {
-        "participant_T1w_s": median(cost.seconds for cost in small),
-        "participant_T1w_rounds_s": [cost.seconds for cost in small],
-        "participant_T1w_cpu_s": median(cost.cpu_seconds for cost in small),
-        "participant_peak_rss_gib": max(cost.rss_gib for cost in small),
-        "participant_peak_pss_gib": max(cost.memory_gib for cost in small),
-        "participant_T1w_T2w_dwi_s": whole.seconds,
-        "participant_T1w_T2w_dwi_cpu_s": whole.cpu_seconds,
-        "participant_T1w_T2w_dwi_peak_rss_gib": whole.rss_gib,
-        "participant_T1w_T2w_dwi_peak_pss_gib": whole.memory_gib,
+        "participant_T1w_s": median(cost.seconds for cost in t1w),
+        "participant_T1w_rounds_s": [cost.seconds for cost in t1w],
+        "participant_T1w_cpu_s": median(cost.cpu_seconds for cost in t1w),
+        "participant_peak_rss_gib": max(cost.rss_gib for cost in t1w),
+        "participant_peak_pss_gib": max(cost.memory_gib for cost in t1w),
+        "participant_T1w_T2w_dwi_s": all_modalities.seconds,
+        "participant_T1w_T2w_dwi_cpu_s": all_modalities.cpu_seconds,
+        "participant_T1w_T2w_dwi_peak_rss_gib": all_modalities.rss_gib,
+        "participant_T1w_T2w_dwi_peak_pss_gib": all_modalities.memory_gib,
     }
 
 
-def starts(repeats: int) -> dict[str, float]:
-    """Seconds until a command that does nothing has answered."""
-    found = {}
-    for name, (command, *options) in STARTS.items():
+def start_times(repeats: int) -> dict[str, float]:
+    """Time until commands that compute nothing have ended."""
+    times = {}
+    for name, (command, option) in START_COMMANDS.items():
 
-        def run(words: Sequence[str] = (str(BIN / command), *options)) -> None:
-            subprocess.run(words, check=True, capture_output=True)  # noqa: S603 - our own
+        def run(program: str = str(BIN_DIR / command), option: str = option) -> None:
+            subprocess.run([program, option], check=True, capture_output=True)  # noqa: S603 - our own
 
         run()
-        found[f"{name}_s"] = median(timed(run) for _ in range(repeats))
-    return found
+        times[f"{name}_s"] = median(timed(run) for _ in range(repeats))
+    return times
 
 
-def crowd(run: Runner, people: int) -> dict[str, float]:
-    """Finding all images of a large dataset and planning them, and those of one participant."""
-    bids = make_crowd(run.scratch / "crowd", people)
+def index_large_dataset(run: Runner, subjects: int) -> dict[str, float]:
+    """Finding and planning all images of a large dataset, and those of one participant."""
+    bids = make_large_dataset(run.scratch / "large", subjects)
     dry = ("--dry-run", "--skip-bids-validation", "--modalities", "T1w", "T2w")
-    one = run(bids, *dry, "--participant-label", f"{people // 2:04d}")
-    every = run(bids, *dry)
+    single = run(bids, *dry, "--participant-label", f"{subjects // 2:04d}")
+    all_subjects = run(bids, *dry)
     shutil.rmtree(bids)
     return {
-        "index_people": people,
-        "index_all_s": every.seconds,
-        "index_one_of_them_s": one.seconds,
-        "index_peak_rss_gib": every.rss_gib,
+        "index_people": subjects,
+        "index_all_s": all_subjects.seconds,
+        "index_one_of_them_s": single.seconds,
+        "index_peak_rss_gib": all_subjects.rss_gib,
     }
 
 
 def growth(run: Runner, scan: Path, mask: np.ndarray, counts: Sequence[int]) -> dict[str, Any]:
-    """Time and memory with so many small images, each of a person of its own."""
+    """Time and memory by the number of small images, each of another subject."""
     rows = []
     for count in counts:
         bids = make_slabs(run.scratch / "slabs", scan, mask, count)

@@ -1,4 +1,4 @@
-"""The stages of one T1w scan, each alone and several times, in this process."""
+"""Times of the stages of one T1w scan, each several times, in this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
-from bids_ihf.lab.benchmarks.speed.network import Scan
+from bids_ihf.lab.benchmarks.speed.network import NetworkCase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +24,13 @@ Result = TypeVar("Result")
 
 @define
 class Stopwatch:
-    """Calls things several times and keeps the median seconds by name."""
+    """Calls functions several times and keeps the median times by name."""
 
     repeats: int
     seconds: dict[str, float] = field(factory=dict)
 
     def __call__(self, name: str, run: Callable[[], Result]) -> Result:
-        """The result of the last call."""
+        """Time a function; returns the result of its last call."""
         times = []
         for _ in range(self.repeats):
             start = time.perf_counter()
@@ -55,22 +55,24 @@ def prepare_stages(watch: Stopwatch, bids: Path, path: Path) -> Prepared:
     watch("index", lambda: find_images(bids, label))
     volume = watch("load", lambda: read_volume(path))
     brain = watch("mask", lambda: find_brain(volume.data, volume.affine))
-    way = watch("registration", lambda: align_to_template(brain.segmentation))
+    alignment = watch("registration", lambda: align_to_template(brain.segmentation))
     bias = watch("n4", lambda: bias_field(volume.data, volume.affine, brain.mask))
     return Prepared(
-        volume, bias, brain.mask, brain.segmentation, brain.stripped, way.matrix, way.similarity
+        volume,
+        bias,
+        brain.mask,
+        brain.segmentation,
+        brain.stripped,
+        alignment.matrix,
+        alignment.similarity,
     )
 
 
 def network_stages(
     watch: Stopwatch, prepared: Prepared, profile: Profile, model: ModelBundle
-) -> tuple[Scan, Harmonized]:
+) -> tuple[NetworkCase, Harmonized]:
     """From a prepared scan to the harmonized one."""
-    from bids_ihf.anat.harmonize import (
-        apply_network,
-        harmonize,
-        to_native_grid,
-    )
+    from bids_ihf.anat.harmonize import apply_network, harmonize, to_native_grid
     from bids_ihf.anat.intensity_matching import match_intensities
     from bids_ihf.anat.qc_statistics import qc_statistics
     from bids_ihf.preprocessing.head import head_weight
@@ -78,19 +80,19 @@ def network_stages(
 
     on_grid = watch("to_network_grid", lambda: to_network_input(prepared))
     matched = watch("encoder_and_curve", lambda: match_intensities(on_grid, profile, model))
-    scan = Scan(on_grid, matched, profile, on_grid.brain_slices)
+    case = NetworkCase(matched, on_grid.brain_slices)
     result = watch("network", lambda: apply_network(matched, model))
     watch("evidence", lambda: qc_statistics(matched, result, model))
     residual = result - matched.data
     watch("back_projection", lambda: to_native_grid(residual, on_grid, prepared))
     watch("head", lambda: head_weight(prepared))
-    return scan, harmonize(prepared, profile, model)
+    return case, harmonize(prepared, profile, model)
 
 
 def output_stages(
     watch: Stopwatch, prepared: Prepared, harmonized: Harmonized, folder: Path
 ) -> None:
-    """Compressing and writing an image, and its figures."""
+    """Compress and write an image, and draw its figures."""
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.io.nifti import encode_nifti
     from bids_ihf.pipeline.outputs import shown_anat
@@ -103,22 +105,22 @@ def output_stages(
     data = watch("compression", lambda: encode_nifti(harmonized.image, prepared.volume))
     path = folder / "image.nii.gz"
 
-    def both() -> None:
+    def compress_and_write() -> None:
         write_atomic(path, encode_nifti(harmonized.image, prepared.volume))
 
     watch("writing", lambda: write_atomic(path, data))
-    watch("compression_and_writing", both)
+    watch("compression_and_writing", compress_and_write)
     watch("figures", figures)
 
 
 def page_stage(watch: Stopwatch, out: Path, label: str) -> None:
-    """The page of a participant from what a run has left."""
+    """The report of a participant from the output of a run."""
     from bids_ihf.reports.participant import build_participant_report
 
     watch("report", lambda: build_participant_report(out, label))
 
 
 def shape_of(prepared: Prepared) -> dict[str, Any]:
-    """What was measured on."""
+    """Size of the scan that was measured."""
     zooms = prepared.grid.zooms
     return {"voxels": list(prepared.volume.data.shape), "zooms_mm": [float(z) for z in zooms]}

@@ -6,113 +6,114 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from bids_ihf.lab.benchmarks.tables import markdown_table
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
-"""What the command writes stands between these lines of a page."""
+BEGIN_MARK, END_MARK = "<!-- speed: begin -->", "<!-- speed: end -->"
+"""Lines of a page between which the tables are written."""
 
 
 @frozen
-class Aim:
-    """What a number is to be: at most ``bound``, or at least where ``least`` is set."""
+class Goal:
+    """A bound of a number: an upper one, or a lower one if ``is_minimum``."""
 
-    what: str
+    quantity: str
     key: str
     bound: float
     unit: str
-    least: bool = False
+    is_minimum: bool = False
 
-    def row(self, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
-        """What, aim, measured, and whether it is met."""
-        value = _at(found, self.key)
-        met = value >= self.bound if self.least else value <= self.bound
-        sign = "at least" if self.least else "at most"
+    def row(self, results: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        """Quantity, goal, measurement, and whether it is met."""
+        value = _value_at(results, self.key)
+        met = value >= self.bound if self.is_minimum else value <= self.bound
+        sign = "at least" if self.is_minimum else "at most"
         measured = f"{value:.3g} {self.unit}"
-        return self.what, f"{sign} {self.bound:g} {self.unit}", measured, "yes" if met else "no"
+        return (
+            self.quantity,
+            f"{sign} {self.bound:g} {self.unit}",
+            measured,
+            "yes" if met else "no",
+        )
 
 
-CPU_AIMS = (
-    Aim("network, a volume", "network_s_per_volume", 24, "s"),
-    Aim("authors' layout over ours", "authors_layout_over_network", 20, "times", least=True),
-    Aim("bias field (N4)", "stages.n4_s", 10, "s"),
-    Aim("registration", "stages.registration_s", 10, "s"),
-    Aim("compressing and writing an image", "stages.compression_and_writing_s", 1, "s"),
-    Aim("participant with a T1w", "participant_T1w_s", 90, "s"),
-    Aim("its memory", "participant_peak_rss_gib", 4, "GiB"),
-    Aim("participant with T1w, T2w, 30 directions", "participant_T1w_T2w_dwi_s", 360, "s"),
-    Aim("start-up, `ihf-harmony --version`", "starts.ihf_harmony_version_s", 1, "s"),
+CPU_GOALS = (
+    Goal("network, a volume", "network_s_per_volume", 24, "s"),
+    Goal("authors' layout over ours", "authors_layout_over_network", 20, "times", is_minimum=True),
+    Goal("bias field (N4)", "stages.n4_s", 10, "s"),
+    Goal("registration", "stages.registration_s", 10, "s"),
+    Goal("compressing and writing an image", "stages.compression_and_writing_s", 1, "s"),
+    Goal("participant with a T1w", "participant_T1w_s", 90, "s"),
+    Goal("its memory", "participant_peak_rss_gib", 4, "GiB"),
+    Goal("participant with T1w, T2w, 30 directions", "participant_T1w_T2w_dwi_s", 360, "s"),
+    Goal("start-up, `ihf-harmony --version`", "starts.ihf_harmony_version_s", 1, "s"),
 )
-GPU_AIMS = (
-    Aim("network, a volume, with transfers", "network_s_per_volume", 0.5, "s"),
-    Aim("its memory on the GPU", "memory_gib", 8, "GiB"),
+GPU_GOALS = (
+    Goal("network, a volume, with transfers", "network_s_per_volume", 0.5, "s"),
+    Goal("its memory on the GPU", "memory_gib", 8, "GiB"),
 )
-LAYOUTS = (
+LAYOUT_NAMES = (
     ("ours", "network"),
     ("authors' layout, 30/120/480", "authors_layout"),
     ("Hierarchy Flow's layout, 30/120", "hierarchyflow_layout"),
 )
 
 
-def _at(found: Mapping[str, Any], key: str) -> float:
-    value: Any = found
-    for part in key.split("."):
-        value = value[part]
+def _value_at(results: Mapping[str, Any], key: str) -> float:
+    value: Any = results
+    for name in key.split("."):
+        value = value[name]
     return float(value)
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
-    lines = [list(head), *(list(row) for row in rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def layouts(found: Mapping[str, Any]) -> str:
-    """The three layouts beside each other."""
+def layout_table(results: Mapping[str, Any]) -> str:
+    """The three layouts side by side."""
     rows = []
-    for words, name in LAYOUTS:
-        seconds = found[f"{name}_s_per_volume"]
-        work = found[f"{name}_gigamultiplyadds_per_volume"]
-        times = found[f"{name}_over_network"] if name != "network" else 1.0
-        rows.append((words, f"{seconds:.3g} s", f"{work:,.0f}", f"{times:.3g}"))
-    head = ("layout", "a volume", "multiply-adds (10^9)", "times ours")
-    return table(head, rows)
+    for label, name in LAYOUT_NAMES:
+        seconds = results[f"{name}_s_per_volume"]
+        operations = results[f"{name}_gigamultiplyadds_per_volume"]
+        ratio = results[f"{name}_over_network"] if name != "network" else 1.0
+        rows.append((label, f"{seconds:.3g} s", f"{operations:,.0f}", f"{ratio:.3g}"))
+    return markdown_table(("layout", "a volume", "multiply-adds (10^9)", "times ours"), rows)
 
 
-def limits(found: Mapping[str, Any]) -> str:
-    """The network against the machine."""
+def limit_table(limit: Mapping[str, Any]) -> str:
+    """The network compared to the machine's peak rates."""
     rows = (
         (
             "arithmetic",
-            f"{found['network_gigamultiplyadds']:,.0f} x 10^9 multiply-adds",
-            f"{found['matrix_gigamultiplyadds_per_s']:,.0f} x 10^9 a second",
-            f"{found['arithmetic_alone_s']:.3g} s",
-            f"{100 * found['fraction_of_matrix_throughput']:.0f} %",
+            f"{limit['network_gigamultiplyadds']:,.0f} x 10^9 multiply-adds",
+            f"{limit['matrix_gigamultiplyadds_per_s']:,.0f} x 10^9 a second",
+            f"{limit['arithmetic_alone_s']:.3g} s",
+            f"{100 * limit['fraction_of_matrix_throughput']:.0f} %",
         ),
         (
             "memory",
-            f"{found['network_gigabytes_moved']:,.0f} GB",
-            f"{found['memory_gigabytes_per_s']:.3g} GB a second",
-            f"{found['memory_alone_s']:.3g} s",
-            f"{100 * found['fraction_of_memory_bandwidth']:.0f} %",
+            f"{limit['network_gigabytes_moved']:,.0f} GB",
+            f"{limit['memory_gigabytes_per_s']:.3g} GB a second",
+            f"{limit['memory_alone_s']:.3g} s",
+            f"{100 * limit['fraction_of_memory_bandwidth']:.0f} %",
         ),
     )
-    head = ("", "the network, a volume", "the machine's best", "alone", "share of the time taken")
-    return table(head, rows)
+    head = ("", "the network, a volume", "the machine's peak", "alone", "fraction of the time")
+    return markdown_table(head, rows)
 
 
-def stages(found: Mapping[str, float]) -> str:
+def stage_table(stages: Mapping[str, float]) -> str:
     """The stages in the order of a run."""
-    rows = [(name.removesuffix("_s").replace("_", " "), f"{s:.2f} s") for name, s in found.items()]
-    return table(("stage", "median"), rows)
+    rows = [
+        (name.removesuffix("_s").replace("_", " "), f"{seconds:.2f} s")
+        for name, seconds in stages.items()
+    ]
+    return markdown_table(("stage", "median"), rows)
 
 
-def growth(rows: Iterable[Mapping[str, float]]) -> str:
+def growth_table(rows: Iterable[Mapping[str, float]]) -> str:
     """Time and memory by the number of images."""
-    head = ("images", "time", "time for each", "memory")
-    cells = (
+    cells = [
         (
             f"{row['images']:.0f}",
             f"{row['s']:.0f} s",
@@ -120,43 +121,47 @@ def growth(rows: Iterable[Mapping[str, float]]) -> str:
             f"{row['peak_pss_gib']:.2f} GiB",
         )
         for row in rows
-    )
-    return table(head, cells)
-
-
-def page(found: Mapping[str, Any]) -> str:
-    """All tables of a run."""
-    machine, cpu = found["machine"], found["cpu"]
-    names = ("torch", "antspyx", "numpy")
-    versions = ", ".join(f"{name} {machine[name]}" for name in names)
-    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
-    every, one = cpu["index_all_s"], cpu["index_one_of_them_s"]
-    people = f"{cpu['index_people']:,} people's T1w and T2w"
-    parts = [
-        f"{where}; {versions}; `{found['command']}`.",
-        "**Aims**",
-        table(("what", "aim", "measured", "met"), [aim.row(cpu) for aim in CPU_AIMS]),
-        "**Layouts**",
-        layouts(cpu),
-        "**Against the limit**",
-        limits(cpu["limit"]),
-        "**Stages of a T1w scan**",
-        stages(cpu["stages"]),
-        "**Many small images**",
-        growth(cpu["growth"]),
-        f"Finding and planning {people}: {every:.0f} s; those of one of them: {one:.1f} s.",
     ]
-    if "gpu" in found:
-        gpu = found["gpu"]
-        aims = table(("what", "aim", "measured", "met"), [aim.row(gpu) for aim in GPU_AIMS])
-        parts += [f"**{gpu['name']}**", aims, layouts(gpu), limits(gpu["limit"])]
-    return "\n\n".join(parts)
+    return markdown_table(("images", "time", "time for each", "memory"), cells)
 
 
-def put(text: str, path: Path) -> None:
-    """Put tables into a page between its marks, if it has them."""
+def goal_table(goals: Iterable[Goal], results: Mapping[str, Any]) -> str:
+    """Goals and measurements."""
+    rows = [goal.row(results) for goal in goals]
+    return markdown_table(("what", "goal", "measured", "met"), rows)
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """All tables of a run."""
+    machine, cpu = results["machine"], results["cpu"]
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("torch", "antspyx", "numpy"))
+    hardware = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    all_s, single_s = cpu["index_all_s"], cpu["index_one_of_them_s"]
+    dataset = f"T1w and T2w of {cpu['index_people']:,} subjects"
+    sections = [
+        f"{hardware}; {versions}; `{results['command']}`.\n",
+        f"**Goals**\n\n{goal_table(CPU_GOALS, cpu)}",
+        f"**Layouts**\n\n{layout_table(cpu)}",
+        f"**Against the limit**\n\n{limit_table(cpu['limit'])}",
+        f"**Stages of a T1w scan**\n\n{stage_table(cpu['stages'])}",
+        f"**Many small images**\n\n{growth_table(cpu['growth'])}",
+        f"Finding and planning {dataset}: {all_s:.0f} s; those of one: {single_s:.1f} s.\n",
+    ]
+    if "gpu" in results:
+        gpu = results["gpu"]
+        sections += [
+            f"**{gpu['name']}**\n\n{goal_table(GPU_GOALS, gpu)}",
+            layout_table(gpu),
+            limit_table(gpu["limit"]),
+        ]
+    return "\n".join(sections).rstrip("\n")
+
+
+def replace_tables(text: str, path: Path) -> None:
+    """Replace the tables of a page between its marks, if it has them."""
     content = path.read_text(encoding="utf-8") if path.is_file() else ""
-    before, begin, rest = content.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if begin and end:
-        path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    before, begin, rest = content.partition(BEGIN_MARK)
+    _, end_mark, after = rest.partition(END_MARK)
+    if begin and end_mark:
+        new = f"{before}{BEGIN_MARK}\n{text}\n{END_MARK}{after}"
+        path.write_text(new, encoding="utf-8")

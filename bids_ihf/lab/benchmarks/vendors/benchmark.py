@@ -1,127 +1,105 @@
-"""``ihf benchmark``: harmonization of simulated traveling people, against simple methods."""
+"""``ihf benchmark``: harmonization of simulated traveling subjects, against other methods."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from bids_ihf.errors import TemporaryFailure
-from bids_ihf.lab.benchmarks.vendors.plan import check, hashes_of
-from bids_ihf.lab.benchmarks.vendors.references import make_reference
+from bids_ihf.lab.benchmarks.process_pool import run_tasks, worker_pool
+from bids_ihf.lab.benchmarks.vendors.plan import check_plan, file_hashes
+from bids_ihf.lab.benchmarks.vendors.reference_scans import pool_references
 from bids_ihf.lab.benchmarks.vendors.worker import (
-    look_into_person,
-    measure_person,
+    evaluate_subject,
+    evaluate_subject_anatomy,
     scan_reference,
-    start_worker,
 )
-from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from bids_ihf.lab.benchmarks.table import Row
-    from bids_ihf.lab.benchmarks.vendors.example_slices import Look
+    from bids_ihf.lab.benchmarks.tables import Row
+    from bids_ihf.lab.benchmarks.vendors.example_slices import CasePanel
     from bids_ihf.lab.benchmarks.vendors.plan import Plan
-    from bids_ihf.lab.benchmarks.vendors.readout import Embedded
-    from bids_ihf.lab.benchmarks.vendors.references import Reference
+    from bids_ihf.lab.benchmarks.vendors.readout import Embedding
+    from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
     from bids_ihf.lab.simulation.protocol import Modality
-
-LOGGER = logging.getLogger(__name__)
 
 
 @frozen(eq=False)
 class Outcome:
-    """Rows of measures by person, scan and method; what the figures show; hashes of weights and
-    targets; where asked for, rows on anatomy and statistics by person and scanner."""
+    """What a benchmark has measured.
 
-    rows: list[dict[str, Any]]
-    looks: list[Look]
+    Attributes
+    ----------
+    rows
+        Metrics by subject, scan and method.
+    panels
+        Cases for the figures.
+    hashes
+        SHA-256 of weights and targets.
+    anatomy, embeddings
+        Rows of anatomy preservation, and the encoder's statistics by subject and scanner, if asked
+        for.
+    """
+
+    rows: list[Row]
+    panels: list[CasePanel]
     hashes: dict[str, str]
     anatomy: list[Row] = field(factory=list)
-    embedded: list[Embedded] = field(factory=list)
+    embeddings: list[Embedding] = field(factory=list)
 
 
 def run_benchmark(plan: Plan) -> Outcome:
-    """Simulate, harmonize and measure, ``jobs`` people and modalities at a time.
+    """Simulate, harmonize and measure, ``plan.jobs`` subjects and modalities at a time.
 
     Raises
     ------
     BadData, UsageError
         The plan, a label map or a file of weights cannot be used.
     TemporaryFailure
-        A process was killed, most likely for want of memory.
+        A process was killed, most likely for lack of memory.
     """
-    check(plan)
-    hashes = hashes_of(plan)
-    set_up_process(1, 0)  # for the processes, which inherit the environment
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(plan.jobs, mp_context=context, initializer=start_worker)
-    try:
-        who = [(plan, p, m) for m in plan.modalities for p in plan.references]
-        scanned = _all_done(pool, scan_reference, who, "Scanned")
-        known = _by_vendor(plan, who, scanned)
-        who = [(plan, p, m) for m in plan.modalities for p in plan.people]
-        tasks = [(*each, known[each[2]]) for each in who]
-        measured = _all_done(pool, measure_person, tasks, "Measured")
-        alone = [(plan, p) for p in plan.people] if plan.anatomy else []
-        looked = _all_done(pool, look_into_person, alone, "Looked into the anatomy of")
-    except BrokenProcessPool as error:
-        raise TemporaryFailure(
-            "A process of the benchmark was killed, most likely for want of memory; use fewer "
-            "--jobs."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-    rows = [row for found, _ in measured for row in found]
+    check_plan(plan)
+    hashes = file_hashes(plan)
+    with worker_pool(plan.jobs) as pool:
+        tasks = [(plan, name, m) for m in plan.modalities for name in plan.references]
+        scans = run_tasks(pool, scan_reference, tasks, "Scanned")
+        references = _references_by_modality(tasks, scans)
+        measured = run_tasks(
+            pool,
+            evaluate_subject,
+            [(plan, name, m, references[m]) for m in plan.modalities for name in plan.subjects],
+            "Measured",
+        )
+        anatomy = run_tasks(
+            pool,
+            evaluate_subject_anatomy,
+            [(plan, name) for name in plan.subjects] if plan.anatomy else [],
+            "Measured anatomy preservation in",
+        )
     return Outcome(
-        rows, [look for _, seen in measured for look in seen], hashes,
-        anatomy=[row for found, _ in looked for row in found],
-        embedded=[scan for _, found in looked for scan in found],
-    )  # fmt: skip
+        rows=[row for rows, _ in measured for row in rows],
+        panels=[panel for _, panels in measured for panel in panels],
+        hashes=hashes,
+        anatomy=[row for rows, _ in anatomy for row in rows],
+        embeddings=[scan for _, embeddings in anatomy for scan in embeddings],
+    )
 
 
-def _all_done(
-    pool: ProcessPoolExecutor,
-    work: Callable[..., Any],
-    tasks: Sequence[tuple[Any, ...]],
-    verb: str,
-) -> list[Any]:
-    """Results in the order of the tasks, with a line for each when it is done."""
-    start = time.perf_counter()
-    futures = {pool.submit(work, *task): number for number, task in enumerate(tasks)}
-    results: list[Any] = [None] * len(tasks)
-    for count, future in enumerate(as_completed(futures), start=1):
-        number = futures[future]
-        results[number] = future.result()
-        whose = " ".join(word for word in tasks[number] if isinstance(word, str))
-        seconds = time.perf_counter() - start
-        LOGGER.info("%s %s (%d of %d, %.0f s)", verb, whose, count, len(tasks), seconds)
-    return results
-
-
-def _by_vendor(
-    plan: Plan,
-    who: Sequence[tuple[Plan, str, Modality]],
-    scanned: Sequence[dict[str, Slices]],
-) -> dict[Modality, dict[str, Reference]]:
+def _references_by_modality(
+    tasks: Sequence[tuple[Plan, str, Modality]], scans: Sequence[dict[str, Slices]]
+) -> dict[Modality, dict[str, PooledReference]]:
+    """The reference scans of each vendor over all subjects, by modality and vendor."""
+    selected: dict[Modality, list[dict[str, Slices]]] = {}
+    for (_, _, modality), subject_scans in zip(tasks, scans, strict=True):
+        selected.setdefault(modality, []).append(subject_scans)
     return {
         modality: {
-            vendor: make_reference(
-                [
-                    scans[vendor]
-                    for (_, _, m), scans in zip(who, scanned, strict=True)
-                    if m == modality
-                ]
-            )
+            vendor: pool_references([subject_scans[vendor] for subject_scans in all_scans])
             for vendor in BUILTIN_VENDORS
         }
-        for modality in plan.modalities
+        for modality, all_scans in selected.items()
     }

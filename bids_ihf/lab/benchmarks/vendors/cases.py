@@ -1,4 +1,4 @@
-"""What the benchmark compares: which scan is brought to which vendor, and by which methods."""
+"""Cases of the vendor benchmark: which scan is harmonized to which vendor, by which methods."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bids_ihf.lab.benchmarks.vendors.methods import (
-    BOUND,
-    NONE,
+    TRUE_SCAN_MATCHING,
+    UNHARMONIZED,
     baseline_names,
+    match_true_scan,
     run_baseline,
     run_networks,
-    true_match,
 )
-from bids_ihf.lab.benchmarks.virtual_subjects import OFF_RANGE, cut
+from bids_ihf.lab.benchmarks.virtual_subjects import OFF_RANGE_SCANNERS, select_slices
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bids_ihf.lab.benchmarks.vendors.methods import Images
-    from bids_ihf.lab.benchmarks.vendors.references import Reference
+    from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
 
-OFF = "off-range"
+OFF_RANGE_GROUP = "off-range"
 """Source of all off-range scanners in the tables."""
 
 
 @frozen
 class Case:
-    """A scan, by its name among a person's, and the vendor it is brought to."""
+    """A scan, by its scanner, and the vendor it is harmonized to."""
 
     scanner: str
     target: str
@@ -40,48 +40,51 @@ class Case:
     @property
     def source(self) -> str:
         """What the tables call the scanner."""
-        return OFF if self.scanner in OFF_RANGE else self.scanner
+        return OFF_RANGE_GROUP if self.scanner in OFF_RANGE_SCANNERS else self.scanner
 
     @property
-    def own(self) -> bool:
-        """Whether the scan is the target's already, so that any change is one too many."""
+    def same_scanner(self) -> bool:
+        """Whether the target's scanner made the scan, so that any change is an error."""
         return self.scanner == self.target
 
 
 def cases_of(target: str) -> list[Case]:
-    """Every vendor, its own with them, and the off-range scanners to one vendor."""
-    return [Case(source, target) for source in (*BUILTIN_VENDORS, *OFF_RANGE)]
+    """Every vendor, the target included, and the off-range scanners to one vendor."""
+    return [Case(scanner, target) for scanner in (*BUILTIN_VENDORS, *OFF_RANGE_SCANNERS)]
 
 
 @frozen(eq=False)
-class Known:
+class VendorKnowledge:
     """What the methods know of a vendor, for one modality."""
 
-    reference: Reference
+    reference: PooledReference
     profile: Profile
 
 
-def images_of(
+def harmonize_case(
     case: Case,
     scans: Mapping[str, NetworkInput],
-    vendors: Mapping[str, Known],
+    vendors: Mapping[str, VendorKnowledge],
     models: Mapping[str, ModelBundle],
 ) -> Images:
-    """What every method makes of a case.
+    """The images of a case by method.
 
-    A scan that is the target's already is left to doing nothing and the networks.  Networks know
-    the vendor that scanned it, as a sidecar tells, where it is one.
+    A scan by the target's scanner is left to the networks, and to no harmonization.  Networks know
+    the vendor of the source scan, as from a sidecar, unless it is off-range.
     """
-    known = vendors[case.target]
-    source, truth = cut(scans[case.scanner]), cut(scans[case.target])
-    images: Images = {NONE: source.data}
-    if not case.own:
+    target = vendors[case.target]
+    source, truth = select_slices(scans[case.scanner]), select_slices(scans[case.target])
+    images: Images = {UNHARMONIZED: source.data}
+    if not case.same_scanner:
         for name in baseline_names():
-            images[name] = run_baseline(name, source, known.reference)
-    maker = vendors.get(case.scanner)
+            images[name] = run_baseline(name, source, target.reference)
+    manufacturer = vendors.get(case.scanner)
     images |= run_networks(
-        scans[case.scanner], known.profile, models, None if maker is None else maker.profile
+        scans[case.scanner],
+        target.profile,
+        models,
+        None if manufacturer is None else manufacturer.profile,
     )
-    if not case.own:
-        images[BOUND] = true_match(source, truth)
+    if not case.same_scanner:
+        images[TRUE_SCAN_MATCHING] = match_true_scan(source, truth)
     return images

@@ -1,4 +1,4 @@
-"""What the benchmark's figures show of a case: a slice of each image, and intensity counts."""
+"""What the figures of the vendor benchmark show of a case: one slice, and intensity histograms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, to_unit_range
-from bids_ihf.lab.benchmarks.vendors.methods import MATCHED, NONE, SHIPPED
+from bids_ihf.lab.benchmarks.vendors.methods import HISTOGRAM_MATCHING, IHF_HARMONY, UNHARMONIZED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,62 +17,78 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.vendors.methods import Images
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
 
-SHOWN = "Siemens"
-"""The target of the figures."""
+FIGURE_TARGET = "Siemens"
+"""Target vendor of the figures."""
 
-HEIGHT = 18
-"""Axial template coordinate of the slice that is shown, mm: through the ventricles."""
+FIGURE_SLICE_MM = 18
+"""Axial template coordinate of the slice, through the lateral ventricles."""
 
-TRUTH = "truth"
-UNITS = "as scanned"
-OWN_RANGE = "as scanned, each in its own range"
+TRUE_SCAN = "truth"
+AS_SCANNED = "as scanned"
+RANGE_SCALED = "as scanned, each in its own range"
 
-UNIT_EDGES = np.linspace(1.0, 4.5, 176)
-"""Bins of the logarithm to base ten of intensities as scanned."""
+LOG_INTENSITY_EDGES = np.linspace(1.0, 4.5, 176)
+"""Edges of the histogram bins of AS_SCANNED, log10 of the intensity."""
 
-EDGES = np.linspace(-0.1, 1.3, 176)
-"""Bins of intensities in a range of percentiles."""
+SCALED_INTENSITY_EDGES = np.linspace(-0.1, 1.3, 176)
+"""Edges of the other histograms' bins, in units of the range between two percentiles."""
 
 
 @frozen(eq=False)
-class Look:
-    """One case.
+class CasePanel:
+    """One case in the figures.
 
-    ``counts`` are of brain voxels in the bins of UNIT_EDGES (UNITS) or EDGES (the rest).
-    ``pictures`` (X, Y) are in the range of the truth's percentiles, the source's in that of its
-    own, 0 to 1; ``brain`` (X, Y) is their mask.
+    Attributes
+    ----------
+    subject, modality, source, scanner
+        The scan that is harmonized.
+    counts
+        Histograms of the brain voxels, by AS_SCANNED, RANGE_SCALED and method.
+    images
+        Slices (X, Y), 0 to 1 in the range of the true scan's percentiles; the source scan in that
+        of its own.
+    brain
+        Mask of the slice (X, Y).
     """
 
-    person: str
+    subject: str
     modality: str
     source: str
     scanner: str
     counts: dict[str, NDArray[np.int64]]
-    pictures: dict[str, NDArray[np.float32]]
+    images: dict[str, NDArray[np.float32]]
     brain: NDArray[np.bool_]
 
 
-def look_at(case: Case, images: Images, truth: Slices, person: str, modality: str) -> Look:
-    """What the figures need of a case's images (X, Y, S)."""
-    own = intensity_range(images[NONE], truth.mask)
-    common = intensity_range(truth.data, truth.mask)
-    inside = images[NONE][truth.mask]
-    counts = {UNITS: _count(np.log10(np.maximum(inside, 1e-3)), UNIT_EDGES)}
-    counts[OWN_RANGE] = _count((inside - own[0]) / (own[1] - own[0]), EDGES)
-    at = int(np.abs(truth.z - HEIGHT).argmin())
-    pictures = {
-        NONE: to_unit_range(images[NONE][:, :, at], *own),
-        TRUTH: to_unit_range(truth.data[:, :, at], *common),
+def render_case(
+    case: Case, images: Images, truth: Slices, subject: str, modality: str
+) -> CasePanel:
+    """The panel of a case from its images (X, Y, S) by method."""
+    source_range = intensity_range(images[UNHARMONIZED], truth.mask)
+    true_range = intensity_range(truth.data, truth.mask)
+    brain = images[UNHARMONIZED][truth.mask]
+    counts = {
+        AS_SCANNED: _histogram(np.log10(np.maximum(brain, 1e-3)), LOG_INTENSITY_EDGES),
+        RANGE_SCALED: _histogram(
+            (brain - source_range[0]) / (source_range[1] - source_range[0]), SCALED_INTENSITY_EDGES
+        ),
     }
-    for method in (MATCHED, SHIPPED):
+    index = int(np.abs(truth.z - FIGURE_SLICE_MM).argmin())
+    slices = {
+        UNHARMONIZED: to_unit_range(images[UNHARMONIZED][:, :, index], *source_range),
+        TRUE_SCAN: to_unit_range(truth.data[:, :, index], *true_range),
+    }
+    for method in (HISTOGRAM_MATCHING, IHF_HARMONY):
         if method in images:
-            scaled = (images[method] - common[0]) / (common[1] - common[0])
-            counts[method] = _count(scaled[truth.mask], EDGES)
-            pictures[method] = np.clip(scaled[:, :, at], 0, 1)
-    small = {name: picture.astype(np.float32) for name, picture in pictures.items()}
-    brain = truth.mask[:, :, at]
-    return Look(person, modality, case.source, case.scanner, counts, small, brain)
+            scaled = (images[method] - true_range[0]) / (true_range[1] - true_range[0])
+            counts[method] = _histogram(scaled[truth.mask], SCALED_INTENSITY_EDGES)
+            slices[method] = np.clip(scaled[:, :, index], 0, 1)
+    return CasePanel(
+        subject, modality, case.source, case.scanner, counts,
+        images={name: values.astype(np.float32) for name, values in slices.items()},
+        brain=truth.mask[:, :, index],
+    )  # fmt: skip
 
 
-def _count(values: NDArray[np.floating], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+def _histogram(values: NDArray[np.floating], edges: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.histogram(values, bins=edges)[0].astype(np.int64)

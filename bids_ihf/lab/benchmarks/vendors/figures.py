@@ -1,4 +1,4 @@
-"""Pictures of a benchmark, as PNG: bars of the measures, intensity densities, images."""
+"""Figures of the vendor benchmark, as PNG: metrics, intensity densities, example slices."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_ihf.lab.benchmarks.vendors.cases import OFF
+from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP
 from bids_ihf.lab.benchmarks.vendors.example_slices import (
-    EDGES,
-    OWN_RANGE,
-    SHOWN,
-    TRUTH,
-    UNIT_EDGES,
-    UNITS,
+    AS_SCANNED,
+    FIGURE_TARGET,
+    LOG_INTENSITY_EDGES,
+    RANGE_SCALED,
+    SCALED_INTENSITY_EDGES,
+    TRUE_SCAN,
 )
-from bids_ihf.lab.benchmarks.vendors.methods import BOUND, MATCHED, NONE, REPEAT, SHIPPED
-from bids_ihf.lab.benchmarks.vendors.tables import ALL
+from bids_ihf.lab.benchmarks.vendors.methods import (
+    HISTOGRAM_MATCHING,
+    IHF_HARMONY,
+    REPEAT_SCAN,
+    TRUE_SCAN_MATCHING,
+    UNHARMONIZED,
+)
+from bids_ihf.lab.benchmarks.vendors.tables import ALL_VENDORS
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -27,150 +33,175 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.benchmarks.table import Row
-    from bids_ihf.lab.benchmarks.vendors.example_slices import Look
+    from bids_ihf.lab.benchmarks.tables import Row
+    from bids_ihf.lab.benchmarks.vendors.example_slices import CasePanel
 
-DPI = 100
-LARGEST = 300 * 1024
-"""Bytes of a picture at most."""
-GREYS = (96, 64, 32, 16)
-"""Colours of the pictures with scans in them; fewer where they would be too large."""
+FIGURE_DPI = 100
+MAX_FIGURE_BYTES = 300 * 1024
+"""Size of a figure of example slices."""
 
-COLOURS = {"Siemens": "#222222", "GE": "#d1495b", "Philips": "#2e77ae", OFF: "#c9a227"}
-PLAIN, OURS, LIMIT = "#9aa5b1", "#d1495b", "#d9dde2"
-MEASURES = {"rmse": "RMSE", "psnr": "PSNR (dB)", "ms_ssim": "MS-SSIM"}
-PANELS = (UNITS, OWN_RANGE, MATCHED, SHIPPED)
-ERROR = 0.25
-"""Error (share of the truth's range) in full colour."""
+PALETTE_SIZES = (96, 64, 32, 16)
+"""Numbers of colours that a figure of example slices is reduced to, until it is small enough."""
+
+SOURCE_COLOURS = {
+    "Siemens": "#222222",
+    "GE": "#d1495b",
+    "Philips": "#2e77ae",
+    OFF_RANGE_GROUP: "#c9a227",
+}
+BASELINE_COLOUR, IHF_COLOUR, BOUND_COLOUR = "#9aa5b1", "#d1495b", "#d9dde2"
+METRIC_LABELS = {"rmse": "RMSE", "psnr": "PSNR (dB)", "ms_ssim": "MS-SSIM"}
+DENSITY_PANELS = (AS_SCANNED, RANGE_SCALED, HISTOGRAM_MATCHING, IHF_HARMONY)
+IMAGE_TITLES = {
+    UNHARMONIZED: "source",
+    HISTOGRAM_MATCHING: HISTOGRAM_MATCHING,
+    IHF_HARMONY: IHF_HARMONY,
+    TRUE_SCAN: TRUE_SCAN,
+}
+ERROR_TITLES = {
+    UNHARMONIZED: "error, source",
+    HISTOGRAM_MATCHING: "error, matching",
+    IHF_HARMONY: "error, IHF",
+}
+FULL_COLOUR_ERROR = 0.25
+"""Error drawn in full colour, as a fraction of the true scan's range."""
 
 
-def draw_figures(table: Sequence[Row], looks: Sequence[Look]) -> dict[str, bytes]:
-    """All figures, PNG by file name, from the aggregated table and what was kept of the cases."""
-    figures = {"fig-bars.png": bars(table)}
-    for modality in dict.fromkeys(look.modality for look in looks):
-        own = [look for look in looks if look.modality == modality]
-        figures[f"fig-densities-{modality}.png"] = densities(own, modality)
-        first = [look for look in own if look.person == own[0].person]
-        figures[f"fig-images-{modality}.png"] = images(first, modality)
+def draw_figures(table: Sequence[Row], panels: Sequence[CasePanel]) -> dict[str, bytes]:
+    """All figures, PNG by file name, from the aggregated table and the panels of the cases."""
+    figures = {"fig-bars.png": metric_bars(table)}
+    for modality in dict.fromkeys(panel.modality for panel in panels):
+        selected = [panel for panel in panels if panel.modality == modality]
+        figures[f"fig-densities-{modality}.png"] = intensity_densities(selected, modality)
+        first_subject = [panel for panel in selected if panel.subject == selected[0].subject]
+        figures[f"fig-images-{modality}.png"] = example_images(first_subject, modality)
     return figures
 
 
-def bars(table: Sequence[Row]) -> bytes:
+def metric_bars(table: Sequence[Row]) -> bytes:
     """RMSE, PSNR and MS-SSIM over all vendor pairs by method; a row for each modality."""
-    rows = [row for row in table if row["source"] == ALL]
+    rows = [row for row in table if row["source"] == ALL_VENDORS]
     modalities = list(dict.fromkeys(row["modality"] for row in rows))
     figure = _figure(10, 0.8 + 2.9 * len(modalities))
-    axes = figure.subplots(len(modalities), len(MEASURES), squeeze=False, sharey="row")
+    axes = figure.subplots(len(modalities), len(METRIC_LABELS), squeeze=False, sharey="row")
     for line, modality in zip(axes, modalities, strict=True):
-        own = [row for row in rows if row["modality"] == modality][::-1]
-        for axis, measure in zip(line, MEASURES, strict=True):
-            _bar_panel(axis, own, measure)
-        line[0].set_yticks(range(len(own)), [row["method"] for row in own])
+        selected = [row for row in rows if row["modality"] == modality][::-1]
+        for axis, metric in zip(line, METRIC_LABELS, strict=True):
+            _bar_panel(axis, selected, metric)
+        line[0].set_yticks(range(len(selected)), [row["method"] for row in selected])
         line[1].set_title(f"{modality}, all vendor pairs", fontsize=11)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=9)
     figure.tight_layout(rect=(0, 0.08 if len(modalities) == 1 else 0.05, 1, 1))
     return _png(figure)
 
 
-def _bar_panel(axis: Axes, rows: Sequence[Row], measure: str) -> None:
-    places = np.arange(len(rows))
-    values = np.array([row[measure] for row in rows])
-    ends = [np.array([row[f"{measure}_{end}"] for row in rows]) for end in ("low", "high")]
-    reach = [values - ends[0], ends[1] - values]
-    colours = [_colour(row["method"]) for row in rows]
+def _bar_panel(axis: Axes, rows: Sequence[Row], metric: str) -> None:
+    positions = np.arange(len(rows))
+    values = np.array([row[metric] for row in rows])
+    low, high = (np.array([row[f"{metric}_{bound}"] for row in rows]) for bound in ("low", "high"))
     axis.barh(
-        places, values, color=colours, xerr=reach, ecolor="#444", capsize=2,
+        positions, values, color=[_colour(row["method"]) for row in rows],
+        xerr=[values - low, high - values], ecolor="#444", capsize=2,
         label="in the true scan's range, with 95 % interval",
     )  # fmt: skip
-    own = [row[f"{measure}_own"] for row in rows]
-    axis.plot(own, places, "D", color="black", markersize=4, label="each image in its own range")
-    if measure == "ms_ssim":
+    axis.plot(
+        [row[f"{metric}_own"] for row in rows], positions, "D", color="black", markersize=4,
+        label="each image in its own range",
+    )  # fmt: skip
+    if metric == "ms_ssim":
         axis.set_xlim(min(0.9, 0.95 * float(np.sort(values)[1])), 1.0)
-    axis.set_xlabel(MEASURES[measure], fontsize=10)
+    axis.set_xlabel(METRIC_LABELS[metric], fontsize=10)
     axis.tick_params(labelsize=9)
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def _colour(method: str) -> str:
-    if method == SHIPPED:
-        return OURS
-    return LIMIT if method in (BOUND, REPEAT) else PLAIN
+    if method == IHF_HARMONY:
+        return IHF_COLOUR
+    return BOUND_COLOUR if method in (TRUE_SCAN_MATCHING, REPEAT_SCAN) else BASELINE_COLOUR
 
 
-def densities(looks: Sequence[Look], modality: str) -> bytes:
-    """Densities of the brain's intensities by scanner, before and after, over all people."""
+def intensity_densities(panels: Sequence[CasePanel], modality: str) -> bytes:
+    """Densities of the brain's intensities by scanner, before and after, over all subjects."""
     figure = _figure(10, 5.6)
-    people = len({look.person for look in looks})
-    for axis, panel in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
-        for source in (*BUILTIN_VENDORS, OFF):
-            known = panel == UNITS or source != SHOWN
-            curve = _density(looks, source, panel if known else OWN_RANGE)
+    for axis, histogram in zip(figure.subplots(2, 2).flat, DENSITY_PANELS, strict=True):
+        harmonized = histogram in (HISTOGRAM_MATCHING, IHF_HARMONY)
+        for source in (*BUILTIN_VENDORS, OFF_RANGE_GROUP):
+            is_target = source == FIGURE_TARGET
+            # The target's own scans are the reference and stay as they are.
+            shown = RANGE_SCALED if is_target and histogram != AS_SCANNED else histogram
+            curve = _density(panels, source, shown)
             if curve is not None:
-                style = "--" if source == SHOWN and panel in (MATCHED, SHIPPED) else "-"
-                name = f"{source}, the target" if source == SHOWN else source
-                axis.plot(*curve, style, color=COLOURS[source], label=name, linewidth=1.6)
-        units = panel == UNITS
-        axis.set_title(panel if panel in (UNITS, OWN_RANGE) else f"after {panel}", fontsize=10)
+                axis.plot(
+                    *curve, "--" if is_target and harmonized else "-", linewidth=1.6,
+                    color=SOURCE_COLOURS[source],
+                    label=f"{source}, the target" if is_target else source,
+                )  # fmt: skip
+        axis.set_title(f"after {histogram}" if harmonized else histogram, fontsize=10)
         axis.set_xlabel(
-            "intensity (log10)" if units else "intensity / range of percentiles", fontsize=9
+            "intensity (log10)" if histogram == AS_SCANNED else "intensity / range of percentiles",
+            fontsize=9,
         )
         axis.set_yticks([])
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right", "left"]].set_visible(False)
     figure.axes[0].legend(fontsize=8, frameon=False)
-    noun = "person" if people == 1 else "people"
-    figure.suptitle(f"{modality} brain intensities of {people} {noun}", fontsize=11)
+    count = len({panel.subject for panel in panels})
+    noun = "subject" if count == 1 else "subjects"
+    figure.suptitle(f"{modality} brain intensities of {count} {noun}", fontsize=11)
     figure.tight_layout()
     return _png(figure)
 
 
 def _density(
-    looks: Sequence[Look], source: str, panel: str
+    panels: Sequence[CasePanel], source: str, histogram: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Mean density over the scans of a source, smoothed by a bin or two."""
+    """Mean density over the scans of a source, smoothed by 1.5 bins."""
     from scipy.ndimage import gaussian_filter1d
 
-    counts = [look.counts[panel] for look in looks if look.source == source]
+    counts = [panel.counts[histogram] for panel in panels if panel.source == source]
     if not counts:
         return None
-    edges = UNIT_EDGES if panel == UNITS else EDGES
-    shares = [count / max(1, count.sum()) for count in counts]
-    mean = np.mean(shares, axis=0) / (edges[1] - edges[0])
+    edges = LOG_INTENSITY_EDGES if histogram == AS_SCANNED else SCALED_INTENSITY_EDGES
+    fractions = [count / max(1, count.sum()) for count in counts]
+    mean = np.mean(fractions, axis=0) / (edges[1] - edges[0])
     return (edges[1:] + edges[:-1]) / 2, gaussian_filter1d(mean, 1.5)
 
 
-def images(looks: Sequence[Look], modality: str) -> bytes:
-    """One slice of one person by every source: scan, results, truth and errors."""
-    rows = [look for look in looks if look.source != SHOWN]
-    shown = ((NONE, "source"), (MATCHED, MATCHED), (SHIPPED, SHIPPED), (TRUTH, TRUTH))
-    wrong = ((NONE, "error, source"), (MATCHED, "error, matching"), (SHIPPED, "error, IHF"))
+def example_images(panels: Sequence[CasePanel], modality: str) -> bytes:
+    """One slice of one subject by every source: scan, results, truth and errors."""
+    rows = [panel for panel in panels if panel.source != FIGURE_TARGET]
     figure = _figure(9.4, 1.65 * len(rows) + 0.3, "black")
     axes = figure.subplots(
-        len(rows), len(shown) + len(wrong), squeeze=False,
+        len(rows), len(IMAGE_TITLES) + len(ERROR_TITLES), squeeze=False,
         gridspec_kw={"wspace": 0.02, "hspace": 0.02},
     )  # fmt: skip
-    for line, look in zip(axes, rows, strict=True):
-        truth = look.pictures[TRUTH]
-        for axis, (name, _) in zip(line, shown, strict=False):
-            axis.imshow(look.pictures[name].T, origin="lower", cmap="gray", vmin=0, vmax=1)
-        for axis, (name, _) in zip(line[len(shown) :], wrong, strict=True):
-            error = np.where(look.brain, look.pictures[name] - truth, np.nan)
-            axis.imshow(error.T, origin="lower", cmap="RdBu_r", vmin=-ERROR, vmax=ERROR)
+    for line, panel in zip(axes, rows, strict=True):
+        for axis, name in zip(line, IMAGE_TITLES, strict=False):
+            axis.imshow(panel.images[name].T, origin="lower", cmap="gray", vmin=0, vmax=1)
+        for axis, name in zip(line[len(IMAGE_TITLES) :], ERROR_TITLES, strict=True):
+            error = np.where(panel.brain, panel.images[name] - panel.images[TRUE_SCAN], np.nan)
+            axis.imshow(
+                error.T, origin="lower", cmap="RdBu_r",
+                vmin=-FULL_COLOUR_ERROR, vmax=FULL_COLOUR_ERROR,
+            )  # fmt: skip
         line[0].text(
-            0.02, 0.01, look.scanner, color="white", fontsize=7, transform=line[0].transAxes
+            0.02, 0.01, panel.scanner, color="white", fontsize=7, transform=line[0].transAxes
         )
-    for axis, (_, title) in zip(axes[0], (*shown, *wrong), strict=True):
+    titles = (*IMAGE_TITLES.values(), *ERROR_TITLES.values())
+    for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, color="white", fontsize=8, pad=3)
     for axis in axes.flat:
         axis.axis("off")
+    limit = f"{FULL_COLOUR_ERROR:g}"
     figure.text(
-        0.5, 0.008, f"{modality} to {SHOWN}; errors from blue (-{ERROR:g}) to red (+{ERROR:g}) of "
-        "the true scan's range; the source in its own range",
+        0.5, 0.008, f"{modality} to {FIGURE_TARGET}; errors from blue (-{limit}) to red "
+        f"(+{limit}) of the true scan's range; the source in its own range",
         color="white", fontsize=7, ha="center",
     )  # fmt: skip
     bottom = 0.22 / figure.get_size_inches()[1]
     figure.subplots_adjust(left=0.002, right=0.998, top=1 - 1.1 * bottom, bottom=bottom)
-    return _small(_png(figure))
+    return _with_palette(_png(figure))
 
 
 def _figure(width: float, height: float, background: str = "white") -> Figure:
@@ -184,21 +215,21 @@ def _figure(width: float, height: float, background: str = "white") -> Figure:
 
 def _png(figure: Any) -> bytes:
     stream = io.BytesIO()
-    # No software version in the file, so that it changes only with what it shows.
-    figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+    # Without the version of matplotlib, the file changes only with what it shows.
+    figure.savefig(stream, format="png", dpi=FIGURE_DPI, metadata={"Software": None})
     return stream.getvalue()
 
 
-def _small(png: bytes) -> bytes:
-    """The picture with as few colours as it takes to be small."""
+def _with_palette(png: bytes) -> bytes:
+    """The figure with the largest palette that keeps it below MAX_FIGURE_BYTES."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(png)) as picture:
-        plain = picture.convert("RGB")
-    for colours in GREYS:
+    with Image.open(io.BytesIO(png)) as image:
+        colours = image.convert("RGB")
+    for size in PALETTE_SIZES:
         stream = io.BytesIO()
-        few = plain.quantize(colours, dither=Image.Dither.NONE)
-        few.save(stream, format="png", optimize=True)
-        if stream.tell() <= LARGEST:
+        quantized = colours.quantize(size, dither=Image.Dither.NONE)
+        quantized.save(stream, format="png", optimize=True)
+        if stream.tell() <= MAX_FIGURE_BYTES:
             break
     return stream.getvalue()

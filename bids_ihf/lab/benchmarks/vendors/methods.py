@@ -1,22 +1,21 @@
-"""The methods of the benchmark by name: slices of a scan to slices in the target's units."""
+"""The methods of the vendor benchmark: slices of a scan to slices in the target's units."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bids_ihf.lab.benchmarks.virtual_subjects import laid_over, measured_slices
-from bids_ihf.lab.comparators.baselines import has_extra, histogram_matching, nyul, z_score
-from bids_ihf.lab.comparators.spectrum import swap_spectrum
+from bids_ihf.lab.benchmarks.virtual_subjects import measured_slices, resample_to
+from bids_ihf.lab.comparators import histogram_matching, nyul, spectrum_swapping, z_score
+from bids_ihf.lab.comparators.interface import MaskedImage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from bids_ihf.anat.intensity_matching import IntensityMatched
-    from bids_ihf.lab.benchmarks.vendors.references import Reference
+    from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
@@ -25,77 +24,87 @@ if TYPE_CHECKING:
 
     Images = dict[str, NDArray[np.float32]]
 
-NONE = "none"
-MATCHED = "histogram matching"
-NYUL = "Nyul"
+UNHARMONIZED = "none"
+HISTOGRAM_MATCHING = "histogram matching"
+NYUL_MATCHING = "Nyul"
 Z_SCORE = "z-score"
-SWAPPED = "SSIMH"
-CURVE = "intensity curve alone"
-SHIPPED = "IHF-Harmony"
-UNKNOWN = "IHF-Harmony, vendor unknown"
-BOUND = "histogram matching, true scan"
-REPEAT = "repeat scan"
+SPECTRUM_SWAPPING = "SSIMH"
+CURVE_ONLY = "intensity curve alone"
+IHF_HARMONY = "IHF-Harmony"
+IHF_VENDOR_UNKNOWN = "IHF-Harmony, vendor unknown"
+TRUE_SCAN_MATCHING = "histogram matching, true scan"
+REPEAT_SCAN = "repeat scan"
 
-DESCRIPTIONS = {
-    NONE: "The source scan as it is",
-    MATCHED: "Histogram matching (scikit-image) to other people's scans by the target's vendor",
-    NYUL: "Piecewise linear histogram matching (intensity-normalization) to the same scans",
+METHOD_DESCRIPTIONS = {
+    UNHARMONIZED: "The source scan as it is",
+    HISTOGRAM_MATCHING: "Histogram matching (scikit-image) to scans of other subjects by the "
+    "target's vendor",
+    NYUL_MATCHING: "Piecewise linear histogram matching (intensity-normalization) to the same "
+    "scans",
     Z_SCORE: "Mean and standard deviation of the same scans",
-    SWAPPED: "Spectrum swapping (Guan et al. 2022) with one of the same scans",
-    CURVE: "The curve through tissue landmarks that comes before the network, without the network",
-    SHIPPED: "The whole method with the network and vendor targets under test",
-    UNKNOWN: "The same where nothing tells which vendor's scanner made the scan",
-    BOUND: "Histogram matching to the very scan that is the truth: a bound, not a method",
-    REPEAT: "A second scan by the target's scanner with fresh noise: the ceiling",
+    SPECTRUM_SWAPPING: "Spectrum swapping (Guan et al. 2022) with one of the same scans",
+    CURVE_ONLY: "The intensity curve through tissue landmarks that precedes the network, without "
+    "the network",
+    IHF_HARMONY: "The whole method with the network and vendor targets under test",
+    IHF_VENDOR_UNKNOWN: "The same where the vendor of the source scan is unknown",
+    TRUE_SCAN_MATCHING: "Histogram matching to the true scan itself: a bound, not a method",
+    REPEAT_SCAN: "A second scan by the target's scanner with new noise: the ceiling",
 }
+"""Every method that the benchmark compares, by the name in its tables."""
 
 
 def baseline_names() -> tuple[str, ...]:
-    """The simple methods that can be used here; Nyul and z-score need a package of their own."""
-    extra = (NYUL, Z_SCORE) if has_extra() else ()
-    return (MATCHED, *extra, SWAPPED)
+    """The comparators that can be run; Nyul's method needs an extra package."""
+    nyul_names = (NYUL_MATCHING,) if nyul.is_available() else ()
+    return (HISTOGRAM_MATCHING, *nyul_names, Z_SCORE, SPECTRUM_SWAPPING)
 
 
-def run_baseline(name: str, source: Slices, reference: Reference) -> NDArray[np.float32]:
-    """One of the simple methods; curves are found from the brain voxels of ``source``.
+def run_baseline(name: str, source: Slices, reference: PooledReference) -> NDArray[np.float32]:
+    """The slices by one of the comparators.
 
     Raises
     ------
     UsageError
         The package behind the method is not installed.
     """
-    if name == SWAPPED:
-        return _swapped(source, reference)
-    if name == NYUL:
-        all_brain = [np.ones(len(each), dtype=bool) for each in reference.voxels]
-        return nyul(source.data, source.mask, reference.voxels, all_brain)
-    pooled = reference.pooled
-    curve = {MATCHED: histogram_matching, Z_SCORE: z_score}[name]
-    return curve(source.data, source.mask, pooled, np.ones(len(pooled), dtype=bool))
+    image = MaskedImage(source.data, source.mask)
+    if name == SPECTRUM_SWAPPING:
+        donor = MaskedImage(resample_to(reference.slices, source))
+        return spectrum_swapping.harmonize(image, [donor], reference_range=reference.high)
+    comparators = {
+        HISTOGRAM_MATCHING: histogram_matching.harmonize,
+        NYUL_MATCHING: nyul.harmonize,
+        Z_SCORE: z_score.harmonize,
+    }
+    return comparators[name](image, [MaskedImage(voxels) for voxels in reference.voxels])
 
 
-def true_match(source: Slices, truth: Slices) -> NDArray[np.float32]:
-    """Histogram matching to the scan that is the truth."""
-    return histogram_matching(source.data, source.mask, truth.data, truth.mask)
-
-
-def _swapped(source: Slices, reference: Reference) -> NDArray[np.float32]:
-    """Spectra swapped with both scans divided by the 99.9th percentile of their brains."""
-    ours = source.data / np.float32(np.percentile(source.data[source.mask], 99.9))
-    high = np.float32(reference.high)
-    return high * swap_spectrum(ours, laid_over(reference.slices, source) / high)
+def match_true_scan(source: Slices, truth: Slices) -> NDArray[np.float32]:
+    """Histogram matching to the true scan."""
+    return histogram_matching.harmonize(
+        MaskedImage(source.data, source.mask), [MaskedImage(truth.data, truth.mask)]
+    )
 
 
 def run_networks(
     on_grid: NetworkInput,
     profile: Profile,
     models: Mapping[str, ModelBundle],
-    maker: Profile | None = None,
+    manufacturer: Profile | None = None,
 ) -> Images:
-    """What the product makes of the measured slices, for each network, and the curve alone.
+    """The measured slices as the product harmonizes them, by network, and by the curve alone.
 
-    ``maker`` is the profile of the vendor that made the scan, if one did; the shipped network is
-    measured without that knowledge, too.  Networks share one encoder.
+    Parameters
+    ----------
+    on_grid
+        The scan.
+    profile
+        The target.
+    models
+        Networks by name, which share one encoder.
+    manufacturer
+        Profile of the vendor that made the scan, unless it is unknown; the shipped network is
+        also measured without it.
 
     Raises
     ------
@@ -104,12 +113,12 @@ def run_networks(
     """
     from bids_ihf.targets.source_profile import SourceProfile
 
-    if maker is None:
+    if manufacturer is None:
         return _run_networks(on_grid, profile, models, None)
-    images = _run_networks(on_grid, profile, models, SourceProfile(maker))
-    if SHIPPED in models:
-        blind = _run_networks(on_grid, profile, {SHIPPED: models[SHIPPED]}, None)
-        images[UNKNOWN] = blind[SHIPPED]
+    images = _run_networks(on_grid, profile, models, SourceProfile(manufacturer))
+    if IHF_HARMONY in models:
+        shipped = {IHF_HARMONY: models[IHF_HARMONY]}
+        images[IHF_VENDOR_UNKNOWN] = _run_networks(on_grid, profile, shipped, None)[IHF_HARMONY]
     return images
 
 
@@ -121,21 +130,23 @@ def _run_networks(
 ) -> Images:
     from bids_ihf.anat.intensity_matching import match_intensities
 
-    chosen = measured_slices(on_grid)
+    slices = measured_slices(on_grid)
     matched = match_intensities(on_grid, profile, next(iter(models.values())), source)
-    curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, chosen]))
-    images = {CURVE: profile.scale.restore(curve)}
+    curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
+    images = {CURVE_ONLY: profile.scale.restore(curve)}
     for name, model in models.items():
-        images[name] = through_network(matched, model, chosen)
+        images[name] = compose_slices(matched, model, slices)
     return images
 
 
-def through_network(
+def compose_slices(
     matched: IntensityMatched, model: ModelBundle, slices: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Axial slices (X, Y, S) as :func:`bids_ihf.anat.harmonize.harmonize` composes them,
-    but on the network's grid: the curve, not clipped, plus the network's feathered change, in the
-    target's units."""
+    """Axial slices (X, Y, S) as the product composes them, but on the network's grid.
+
+    The curve, not clipped, plus the network's feathered change, in the target's units; see
+    :func:`bids_ihf.anat.harmonize.harmonize`.
+    """
     from bids_ihf.anat.harmonize import apply_network, feather
 
     on_grid = matched.network_input

@@ -1,4 +1,4 @@
-"""The plan of a benchmark: whom to measure, with which weights, and whether that can be."""
+"""The plan of a benchmark: which subjects, modalities and weights, and whether it can be run."""
 
 from __future__ import annotations
 
@@ -7,32 +7,39 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.lab.benchmarks.vendors.methods import DESCRIPTIONS, SHIPPED
+from bids_ihf.lab.benchmarks.vendors.methods import IHF_HARMONY, METHOD_DESCRIPTIONS
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.network.checkpoint import ModelBundle
 
-PEOPLE = ("head-13", "head-14", "head-15", "head-16")
-"""Heads that the shipped weights have never seen."""
+TEST_SUBJECTS = ("head-13", "head-14", "head-15", "head-16")
+"""Label maps that were not used in the training of the shipped weights."""
 
-REFERENCES = ("head-01", "head-05", "head-09")
-"""Whose scans the simple methods know of a vendor."""
+REFERENCE_SUBJECTS = ("head-01", "head-05", "head-09")
+"""Label maps whose scans the baselines know of each vendor."""
 
 
 @frozen
 class Weights:
-    """The encoder and networks under test; None is the shipped file.
+    """The weights under test; None stands for the shipped file.
 
-    ``targets`` has what :func:`bids_ihf.targets.build.load_target` takes, by vendor.
+    Attributes
+    ----------
+    encoder
+        File of the encoder.
+    networks
+        Files of the networks, by the name in the tables.
+    targets
+        By vendor, what :func:`bids_ihf.targets.build.load_target` takes.
     """
 
     encoder: Path | None = None
-    networks: Mapping[str, Path | None] = field(factory=lambda: {SHIPPED: None})
+    networks: Mapping[str, Path | None] = field(factory=lambda: {IHF_HARMONY: None})
     targets: Mapping[str, str] = field(
         factory=lambda: {vendor: vendor for vendor in BUILTIN_VENDORS}
     )
@@ -40,14 +47,29 @@ class Weights:
 
 @frozen
 class Plan:
-    """One benchmark: people to measure, people the simple methods know, weights.
+    """One benchmark.
 
-    ``anatomy`` asks whether anatomy is kept and what the encoder's statistics tell, besides.
+    Attributes
+    ----------
+    labels
+        Folder of label maps.
+    subjects
+        Label maps that are measured.
+    references
+        Label maps that the baselines know.
+    modalities, weights
+        What is measured.
+    seed
+        Of subjects, scanners and noise.
+    jobs
+        Number of processes.
+    anatomy
+        Also measure anatomy preservation and the read-out of the encoder's statistics.
     """
 
     labels: Path
-    people: tuple[str, ...] = PEOPLE
-    references: tuple[str, ...] = REFERENCES
+    subjects: tuple[str, ...] = TEST_SUBJECTS
+    references: tuple[str, ...] = REFERENCE_SUBJECTS
     modalities: tuple[Modality, ...] = ("T1w", "T2w")
     weights: Weights = field(factory=Weights)
     seed: int = 1
@@ -55,12 +77,39 @@ class Plan:
     anatomy: bool = False
 
 
-def label_map(plan: Plan, person: str) -> Path:
-    """The label map of a person."""
-    return plan.labels / f"{person}_dseg.nii.gz"
+def label_map(labels: Path, subject: str) -> Path:
+    """The label map of a subject in a folder."""
+    return labels / f"{subject}_dseg.nii.gz"
 
 
-def check(plan: Plan) -> None:
+def check_subjects(labels: Path, subjects: Sequence[str], references: Sequence[str] = ()) -> None:
+    """Refuse subjects without label maps, and those that are measured and known at once.
+
+    Raises
+    ------
+    BadData
+        A label map is missing.
+    UsageError
+        A subject is both measured and a reference.
+    """
+    if not labels.is_dir():
+        raise BadData(f"{labels}: no such folder; name a folder of label maps.")
+    if not any(labels.glob("*_dseg.nii.gz")):
+        raise BadData(f"{labels}: contains no label maps (NAME_dseg.nii.gz); name another folder.")
+    for subject in (*subjects, *references):
+        if not label_map(labels, subject).is_file():
+            raise BadData(
+                f"{label_map(labels, subject)}: no such label map; "
+                "name others with --people and --references."
+            )
+    duplicates = sorted(set(subjects) & set(references))
+    if duplicates:
+        raise UsageError(
+            f"{duplicates[0]} is in --people and in --references; remove it from one of them."
+        )
+
+
+def check_plan(plan: Plan) -> None:
     """Refuse a plan that cannot be carried out.
 
     Raises
@@ -68,27 +117,17 @@ def check(plan: Plan) -> None:
     BadData
         A label map is missing.
     UsageError
-        Somebody would be measured and known at once, or a network takes the name of a method.
+        A subject is both measured and a reference, or a network has the name of another method.
     """
-    if not plan.labels.is_dir():
-        raise BadData(f"{plan.labels}: no such folder; name one with label maps.")
-    if not any(plan.labels.glob("*_dseg.nii.gz")):
-        raise BadData(f"{plan.labels}: holds no label maps (NAME_dseg.nii.gz); name another.")
-    for person in (*plan.people, *plan.references):
-        if not label_map(plan, person).is_file():
-            raise BadData(
-                f"{label_map(plan, person)}: no such label map; "
-                "name others with --people and --references."
-            )
-    both = sorted(set(plan.people) & set(plan.references))
-    if both:
-        raise UsageError(f"{both[0]} is in --people and in --references; leave it out of one.")
-    taken = sorted(set(plan.weights.networks) & (set(DESCRIPTIONS) - {SHIPPED}))
-    if taken:
-        raise UsageError(f"--network {taken[0]}: a method is called so; choose another name.")
+    check_subjects(plan.labels, plan.subjects, plan.references)
+    clashes = sorted(set(plan.weights.networks) & (set(METHOD_DESCRIPTIONS) - {IHF_HARMONY}))
+    if clashes:
+        raise UsageError(
+            f"--network {clashes[0]}: another method has this name; choose a different one."
+        )
 
 
-def load_networks(plan: Plan) -> dict[str, ModelBundle]:
+def load_networks(weights: Weights) -> dict[str, ModelBundle]:
     """The networks by name.
 
     Raises
@@ -98,36 +137,39 @@ def load_networks(plan: Plan) -> dict[str, ModelBundle]:
     """
     from bids_ihf.network.checkpoint import load_model
 
-    encoder = plan.weights.encoder
     return {
-        name: load_model(path, encoder_path=encoder)
-        for name, path in plan.weights.networks.items()
+        name: load_model(path, encoder_path=weights.encoder)
+        for name, path in weights.networks.items()
     }
 
 
-def hashes_of(plan: Plan) -> dict[str, str]:
-    """sha256 of encoder, networks and targets; all are read, so that a wrong one is found early.
+def file_hashes(plan: Plan) -> dict[str, str]:
+    """SHA-256 of encoder, networks and targets.
+
+    All files are read, so that one that cannot be used is noticed before anything is computed.
 
     Raises
     ------
     BadData
         A file cannot be used.
     UsageError
-        A person to measure was in a network's training.
+        A test subject was used in a network's training.
     """
     from bids_ihf.targets.build import load_target
 
-    models = load_networks(plan)
+    models = load_networks(plan.weights)
     for name, model in models.items():
-        seen = sorted(set(plan.people) & set(model.record.get("people", ())))
-        if seen:
-            raise UsageError(f"{seen[0]} was in the training of {name}; leave it out of --people.")
+        trained = sorted(set(plan.subjects) & set(model.record.get("people", ())))
+        if trained:
+            raise UsageError(
+                f"{trained[0]} was in the training of {name}; remove it from --people."
+            )
     first = next(iter(models.values()))
-    found = {"encoder": first.encoder_hash}
-    found |= {name: model.hash for name, model in models.items()}
-    for vendor, spec in plan.weights.targets.items():
-        target = load_target(spec, first)
+    hashes = {"encoder": first.encoder_hash}
+    hashes |= {name: model.hash for name, model in models.items()}
+    for vendor, name in plan.weights.targets.items():
+        target = load_target(name, first)
         for modality in plan.modalities:
             target.profile(modality)
-        found[f"target {vendor}"] = target.hash
-    return found
+        hashes[f"target {vendor}"] = target.hash
+    return hashes

@@ -1,94 +1,85 @@
-"""What a process of the benchmark does: one person, one modality."""
+"""What a process of the vendor benchmark does: one subject, one modality."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bids_ihf.lab.benchmarks.vendors.cases import Known, cases_of, images_of
-from bids_ihf.lab.benchmarks.vendors.example_slices import SHOWN, look_at
-from bids_ihf.lab.benchmarks.vendors.methods import REPEAT
+from bids_ihf.lab.benchmarks.anatomy.benchmark import evaluate_anatomy
+from bids_ihf.lab.benchmarks.vendors.cases import VendorKnowledge, cases_of, harmonize_case
+from bids_ihf.lab.benchmarks.vendors.example_slices import FIGURE_TARGET, render_case
+from bids_ihf.lab.benchmarks.vendors.methods import REPEAT_SCAN
+from bids_ihf.lab.benchmarks.vendors.metrics import image_metrics
 from bids_ihf.lab.benchmarks.vendors.plan import label_map, load_networks
-from bids_ihf.lab.benchmarks.vendors.references import reference_scans
-from bids_ihf.lab.benchmarks.vendors.scores import scores
-from bids_ihf.lab.benchmarks.virtual_subjects import AGAIN, cut, load_test_subject, traveling_scans
+from bids_ihf.lab.benchmarks.vendors.readout import embed_subject
+from bids_ihf.lab.benchmarks.vendors.reference_scans import scan_reference_subject
+from bids_ihf.lab.benchmarks.virtual_subjects import (
+    REPEAT_SUFFIX,
+    load_test_subject,
+    select_slices,
+    traveling_scans,
+)
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bids_ihf.lab.benchmarks.table import Row
-    from bids_ihf.lab.benchmarks.vendors.example_slices import Look
+    from bids_ihf.lab.benchmarks.tables import Row
+    from bids_ihf.lab.benchmarks.vendors.example_slices import CasePanel
     from bids_ihf.lab.benchmarks.vendors.plan import Plan
-    from bids_ihf.lab.benchmarks.vendors.readout import Embedded
-    from bids_ihf.lab.benchmarks.vendors.references import Reference
+    from bids_ihf.lab.benchmarks.vendors.readout import Embedding
+    from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
     from bids_ihf.lab.simulation.protocol import Modality
 
 
-def start_worker() -> None:
-    """One thread, the same bits at every run, and no waiting for the kernel to clear pages."""
-    import torch
-
-    from bids_ihf.pipeline.process import reuse_freed_memory
-
-    reuse_freed_memory()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(mode=True)
+def scan_reference(plan: Plan, name: str, modality: Modality) -> dict[str, Slices]:
+    """A reference subject's scan by each vendor's scanner."""
+    subject = load_test_subject(label_map(plan.labels, name), name, plan.seed)
+    return scan_reference_subject(subject, modality, plan.seed)
 
 
-def scan_reference(plan: Plan, person: str, modality: Modality) -> dict[str, Slices]:
-    """A reference person's scan by each vendor's scanner."""
-    subject = load_test_subject(label_map(plan, person), person, plan.seed)
-    return reference_scans(subject, person, modality, plan.seed)
-
-
-def measure_person(
-    plan: Plan, person: str, modality: Modality, references: Mapping[str, Reference]
-) -> tuple[list[dict[str, Any]], list[Look]]:
-    """Rows of measures of a person's scans, brought to each vendor by each method, and what the
-    figures show of them."""
+def evaluate_subject(
+    plan: Plan, name: str, modality: Modality, references: Mapping[str, PooledReference]
+) -> tuple[list[Row], list[CasePanel]]:
+    """Metrics of a subject's scans, harmonized to each vendor by each method, and their panels."""
     from bids_ihf.targets.build import load_target
 
-    subject = load_test_subject(label_map(plan, person), person, plan.seed)
-    scans = traveling_scans(subject, person, modality, plan.seed)
-    models = load_networks(plan)
+    subject = load_test_subject(label_map(plan.labels, name), name, plan.seed)
+    scans = traveling_scans(subject, modality, plan.seed)
+    models = load_networks(plan.weights)
     first = next(iter(models.values()))
-    known = {
-        vendor: Known(references[vendor], load_target(spec, first).profile(modality))
-        for vendor, spec in plan.weights.targets.items()
+    vendors = {
+        vendor: VendorKnowledge(references[vendor], load_target(target, first).profile(modality))
+        for vendor, target in plan.weights.targets.items()
     }
-    rows: list[dict[str, Any]] = []
-    looks: list[Look] = []
+    rows: list[Row] = []
+    panels: list[CasePanel] = []
     for target in BUILTIN_VENDORS:
-        truth = cut(scans[target])
-        repeat = scores(cut(scans[f"{target}{AGAIN}"]).data, truth)
+        truth = select_slices(scans[target])
+        repeat = image_metrics(select_slices(scans[f"{target}{REPEAT_SUFFIX}"]).data, truth)
         for case in cases_of(target):
-            images = images_of(case, scans, known, models)
-            about = {
-                "subject": person, "modality": modality,
+            images = harmonize_case(case, scans, vendors, models)
+            row = {
+                "subject": name, "modality": modality,
                 "source": case.source, "scanner": case.scanner, "target": target,
             }  # fmt: skip
-            scored = {name: scores(image, truth) for name, image in images.items()}
-            scored[REPEAT] = repeat
-            rows += [{**about, "method": name, **found} for name, found in scored.items()]
-            if target == SHOWN:
-                looks.append(look_at(case, images, truth, person, modality))
-    return rows, looks
+            metrics = {method: image_metrics(image, truth) for method, image in images.items()}
+            metrics[REPEAT_SCAN] = repeat
+            rows += [{**row, "method": method, **values} for method, values in metrics.items()]
+            if target == FIGURE_TARGET:
+                panels.append(render_case(case, images, truth, name, modality))
+    return rows, panels
 
 
-def look_into_person(plan: Plan, person: str) -> tuple[list[Row], list[Embedded]]:
-    """What harmonization does to a person's anatomy, and the encoder's statistics of the person
-    by several scanners."""
-    from bids_ihf.lab.benchmarks.anatomy import benchmark as anatomy_benchmark
-    from bids_ihf.lab.benchmarks.vendors import readout as readout_benchmark
+def evaluate_subject_anatomy(plan: Plan, name: str) -> tuple[list[Row], list[Embedding]]:
+    """Anatomy preservation in a subject's scans, and the encoder's statistics of the subject by
+    several scanners."""
     from bids_ihf.targets.build import load_target
 
-    path = label_map(plan, person)
-    model = next(iter(load_networks(plan).values()))
-    targets = {vendor: load_target(spec, model) for vendor, spec in plan.weights.targets.items()}
-    subject = load_test_subject(path, person, plan.seed)
-    shared: dict[str, Any] = {
-        "seed": plan.seed, "model": model, "modalities": plan.modalities, "body": subject,
-    }  # fmt: skip
-    rows = anatomy_benchmark.measure_person(path, targets=targets, **shared)
-    return rows, readout_benchmark.embed_person(path, **shared)
+    model = next(iter(load_networks(plan.weights).values()))
+    targets = {
+        vendor: load_target(target, model) for vendor, target in plan.weights.targets.items()
+    }
+    subject = load_test_subject(label_map(plan.labels, name), name, plan.seed)
+    rows = evaluate_anatomy(subject, targets, model, plan.modalities, plan.seed)
+    return rows, embed_subject(subject, model, plan.modalities, plan.seed)
