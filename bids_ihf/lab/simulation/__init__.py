@@ -1,1 +1,1 @@
-"""Scanners and heads that are computed: label maps, protocols, T1w, T2w and diffusion images."""
+"""Virtual subjects, scanners and protocols, and the T1w, T2w and diffusion images they give."""

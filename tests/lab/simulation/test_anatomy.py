@@ -56,7 +56,7 @@ def test_labels_become_partial_volumes(labels: Path) -> None:
     total = anatomy.fractions.sum(dim=0).numpy()
     assert np.allclose(total, 1, atol=1e-5)
     assert float(anatomy.fractions.min()) >= 0
-    white = anatomy.fractions[TISSUE_INDEX["white"]].numpy()
+    white = anatomy.fraction("white")
     assert white.sum() == pytest.approx(4 / 3 * np.pi * 8**3, rel=0.03)
     assert ((white > 0.1) & (white < 0.9)).any()
     # Soft tissue within 7 mm of the skin, all of the toy's, is subcutaneous fat.
@@ -66,7 +66,7 @@ def test_labels_become_partial_volumes(labels: Path) -> None:
 def test_labels_keep_their_place_in_the_world(labels: Path) -> None:
     """The middle of the toy's white matter, through its LIA affine, is where RAS says."""
     anatomy = from_labels(labels, seed=1)
-    white = anatomy.fractions[TISSUE_INDEX["white"]].numpy()
+    white = anatomy.fraction("white")
     centre = np.argwhere(white > 0.5).mean(axis=0)
     world = anatomy.affine[:3, :3] @ centre + anatomy.affine[:3, 3]
     assert np.allclose(world, (20 - 23.5, 23.5 - 9, 30 - 23.5), atol=0.2)

@@ -28,15 +28,15 @@ ZOOM = 4.0
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One person at 4 mm."""
+    """One subject at 4 mm."""
     folder = tmp_path_factory.mktemp("study") / "bids"
     write_demo_dataset(folder, subjects=1, seed=3, zoom=ZOOM)
     return folder
 
 
-def test_each_person_is_once_on_each_scanner(study: Path) -> None:
-    found = sorted(path.relative_to(study).as_posix() for path in study.rglob("*.nii.gz"))
-    assert found == sorted(
+def test_each_subject_is_once_on_each_scanner(study: Path) -> None:
+    images = sorted(path.relative_to(study).as_posix() for path in study.rglob("*.nii.gz"))
+    assert images == sorted(
         f"sub-01/ses-{vendor}/{folder}/sub-01_ses-{vendor}_{suffix}.nii.gz"
         for vendor in ("siemens", "ge", "philips")
         for folder, suffix in (("anat", "T1w"), ("anat", "T2w"), ("dwi", "dwi"))
@@ -90,7 +90,7 @@ def test_series_have_tables_that_fit(study: Path, vendor: str) -> None:
     assert data[inside][:, bvals == 1000].mean() < 0.8 * data[inside][:, 0].mean()
 
 
-def test_one_scanner_and_a_series_of_ones_own(tmp_path: Path) -> None:
+def test_one_scanner_and_another_scheme(tmp_path: Path) -> None:
     import nibabel as nib
 
     scheme = DiffusionScheme({0: 1, 700: 6}, zoom=2 * ZOOM)

@@ -30,7 +30,7 @@ def volumes(phantom: Anatomy, scanner: EpiScanner, seed: int = 1) -> np.ndarray:
 
 
 def tissue(phantom: Anatomy, name: str) -> np.ndarray:
-    return phantom.fractions[TISSUE_INDEX[name]].numpy() == 1
+    return phantom.fraction(name) == 1
 
 
 def test_free_water_decays_with_the_acting_b_value(phantom: Anatomy) -> None:

@@ -1,4 +1,4 @@
-"""The signal of neurites against independent computations, and the maps that are known of it."""
+"""The signal of neurites against independent computations, and the true maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from bids_ihf.lab.simulation.gradient_scheme import (
     gradient_table,
     hemisphere_directions,
 )
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:
     from bids_ihf.lab.simulation.anatomy import Anatomy
@@ -58,9 +57,7 @@ def test_without_neurites_water_is_free_to_move_along(phantom: Anatomy) -> None:
 def test_truth_is_that_of_the_tissues(phantom: Anatomy) -> None:
     drawn = microstructure.random_microstructure(phantom, 3, np.eye(4))
     truth = microstructure.diffusion_truth(phantom, drawn)
-    white, grey, csf = (
-        phantom.fractions[TISSUE_INDEX[name]].numpy() == 1 for name in ("white", "grey", "csf")
-    )
+    white, grey, csf = (phantom.fraction(name) == 1 for name in ("white", "grey", "csf"))
     assert np.allclose(truth.md[csf], noddi.FREE_DIFFUSIVITY_MM2_PER_S)
     assert np.allclose(truth.fa[csf], 0, atol=1e-6)
     assert 0.6e-3 < truth.md[white].mean() < 0.9e-3
@@ -72,7 +69,7 @@ def test_subjects_differ_a_little_and_share_their_fibres(phantom: Anatomy) -> No
     one, other = (
         microstructure.random_microstructure(phantom, seed, np.eye(4)) for seed in (1, 2)
     )
-    white = phantom.fractions[TISSUE_INDEX["white"]].numpy() == 1
+    white = phantom.fraction("white") == 1
     cosine = np.abs((one.axis * other.axis).sum(axis=0))[white]
     assert np.median(np.degrees(np.arccos(np.minimum(cosine, 1)))) < 30
     assert not np.allclose(one.ndi["white"], other.ndi["white"], atol=0.01)

@@ -12,7 +12,7 @@ from bids_ihf.lab.simulation.metadata import anatomical_sidecar
 from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS, Modality, Protocol
 from bids_ihf.lab.simulation.random_protocols import is_plausible, random_protocol
 from bids_ihf.lab.simulation.signal_equations import brain_contrast, tissue_signal
-from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, tissue
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, Tissue, tissue
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 BRAIN = ("grey", "white", "deep_grey")
@@ -20,7 +20,7 @@ PROTOCOLS = list(VENDOR_PROTOCOLS.values())
 
 
 @pytest.mark.parametrize("one", SIMULATED_TISSUES, ids=lambda one: one.name)
-def test_relaxation_meets_the_table_and_lies_between(one) -> None:
+def test_relaxation_meets_the_table_and_lies_between(one: Tissue) -> None:
     low, middle, high = (one.relaxation(field) for field in (1.5, 2.1, 3.0))
     assert low.t1 == pytest.approx(one.t1_15 / 1000)
     assert high.t2 == pytest.approx(one.t2_30 / 1000)
@@ -80,14 +80,14 @@ def test_inversion_train_agrees_with_a_pulse_by_pulse_simulation() -> None:
     def relax(m: float, seconds: float) -> float:
         return 1 + (m - 1) * np.exp(-seconds / grey.t1)
 
-    m, seen = 1.0, 0.0
+    m, at_centre = 1.0, 0.0
     for _ in range(20):
         m = relax(-0.96 * m, wait)
         for pulse in range(protocol.echoes):
-            seen = m if pulse == before else seen
+            at_centre = m if pulse == before else at_centre
             m = relax(m * np.cos(angle), protocol.echo_spacing)
         m = relax(m, rest)
-    expected = grey.density * seen * np.sin(angle) * np.exp(-protocol.echo_time / grey.t2)
+    expected = grey.density * at_centre * np.sin(angle) * np.exp(-protocol.echo_time / grey.t2)
     assert tissue_signal(protocol, tissue("grey")) == pytest.approx(expected, rel=1e-6)
 
 

@@ -12,13 +12,13 @@ from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS
 from bids_ihf.lab.simulation.scanner import Scanner, random_scanner, vendor_scanner
 from bids_ihf.lab.simulation.signal_equations import brain_contrast
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.simulation.anatomy import Anatomy
+    from bids_ihf.lab.simulation.protocol import Modality
 
 IDEAL = Scanner(
     protocol=VENDOR_PROTOCOLS["Siemens", "T1w"],
@@ -36,14 +36,16 @@ IDEAL = Scanner(
 
 def where(phantom: Anatomy, name: str) -> NDArray[np.bool_]:
     """Voxels of a tissue well above the neck, where the coil loses nothing."""
-    found = phantom.fractions[TISSUE_INDEX[name]].numpy() > 0.99
+    found = phantom.fraction(name) > 0.99
     found[:, :, : found.shape[2] // 2] = False
     return found
 
 
 @pytest.mark.parametrize("modality", ["T1w", "T2w"])
 @pytest.mark.parametrize("vendor", BUILTIN_VENDORS)
-def test_ideal_scan_shows_the_protocols_contrast(phantom: Anatomy, vendor, modality) -> None:
+def test_ideal_scan_shows_the_protocols_contrast(
+    phantom: Anatomy, vendor: str, modality: Modality
+) -> None:
     protocol = VENDOR_PROTOCOLS[vendor, modality]
     image = scan(phantom, evolve(IDEAL, protocol=protocol), 0)
     contrast = brain_contrast(protocol)
@@ -81,7 +83,7 @@ def test_two_scanners_do_not_share_noise(phantom: Anatomy) -> None:
 def test_noise_is_rician(phantom: Anatomy) -> None:
     """In air a Rayleigh distribution of mean sqrt(pi / 2) sigma; in white matter sigma."""
     image = scan(phantom, evolve(IDEAL, noise=0.05, g_factor=0), 0)
-    air = image[phantom.fractions[TISSUE_INDEX["air"]].numpy() > 0.99]
+    air = image[phantom.fraction("air") > 0.99]
     assert air.mean() == pytest.approx(50 * np.sqrt(np.pi / 2), rel=0.03)
     assert image[where(phantom, "white")].std() == pytest.approx(50, rel=0.1)
 
@@ -158,7 +160,9 @@ def test_anatomy_without_a_brain_is_scanned_all_the_same(phantom: Anatomy) -> No
 
 
 @pytest.mark.parametrize("modality", ["T1w", "T2w"])
-def test_vendor_scanners_differ_between_scans_a_little(phantom: Anatomy, modality) -> None:
+def test_vendor_scanners_differ_between_scans_a_little(
+    phantom: Anatomy, modality: Modality
+) -> None:
     one, again, other = (vendor_scanner("Siemens", modality, seed) for seed in (1, 1, 2))
     assert one == again
     assert one != other

@@ -1,4 +1,4 @@
-"""A pool of tiny simulated people, made once."""
+"""A pool of tiny simulated subjects, made once."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ supervised = 0
 steps = 2
 batch = 2
 """
-# Nobody was scanned at both sites; one person came twice, and once had two runs.
+# No subject was scanned at both sites; one has two sessions, and two runs in one of them.
 SCANS = {
     "sub-a/ses-1/anat/sub-a_ses-1_run-1_T1w": "Hitachi Medical",
     "sub-a/ses-1/anat/sub-a_ses-1_run-2_T1w": "Hitachi Medical",
@@ -89,10 +89,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def own(study: Path, tmp_path: Path) -> Path:
-    """A dataset that a test may change."""
-    shutil.copytree(study, tmp_path / "own")
-    return tmp_path / "own"
+def dataset(study: Path, tmp_path: Path) -> Path:
+    """A copy of the dataset that a test may change."""
+    shutil.copytree(study, tmp_path / "dataset")
+    return tmp_path / "dataset"
 
 
 def config(folder: Path) -> TrainConfig:
@@ -113,8 +113,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_every_scan_has_its_person_site_and_arrays(own: Path) -> None:
-    pool = prepare_pool(config(own))
+def test_every_scan_has_its_subject_site_and_arrays(dataset: Path) -> None:
+    pool = prepare_pool(config(dataset))
     assert [(scan.subject, scan.site) for scan in pool.scans] == [
         ("a", "Hitachi"), ("a", "Hitachi"), ("a", "Hitachi"), ("b", "Hitachi"),
         ("d", ACME), ("e", ACME),
@@ -122,27 +122,31 @@ def test_every_scan_has_its_person_site_and_arrays(own: Path) -> None:
     slices = [pool.data(scan)[24].astype(float) for scan in pool.scans]
     assert all(np.abs(a - b).max() > 0 for i, a in enumerate(slices) for b in slices[:i])
     assert all(len(pool.data(s)) == len(pool.mask(s)) == len(s.z) for s in pool.scans)
-    assert len(list(own.glob("pool/**/*.npy"))) == 2 * len(SCANS)
+    assert len(list(dataset.glob("pool/**/*.npy"))) == 2 * len(SCANS)
 
 
-def test_a_second_run_prepares_only_whose_files_changed(own: Path, prepared: list[str]) -> None:
-    first = prepare_pool(config(own))
+def test_a_second_run_prepares_only_subjects_whose_files_changed(
+    dataset: Path, prepared: list[str]
+) -> None:
+    first = prepare_pool(config(dataset))
     prepared.clear()
-    again = prepare_pool(config(own))
+    again = prepare_pool(config(dataset))
     assert prepared == []
     assert [attrs.astuple(s)[:5] for s in again.scans] == [
         attrs.astuple(s)[:5] for s in first.scans
     ]
-    shutil.copy(own / "bids/sub-e/anat/sub-e_T1w.nii.gz", own / "bids/sub-b/anat/sub-b_T1w.nii.gz")
-    (own / "bids/sub-d/anat/sub-d_T1w.json").write_text('{"Manufacturer": "Canon"}')
-    changed = prepare_pool(config(own))
+    shutil.copy(
+        dataset / "bids/sub-e/anat/sub-e_T1w.nii.gz", dataset / "bids/sub-b/anat/sub-b_T1w.nii.gz"
+    )
+    (dataset / "bids/sub-d/anat/sub-d_T1w.json").write_text('{"Manufacturer": "Canon"}')
+    changed = prepare_pool(config(dataset))
     assert prepared == ["sub-b_T1w", "sub-d_T1w"]
     assert {scan.subject: scan.site for scan in changed.scans}["d"] == "Canon"
-    assert not list(own.glob("pool/sub-d/*Acme*"))
+    assert not list(dataset.glob("pool/sub-d/*Acme*"))
 
 
-def test_an_interrupted_run_goes_on_with_the_next_person(
-    own: Path, prepared: list[str], monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_run_resumes_with_the_next_subject(
+    dataset: Path, prepared: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = real.prepare
 
@@ -153,55 +157,57 @@ def test_an_interrupted_run_goes_on_with_the_next_person(
 
     monkeypatch.setattr(real, "prepare", stops)
     with pytest.raises(KeyboardInterrupt):
-        prepare_pool(config(own))
+        prepare_pool(config(dataset))
     monkeypatch.setattr(real, "prepare", counted)
     prepared.clear()
-    assert len(prepare_pool(config(own)).scans) == len(SCANS)
+    assert len(prepare_pool(config(dataset)).scans) == len(SCANS)
     assert prepared == ["sub-d_T1w", "sub-e_T1w"]
 
 
-def test_who_left_the_dataset_leaves_the_pool(own: Path) -> None:
-    prepare_pool(config(own))
-    shutil.rmtree(own / "bids/sub-b")
-    assert {scan.subject for scan in prepare_pool(config(own)).scans} == {"a", "d", "e"}
-    assert not (own / "pool/sub-b").exists()
+def test_subjects_that_left_the_dataset_leave_the_pool(dataset: Path) -> None:
+    prepare_pool(config(dataset))
+    shutil.rmtree(dataset / "bids/sub-b")
+    assert {scan.subject for scan in prepare_pool(config(dataset)).scans} == {"a", "d", "e"}
+    assert not (dataset / "pool/sub-b").exists()
 
 
-def test_what_cannot_be_used_is_left_out(own: Path, caplog: pytest.LogCaptureFixture) -> None:
-    broken = own / "bids/sub-b/anat/sub-b_T1w.nii.gz"
+def test_unusable_scans_are_omitted(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broken = dataset / "bids/sub-b/anat/sub-b_T1w.nii.gz"
     broken.write_bytes(broken.read_bytes()[:2000])
-    nameless = write_scan(own / "bids", "sub-f/anat/sub-f_T1w", None)
-    lonely = write_scan(own / "bids", "sub-a/ses-2/anat/sub-a_ses-2_T2w", "Hitachi")
+    nameless = write_scan(dataset / "bids", "sub-f/anat/sub-f_T1w", None)
+    single = write_scan(dataset / "bids", "sub-a/ses-2/anat/sub-a_ses-2_T2w", "Hitachi")
     with caplog.at_level(logging.WARNING):
-        pool = prepare_pool(config(own))
+        pool = prepare_pool(config(dataset))
     assert {scan.subject for scan in pool.scans} == {"a", "d", "e"}
     assert {scan.modality for scan in pool.scans} == {"T1w"}
     assert f"Omitted: {broken}" in caplog.text
     assert f"Omitted: {nameless} has no Manufacturer" in caplog.text
     assert "Omitted: all T2w" in caplog.text
-    assert lonely.exists()
+    assert single.exists()
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        prepare_pool(config(own))
+        prepare_pool(config(dataset))
     assert "Some scans of sub-b were omitted" in caplog.text
 
 
-def test_a_t2w_leans_on_the_t1w_of_its_session(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_scan(own / "bids", "sub-a/ses-2/anat/sub-a_ses-2_T2w", "Hitachi")
-    write_scan(own / "bids", "sub-b/anat/sub-b_acq-x_T2w", "Hitachi")
-    write_scan(own / "bids", "sub-d/anat/sub-d_T2w", "Canon")
-    genuine, anchors = real.prepare, {}
+def test_a_t2w_is_registered_by_the_t1w_of_its_session(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(dataset / "bids", "sub-a/ses-2/anat/sub-a_ses-2_T2w", "Hitachi")
+    write_scan(dataset / "bids", "sub-b/anat/sub-b_acq-x_T2w", "Hitachi")
+    write_scan(dataset / "bids", "sub-d/anat/sub-d_T2w", "Canon")
+    genuine, t1w_references = real.prepare, {}
 
     def prepare(path: Path, *, t1w_reference: Any, **options: Any) -> object:
-        anchors[path.name] = t1w_reference and t1w_reference.volume.path.name
+        t1w_references[path.name] = t1w_reference and t1w_reference.volume.path.name
         return genuine(path, t1w_reference=t1w_reference, **options)
 
     monkeypatch.setattr(real, "prepare", prepare)
-    settings = config(own)
+    settings = config(dataset)
     settings = attrs.evolve(settings, data=attrs.evolve(settings.data, modalities=("T2w",)))
     pool = prepare_pool(settings)
     assert [scan.modality for scan in pool.scans] == ["T2w"] * 3
-    assert anchors == {
+    assert t1w_references == {
         "sub-a_ses-2_T1w.nii.gz": None,
         "sub-a_ses-2_T2w.nii.gz": "sub-a_ses-2_T1w.nii.gz",
         "sub-b_T1w.nii.gz": None,
@@ -211,19 +217,21 @@ def test_a_t2w_leans_on_the_t1w_of_its_session(own: Path, monkeypatch: pytest.Mo
     }
 
 
-def test_one_site_is_refused_before_anything_is_prepared(own: Path, prepared: list[str]) -> None:
-    for person in ("d", "e"):
-        shutil.rmtree(own / f"bids/sub-{person}")
+def test_one_site_is_refused_before_anything_is_prepared(
+    dataset: Path, prepared: list[str]
+) -> None:
+    for subject in ("d", "e"):
+        shutil.rmtree(dataset / f"bids/sub-{subject}")
     with pytest.raises(BadData, match=r"fewer than two manufacturers \(Hitachi\)"):
-        prepare_pool(config(own))
+        prepare_pool(config(dataset))
     assert prepared == []
 
 
-def test_the_dataset_is_no_place_for_the_pool(own: Path) -> None:
-    text = (own / "config.toml").read_text()
-    (own / "config.toml").write_text(text.replace("[data]", '[data]\npool = "bids"'))
+def test_the_pool_cannot_be_the_dataset(dataset: Path) -> None:
+    text = (dataset / "config.toml").read_text()
+    (dataset / "config.toml").write_text(text.replace("[data]", '[data]\npool = "bids"'))
     with pytest.raises(UsageError, match="the pool is the dataset itself"):
-        prepare_pool(config(own))
+        prepare_pool(config(dataset))
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +239,7 @@ def trained(study: Path) -> Path:
     return train(study / "config.toml", device="cpu")
 
 
-def test_the_network_goes_on_from_the_shipped_one(trained: Path) -> None:
+def test_the_shipped_network_is_fine_tuned(trained: Path) -> None:
     model = load_model(trained / "network.safetensors")
     assert model.name == "own"
     assert model.record["people"] == ["a", "b", "d", "e"]
