@@ -14,7 +14,7 @@ from bids_ihf.dwi.series import exponent_warning, shell_warnings
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
 from bids_ihf.qc.assess import assess
 from bids_ihf.reports.figures import ReportVolumes, write_figures
-from bids_ihf.reports.reference_images import reference_picture, template_on
+from bids_ihf.reports.reference_images import target_contrast, template_on_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,8 +133,8 @@ def shown_anat(prepared: Prepared, harmonized: Harmonized) -> ReportVolumes:
         change=harmonized.change,
         mask=prepared.mask,
         affine=prepared.volume.affine,
-        template=template_on(prepared),
-        reference=reference_picture(prepared, harmonized.qc.target),
+        template=template_on_image(prepared),
+        reference=target_contrast(prepared, harmonized.qc.target),
     )
 
 
@@ -146,7 +146,7 @@ def shown_series(prepared: Prepared, series: HarmonizedSeries) -> ReportVolumes:
         change=series.after - series.before,
         mask=prepared.mask,
         affine=prepared.volume.affine,
-        template=template_on(prepared),
+        template=template_on_image(prepared),
         anisotropy=series.anisotropy,
     )
 

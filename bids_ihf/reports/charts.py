@@ -6,7 +6,6 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from bids_ihf.qc.measures import TISSUE_NAMES
 from bids_ihf.reports.qc_data import BEFORE_AFTER, DENSITY_BINS, MAX_DENSITY_INTENSITY
-from bids_ihf.reports.templates import TEMPLATES_DIR
+from bids_ihf.reports.templates import TEMPLATES_DIR, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,44 +50,31 @@ class Curve:
 
 
 def draw_svg(
-    draw: Callable[[Figure], None],
-    size: tuple[float, float],
-    *,
-    title: str,
-    description: str,
-    name: str = "chart",
+    draw: Callable[[Figure], None], width: int, height: int, *, name: str = "chart", **texts: str
 ) -> Markup:
     """Return what `draw` draws on a figure as an SVG element that scales with its page.
 
-    `size` is width and height in points; screen readers read `title` and `description`; `name`
-    begins all identifiers and is unique within a page.
+    Width and height are in points; `name` begins all identifiers and is unique within a page;
+    the texts are the title and description that screen readers read.
     """
     import matplotlib.style
     from matplotlib.figure import Figure
 
     stream = io.StringIO()
-    salt = {"svg.hashsalt": name}
-    style = matplotlib.style.context(["default", TEMPLATES_DIR / "charts.mplstyle", salt])
-    with style, warnings.catch_warnings():
+    styles = ("default", TEMPLATES_DIR / "charts.mplstyle", {"svg.hashsalt": name})
+    with matplotlib.style.context(styles), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about glyphs that the font for measuring text lacks
-        figure = Figure(figsize=(size[0] / POINTS_PER_INCH, size[1] / POINTS_PER_INCH))
+        figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
         draw(figure)
         undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(stream, format="svg", metadata=undated)
-    content = stream.getvalue().partition("</defs>\n")[2]  # after the global style
-    content = re.sub(r'<g id="[\w.]+_\d+">', "<g>", content)
-    content = content.replace("'DejaVu Sans'", PAGE_FONT)
+    svg = stream.getvalue().partition("</defs>\n")[2]  # after the global style
+    svg = re.sub(r'<g id="[\w.]+_\d+">', "<g>", svg).replace("'DejaVu Sans'", PAGE_FONT)
     # The address of a mark is what it shows when the pointer rests on it.
     address = re.compile(r'<a xlink:href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
-    content = address.sub(r"<g><title>\1</title>\2</g>", content)
-    return Markup(  # noqa: S704 (texts are escaped)
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'role="img" aria-labelledby="{name}-title {name}-description" '
-        f'viewBox="0 0 {size[0]:g} {size[1]:g}" style="max-width: {size[0]:g}px" '
-        f'font-family="{PAGE_FONT}" stroke-linejoin="round">\n'
-        f'<title id="{name}-title">{escape(title)}</title>\n'
-        f'<desc id="{name}-description">{escape(description)}</desc>\n{content}'
-    )
+    content = Markup(address.sub(r"<g><title>\1</title>\2</g>", svg))  # noqa: S704 (escaped)
+    size = {"width": width, "height": height, "font": PAGE_FONT}
+    return Markup(render("chart.svg.j2", content=content, name=name, **size, **texts))  # noqa: S704
 
 
 def add_panels(figure: Figure, count: int, *, left: float, bottom: float) -> Sequence[Axes]:
@@ -109,7 +95,7 @@ def density_chart(
     panels: Mapping[str, Sequence[Curve]],
     x: NDArray[np.float64],
     x_label: str,
-    width: float,
+    width: int,
     *,
     legend_columns: int = 1,
     has_common_height: bool = False,
@@ -123,10 +109,8 @@ def density_chart(
     def draw(figure: Figure) -> None:
         axes_row = add_panels(figure, len(panels), left=16, bottom=46 + legend_height)
         for axes, (title, curves), peak in zip(axes_row, panels.items(), peaks, strict=True):
-            half_bin = (x[1] - x[0]) / 2
             highest = 1.04 * (max(peaks) if has_common_height else peak) or 1.0
-            axes.set(title=title, xlabel=x_label, yticks=[],
-                     xlim=(x[0] - half_bin, x[-1] + half_bin), ylim=(0, highest))  # fmt: skip
+            axes.set(title=title, xlabel=x_label, ylim=(0, highest), yticks=[])
             axes.spines["left"].set_visible(False)
             for curve in curves:
                 axes.plot(x, curve.heights, label=curve.label, **curve.style)
@@ -134,10 +118,10 @@ def density_chart(
                     axes.fill_between(x, curve.heights, alpha=0.12, linewidth=0, **curve.style)
         add_legend(figure, legend_columns)
 
-    return draw_svg(draw, (width, PANEL_HEIGHT_PT + legend_height), **texts)
+    return draw_svg(draw, width, PANEL_HEIGHT_PT + legend_height, **texts)
 
 
-def tissue_chart(name: str, densities: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> bytes:
+def tissue_chart(name: str, densities: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Markup:
     """Draw the densities of each tissue before, after and of the target.
 
     Each sums to 1 over intensity, so that the volume of the tissue does not matter.
@@ -148,7 +132,7 @@ def tissue_chart(name: str, densities: Mapping[str, Mapping[str, NDArray[np.floa
         panels[TISSUE_TITLES[tissue]] = _stage_curves(
             {stage: row / max(float(row.sum()), 1e-9) for stage, row in rows.items()}
         )
-    chart = density_chart(
+    return density_chart(
         panels,
         DENSITY_CENTRES,
         INTENSITY_LABEL,
@@ -157,7 +141,6 @@ def tissue_chart(name: str, densities: Mapping[str, Mapping[str, NDArray[np.floa
         title=f"{name} intensity distributions by tissue",
         description=f"{', '.join(panels)}: {', '.join(densities)}; {INTENSITY_LABEL}.",
     )
-    return chart.encode("ascii", "xmlcharrefreplace")
 
 
 def intensity_chart(
@@ -165,7 +148,7 @@ def intensity_chart(
     images: tuple[NDArray[np.float32], NDArray[np.float32]],
     mask: NDArray[np.bool_],
     has_same_units: bool,
-) -> bytes:
+) -> Markup:
     """Draw the intensity distributions in the brain of the images before and after.
 
     If units differ, each image is divided by its 99.5th percentile.
@@ -182,7 +165,7 @@ def intensity_chart(
     high = high if high > low else low + 1.0
     counts = [np.histogram(data, INTENSITY_BINS, (low, high))[0] for data in values]
     curves = [gaussian_filter1d(row / max(1, row.sum()), SMOOTHING_BINS) for row in counts]
-    chart = density_chart(
+    return density_chart(
         {name: _stage_curves(dict(zip(BEFORE_AFTER, curves, strict=True)))},
         low + (np.arange(INTENSITY_BINS) + 0.5) * (high - low) / INTENSITY_BINS,
         label,
@@ -191,7 +174,6 @@ def intensity_chart(
         title=f"{name} intensity distributions in the brain before and after harmonization",
         description=f"Density of voxels by {label}, from {low:.4g} to {high:.4g}.",
     )
-    return chart.encode("ascii", "xmlcharrefreplace")
 
 
 def _stage_curves(curves: Mapping[str, NDArray[np.float64]]) -> list[Curve]:

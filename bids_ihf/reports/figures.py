@@ -122,11 +122,11 @@ def draw_figures(
         draw_fa = SliceFigures(f"{name} fractional anisotropy", layout, (FA_WINDOW, FA_WINDOW))
         figures["fa"] = draw_fa.comparison(maps)
     if qc_data is not None and set(BEFORE_AFTER) <= set(qc_data.densities):
-        figures["densities"] = tissue_chart(name, qc_data.densities)
+        chart = tissue_chart(name, qc_data.densities)
     else:
         images = (volumes.before, volumes.after)
-        figures["densities"] = intensity_chart(name, images, brain, has_same_units)
-    return figures
+        chart = intensity_chart(name, images, brain, has_same_units)
+    return figures | {"densities": chart.encode("ascii", "xmlcharrefreplace")}
 
 
 def figure_name(stem: str, kind: str, suffix: str) -> str:

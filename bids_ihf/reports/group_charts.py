@@ -8,23 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_ihf.reports.charts import (
-    DENSITY_CENTRES,
-    INTENSITY_LABEL,
-    LEGEND_ROW_PT,
-    PANEL_HEIGHT_PT,
-    STAGE_STYLES,
-    Curve,
-    add_legend,
-    add_panels,
-    density_chart,
-    draw_svg,
-)
-from bids_ihf.reports.group_statistics import (
-    GroupImage,
-    principal_components,
-    stack_embeddings,
-)
+from bids_ihf.reports import charts
+from bids_ihf.reports.charts import Curve, density_chart, draw_svg
+from bids_ihf.reports.group_statistics import GroupImage, principal_components, stack_embeddings
 from bids_ihf.reports.qc_data import BEFORE_AFTER, QCData
 
 if TYPE_CHECKING:
@@ -43,11 +29,7 @@ MAX_JOINED_IMAGES = 300
 
 
 def group_styles(names: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Return colour and number of the marker (or dashes) of each name.
-
-    Groups are distinguishable without colour, and no combination is repeated before all have
-    been used.
-    """
+    """Return colour and number of marker and dashes of each name, all combinations in turn."""
     count = len(GROUP_COLOURS)
     return {
         name: (GROUP_COLOURS[index % count], (index + index // count) % len(GROUP_MARKERS))
@@ -56,49 +38,46 @@ def group_styles(names: Sequence[str]) -> dict[str, tuple[str, int]]:
 
 
 def distance_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -> str:
-    """Return an SVG with the distances of each vendor's images before and after; "" if none."""
-    distances = {
-        vendor: [
-            (member.image.full_name, before, after)
-            for member in members
-            if (before := member.image.number("distance_before")) is not None
-            and (after := member.image.number("distance_after")) is not None
-        ]
-        for vendor, members in by_vendor.items()
-    }
-    distances = {vendor: rows for vendor, rows in distances.items() if rows}
+    """Return an SVG with the distances of each vendor's images before and after, or ""."""
+    distances: dict[str, list[tuple[str, tuple[float, float]]]] = {}
+    for vendor, members in by_vendor.items():
+        for member in members:
+            if member.distances:
+                row = (member.image.full_name, member.distances)
+                distances.setdefault(vendor, []).append(row)
     if not distances:
         return ""
     are_joined = sum(map(len, distances.values())) <= MAX_JOINED_IMAGES
 
     def draw(figure: Figure) -> None:
-        (axes,) = add_panels(figure, 1, left=70, bottom=56)
+        (axes,) = charts.add_panels(figure, 1, left=70, bottom=56)
         axes.set(ylabel="distance to the target", xlim=(0, len(distances)))
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
         axes.grid(axis="y", color="#e3e8ec", linewidth=1)
         for column, (vendor, rows) in enumerate(distances.items()):
-            values = np.array([pair for _, *pair in rows]).T
+            values = np.array([pair for _, pair in rows]).T
             # Spread sideways by a fixed pattern, so that equal values do not hide each other.
             jitter = 0.07 * ((np.arange(len(rows)) * 0.618) % 1 - 0.5)
             x = column + np.array([[0.3], [0.7]]) + jitter
             if are_joined:
                 axes.plot(x, values, color="#ccd3d9", linewidth=1, zorder=1)
             for stage, stage_x, heights in zip(BEFORE_AFTER, x, values, strict=True):
-                tooltips = [f"{row[0]}: {y:.4g}" for row, y in zip(rows, heights, strict=True)]
-                _mark(axes, (stage_x, heights), tooltips, "o", STAGE_STYLES[stage]["color"])
+                tooltips = [f"{name}: {y:.4g}" for (name, _), y in zip(rows, heights, strict=True)]
+                _mark(axes, (stage_x, heights), tooltips, "o", charts.STAGE_STYLES[stage]["color"])
             ends = column + np.array([[0.18, 0.58], [0.42, 0.82]])
             axes.hlines(np.median(values, axis=1), *ends, color="#222222", linewidth=2, zorder=3)
             axes.text(column + 0.5, -0.2, f"{vendor} ({len(rows)})", fontsize=13, ha="center",
                       transform=axes.get_xaxis_transform())  # fmt: skip
         positions = np.add.outer(np.arange(len(distances)), (0.3, 0.7)).ravel()
         axes.set_xticks(positions, BEFORE_AFTER * len(distances), color="#555555")
-        highest = max(max(row[1:]) for rows in distances.values() for row in rows)
+        highest = max(max(pair) for rows in distances.values() for _, pair in rows)
         axes.set_ylim(0, 1.08 * highest or 1.0)
 
     return draw_svg(
         draw,
-        (90 + 190 * len(distances), PANEL_HEIGHT_PT + 20),
+        90 + 190 * len(distances),
+        charts.PANEL_HEIGHT_PT + 20,
         name=f"{suffix}-distances",
         title=f"{suffix}: distance to the target before and after harmonization, by vendor",
         description="A mark for each image; bars are medians.",
@@ -106,10 +85,7 @@ def distance_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -
 
 
 def vendor_density_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -> str:
-    """Return an SVG with the mean density of each vendor's images and of their targets.
-
-    "" if no image has densities.
-    """
+    """Return an SVG with the mean density of each vendor's images and of the targets, or ""."""
     data: dict[str, list[QCData]] = {}
     for vendor, members in by_vendor.items():
         for member in members:
@@ -135,8 +111,8 @@ def vendor_density_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImag
             panels[stage].append(Curve("target", _mean_density(targets, "target"), TARGET_STYLE))
     return density_chart(
         panels,
-        DENSITY_CENTRES,
-        INTENSITY_LABEL,
+        charts.DENSITY_CENTRES,
+        charts.INTENSITY_LABEL,
         width=960,
         has_common_height=True,
         name=f"{suffix}-densities",
@@ -150,10 +126,7 @@ def _mean_density(images: Sequence[QCData], stage: str) -> NDArray[np.float64]:
 
 
 def embedding_chart(suffix: str, group: Sequence[GroupImage]) -> str:
-    """Return an SVG with the images on the first two principal components of their embeddings.
-
-    Components are common to both stages.  "" for fewer than three images, or no second component.
-    """
+    """Return an SVG with the images on two principal components of their embeddings, or ""."""
     members, data = stack_embeddings(group)
     if len(members) < 3:
         return ""
@@ -162,10 +135,10 @@ def embedding_chart(suffix: str, group: Sequence[GroupImage]) -> str:
         return ""
     scanners = np.array([member.scanner for member in members])
     styles = group_styles(sorted(set(scanners.tolist())))
-    legend_height = LEGEND_ROW_PT * len(styles) + 10
+    legend_height = charts.LEGEND_ROW_PT * len(styles) + 10
 
     def draw(figure: Figure) -> None:
-        panels = add_panels(figure, 2, left=24, bottom=46 + legend_height)
+        panels = charts.add_panels(figure, 2, left=24, bottom=46 + legend_height)
         low, high = scores[..., :2].min(axis=(0, 1)), scores[..., :2].max(axis=(0, 1))
         margin = 0.05 * np.where(high > low, high - low, 1)
         limits = np.transpose([low - margin, high + margin])
@@ -179,11 +152,12 @@ def embedding_chart(suffix: str, group: Sequence[GroupImage]) -> str:
                 _mark(axes, points[rows, :2].T, tooltips, GROUP_MARKERS[marker], colour,
                       label=f"{scanner} ({len(rows)})")  # fmt: skip
         panels[0].set_ylabel(f"component 2 ({100 * explained[1]:.0f} %)")
-        add_legend(figure)
+        charts.add_legend(figure)
 
     return draw_svg(
         draw,
-        (960, PANEL_HEIGHT_PT + legend_height),
+        960,
+        charts.PANEL_HEIGHT_PT + legend_height,
         name=f"{suffix}-embedding",
         title=f"{suffix}: scanners in embedding space, before and after harmonization",
         description="A mark for each image on the first two principal components of the encoder "
@@ -196,6 +170,5 @@ def _mark(
 ) -> None:
     """Draw marks that show a text when the pointer rests on them."""
     # Two line widths make matplotlib draw mark by mark, each with its address.
-    x, y = xy
-    axes.scatter(x, y, s=50, c=colour, marker=marker, linewidths=(0, 0), urls=tooltips,
+    axes.scatter(xy[0], xy[1], s=50, c=colour, marker=marker, linewidths=(0, 0), urls=tooltips,
                  label=label, zorder=2, clip_on=False)  # fmt: skip

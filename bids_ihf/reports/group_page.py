@@ -10,12 +10,12 @@ from bids_ihf.bids.harmonized_images import HarmonizedImage
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.tsv import MISSING_VALUE
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
-from bids_ihf.reports import outliers
+from bids_ihf.reports import group_statistics
 from bids_ihf.reports.group_charts import distance_chart, embedding_chart, vendor_density_chart
 from bids_ihf.reports.group_statistics import (
-    MIN_IMAGES_PER_SCANNER,
     GroupImage,
     between_scanner_variance,
+    find_outliers,
     load_group,
     scanner_separation,
 )
@@ -45,8 +45,7 @@ def group_page(out_dir: Path) -> Path:
         pages={image.full_name: _page_of(out_dir, image) for image in images},
         sections=[_section(out_dir, suffix, members) for suffix, members in groups.items()],
         column_names={name: entry["LongName"] for name, entry in GROUP_COLUMNS.items()},
-        outliers=outliers,
-        min_images_per_scanner=MIN_IMAGES_PER_SCANNER,
+        statistics=group_statistics,
     )
     path = out_dir / "group.html"
     write_atomic(path, page.encode())
@@ -68,7 +67,7 @@ def _section(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> d
         "vendors": [_vendor_row(vendor, group) for vendor, group in by_vendor.items()],
         "warnings": [(i, [warning]) for i in images if (warning := harmonization_warning(i))],
         "flags": [(image, flags) for image in images if (flags := qc_flags(image))],
-        "outliers": outliers.find_outliers(images),
+        "outliers": find_outliers(images),
         "distances": distance_chart(suffix, by_vendor),
         "densities": vendor_density_chart(suffix, by_vendor),
         "embedding": embedding_chart(suffix, members),
@@ -81,12 +80,10 @@ def _section(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> d
 
 def _vendor_row(vendor: str, group: Sequence[GroupImage]) -> tuple[str, int, str, str]:
     """Return vendor, number of images, how many came closer to the target, and targets."""
-    images = [member.image for member in group]
-    distances = [(i.number("distance_before"), i.number("distance_after")) for i in images]
-    compared = [(before, after) for before, after in distances if after is not None]
-    closer = [1 for before, after in compared if before is not None and after < before]
-    targets = {image.text("harmonization_target", "HarmonizationTarget") for image in images}
-    return vendor, len(images), f"{len(closer)} of {len(compared)}", ", ".join(sorted(targets))
+    distances = [member.distances for member in group if member.distances]
+    closer = sum(after < before for before, after in distances)
+    targets = {m.image.text("harmonization_target", "HarmonizationTarget") for m in group}
+    return vendor, len(group), f"{closer} of {len(distances)}", ", ".join(sorted(targets))
 
 
 def _page_of(out_dir: Path, image: HarmonizedImage) -> str | None:

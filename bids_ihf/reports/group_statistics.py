@@ -1,4 +1,4 @@
-"""Statistics of the group: images by scanner, embedding space, classification, variance."""
+"""Statistics of the group: embedding space, separation of scanners, variance, outliers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ MAX_FOLDS = 5
 MIN_IMAGES_PER_SCANNER = 4
 TISSUE_MEASURES = ("contrast", "grey_ml", "white_ml", "csf_ml")
 """Measures whose variance between scanners is reported, less the stage of their columns."""
+OUTLIER_MEASURES = (
+    *("distance_after", "wasserstein_grey_after", "wasserstein_white_after"),
+    *("wasserstein_csf_after", "change_rms", "snr_after", "cnr_after", "contrast_after"),
+    *("mask_volume_ml", "alignment_similarity", "out_of_range_score"),
+)
+MAX_ROBUST_Z = 3.5
+"""Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers."""
+MIN_OUTLIER_IMAGES = 5
+"""Number of images below which a median is no reference."""
 
 
 @frozen(eq=False)
@@ -30,6 +39,12 @@ class GroupImage:
     image: HarmonizedImage
     scanner: str
     qc_data: QCData | None
+
+    @property
+    def distances(self) -> tuple[float, float] | None:
+        """Distance to the target before and after harmonization."""
+        before, after = (self.image.number(f"distance_{stage}") for stage in BEFORE_AFTER)
+        return None if before is None or after is None else (before, after)
 
 
 @frozen
@@ -55,6 +70,16 @@ class BetweenScannerVariance:
     images: int
 
 
+@frozen
+class Outlier:
+    """A measure of an image, far from the median of its group in units of robust z-scores."""
+
+    image: HarmonizedImage
+    measure: str
+    value: float
+    robust_z: float
+
+
 def scanner_name(image: HarmonizedImage) -> str:
     """Return manufacturer, model and serial number, as far as the sidecar has them."""
     fields = [image.sidecar.get(key) for key in ("ManufacturersModelName", "DeviceSerialNumber")]
@@ -73,8 +98,7 @@ def load_group(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[GroupIm
 def stack_embeddings(group: Sequence[GroupImage]) -> tuple[list[GroupImage], NDArray[np.float64]]:
     """Return the images with embeddings, and these: (2, N, E), before and after.
 
-    Embeddings of a length other than the most frequent one come from another encoder and are
-    left out.
+    Embeddings of an unusual length come from another encoder and are left out.
     """
     rows = [
         (member, [member.qc_data.embeddings[stage] for stage in BEFORE_AFTER])
@@ -91,11 +115,9 @@ def stack_embeddings(group: Sequence[GroupImage]) -> tuple[list[GroupImage], NDA
 def principal_components(
     data: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Reduce embeddings (S, N, E) to the principal components of all rows together.
+    """Reduce embeddings (S, N, E) to the principal components of all standardized rows together.
 
     Returns scores (S, N, A) and the fraction of the variance that each component explains (A,).
-    Features are standardized over all rows; the sign of a component is that of its largest
-    loading, so that the same images always give the same picture.
     """
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
@@ -111,10 +133,9 @@ def principal_components(
 
 
 def scanner_separation(group: Sequence[GroupImage]) -> ScannerSeparation | None:
-    """Classify scanners by the embeddings; None if there are too few scanners or participants.
+    """Classify scanners by principal components of the embeddings, participants left out in folds.
 
-    Linear discriminant analysis on principal components, which are found without scanner labels;
-    participants are assigned to folds, each left out in turn.
+    None if there are too few scanners or participants.
     """
     members, data = stack_embeddings(group)
     eligible = _is_frequent([member.scanner for member in members])
@@ -169,3 +190,35 @@ def _is_frequent(names: Sequence[str]) -> NDArray[np.bool_]:
     """Whether each name occurs at least `MIN_IMAGES_PER_SCANNER` times."""
     counts = Counter(names)
     return np.array([counts[name] >= MIN_IMAGES_PER_SCANNER for name in names], dtype=bool)
+
+
+def robust_z_scores(values: Sequence[float]) -> list[float]:
+    """Return 0.6745 (x - median) / MAD of each value (Iglewicz and Hoaglin 1993).
+
+    MAD is the median absolute deviation from the median; where it is 0, more than half of the
+    values are equal and all scores are 0.
+    """
+    if not values:
+        return []
+    data = np.asarray(values, dtype=np.float64)
+    deviation = data - np.median(data)
+    mad = float(np.median(np.abs(deviation)))
+    if mad <= 1e-12 * max(1.0, float(np.abs(data).max())):
+        return [0.0] * data.size
+    return [float(score) for score in 0.6745 * deviation / mad]
+
+
+def find_outliers(images: Sequence[HarmonizedImage]) -> list[Outlier]:
+    """Return the measures beyond `MAX_ROBUST_Z`, the farthest first."""
+    outliers = []
+    for measure in OUTLIER_MEASURES:
+        values = [(image, image.number(measure)) for image in images]
+        measured = [(i, value) for i, value in values if value is not None and np.isfinite(value)]
+        scores = robust_z_scores([value for _, value in measured])
+        if len(measured) >= MIN_OUTLIER_IMAGES:
+            outliers += [
+                Outlier(image, measure, value, score)
+                for (image, value), score in zip(measured, scores, strict=True)
+                if abs(score) > MAX_ROBUST_Z
+            ]
+    return sorted(outliers, key=lambda outlier: -abs(outlier.robust_z))

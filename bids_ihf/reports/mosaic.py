@@ -25,8 +25,6 @@ from bids_ihf.reports.slices import (
     View,
     Window,
     overlay_change,
-    render_row,
-    render_tile,
 )
 from bids_ihf.reports.templates import render
 
@@ -41,10 +39,7 @@ FLICKER_HEADER_PX, FLICKER_GAP_PX = 34, 6
 
 @frozen(eq=False)
 class Row:
-    """All slices of one view, drawn from pictures laid over each other.
-
-    Pictures are (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGB with opacity.
-    """
+    """All slices of one view as pictures laid over each other: (H, W) grey, or (H, W, 3 or 4)."""
 
     view: View
     label: str
@@ -73,7 +68,6 @@ class SliceFigures:
         return self._draw(
             rows,
             title=f"{self.name} before and after harmonization",
-            description=f"Slices; rows from top: {', '.join(volumes)}; {windowing}.",
             heading=f"{self.name}: {windowing}",
         )
 
@@ -87,20 +81,18 @@ class SliceFigures:
         return self._draw(
             rows,
             title=f"{self.name} with the outline of the {outlined}",
-            description="Axial, coronal and sagittal slices of the image before harmonization.",
             heading=f"{self.name}: outline of the {outlined}",
         )
 
     def change_map(self, after: Volume, change: Volume, limit: float) -> bytes:
-        """Draw a change in colour over the harmonized image: red increase, blue decrease.
+        """Draw a change in colour over the harmonized image; colours are full at `limit`.
 
-        Colours are full at `limit`.  If units differ, the change is given as a fraction of each
-        image's display window.
+        If units differ, the change is given as a fraction of each image's display window.
         """
         rows = []
         for view in VIEWS:
             (grey,) = self._grey_row(view, "change", after, self.windows[1]).pictures
-            scaled = render_row(change, self.layout, view) / np.float32(limit)
+            scaled = self.layout.render_row(change, view) / np.float32(limit)
             rows.append(Row(view, "change", [overlay_change(grey, scaled)]))
         unit, full_colour = "in image units", f"{limit:.3g}"
         if self.windows[0] != self.windows[1]:
@@ -109,8 +101,6 @@ class SliceFigures:
         return self._draw(
             rows,
             title=f"{self.name} change map",
-            description=f"Harmonized minus original, {unit}: red where intensity increased, blue "
-            f"where it decreased; full colour at {full_colour}.",
             heading=f"{self.name}: harmonized minus original, {unit}",
             full_colour=full_colour,
         )
@@ -124,7 +114,7 @@ class SliceFigures:
             pictures, x = [], 0
             for view in VIEWS:
                 indices = layout.indices[view.axis]
-                pixels = render_tile(data, layout, view, indices[len(indices) // 2])
+                pixels = layout.render_tile(data, view, indices[len(indices) // 2])
                 y = FLICKER_HEADER_PX + (height - len(pixels)) // 2
                 pictures.append(_encode(window.grey(pixels), x, y))
                 x += pixels.shape[1] + FLICKER_GAP_PX
@@ -134,12 +124,11 @@ class SliceFigures:
             width=x - FLICKER_GAP_PX,
             height=FLICKER_HEADER_PX + height,
             title=f"{self.name} before and after harmonization, alternating",
-            description="The middle axial, coronal and sagittal slices of both images.",
             images=dict(zip(("before", "after"), images, strict=True)),
         )
 
     def _grey_row(self, view: View, label: str, data: Volume, window: Window) -> Row:
-        return Row(view, label, [window.grey(render_row(data, self.layout, view))])
+        return Row(view, label, [window.grey(self.layout.render_row(data, view))])
 
     def _draw(self, rows: Sequence[Row], **texts: str) -> bytes:
         """Lay out rows; slice positions are written on the last row of each view."""

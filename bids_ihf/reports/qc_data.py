@@ -40,14 +40,11 @@ SIGNIFICANT_DIGITS = 4
 class QCData:
     """Intensity densities and encoder embeddings of one image, before and after harmonization.
 
-    Attributes
-    ----------
-    densities
-        By stage (before, after, target), then tissue: fraction of the brain's voxels in each bin
-        of intensity, from 0 to 1.25 times the 99.9th percentile of the brain, (DENSITY_BINS,).
-        The tissues of a stage sum to 1; a stage without tissues is absent.
-    embeddings
-        By stage (before, after): encoder statistics averaged over slice positions, (E,).
+    `densities` are by stage (before, after, target), then tissue: fraction of the brain's voxels
+    in each bin of intensity, from 0 to 1.25 times the 99.9th percentile of the brain,
+    (DENSITY_BINS,).  The tissues of a stage sum to 1; a stage without tissues is absent.
+    `embeddings` are by stage (before, after): encoder statistics averaged over slice positions,
+    (E,).
     """
 
     densities: Mapping[str, Mapping[str, NDArray[np.float64]]]
@@ -57,23 +54,22 @@ class QCData:
     def from_statistics(cls, statistics: QCStatistics) -> QCData:
         """Summarize what harmonization measured, rounded to `SIGNIFICANT_DIGITS`."""
         before, after, target = statistics.before, statistics.after, statistics.target
-        histograms = [before.tissue_histograms, after.tissue_histograms, target.tissue_histograms]
         densities = {
-            stage: dict(zip(TISSUE_NAMES, map(_rounded, tissue_densities(counts)), strict=True))
-            for stage, counts in zip(STAGES, histograms, strict=True)
+            stage: dict(zip(TISSUE_NAMES, _round(tissue_densities(counts)), strict=True))
+            for stage, counts in (
+                ("before", before.tissue_histograms),
+                ("after", after.tissue_histograms),
+                ("target", target.tissue_histograms),
+            )
             if counts.any()
         }
-        embeddings = [
-            _rounded(rows.mean(axis=0)) for rows in (before.embeddings, after.embeddings)
-        ]
-        return cls(densities, dict(zip(BEFORE_AFTER, embeddings, strict=True)))
+        means = _round(np.stack([before.embeddings.mean(axis=0), after.embeddings.mean(axis=0)]))
+        return cls(densities, dict(zip(BEFORE_AFTER, means, strict=True)))
 
     @classmethod
     def from_json(cls, text: str) -> QCData:
-        """Parse what :meth:`to_json` gave.
-
-        Raises KeyError, ValueError, TypeError or AttributeError for anything else.
-        """
+        """Parse :meth:`to_json`; for anything else raise KeyError, ValueError, TypeError or
+        AttributeError."""
         content = json.loads(text)
         densities = {
             stage: {tissue: _parse_row(row, DENSITY_BINS) for tissue, row in rows.items()}
@@ -101,18 +97,16 @@ class QCData:
 
 
 def tissue_densities(histograms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rebin tissue histograms (3, HISTOGRAM_BINS) to densities (3, DENSITY_BINS) that sum to 1.
-
-    Intensities beyond the range count in the outermost bins.
-    """
+    """Rebin tissue histograms (3, HISTOGRAM_BINS) to densities (3, DENSITY_BINS) that sum to 1,
+    intensities beyond the range in the outermost bins."""
     first = round(-(HISTOGRAM_RANGE[0] / 2 + 0.5) / BIN_WIDTH)
     bins = np.clip((np.arange(HISTOGRAM_BINS) - first) // MERGED_BINS, 0, DENSITY_BINS - 1)
     rows = [np.bincount(bins, weights=row, minlength=DENSITY_BINS) for row in histograms]
     return np.stack(rows) / max(float(histograms.sum()), 1e-9)
 
 
-def _rounded(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.array([float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in values.tolist()])
+def _round(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.vectorize(lambda value: float(f"{value:.{SIGNIFICANT_DIGITS}g}"))(rows)
 
 
 def _parse_row(values: Any, length: int | None = None) -> NDArray[np.float64]:

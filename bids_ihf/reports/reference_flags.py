@@ -26,18 +26,12 @@ FLAG_LABELS: dict[TrafficLight, str] = {
     "green": "within range",
 }
 """The worst first."""
-
-
-def _between(low: float, high: float) -> ReferenceRange:
-    return ReferenceRange(low, (low + high) / 2, high)
-
-
-FIXED_RANGES: Mapping[str, tuple[ReferenceRange, AbnormalSide]] = {
-    "round_trip_max_error": (ReferenceRange(0.0, 0.0, MAX_ROUND_TRIP_ERROR), "high"),
-    "mask_volume_ml": (_between(*USUAL_BRAIN_VOLUME_ML), "both"),
-    "alignment_similarity": (_between(MIN_SIMILARITY_TRUSTED, 1.0), "low"),
-    "alignment_coverage": (_between(MIN_COVERAGE_TRUSTED, 1.0), "low"),
-    "out_of_range_score": (_between(0.0, MAX_OUT_OF_RANGE_SCORE), "high"),
+FIXED_RANGES: Mapping[str, tuple[float, float, AbnormalSide]] = {
+    "round_trip_max_error": (0.0, MAX_ROUND_TRIP_ERROR, "high"),
+    "mask_volume_ml": (*USUAL_BRAIN_VOLUME_ML, "both"),
+    "alignment_similarity": (MIN_SIMILARITY_TRUSTED, 1.0, "low"),
+    "alignment_coverage": (MIN_COVERAGE_TRUSTED, 1.0, "low"),
+    "out_of_range_score": (0.0, MAX_OUT_OF_RANGE_SCORE, "high"),
 }
 """Ranges that were set (see `bids_ihf.qc.flags` and docs/brain.md) and not measured."""
 
@@ -59,7 +53,8 @@ def reference_flag(image: HarmonizedImage, column: str) -> ReferenceFlag | None:
     """Compare a measure with its reference range; None if either is unknown."""
     expected: ReferenceRange | None
     if column in FIXED_RANGES:
-        expected, side = FIXED_RANGES[column]
+        low, high, side = FIXED_RANGES[column]
+        expected = ReferenceRange(low, (low + high) / 2, high)
     elif column in ABNORMAL_SIDE:
         expected, side = shipped_ranges().of(image.suffix, column), ABNORMAL_SIDE[column]
     else:
@@ -67,8 +62,8 @@ def reference_flag(image: HarmonizedImage, column: str) -> ReferenceFlag | None:
     value = image.number(column)
     if expected is None or value is None:
         return None
-    low, high = format_number(expected.low), format_number(expected.high)
-    reference = {"low": f"≥ {low}", "high": f"≤ {high}", "both": f"{low} to {high}"}[side]
+    lower, upper = format_number(expected.low), format_number(expected.high)
+    reference = {"low": f"≥ {lower}", "high": f"≤ {upper}", "both": f"{lower} to {upper}"}[side]
     # The sidecar warns of a score outside the range, so it is never amber.
     out_of_range = column == "out_of_range_score" and value > expected.high
     return ReferenceFlag(reference, "red" if out_of_range else expected.light(value, side))

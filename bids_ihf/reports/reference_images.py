@@ -1,48 +1,49 @@
-"""What the figures of an image show beside it: the template on its grid, and the target's
-contrast."""
+"""The registered template on the grid of an image, and the contrast of the target on it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bids_ihf.geometry.grid import Grid, bounding_box_on, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
 
-def template_on(prepared: Prepared) -> NDArray[np.float32]:
-    """The template (X, Y, Z) on the image's grid: 1 in the brain, 2 in its white matter, and
-    between where a voxel holds both."""
+def template_on_image(prepared: Prepared) -> NDArray[np.float32]:
+    """Return the template (X, Y, Z) on the image's grid: 1 in its brain, 2 in its white matter,
+    and values between where a voxel holds both."""
     template = load_template()
-    return _on_scan(template.mask.astype(np.float32) + template.tissues[1], prepared)
+    return _resample_template(template.mask.astype(np.float32) + template.tissues[1], prepared)
 
 
-def reference_picture(prepared: Prepared, target: Profile) -> NDArray[np.float32] | None:
-    """The template (X, Y, Z) on the image's grid, its tissues painted in the target's
-    intensities, in the target's units; None where the target does not know its tissues'.
+def target_contrast(prepared: Prepared, target: Profile) -> NDArray[np.float32] | None:
+    """Return the template's tissues (X, Y, Z) on the image's grid with the target's intensities.
 
-    A target holds statistics and no image: this is the contrast to expect, not a scan.
+    A target holds statistics and no image: this is the contrast to expect, not a scan.  None if
+    the target lacks the intensity of a tissue.
     """
     if not np.isfinite(target.landmarks).all():
         return None
     levels = target.scale.restore(target.landmarks.astype(np.float32))
-    return _on_scan(np.tensordot(levels, load_template().tissues, axes=1), prepared)
+    return _resample_template(np.tensordot(levels, load_template().tissues, axes=1), prepared)
 
 
-def _on_scan(picture: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
-    """A picture of the template, 0 outside its brain, at the scan's voxels; only where that brain
-    lies anything is interpolated."""
+def _resample_template(data: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
+    """Resample data of the template to the image's grid, 0 outside the template's brain.
+
+    Only the box that holds this brain is interpolated.
+    """
     template = load_template()
-    there = Grid(template.grid.shape, inverse_affine(prepared.to_template) @ template.grid.affine)
-    out = np.zeros(prepared.grid.shape, dtype=np.float32)
-    box = bounding_box_on(template.mask, there, prepared.grid)
+    affine = inverse_affine(prepared.to_template) @ template.grid.affine
+    grid = Grid(template.grid.shape, affine)
+    resampled = np.zeros(prepared.grid.shape, dtype=np.float32)
+    box = bounding_box_on(template.mask, grid, prepared.grid)
     if box is not None:
-        out[box] = resample(picture, there, prepared.grid.crop(box))
-    return out
+        resampled[box] = resample(data, grid, prepared.grid.crop(box))
+    return resampled

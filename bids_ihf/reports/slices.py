@@ -26,8 +26,7 @@ INCREASE_RGB = np.array([255.0, 84.0, 56.0], dtype=np.float32)
 
 @frozen
 class View:
-    """A plane: the axis it cuts, the axes drawn to the right and upwards (RAS order), and the
-    letters at its left and right edge."""
+    """A plane: the axis it cuts, the axes drawn to the right and upwards, its edges' letters."""
 
     name: str
     axis: int
@@ -48,18 +47,9 @@ VIEWS = (
 class Layout:
     """Which slices of a volume are shown, and how large.
 
-    Attributes
-    ----------
-    orientation
-        Of the native axes, as nibabel's ``io_orientation`` gives it.
-    affine, voxel_sizes
-        Of the volume reoriented to RAS, mm.
-    box
-        First and last + 1 voxel shown along each axis.
-    indices
-        Slices shown along each axis.
-    pixel_size
-        In mm.
+    `orientation` of the native axes is nibabel's; all else refers to the volume reoriented to
+    RAS.  `box` holds the first and last + 1 voxel shown along each axis, `indices` the slices
+    shown along each axis; sizes are in mm.
     """
 
     orientation: NDArray[np.float64]
@@ -98,6 +88,26 @@ class Layout:
         centre[view.axis] = index
         return float(self.affine[view.axis, :3] @ centre + self.affine[view.axis, 3])
 
+    def render_tile(
+        self, data: NDArray[np.float32], view: View, index: int
+    ) -> NDArray[np.float32]:
+        """Return a slice of a volume in RAS order as (H, W) square pixels, the top row first."""
+        selection: list[slice | int] = [slice(low, high) for low, high in self.box]
+        selection[view.axis] = index
+        # The two remaining axes are in rising order, which is (right, up) in all three views.
+        plane = np.ascontiguousarray(data[tuple(selection)].T[::-1], dtype=np.float32)
+        height, width = self.tile_size(view)
+        resized = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(resized, dtype=np.float32)
+
+    def render_row(self, data: NDArray[np.float32], view: View) -> NDArray[np.float32]:
+        """Return all slices of one view (RAS order) beside each other, NaN between them."""
+        height, width = self.tile_size(view)
+        row = np.full((height, self.cell_width * SLICES_PER_VIEW), np.nan, dtype=np.float32)
+        for start, index in zip(self.tile_starts(view), self.indices[view.axis], strict=True):
+            row[:, start : start + width] = self.render_tile(data, view, index)
+        return row
+
 
 def plan_layout(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Layout:
     """Choose slices and scale so that the brain fills the figure; an empty mask shows all.
@@ -119,31 +129,6 @@ def plan_layout(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Layout:
         lengths.append((box[-1][1] - box[-1][0]) * size)
     pixel_size = max(max(lengths[:2]) / MAX_TILE_WIDTH_PX, max(lengths[1:]) / MAX_TILE_HEIGHT_PX)
     return Layout(orientation, ras_affine, voxel_sizes, tuple(box), tuple(indices), pixel_size)
-
-
-def render_tile(
-    data: NDArray[np.float32], layout: Layout, view: View, index: int
-) -> NDArray[np.float32]:
-    """Return one slice of a volume in RAS order as (H, W) pixels, the top row first.
-
-    Pixels are square in millimetres, whatever the voxel sizes.
-    """
-    selection: list[slice | int] = [slice(low, high) for low, high in layout.box]
-    selection[view.axis] = index
-    # The two remaining axes are in rising order, which is (right, up) in all three views.
-    plane = np.ascontiguousarray(data[tuple(selection)].T[::-1], dtype=np.float32)
-    height, width = layout.tile_size(view)
-    resized = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized, dtype=np.float32)
-
-
-def render_row(data: NDArray[np.float32], layout: Layout, view: View) -> NDArray[np.float32]:
-    """Return all slices of one view (RAS order) beside each other, NaN between them."""
-    height, width = layout.tile_size(view)
-    row = np.full((height, layout.cell_width * SLICES_PER_VIEW), np.nan, dtype=np.float32)
-    for start, index in zip(layout.tile_starts(view), layout.indices[view.axis], strict=True):
-        row[:, start : start + width] = render_tile(data, layout, view, index)
-    return row
 
 
 @frozen
@@ -186,8 +171,7 @@ def choose_windows(
 def overlay_change(grey: NDArray[np.uint8], change: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Overlay a change (H, W), 1 being full colour, on grey levels (H, W).
 
-    Increases are red and decreases blue; no change is transparent, so that anatomy remains
-    visible where little happened.
+    Increases are red and decreases blue; no change is transparent, so that anatomy is visible.
     """
     signed = np.clip(np.nan_to_num(change), -1, 1)[..., None]
     opacity = MAX_OVERLAY_OPACITY * np.abs(signed)
@@ -207,7 +191,7 @@ class Contour:
 
     def render_row(self, layout: Layout, view: View) -> NDArray[np.uint8]:
         """Return the outline over a row of tiles (H, W, 4), transparent elsewhere."""
-        levels = np.nan_to_num(render_row(self.volume, layout, view))
+        levels = np.nan_to_num(layout.render_row(self.volume, view))
         outline = inner_boundary(levels > self.level)
         return np.where(outline[..., None], np.array((*self.rgb, 255), np.uint8), np.uint8(0))
 

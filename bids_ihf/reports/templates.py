@@ -32,26 +32,18 @@ def _environment() -> Environment:
     return environment
 
 
-def render(name: str, **context: Any) -> str:
+def render(template: str, /, **context: Any) -> str:
     """Fill in a template; all that is inserted into pages and figures is escaped."""
-    return _environment().get_template(name).render(context)
+    return _environment().get_template(template).render(context)
 
 
 def count_noun(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> count_noun(2, "image")
-    '2 images'
-    """
+    """Return a count with its noun, such as ``2 images``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def format_number(value: float) -> str:
-    """Return four significant digits, without an exponent for large numbers.
-
-    >>> format_number(1234.5), format_number(0.123456)
-    ('1234', '0.1235')
-    """
+    """Return four significant digits, without an exponent for large numbers."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

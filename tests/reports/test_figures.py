@@ -22,7 +22,6 @@ from bids_ihf.reports.slices import (
     inner_boundary,
     overlay_change,
     plan_layout,
-    render_tile,
 )
 from tests.reports.conftest import add_figures, ball, evidence, head
 
@@ -192,7 +191,7 @@ class TestGeometry:
         mask = np.ones(data.shape, dtype=bool)
         layout = plan_layout(mask, np.eye(4))
         for view in VIEWS:
-            pixels = render_tile(data, layout, view, 20)
+            pixels = layout.render_tile(data, view, 20)
             middle = pixels.shape[0] // 2
             assert pixels[: middle - 5, middle + 5 :].min() > 0.9
             assert pixels[middle + 5 :].max() < 0.1
@@ -216,8 +215,8 @@ class TestGeometry:
             for index in expected.indices[view.axis]:
                 assert found.position(view, index) == pytest.approx(expected.position(view, index))
                 np.testing.assert_array_equal(
-                    render_tile(found.to_ras(np.asarray(turned.dataobj)), found, view, index),
-                    render_tile(data, expected, view, index),
+                    found.render_tile(found.to_ras(np.asarray(turned.dataobj)), view, index),
+                    expected.render_tile(data, view, index),
                 )
 
     def test_position_of_slices(self) -> None:

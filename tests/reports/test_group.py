@@ -20,14 +20,15 @@ from bids_ihf.errors import NothingSelected
 from bids_ihf.reports.group_page import group_page
 from bids_ihf.reports.group_statistics import (
     between_scanner_variance,
+    find_outliers,
     load_group,
     principal_components,
+    robust_z_scores,
     scanner_name,
     scanner_separation,
     stack_embeddings,
 )
 from bids_ihf.reports.group_tables import GROUP_COLUMNS, group_tables
-from bids_ihf.reports.outliers import find_outliers, robust_z_scores
 from bids_ihf.reports.participant import build_participant_report
 from bids_ihf.reports.templates import is_numeric
 from tests.reports.conftest import EVIL, add_image, make_study

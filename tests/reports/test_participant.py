@@ -328,7 +328,7 @@ class TestBoilerplate:
     def test_says_what_was_done(self) -> None:
         stripped = " ".join(make_boilerplate(["GE"], {"preprocessed": True}).paragraphs)
         assert "N4" not in stripped
-        assert "harmonized to GE with" in stripped
+        assert "harmonized to the target GE with" in stripped
         assert "N4" in " ".join(make_boilerplate(["GE"], {"preprocessed": False}).paragraphs)
         spaces = {"preprocessed": False, "output_spaces": ["x"], "normalization": "syn"}
         assert "nonlinear (SyN)" in " ".join(make_boilerplate(["GE"], spaces).paragraphs)

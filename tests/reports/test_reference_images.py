@@ -10,7 +10,7 @@ import pytest
 
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.geometry.template import load_template
-from bids_ihf.reports.reference_images import reference_picture, template_on
+from bids_ihf.reports.reference_images import target_contrast, template_on_image
 from tests.preprocessing.conftest import pose
 
 SHAPE = (60, 70, 40)
@@ -34,8 +34,8 @@ def test_only_the_brain_is_interpolated_and_nothing_is_lost() -> None:
     levels = template.mask.astype(np.float32) + template.tissues[1]
     painted = np.tensordot(np.array([110.0, 150, 40], np.float32), template.tissues, axes=1)
     for found, picture in (
-        (template_on(scan), levels),
-        (reference_picture(scan, target()), painted),
+        (template_on_image(scan), levels),
+        (target_contrast(scan, target()), painted),
     ):
         whole = resample(picture, template.grid, scan.grid, target_to_source=scan.to_template)
         assert found is not None
@@ -44,11 +44,11 @@ def test_only_the_brain_is_interpolated_and_nothing_is_lost() -> None:
 
 
 def test_a_scan_beside_the_template_shows_none() -> None:
-    assert not template_on(prepared(1000)).any()
+    assert not template_on_image(prepared(1000)).any()
 
 
 @pytest.mark.parametrize("unknown", [0, 2])
 def test_unknown_tissue_is_not_painted(unknown: int) -> None:
     goal = target()
     goal.landmarks[unknown] = np.nan
-    assert reference_picture(prepared(0), goal) is None
+    assert target_contrast(prepared(0), goal) is None
