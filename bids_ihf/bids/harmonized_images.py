@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-DATATYPES = ("anat", "dwi")
+IMAGE_DATATYPES = ("anat", "dwi")
 
 
 @frozen
@@ -100,7 +100,7 @@ def find_harmonized_images(out_dir: Path, subject: str | None = None) -> list[Ha
     # Not "**", which would walk through figures and logs.
     for folder in sorted(_session_folders(out_dir, subject)):
         rows = _read_measures(folder)
-        for datatype in DATATYPES:
+        for datatype in IMAGE_DATATYPES:
             for path in sorted((folder / datatype).glob("*_desc-harmonized_*.json")):
                 image = _read_image(out_dir, path, rows)
                 if image is not None:

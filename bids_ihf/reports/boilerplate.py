@@ -73,12 +73,8 @@ def _software_versions() -> str:
 def write_boilerplate(out_dir: Path) -> Path:
     """Write ``logs/CITATION.md``, the methods of the whole output folder.
 
-    Participants that end at the same time write the same text, each in one step.
-
-    Raises
-    ------
-    CannotWrite
-        It cannot be written.
+    Participants that end at the same time write the same text, each in one step.  Raises
+    CannotWrite.
     """
     path = out_dir / CITATION_FILE
     content = make_boilerplate().to_markdown().encode()

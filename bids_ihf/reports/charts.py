@@ -77,11 +77,11 @@ def draw_svg(
     return Markup(render("chart.svg.j2", content=content, name=name, **size, **texts))  # noqa: S704
 
 
-def add_panels(figure: Figure, count: int, *, left: float, bottom: float) -> Sequence[Axes]:
-    """Add axes beside each other; margins are in points."""
+def add_panels(figure: Figure, count: int, margins_pt: tuple[float, float]) -> Sequence[Axes]:
+    """Add axes beside each other, with margins to the left and at the bottom."""
     width, height = figure.get_size_inches() * POINTS_PER_INCH
-    margins = {"left": left / width, "right": 1 - 16 / width,
-               "bottom": bottom / height, "top": 1 - 36 / height}  # fmt: skip
+    margins = {"left": margins_pt[0] / width, "bottom": margins_pt[1] / height}
+    margins |= {"right": 1 - 16 / width, "top": 1 - 36 / height}
     return figure.subplots(1, count, squeeze=False, gridspec_kw={**margins, "wspace": 0.08})[0]
 
 
@@ -107,7 +107,7 @@ def density_chart(
     peaks = [max(float(curve.heights.max()) for curve in curves) for curves in panels.values()]
 
     def draw(figure: Figure) -> None:
-        axes_row = add_panels(figure, len(panels), left=16, bottom=46 + legend_height)
+        axes_row = add_panels(figure, len(panels), (16, 46 + legend_height))
         for axes, (title, curves), peak in zip(axes_row, panels.items(), peaks, strict=True):
             highest = 1.04 * (max(peaks) if has_common_height else peak) or 1.0
             axes.set(title=title, xlabel=x_label, ylim=(0, highest), yticks=[])

@@ -18,7 +18,7 @@ from bids_ihf.reports.slices import Contour, Window, choose_windows, plan_layout
 if TYPE_CHECKING:
     from bids_ihf.anat.qc_statistics import QCStatistics
 
-FIGURE_KINDS = ("harmonized", "flicker", "change", "densities", "fa", "mask", "alignment")
+FIGURE_DESCS = ("harmonized", "flicker", "change", "densities", "fa", "mask", "alignment")
 """The ``desc`` entity of each figure, in the order of the page."""
 FA_WINDOW = Window(0.0, 1.0)
 FULL_COLOUR_PERCENTILE = 99.0
@@ -32,20 +32,9 @@ TEMPLATE_CONTOURS_RGB = {0.5: (0, 220, 120), 1.5: (255, 110, 90)}
 class ReportVolumes:
     """The volumes (X, Y, Z) that an image's figures show, all on its native grid.
 
-    Attributes
-    ----------
-    before, after, change
-        Intensities.
-    mask
-        Brain mask.
-    affine
-        Native voxels to world (RAS, mm); any orientation and voxel size.
-    template
-        The registered template: 1 in its brain, 2 in its white matter.
-    reference
-        The template's tissues with the target's intensities, in the target's units.
-    anisotropy
-        Fractional anisotropy of a diffusion series before and after.
+    `affine` leads from voxels to world (RAS, mm), for any orientation and voxel size.  `template`
+    is registered: 1 in its brain, 2 in its white matter.  `reference` holds the template's tissues
+    with the intensities of the target, `anisotropy` a diffusion series' FA before and after.
     """
 
     before: NDArray[np.float32]
@@ -69,34 +58,27 @@ def write_figures(
 
     Figures of absent volumes are left out, and those of an earlier run removed.  With
     `statistics`, which harmonization measured of a T1w or T2w image, its QC data are written
-    too, as JSON.
-
-    Raises
-    ------
-    CannotWrite
-        They cannot be written.
+    too, as JSON.  Raises CannotWrite.
     """
     qc_data = None if statistics is None else QCData.from_statistics(statistics)
     pictures = draw_figures(f"{stem}_{suffix}", volumes, qc_data)
-    files = {figure_name(stem, kind, suffix): picture for kind, picture in pictures.items()}
+    files = {figure_name(stem, desc, suffix): picture for desc, picture in pictures.items()}
     if qc_data is not None:
         files[qc_data_name(stem, suffix)] = qc_data.to_json().encode()
-    for kind in set(FIGURE_KINDS) - set(pictures):
-        remove(figures_dir / figure_name(stem, kind, suffix))
+    for desc in set(FIGURE_DESCS) - set(pictures):
+        remove(figures_dir / figure_name(stem, desc, suffix))
     for name, data in files.items():
         write_atomic(figures_dir / name, data)
     return [figures_dir / name for name in files]
 
 
-def draw_figures(
-    name: str, volumes: ReportVolumes, qc_data: QCData | None = None
-) -> dict[str, bytes]:
+def draw_figures(name: str, volumes: ReportVolumes, qc_data: QCData | None) -> dict[str, bytes]:
     """Return the figures of one image as SVG, by kind."""
     brain = np.asarray(volumes.mask, dtype=bool)
     layout = plan_layout(brain, volumes.affine)
     to_ras = layout.to_ras
     before, after, change = map(to_ras, (volumes.before, volumes.after, volumes.change))
-    windows = choose_windows(volumes.before, volumes.after, brain)
+    windows = choose_windows((before, after), to_ras(brain))
     has_same_units = windows[0] == windows[1]
     if not has_same_units:  # harmonized minus original would mostly show the change of units
         change = windows[1].normalize(after) - windows[0].normalize(before)
@@ -124,11 +106,10 @@ def draw_figures(
     if qc_data is not None and set(BEFORE_AFTER) <= set(qc_data.densities):
         chart = tissue_chart(name, qc_data.densities)
     else:
-        images = (volumes.before, volumes.after)
-        chart = intensity_chart(name, images, brain, has_same_units)
+        chart = intensity_chart(name, (before, after), to_ras(brain), has_same_units)
     return figures | {"densities": chart.encode("ascii", "xmlcharrefreplace")}
 
 
-def figure_name(stem: str, kind: str, suffix: str) -> str:
+def figure_name(stem: str, desc: str, suffix: str) -> str:
     """Return the file name of a figure, a BIDS derivative name."""
-    return f"{stem}_desc-{kind}_{suffix}.svg"
+    return f"{stem}_desc-{desc}_{suffix}.svg"

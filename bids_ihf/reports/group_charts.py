@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bids_ihf.reports import charts
 from bids_ihf.reports.charts import Curve, density_chart, draw_svg
 from bids_ihf.reports.group_statistics import GroupImage, principal_components, stack_embeddings
-from bids_ihf.reports.qc_data import BEFORE_AFTER, QCData
+from bids_ihf.reports.qc_data import BEFORE_AFTER, QCData, mean_density
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +49,7 @@ def distance_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -
     are_joined = sum(map(len, distances.values())) <= MAX_JOINED_IMAGES
 
     def draw(figure: Figure) -> None:
-        (axes,) = charts.add_panels(figure, 1, left=70, bottom=56)
+        (axes,) = charts.add_panels(figure, 1, (70, 56))
         axes.set(ylabel="distance to the target", xlim=(0, len(distances)))
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
@@ -65,8 +64,8 @@ def distance_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -
             for stage, stage_x, heights in zip(BEFORE_AFTER, x, values, strict=True):
                 tooltips = [f"{name}: {y:.4g}" for (name, _), y in zip(rows, heights, strict=True)]
                 _mark(axes, (stage_x, heights), tooltips, "o", charts.STAGE_STYLES[stage]["color"])
-            ends = column + np.array([[0.18, 0.58], [0.42, 0.82]])
-            axes.hlines(np.median(values, axis=1), *ends, color="#222222", linewidth=2, zorder=3)
+            bars = column + np.array([[0.18, 0.58], [0.42, 0.82]])
+            axes.hlines(np.median(values, axis=1), *bars, color="#222222", linewidth=2, zorder=3)
             axes.text(column + 0.5, -0.2, f"{vendor} ({len(rows)})", fontsize=13, ha="center",
                       transform=axes.get_xaxis_transform())  # fmt: skip
         positions = np.add.outer(np.arange(len(distances)), (0.3, 0.7)).ravel()
@@ -97,18 +96,13 @@ def vendor_density_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImag
     targets = [
         image for images in data.values() for image in images if "target" in image.densities
     ]
-    panels: dict[str, list[Curve]] = {}
-    for stage in BEFORE_AFTER:
-        panels[stage] = [
-            Curve(
-                f"{vendor} ({len(images)})",
-                _mean_density(images, stage),
-                {"color": styles[vendor][0], "linestyle": GROUP_DASHES[styles[vendor][1]]},
-            )
-            for vendor, images in data.items()
-        ]
+    panels: dict[str, list[Curve]] = {stage: [] for stage in BEFORE_AFTER}
+    for stage, curves in panels.items():
+        for vendor, images in data.items():
+            style = {"color": styles[vendor][0], "linestyle": GROUP_DASHES[styles[vendor][1]]}
+            curves.append(Curve(f"{vendor} ({len(images)})", mean_density(images, stage), style))
         if targets:
-            panels[stage].append(Curve("target", _mean_density(targets, "target"), TARGET_STYLE))
+            curves.append(Curve("target", mean_density(targets, "target"), TARGET_STYLE))
     return density_chart(
         panels,
         charts.DENSITY_CENTRES,
@@ -119,10 +113,6 @@ def vendor_density_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImag
         title=f"{suffix}: intensity distributions by vendor, before and after harmonization",
         description=f"Mean over images of {', '.join(data)}.",
     )
-
-
-def _mean_density(images: Sequence[QCData], stage: str) -> NDArray[np.float64]:
-    return np.asarray(np.mean([image.brain_density(stage) for image in images], axis=0))
 
 
 def embedding_chart(suffix: str, group: Sequence[GroupImage]) -> str:
@@ -138,7 +128,7 @@ def embedding_chart(suffix: str, group: Sequence[GroupImage]) -> str:
     legend_height = charts.LEGEND_ROW_PT * len(styles) + 10
 
     def draw(figure: Figure) -> None:
-        panels = charts.add_panels(figure, 2, left=24, bottom=46 + legend_height)
+        panels = charts.add_panels(figure, 2, (24, 46 + legend_height))
         low, high = scores[..., :2].min(axis=(0, 1)), scores[..., :2].max(axis=(0, 1))
         margin = 0.05 * np.where(high > low, high - low, 1)
         limits = np.transpose([low - margin, high + margin])

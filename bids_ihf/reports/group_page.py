@@ -10,21 +10,9 @@ from bids_ihf.bids.harmonized_images import HarmonizedImage
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.tsv import MISSING_VALUE
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
-from bids_ihf.reports import group_statistics
+from bids_ihf.reports import group_statistics, group_tables
 from bids_ihf.reports.group_charts import distance_chart, embedding_chart, vendor_density_chart
-from bids_ihf.reports.group_statistics import (
-    GroupImage,
-    between_scanner_variance,
-    find_outliers,
-    load_group,
-    scanner_separation,
-)
-from bids_ihf.reports.group_tables import (
-    GROUP_COLUMNS,
-    group_row,
-    images_by_suffix,
-    require_harmonized_images,
-)
+from bids_ihf.reports.group_statistics import GroupImage
 from bids_ihf.reports.reference_flags import flag_summary
 from bids_ihf.reports.templates import render
 
@@ -35,8 +23,8 @@ def group_page(out_dir: Path) -> Path:
     No image is loaded.  Images link to the pages of their participants.  Raises NothingSelected
     without any harmonized image, and CannotWrite.
     """
-    images = require_harmonized_images(out_dir)
-    groups = images_by_suffix(images)
+    images = group_tables.require_harmonized_images(out_dir)
+    groups = group_tables.images_by_suffix(images)
     page = render(
         "group.html.j2",
         title="Group",
@@ -44,7 +32,7 @@ def group_page(out_dir: Path) -> Path:
         images=images,
         pages={image.full_name: _page_of(out_dir, image) for image in images},
         sections=[_section(out_dir, suffix, members) for suffix, members in groups.items()],
-        column_names={name: entry["LongName"] for name, entry in GROUP_COLUMNS.items()},
+        dictionary=group_tables.GROUP_COLUMNS,
         statistics=group_statistics,
     )
     path = out_dir / "group.html"
@@ -54,26 +42,26 @@ def group_page(out_dir: Path) -> Path:
 
 def _section(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> dict[str, Any]:
     """Return what the page says of the images of one suffix."""
-    members = load_group(out_dir, images)
+    members = group_statistics.load_group(out_dir, images)
     by_vendor: dict[str, list[GroupImage]] = {}
     for member in members:
         vendor = member.image.text("source_vendor", "SourceVendor")
         by_vendor.setdefault(vendor, []).append(member)
     by_vendor = dict(sorted(by_vendor.items()))
-    rows = [group_row(image) for image in images]
+    rows = [group_tables.group_row(image) for image in images]
     measured = {column for row in rows for column, text in row.items() if text != MISSING_VALUE}
     return {
         "suffix": suffix,
         "vendors": [_vendor_row(vendor, group) for vendor, group in by_vendor.items()],
         "warnings": [(i, [warning]) for i in images if (warning := harmonization_warning(i))],
         "flags": [(image, flags) for image in images if (flags := qc_flags(image))],
-        "outliers": find_outliers(images),
+        "outliers": group_statistics.find_outliers(images),
         "distances": distance_chart(suffix, by_vendor),
         "densities": vendor_density_chart(suffix, by_vendor),
         "embedding": embedding_chart(suffix, members),
-        "separation": scanner_separation(members),
-        "variances": between_scanner_variance(members),
-        "columns": [c for c in GROUP_COLUMNS if c in measured and c != "filename"],
+        "separation": group_statistics.scanner_separation(members),
+        "variances": group_statistics.between_scanner_variance(members),
+        "columns": [c for c in group_tables.GROUP_COLUMNS if c in measured and c != "filename"],
         "rows": [(i, flag_summary(i), row) for i, row in zip(images, rows, strict=True)],
     }
 

@@ -60,8 +60,7 @@ class ScannerSeparation:
 
 @frozen
 class BetweenScannerVariance:
-    """Fraction of a measure's variance that lies between scanners (eta squared), before and
-    after, and its expectation by chance."""
+    """Fraction of a measure's variance between scanners (eta squared), and that by chance."""
 
     measure: str
     before: float
@@ -84,8 +83,8 @@ def scanner_name(image: HarmonizedImage) -> str:
     """Return manufacturer, model and serial number, as far as the sidecar has them."""
     fields = [image.sidecar.get(key) for key in ("ManufacturersModelName", "DeviceSerialNumber")]
     texts = [str(field) for field in fields if isinstance(field, str | int)]
-    words = " ".join([image.text("source_vendor", "SourceVendor"), *texts]).split()
-    return " ".join(words) or MISSING_VALUE
+    tokens = " ".join([image.text("source_vendor", "SourceVendor"), *texts]).split()
+    return " ".join(tokens) or MISSING_VALUE
 
 
 def load_group(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[GroupImage]:
@@ -98,7 +97,7 @@ def load_group(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[GroupIm
 def stack_embeddings(group: Sequence[GroupImage]) -> tuple[list[GroupImage], NDArray[np.float64]]:
     """Return the images with embeddings, and these: (2, N, E), before and after.
 
-    Embeddings of an unusual length come from another encoder and are left out.
+    Those of another length than most come from another encoder and are left out.
     """
     rows = [
         (member, [member.qc_data.embeddings[stage] for stage in BEFORE_AFTER])
@@ -133,10 +132,8 @@ def principal_components(
 
 
 def scanner_separation(group: Sequence[GroupImage]) -> ScannerSeparation | None:
-    """Classify scanners by principal components of the embeddings, participants left out in folds.
-
-    None if there are too few scanners or participants.
-    """
+    """Classify scanners by principal components of the embeddings, left-out participants in turn;
+    None if there are too few scanners or participants."""
     members, data = stack_embeddings(group)
     eligible = _is_frequent([member.scanner for member in members])
     scanners = np.array([member.scanner for member in members])[eligible]
@@ -195,8 +192,7 @@ def _is_frequent(names: Sequence[str]) -> NDArray[np.bool_]:
 def robust_z_scores(values: Sequence[float]) -> list[float]:
     """Return 0.6745 (x - median) / MAD of each value (Iglewicz and Hoaglin 1993).
 
-    MAD is the median absolute deviation from the median; where it is 0, more than half of the
-    values are equal and all scores are 0.
+    All scores are 0 if the MAD, the median absolute deviation from the median, is 0.
     """
     if not values:
         return []

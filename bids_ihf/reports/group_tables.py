@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bids_ihf.bids.harmonized_images import HarmonizedImage, find_harmonized_images
 from bids_ihf.bids.scans_table import MEASURE_COLUMNS
@@ -14,23 +16,13 @@ from bids_ihf.errors import NothingSelected
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.tsv import MISSING_VALUE, Cell, format_cell, to_tsv
 from bids_ihf.reports.group_statistics import scanner_name
+from bids_ihf.reports.templates import TEMPLATES_DIR
 
-PARTICIPANT_COLUMNS = {
-    "participant_id": {"LongName": "Participant", "Description": "Label of the participant"},
-    "sessions": {
-        "LongName": "Sessions",
-        "Description": "Labels of the sessions with a harmonized image, n/a without sessions",
-    },
-    "images": {"LongName": "Images", "Description": "Number of harmonized images"},
-}
-GROUP_COLUMNS = {
-    "filename": MEASURE_COLUMNS["filename"],
-    "scanner": {
-        "LongName": "Scanner",
-        "Description": "Manufacturer, model and serial number, as far as the sidecar has them",
-    },
-    **MEASURE_COLUMNS,
-}
+DATA_DICTIONARIES = json.loads((TEMPLATES_DIR / "group_columns.json").read_text(encoding="utf-8"))
+PARTICIPANT_COLUMNS: dict[str, dict[str, Any]] = DATA_DICTIONARIES["participants"]
+GROUP_COLUMNS: dict[str, dict[str, Any]] = {
+    "filename": MEASURE_COLUMNS["filename"], **DATA_DICTIONARIES["group"], **MEASURE_COLUMNS
+}  # fmt: skip
 SIDECAR_FIELDS = {
     "harmonization_target": "HarmonizationTarget",
     "source_vendor": "SourceVendor",
@@ -100,7 +92,7 @@ def _participant_rows(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[
 
 
 def _write_table(
-    path: Path, rows: Iterable[Mapping[str, Cell]], columns: Mapping[str, Mapping[str, str]]
+    path: Path, rows: Iterable[Mapping[str, Cell]], columns: Mapping[str, Mapping[str, Any]]
 ) -> None:
     write_atomic(path.with_suffix(".json"), to_json(columns))
     write_atomic(path, to_tsv(list(columns), rows))

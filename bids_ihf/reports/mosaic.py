@@ -14,22 +14,20 @@ from typing import Any
 import attrs
 import numpy as np
 from attrs import frozen
-from numpy.typing import NDArray
 from PIL import Image
 
 from bids_ihf.reports.slices import (
+    SLICE_VIEWS,
     SLICES_PER_VIEW,
-    VIEWS,
     Contour,
     Layout,
+    Pixels,
     View,
+    Volume,
     Window,
     overlay_change,
 )
 from bids_ihf.reports.templates import render
-
-Volume = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
 
 LABEL_WIDTH_PX, HEADER_HEIGHT_PX, VIEW_GAP_PX, ROW_GAP_PX = 64, 30, 10, 2
 FLICKER_ZOOM = 2.0
@@ -59,7 +57,7 @@ class SliceFigures:
         before, after = self.windows
         rows = [
             self._grey_row(view, label, data, before if label == "before" else after)
-            for view in VIEWS
+            for view in SLICE_VIEWS
             for label, data in volumes.items()
         ]
         windowing = f"display window {before} for all"
@@ -74,7 +72,7 @@ class SliceFigures:
     def outlines(self, outlined: str, image: Volume, contours: Sequence[Contour]) -> bytes:
         """Draw each view of the image before with outlines on it; `outlined` says of what."""
         rows = []
-        for view in VIEWS:
+        for view in SLICE_VIEWS:
             row = self._grey_row(view, "before", image, self.windows[0])
             lines = [contour.render_row(self.layout, view) for contour in contours]
             rows.append(attrs.evolve(row, pictures=[*row.pictures, *lines]))
@@ -90,7 +88,7 @@ class SliceFigures:
         If units differ, the change is given as a fraction of each image's display window.
         """
         rows = []
-        for view in VIEWS:
+        for view in SLICE_VIEWS:
             (grey,) = self._grey_row(view, "change", after, self.windows[1]).pictures
             scaled = self.layout.render_row(change, view) / np.float32(limit)
             rows.append(Row(view, "change", [overlay_change(grey, scaled)]))
@@ -108,11 +106,11 @@ class SliceFigures:
     def flicker(self, before: Volume, after: Volume) -> bytes:
         """Draw the middle slice of each view magnified, both images alternating in one place."""
         layout = attrs.evolve(self.layout, pixel_size=self.layout.pixel_size / FLICKER_ZOOM)
-        height = max(layout.tile_size(view)[0] for view in VIEWS)
+        height = max(layout.tile_size(view)[0] for view in SLICE_VIEWS)
         images, x = [], 0
         for data, window in zip((before, after), self.windows, strict=True):
             pictures, x = [], 0
-            for view in VIEWS:
+            for view in SLICE_VIEWS:
                 indices = layout.indices[view.axis]
                 pixels = layout.render_tile(data, view, indices[len(indices) // 2])
                 y = FLICKER_HEADER_PX + (height - len(pixels)) // 2

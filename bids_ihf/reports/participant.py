@@ -9,7 +9,7 @@ from bids_ihf.bids.harmonized_images import HarmonizedImage, find_harmonized_ima
 from bids_ihf.io.atomic import remove, write_atomic
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports.boilerplate import make_boilerplate, write_boilerplate
-from bids_ihf.reports.figures import FIGURE_KINDS, figure_name
+from bids_ihf.reports.figures import FIGURE_DESCS, figure_name
 from bids_ihf.reports.reference_flags import reference_flag
 from bids_ihf.reports.run_history import RunHistory, read_run_history
 from bids_ihf.reports.templates import render
@@ -22,12 +22,8 @@ def build_participant_report(out_dir: Path, subject: str) -> Path:
 
     With more than `MAX_SESSIONS_PER_PAGE` sessions, each session has its page
     ``sub-X_ses-Y.html``, and that of the participant is an overview.  Sidecars, scans tables,
-    figures and logs are read; no image is.  The label may begin with ``sub-``.
-
-    Raises
-    ------
-    CannotWrite
-        They cannot be written.
+    figures and logs are read; no image is.  The label may begin with ``sub-``.  Raises
+    CannotWrite.
     """
     label = subject.removeprefix("sub-")
     write_boilerplate(out_dir)
@@ -90,6 +86,6 @@ def _render_page(
 def _figure_paths(out_dir: Path, image: HarmonizedImage) -> dict[str, str]:
     """Return the figures that exist, by kind, relative to the page."""
     folder = f"sub-{image.subject}/figures"
-    names = {kind: figure_name(image.stem, kind, image.suffix) for kind in FIGURE_KINDS}
-    paths = {kind: f"{folder}/{name}" for kind, name in names.items()}
-    return {kind: path for kind, path in paths.items() if (out_dir / path).is_file()}
+    names = {desc: figure_name(image.stem, desc, image.suffix) for desc in FIGURE_DESCS}
+    paths = {desc: f"{folder}/{name}" for desc, name in names.items()}
+    return {desc: path for desc, path in paths.items() if (out_dir / path).is_file()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 BEFORE_AFTER = ("before", "after")
-STAGES = (*BEFORE_AFTER, "target")
 MAX_DENSITY_INTENSITY = 1.25
-"""Upper end of the densities, relative to the brain's 99.9th percentile; brighter voxels count in
-the last bin."""
+"""End of the densities, relative to the brain's 99.9th percentile; the last bin is open."""
 MERGED_BINS = 4
 """Histogram bins merged into one bin of a density."""
 DENSITY_BINS = round(MAX_DENSITY_INTENSITY / (MERGED_BINS * BIN_WIDTH))
@@ -53,18 +51,15 @@ class QCData:
     @classmethod
     def from_statistics(cls, statistics: QCStatistics) -> QCData:
         """Summarize what harmonization measured, rounded to `SIGNIFICANT_DIGITS`."""
-        before, after, target = statistics.before, statistics.after, statistics.target
-        densities = {
-            stage: dict(zip(TISSUE_NAMES, _round(tissue_densities(counts)), strict=True))
-            for stage, counts in (
-                ("before", before.tissue_histograms),
-                ("after", after.tissue_histograms),
-                ("target", target.tissue_histograms),
-            )
-            if counts.any()
-        }
-        means = _round(np.stack([before.embeddings.mean(axis=0), after.embeddings.mean(axis=0)]))
-        return cls(densities, dict(zip(BEFORE_AFTER, means, strict=True)))
+        densities, embeddings = {}, {}
+        for stage in (*BEFORE_AFTER, "target"):
+            measured = getattr(statistics, stage)
+            if measured.tissue_histograms.any():
+                rows = _round(tissue_densities(measured.tissue_histograms))
+                densities[stage] = dict(zip(TISSUE_NAMES, rows, strict=True))
+            if stage in BEFORE_AFTER:
+                embeddings[stage] = _round(measured.embeddings.mean(axis=0))
+        return cls(densities, embeddings)
 
     @classmethod
     def from_json(cls, text: str) -> QCData:
@@ -76,7 +71,7 @@ class QCData:
             for stage, rows in content["Densities"].items()
         }
         embeddings = {stage: _parse_row(row) for stage, row in content["Statistics"].items()}
-        if set(embeddings) != set(BEFORE_AFTER) or not set(densities) <= set(STAGES):
+        if set(embeddings) != set(BEFORE_AFTER) or not set(densities) <= {*BEFORE_AFTER, "target"}:
             raise ValueError("stages are missing or unknown")
         return cls(densities, embeddings)
 
@@ -91,9 +86,11 @@ class QCData:
         }
         return json.dumps(content, separators=(",", ":"), default=np.ndarray.tolist) + "\n"
 
-    def brain_density(self, stage: str) -> NDArray[np.float64]:
-        """Return the density (DENSITY_BINS,) of all tissues together."""
-        return np.asarray(sum(self.densities[stage].values()), dtype=np.float64)
+
+def mean_density(images: Sequence[QCData], stage: str) -> NDArray[np.float64]:
+    """Return the mean density (DENSITY_BINS,) of the brain, all tissues together."""
+    tissues = [list(image.densities[stage].values()) for image in images]
+    return np.asarray(np.mean(tissues, axis=0).sum(axis=0))
 
 
 def tissue_densities(histograms: NDArray[np.float64]) -> NDArray[np.float64]:

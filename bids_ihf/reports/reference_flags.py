@@ -42,31 +42,28 @@ class ReferenceFlag:
 
     reference: str
     colour: TrafficLight
-
-    @property
-    def label(self) -> str:
-        """The flag in words."""
-        return FLAG_LABELS[self.colour]
+    label: str
 
 
 def reference_flag(image: HarmonizedImage, column: str) -> ReferenceFlag | None:
     """Compare a measure with its reference range; None if either is unknown."""
     expected: ReferenceRange | None
     if column in FIXED_RANGES:
-        low, high, side = FIXED_RANGES[column]
+        low, high, abnormal = FIXED_RANGES[column]
         expected = ReferenceRange(low, (low + high) / 2, high)
     elif column in ABNORMAL_SIDE:
-        expected, side = shipped_ranges().of(image.suffix, column), ABNORMAL_SIDE[column]
+        expected, abnormal = shipped_ranges().of(image.suffix, column), ABNORMAL_SIDE[column]
     else:
         return None
     value = image.number(column)
     if expected is None or value is None:
         return None
     lower, upper = format_number(expected.low), format_number(expected.high)
-    reference = {"low": f"≥ {lower}", "high": f"≤ {upper}", "both": f"{lower} to {upper}"}[side]
+    texts = {"low": f"≥ {lower}", "high": f"≤ {upper}", "both": f"{lower} to {upper}"}
     # The sidecar warns of a score outside the range, so it is never amber.
     out_of_range = column == "out_of_range_score" and value > expected.high
-    return ReferenceFlag(reference, "red" if out_of_range else expected.light(value, side))
+    colour = "red" if out_of_range else expected.light(value, abnormal)
+    return ReferenceFlag(texts[abnormal], colour, FLAG_LABELS[colour])
 
 
 def flag_summary(image: HarmonizedImage) -> tuple[TrafficLight, str] | None:

@@ -11,6 +11,9 @@ from attrs import frozen
 from numpy.typing import NDArray
 from PIL import Image
 
+Volume = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
 SLICES_PER_VIEW = 7
 BRAIN_MARGIN_MM = 20.0
 """Shown around the brain, so that its surface and the scalp can be judged."""
@@ -36,7 +39,7 @@ class View:
     right_label: str
 
 
-VIEWS = (
+SLICE_VIEWS = (
     View("axial", 2, 0, 1, "L", "R"),
     View("coronal", 1, 0, 2, "L", "R"),
     View("sagittal", 0, 1, 2, "P", "A"),
@@ -75,7 +78,7 @@ class Layout:
     @property
     def cell_width(self) -> int:
         """Width of the widest tile and a gap, in pixels."""
-        return max(self.tile_size(view)[1] for view in VIEWS) + 4
+        return max(self.tile_size(view)[1] for view in SLICE_VIEWS) + 4
 
     def tile_starts(self, view: View) -> Sequence[int]:
         """Left edge of each tile of a row, in pixels: tiles are centred in cells."""
@@ -88,9 +91,7 @@ class Layout:
         centre[view.axis] = index
         return float(self.affine[view.axis, :3] @ centre + self.affine[view.axis, 3])
 
-    def render_tile(
-        self, data: NDArray[np.float32], view: View, index: int
-    ) -> NDArray[np.float32]:
+    def render_tile(self, data: Volume, view: View, index: int) -> Volume:
         """Return a slice of a volume in RAS order as (H, W) square pixels, the top row first."""
         selection: list[slice | int] = [slice(low, high) for low, high in self.box]
         selection[view.axis] = index
@@ -100,7 +101,7 @@ class Layout:
         resized = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(resized, dtype=np.float32)
 
-    def render_row(self, data: NDArray[np.float32], view: View) -> NDArray[np.float32]:
+    def render_row(self, data: Volume, view: View) -> Volume:
         """Return all slices of one view (RAS order) beside each other, NaN between them."""
         height, width = self.tile_size(view)
         row = np.full((height, self.cell_width * SLICES_PER_VIEW), np.nan, dtype=np.float32)
@@ -110,10 +111,7 @@ class Layout:
 
 
 def plan_layout(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Layout:
-    """Choose slices and scale so that the brain fills the figure; an empty mask shows all.
-
-    Slices are evenly spaced over the brain, away from its ends.
-    """
+    """Choose evenly spaced slices and a scale so that the brain, or else all, fills the figure."""
     orientation = nibabel.io_orientation(affine)
     ras = np.asarray(nibabel.apply_orientation(mask, orientation), dtype=bool)
     ras_affine = affine @ nibabel.orientations.inv_ornt_aff(orientation, mask.shape)
@@ -138,11 +136,11 @@ class Window:
     low: float
     high: float
 
-    def normalize(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+    def normalize(self, data: Volume) -> Volume:
         """Map black to 0 and white to 1."""
         return np.asarray((data - self.low) / (self.high - self.low), dtype=np.float32)
 
-    def grey(self, data: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def grey(self, data: Volume) -> Pixels:
         """Map to grey levels, 0 to 255; NaN (the space between tiles) becomes black."""
         levels = np.clip(np.nan_to_num(self.normalize(data)), 0, 1) * 255
         return np.asarray(levels.round(), dtype=np.uint8)
@@ -151,12 +149,10 @@ class Window:
         return f"{self.low:.4g} to {self.high:.4g}"
 
 
-def choose_windows(
-    before: NDArray[np.float32], after: NDArray[np.float32], mask: NDArray[np.bool_]
-) -> tuple[Window, Window]:
-    """Return the display windows of both images: the same unless their units differ."""
+def choose_windows(images: Sequence[Volume], mask: NDArray[np.bool_]) -> tuple[Window, Window]:
+    """Return the display windows of two images: the same unless their units differ."""
     windows = []
-    for data in (before, after):
+    for data in images:
         low, high = np.percentile(data[mask] if mask.any() else data, (0.5, 99.5)).tolist()
         low = min(low, 0.0)
         high = low + WINDOW_HEADROOM * (high - low) if high > low else low + 1
@@ -168,7 +164,7 @@ def choose_windows(
     return common, common
 
 
-def overlay_change(grey: NDArray[np.uint8], change: NDArray[np.float32]) -> NDArray[np.uint8]:
+def overlay_change(grey: Pixels, change: Volume) -> Pixels:
     """Overlay a change (H, W), 1 being full colour, on grey levels (H, W).
 
     Increases are red and decreases blue; no change is transparent, so that anatomy is visible.
@@ -185,11 +181,11 @@ def overlay_change(grey: NDArray[np.uint8], change: NDArray[np.float32]) -> NDAr
 class Contour:
     """The outline where a volume (X, Y, Z) in RAS order exceeds a level, in a colour."""
 
-    volume: NDArray[np.float32]
+    volume: Volume
     level: float
     rgb: tuple[int, int, int]
 
-    def render_row(self, layout: Layout, view: View) -> NDArray[np.uint8]:
+    def render_row(self, layout: Layout, view: View) -> Pixels:
         """Return the outline over a row of tiles (H, W, 4), transparent elsewhere."""
         levels = np.nan_to_num(layout.render_row(self.volume, view))
         outline = inner_boundary(levels > self.level)

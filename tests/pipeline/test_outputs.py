@@ -23,7 +23,7 @@ from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
 from bids_ihf.preprocessing import outputs as preprocessing_outputs
 from bids_ihf.qc import assess as quality
 from bids_ihf.qc import out_of_distribution as familiar
-from bids_ihf.reports.figures import FIGURE_KINDS, figure_name
+from bids_ihf.reports.figures import FIGURE_DESCS, figure_name
 from bids_ihf.targets.profile import Profile
 from tests.datasets import write_dataset
 from tests.reports.conftest import embeddings, evidence
@@ -90,7 +90,7 @@ def test_all_is_written(job: Job, config: RunConfig) -> None:
     figures = config.out_dir / "sub-01" / "figures"
     drawn = {path.name for path in figures.glob("sub-01_ses-A_desc-*_T1w.svg")}
     assert drawn == {
-        figure_name("sub-01_ses-A", kind, "T1w") for kind in set(FIGURE_KINDS) - {"fa"}
+        figure_name("sub-01_ses-A", kind, "T1w") for kind in set(FIGURE_DESCS) - {"fa"}
     }
     assert (figures / "sub-01_ses-A_desc-evidence_T1w.json").is_file()
     assert "HarmonizationWarning" not in sidecar

@@ -24,7 +24,7 @@ from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
 from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
-from bids_ihf.reports.figures import FIGURE_KINDS, figure_name
+from bids_ihf.reports.figures import FIGURE_DESCS, figure_name
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
 from bids_ihf.targets.intensity import background_gain
 from bids_ihf.targets.target import Target
@@ -202,7 +202,7 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert 0 < float(row["out_of_range_score"]) < 1
     assert row["harmonization_warning"] == "no"
     figures = {path.name for path in (tmp_path / "out/sub-1/figures").iterdir()}
-    assert figures == {figure_name("sub-1", kind, "dwi") for kind in FIGURE_KINDS}
+    assert figures == {figure_name("sub-1", kind, "dwi") for kind in FIGURE_DESCS}
 
 
 def test_a_series_that_is_spoiled_on_the_way_leaves_nothing(

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bids_ihf.reports.figures import FIGURE_KINDS, ReportVolumes, write_figures
+from bids_ihf.reports.figures import FIGURE_DESCS, ReportVolumes, write_figures
 from bids_ihf.reports.slices import (
+    SLICE_VIEWS,
     SLICES_PER_VIEW,
-    VIEWS,
     choose_windows,
     inner_boundary,
     overlay_change,
@@ -49,7 +49,7 @@ def test_names_and_titles(tmp_path: Path) -> None:
         "sub-01_ses-A_run-1_part-mag_desc-evidence_T1w.json",
         *(
             f"sub-01_ses-A_run-1_part-mag_desc-{kind}_T1w.svg"
-            for kind in set(FIGURE_KINDS) - {"fa"}
+            for kind in set(FIGURE_DESCS) - {"fa"}
         ),
     }
     for path in paths:
@@ -159,9 +159,9 @@ def test_change_in_other_units_is_relative(tmp_path: Path) -> None:
 
 def test_windows() -> None:
     mask = ball()
-    first, second = choose_windows(head(), head() * np.float32(1.5), mask)
+    first, second = choose_windows((head(), head() * np.float32(1.5)), mask)
     assert first == second
-    first, second = choose_windows(head(), head() * np.float32(100), mask)
+    first, second = choose_windows((head(), head() * np.float32(100)), mask)
     assert second.high == pytest.approx(100 * first.high, rel=1e-4)
 
 
@@ -172,7 +172,7 @@ def test_empty_mask_and_constant_image(tmp_path: Path) -> None:
         flat, flat, flat, nothing, np.diag([1.0, 1.0, 5.0, 1.0]), flat, flat, (flat, flat)
     )
     paths = write_figures(tmp_path, "sub-01", "T2w", volumes)
-    assert len(paths) == len(FIGURE_KINDS)
+    assert len(paths) == len(FIGURE_DESCS)
     assert all(path.stat().st_size for path in paths)
 
 
@@ -180,7 +180,7 @@ class TestGeometry:
     def test_thick_slices_have_true_proportions(self) -> None:
         mask = np.ones((160, 160, 32), dtype=bool)
         layout = plan_layout(mask, np.diag([1.0, 1.0, 5.0, 1.0]))
-        for view in VIEWS:
+        for view in SLICE_VIEWS:
             height, width = layout.tile_size(view)
             assert height == pytest.approx(width, abs=1)
 
@@ -190,7 +190,7 @@ class TestGeometry:
         data[15:, 15:, 15:] = 1
         mask = np.ones(data.shape, dtype=bool)
         layout = plan_layout(mask, np.eye(4))
-        for view in VIEWS:
+        for view in SLICE_VIEWS:
             pixels = layout.render_tile(data, view, 20)
             middle = pixels.shape[0] // 2
             assert pixels[: middle - 5, middle + 5 :].min() > 0.9
@@ -210,7 +210,7 @@ class TestGeometry:
         )
         other_mask = nibabel.apply_orientation(mask, turn)
         expected, found = plan_layout(mask, affine), plan_layout(other_mask, turned.affine)
-        for view in VIEWS:
+        for view in SLICE_VIEWS:
             assert found.tile_size(view) == expected.tile_size(view)
             for index in expected.indices[view.axis]:
                 assert found.position(view, index) == pytest.approx(expected.position(view, index))
@@ -223,8 +223,8 @@ class TestGeometry:
         affine = np.diag([2.0, 2.0, 3.0, 1.0])
         affine[:3, 3] = (-20, -20, -30)
         layout = plan_layout(np.ones((20, 20, 20), dtype=bool), affine)
-        assert layout.position(VIEWS[0], 10) == 0.0
-        assert layout.position(VIEWS[2], 0) == -20.0
+        assert layout.position(SLICE_VIEWS[0], 10) == 0.0
+        assert layout.position(SLICE_VIEWS[2], 0) == -20.0
 
     def test_slab_shows_each_slice_once(self) -> None:
         layout = plan_layout(np.ones((40, 40, 3), dtype=bool), np.eye(4))

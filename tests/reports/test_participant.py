@@ -15,7 +15,7 @@ from bids_ihf.qc.flags import qc_flags
 from bids_ihf.qc.reference_ranges import ABNORMAL_SIDE, ReferenceRange, ReferenceRanges
 from bids_ihf.reports import reference_flags
 from bids_ihf.reports.boilerplate import make_boilerplate, read_references, write_boilerplate
-from bids_ihf.reports.figures import FIGURE_KINDS
+from bids_ihf.reports.figures import FIGURE_DESCS
 from bids_ihf.reports.participant import build_participant_report
 from bids_ihf.reports.templates import format_number
 from tests.reports.conftest import EVIL, add_figures, add_image
@@ -83,7 +83,7 @@ def test_links_lead_somewhere(out: Path) -> None:
         assert not file or (out / file).is_file(), target
     images = page.all("img", "src")
     assert (
-        len(images) == len(FIGURE_KINDS) - 1 + 2
+        len(images) == len(FIGURE_DESCS) - 1 + 2
     )  # no FA; the flicker view stands still in two more
     assert all((out / source.partition("#")[0]).is_file() for source in images)
     assert all("sub-01_ses-A_run-1_T1w" in words for words in page.all("img", "alt"))
