@@ -20,6 +20,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 EXTERNAL = re.compile(r"[a-z]+:")
 DOTTED_NAME = re.compile(r"(?<![\w/.])bids_ihf(?:\.[A-Za-z_]\w*)+")
 REPOSITORY_PATH = re.compile(r"(?<![\w/.<-])(?:bids_ihf|docs|tests|examples)/[\w./-]*\w")
+FILES_OF_A_FOLDER = re.compile(r"`([\w/]+/)`: ((?:`\w+\.py`(?:, )?)+)")
 COMMAND = re.compile(r"(?:^|`)ihf ([a-z][a-z-]+)", re.MULTILINE)
 CODE_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -102,7 +103,10 @@ def test_a_wrong_name_does_not_resolve() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_paths_in_the_repository_exist(page: Path) -> None:
-    paths = set(REPOSITORY_PATH.findall(page.read_text()))
+    text = page.read_text()
+    paths = set(REPOSITORY_PATH.findall(text))
+    for folder, files in FILES_OF_A_FOLDER.findall(text):
+        paths |= {folder + file for file in re.findall(r"[\w]+\.py", files)}
     starts = (ROOT, page.parent)
     assert not {path for path in paths if not any((s / path).exists() for s in starts)}
 
