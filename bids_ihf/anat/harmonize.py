@@ -8,35 +8,27 @@ back from the network's grid by a single interpolation.  The original voxels are
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from attrs import frozen
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_ihf.anat.intensity_matching import match_intensities
-from bids_ihf.anat.qc_statistics import qc_statistics
+from bids_ihf.anat.intensity_matching import IntensityMatched, match_intensities
+from bids_ihf.anat.qc_statistics import QCStatistics, qc_statistics
 from bids_ihf.errors import BadData, TemporaryFailure
 from bids_ihf.geometry.grid import resample
 from bids_ihf.geometry.slices import slice_stack
+from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.head import head_weight
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.intensity import background_gain
-from bids_ihf.targets.network_input import NETWORK_VOXEL_MM, to_network_input
-from bids_ihf.targets.profile import position_centre
+from bids_ihf.targets.network_input import NETWORK_VOXEL_MM, NetworkInput, to_network_input
+from bids_ihf.targets.profile import Profile, position_centre
+from bids_ihf.targets.source_profile import SourceProfile
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_ihf.anat.intensity_matching import IntensityMatched
-    from bids_ihf.anat.qc_statistics import QCStatistics
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.network_input import NetworkInput
-    from bids_ihf.targets.profile import Profile
-    from bids_ihf.targets.source_profile import SourceProfile
-
-    Array = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 LOGGER = logging.getLogger(__name__)
 
@@ -52,17 +44,9 @@ BATCH_SLICES = 8
 class Harmonized:
     """A harmonized image (X, Y, Z) on the native grid.
 
-    Attributes
-    ----------
-    image, change
-        The harmonized image, and harmonized minus original, in units of the target.
-    scaling
-        How units were mapped: the sidecar's ``IntensityScaling``.
-    round_trip_error
-        Largest absolute difference of image minus change to the original, relative to the
-        original's maximum.
-    qc
-        Statistics for quality control.
+    ``change`` is harmonized minus original, both in units of the target; ``scaling`` says how
+    units were mapped (the sidecar's ``IntensityScaling``); ``round_trip_error`` is the largest
+    absolute difference of image minus change to the original, relative to the latter's maximum.
     """
 
     image: Array

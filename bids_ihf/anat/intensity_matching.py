@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import attrs
+import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
+from bids_ihf.network.checkpoint import ModelBundle
+from bids_ihf.targets.intensity import IntensityCurve
 from bids_ihf.targets.network_input import (
+    NetworkInput,
     clip_to_network_range,
     measure_profile,
     position_statistics,
 )
-from bids_ihf.targets.source_profile import harmonization_curve, scanner_weight
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.targets.intensity import IntensityCurve
-    from bids_ihf.targets.network_input import NetworkInput
-    from bids_ihf.targets.profile import Profile
-    from bids_ihf.targets.source_profile import SourceProfile
+from bids_ihf.targets.profile import Profile
+from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve, scanner_weight
 
 
 @frozen(eq=False)
 class IntensityMatched:
     """A scan on the network's grid whose intensities were matched to a target by one curve.
 
-    Attributes
-    ----------
-    network_input
-        The scan before.
-    target
-        Profile of the target.
-    original, matched
-        Profile of the scan before and after the curve; these differ in their embeddings alone.
-    curve
-        The curve, from network units of the scan to those of the target.
-    data
-        Intensities (X, Y, Z) after the curve, clipped, in network units of the target.
-    scanner_weight
-        Weight, 0 to 1, with which the scan's deviation from its scanner's typical profile is
-        attributed to the scanner.
+    ``original`` and ``matched`` are the scan's profile before and after the ``curve``, with other
+    embeddings; ``data`` (X, Y, Z) are the intensities after it, clipped, in network units of the
+    target; ``scanner_weight``, 0 to 1, is the weight with which the scan's deviation from its
+    scanner's typical profile is attributed to the scanner.
     """
 
     network_input: NetworkInput

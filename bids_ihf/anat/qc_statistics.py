@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
+from bids_ihf.anat.intensity_matching import IntensityMatched
+from bids_ihf.network.checkpoint import ModelBundle
+from bids_ihf.targets.landmarks import SliceStatistics
 from bids_ihf.targets.network_input import clip_to_network_range, position_statistics
-from bids_ihf.targets.profile import position_centre
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_ihf.anat.intensity_matching import IntensityMatched
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.targets.landmarks import SliceStatistics
-    from bids_ihf.targets.profile import Profile
+from bids_ihf.targets.profile import Profile, position_centre
 
 
 @frozen(eq=False)
 class QCStatistics:
-    """Statistics of a harmonization on the network's grid.
+    """Statistics of a scan, its harmonization and the target, each in its network units.
 
-    Attributes
-    ----------
-    before, after, target
-        Of the scan, the result and the target, each in its own network units.
-    change
-        Root mean square of the result minus the scan in the brain, network units: the change that
-        remains apart from that of the units.
-    distances
-        Root mean square differences of embeddings to those of the target, before and after, at
-        the slice positions that the target covers.
+    ``change`` is the root mean square of the result minus the scan in the brain, network units:
+    the change apart from that of the units.  ``distances`` are root mean square differences of
+    embeddings to those of the target, before and after, at slice positions that the target covers.
     """
 
     before: Profile

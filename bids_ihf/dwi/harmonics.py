@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import factorial
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
+from scipy.special import lpmv
 
 LAPLACE_BELTRAMI_WEIGHT = 0.006
 """Weight of the Laplace-Beltrami penalty (Descoteaux et al. 2007, Magn Reson Med 58:497)."""
@@ -49,8 +47,6 @@ def real_harmonics(directions: NDArray[np.float64], order: int) -> NDArray[np.fl
     1 (sqrt(4 pi) times the orthonormal basis), so that the first is 1 everywhere, its coefficient
     is the mean over all directions, and the sum of squares of the others is the variance.
     """
-    from scipy.special import lpmv
-
     cosine = np.clip(directions[:, 2], -1, 1)
     azimuth = np.arctan2(directions[:, 1], directions[:, 0])
     columns = []

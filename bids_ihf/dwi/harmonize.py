@@ -10,24 +10,20 @@ negative and keeps its noise, and where only gains differ all directions have th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 from attrs import evolve, frozen
+from numpy.typing import NDArray
 
+from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.profile import above_floor
+from bids_ihf.dwi.shell_fit import ShellFit
+from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
+from bids_ihf.targets.source_profile import SourceProfile
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.bids.gradient_tables import GradientTable
-    from bids_ihf.dwi.shell_fit import ShellFit
-    from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
-    from bids_ihf.targets.source_profile import SourceProfile
-
-    Array = NDArray[np.float32]
+Array = NDArray[np.float32]
+DiffusionSource = SourceProfile[DiffusionProfile]
 
 EXPONENT_BOUNDS = (0.75, 1.35)
 """Bounds of the exponent on attenuation; scanners that work as specified differ by less."""
@@ -66,16 +62,9 @@ variance, which is the expected one if both effects are normally distributed."""
 class ShellChange:
     """Parameters of one shell.
 
-    Attributes
-    ----------
-    b, target_b
-        b-values of the shell and of the target's nearest shell, s/mm2.
-    exponent
-        Exponent that is applied to the attenuation.
-    anisotropy
-        Factor on the deviation of ln attenuation between directions.
-    measured
-        Exponent that the series by itself would need.
+    ``b`` and ``target_b`` are the b-values of the shell and of the target's nearest shell, s/mm2;
+    ``exponent`` is applied to the attenuation, ``measured`` is the one that the series by itself
+    needs; ``anisotropy`` is a factor on the deviation of ln attenuation between directions.
     """
 
     b: float
@@ -105,7 +94,7 @@ class ShellPlan:
 def make_plan(
     series: DiffusionProfile,
     target: DiffusionProfile,
-    source: SourceProfile[DiffusionProfile] | None = None,
+    source: DiffusionSource | None = None,
 ) -> ShellPlan:
     """Compare the profile of a series with the target's.
 
@@ -127,7 +116,7 @@ def make_plan(
 
 
 def _shell_change(
-    shell: ShellProfile, target: DiffusionProfile, source: SourceProfile[DiffusionProfile] | None
+    shell: ShellProfile, target: DiffusionProfile, source: DiffusionSource | None
 ) -> ShellChange:
     target_shell = target.at(shell.b)
     measured = _log_exponent(shell, target_shell)
@@ -212,8 +201,8 @@ class ShellHarmonizer:
         change = self.plan.shells[shell - 1]
         base = np.maximum(b0 * self.bias, 1e-6)
         free, free_mean = (
-            np.maximum(above_floor(each, self.plan.source_floor), 1e-6)
-            for each in (signal, self.fits[shell].mean)
+            np.maximum(above_floor(image, self.plan.source_floor), 1e-6)
+            for image in (signal, self.fits[shell].mean)
         )
         log_mean, deviation = np.log(free_mean / base), np.log(free / free_mean)
         log_ratio = change.exponent * (np.minimum(log_mean, 0) + change.anisotropy * deviation)

@@ -8,22 +8,17 @@ neither has a scanner's gain or a deviation of its b-values.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
+from bids_ihf.dwi.shell_fit import ShellFit
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.dwi.shell_fit import ShellFit
-
-    Array = NDArray[np.float32]
-    Mask = NDArray[np.bool_]
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 TISSUE_CONTRAST_B_VALUE = 1000.0
 """The shell nearest to this b-value (s/mm2) separates CSF, anisotropic and other tissue."""
@@ -63,16 +58,9 @@ class Tissues:
 
 
 def measure_profile(fits: Sequence[ShellFit], brain: Mask, bias: Array) -> DiffusionProfile:
-    """The profile of one series.
+    """The profile of one series, from the fit of each shell at V voxels, b = 0 first.
 
-    Parameters
-    ----------
-    fits
-        Fit of each shell over V voxels, b = 0 first.
-    brain
-        Voxels (V,) well inside the brain.
-    bias
-        Multiplicative bias field (V,).
+    ``brain`` (V,) marks voxels well inside the brain; ``bias`` (V,) is the multiplicative bias.
 
     Raises
     ------

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
+from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.harmonics import coefficient_count, fitting_matrix, max_order, real_harmonics
+from bids_ihf.dwi.shells import Shell
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.bids.gradient_tables import GradientTable
-    from bids_ihf.dwi.shells import Shell
-
-    Array = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 MIN_RELATIVE_SIGNAL = 0.01
 """Smallest expected signal of a direction, relative to the mean."""
@@ -27,16 +22,8 @@ MIN_RELATIVE_SIGNAL = 0.01
 class ShellFit:
     """Fit of one shell at V voxels.
 
-    Attributes
-    ----------
-    shell
-        The shell.
-    order
-        Highest order of the harmonics.
-    coefficients
-        Coefficients (C, V) of `real_harmonics`; the first is the mean signal.
-    residual
-        Residual variance (V,); NaN where directions are too few.
+    ``coefficients`` (C, V) are those of `real_harmonics` up to ``order``; the first is the mean
+    signal.  ``residual`` (V,) is the residual variance, NaN where directions are too few.
     """
 
     shell: Shell

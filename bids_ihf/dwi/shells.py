@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH = 100.0, 0.1
 """Largest range of b-values in a shell: s/mm2, or relative to the lowest if that is more."""

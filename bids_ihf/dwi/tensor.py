@@ -6,16 +6,12 @@ et al. 1994, J Magn Reson B 103:247), which is linear in them, so that no volume
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from bids_ihf.bids.gradient_tables import GradientTable
 
-    from bids_ihf.bids.gradient_tables import GradientTable
-
-    Array = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 MAX_TENSOR_B_VALUE = 1500.0
 """Largest b-value (s/mm2) that is fitted; above, the signal is not monoexponential."""

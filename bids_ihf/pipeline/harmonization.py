@@ -10,12 +10,8 @@ from attrs import frozen
 from bids_ihf.anat.harmonize import harmonize
 from bids_ihf.dwi.series import harmonize_series
 from bids_ihf.errors import TemporaryFailure
-from bids_ihf.targets.source_profile import (
-    diffusion_source_of,
-    source_profile_of,
-    vendor_diffusion_source,
-    vendor_source_profile,
-)
+from bids_ihf.targets.source_profile import diffusion_source_of, source_profile_of
+from bids_ihf.targets.target import vendor_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +75,13 @@ class Harmonization:
         self, device: str, prepared: Prepared, modality: str, vendor: str
     ) -> Harmonized:
         model = self.load_model(device)
-        source = None if self.source is None else source_profile_of(self.source, modality)
+        typical = vendor_target(vendor, model.encoder_hash)
         return harmonize(
             prepared,
             self.target.profile(modality),
             model,
-            source=source or vendor_source_profile(vendor, modality, model.encoder_hash),
+            source=source_profile_of(self.source, modality)
+            or source_profile_of(typical, modality),
             batch_size=self.batch_size,
         )
 
@@ -97,12 +94,12 @@ class Harmonization:
         on_volume: OnVolume | None = None,
     ) -> HarmonizedSeries:
         """Harmonize a fitted diffusion series into a sink of volumes."""
-        source = None if self.source is None else diffusion_source_of(self.source)
+        typical = vendor_target(vendor)
         return harmonize_series(
             fitted,
             prepared,
             self.target.diffusion_profile(),
-            source or vendor_diffusion_source(vendor),
+            diffusion_source_of(self.source) or diffusion_source_of(typical),
             sink,
             on_volume,
         )

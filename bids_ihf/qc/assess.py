@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +12,7 @@ from bids_ihf.qc.measures import image_measures
 from bids_ihf.qc.out_of_distribution import MAX_OUT_OF_RANGE_SCORE, shipped_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bids_ihf.anat.qc_statistics import QCStatistics
-    from bids_ihf.qc.out_of_distribution import ReferenceScans
 
 OUT_OF_RANGE_WARNING = (
     "Outside the range of the simulated training scans: the {} (out-of-range score {:.2f}, limit "
@@ -39,7 +36,7 @@ def assess(statistics: QCStatistics, modality: str, encoder_hash: str) -> QCResu
     modality that were encoded with the encoder of this hash.
     """
     measures = image_measures(statistics)
-    reference = _cached_reference(encoder_hash)
+    reference = shipped_reference(encoder_hash)
     distribution = reference.modalities.get(modality) if reference else None
     if distribution is None:
         return QCResult(measures, None)
@@ -64,8 +61,3 @@ def out_of_range_warning(scores: Mapping[str, float]) -> str | None:
         return None
     names = " and the ".join(beyond)
     return OUT_OF_RANGE_WARNING.format(names, max(beyond.values()), MAX_OUT_OF_RANGE_SCORE)
-
-
-@lru_cache(maxsize=1)
-def _cached_reference(encoder_hash: str) -> ReferenceScans | None:
-    return shipped_reference(encoder_hash)

@@ -9,16 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE
 from bids_ihf.targets.profile import POSITION_BIN_MM
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bids_ihf.anat.qc_statistics import QCStatistics
 
-    Histogram = NDArray[np.float64]
+Histogram = NDArray[np.float64]
 
 TISSUE_NAMES = ("grey", "white", "csf")
 """Rows of tissue histograms."""

@@ -7,10 +7,14 @@ above 1 means: farther from all reference scans than any of them is from those o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 
 from bids_ihf.errors import BadData
 from bids_ihf.io.paths import packaged_file
@@ -20,20 +24,12 @@ from bids_ihf.io.tensors import (
     read_safetensors,
     to_safetensors,
 )
+from bids_ihf.targets.profile import Profile
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+Array = NDArray[np.float32]
 
-    from numpy.typing import NDArray
-
-    from bids_ihf.targets.profile import Profile
-
-REFERENCE_FORMAT = "ihf-harmony familiar scans 1"
-"""Format entry of the file's header."""
-
-REFERENCE_FILE = "familiar.safetensors"
-"""File of the reference scans in the package's ``data`` folder."""
+REFERENCE_FILE, REFERENCE_FORMAT = "familiar.safetensors", "ihf-harmony familiar scans 1"
+"""File of the reference scans in the package's ``data`` folder, and the format in its header."""
 
 MAX_OUT_OF_RANGE_SCORE = 1.0
 """Score above which an image is flagged."""
@@ -46,35 +42,21 @@ MIN_SCAN_FRACTION = 0.5
 class ReferenceDistribution:
     """Reference scans of one modality.
 
-    Attributes
-    ----------
-    positions, means
-        Slice positions (P,), and the mean embedding (P, E) of the reference scans at each.
-    scale
-        Standard deviation (E,) of the features of the reference scans.
-    scans
-        Features (N, E) of the reference scans: the mean over positions of their embeddings minus
-        ``means``, divided by ``scale``.
-    unit
-        Distance that is a score of 1.
+    ``means`` (P, E) are their mean embeddings at slice ``positions`` (P,), and ``scans`` (N, E)
+    their features: the mean over positions of an embedding minus ``means``, divided by the
+    standard deviation ``scale`` (E,) over scans.  ``unit`` is the distance of score 1.
     """
 
     positions: NDArray[np.int64]
-    means: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    scans: NDArray[np.float32]
+    means: Array
+    scale: Array
+    scans: Array
     unit: float
 
-    def features(self, profile: Profile) -> NDArray[np.float32] | None:
-        """Features (E,) of a profile; None where it shares no slice position."""
-        return _features(profile, self.positions, self.means, self.scale)
-
     def score(self, profile: Profile) -> float:
-        """Distance to the nearest reference scan, divided by ``unit``; NaN where no slice position
-        is shared."""
-        features = self.features(profile)
-        if features is None:
-            return float("nan")
+        """Distance to the nearest reference scan, divided by ``unit``; NaN where the profile has
+        no slice position in common with them."""
+        features = _mean_deviation(profile, self.positions, self.means) / self.scale
         return float(_distances(features[None], self.scans).min()) / self.unit
 
 
@@ -105,7 +87,7 @@ def fit_reference_distribution(
     )
     positions = covered[coverage >= MIN_SCAN_FRACTION * len(profiles)]
     if not positions.size:
-        raise ValueError("the scans share no slice position")
+        raise ValueError("the scans have no slice position in common")
     sums = np.zeros((len(positions), profiles[0].embeddings.shape[1]))
     counts = np.zeros(len(positions))
     for profile in profiles:
@@ -114,11 +96,9 @@ def fit_reference_distribution(
         sums[rows] += profile.embeddings[shared]
         counts[rows] += 1
     means = np.asarray(sums / counts[:, None], np.float32)
-    unit_scale = np.ones(means.shape[1], dtype=np.float32)
-    unscaled = [_features(profile, positions, means, unit_scale) for profile in profiles]
-    if any(row is None for row in unscaled):
-        raise ValueError("a scan shares no slice position with the others")
-    features = np.stack([row for row in unscaled if row is not None])
+    features = np.stack([_mean_deviation(profile, positions, means) for profile in profiles])
+    if np.isnan(features).any():
+        raise ValueError("a scan has no slice position in common with the others")
     scale = np.maximum(features.std(axis=0), 1e-3 * features.std() + 1e-9).astype(np.float32)
     scans = features / scale
     distances = _distances(scans, scans)
@@ -129,21 +109,16 @@ def fit_reference_distribution(
     return ReferenceDistribution(positions, means, scale, scans, unit), (nearest / unit).tolist()
 
 
-def _features(
-    profile: Profile,
-    positions: NDArray[np.int64],
-    means: NDArray[np.float32],
-    scale: NDArray[np.float32],
-) -> NDArray[np.float32] | None:
-    shared = np.isin(profile.positions, positions)
-    if not shared.any():
-        return None
-    rows = np.searchsorted(positions, profile.positions[shared])
-    deviation = (profile.embeddings[shared] - means[rows]).mean(axis=0)
-    return np.asarray(deviation / scale, dtype=np.float32)
+def _mean_deviation(profile: Profile, positions: NDArray[np.int64], means: Array) -> Array:
+    """Mean deviation (E,) of embeddings from ``means`` (P, E); NaN without common positions."""
+    common = np.isin(profile.positions, positions)
+    if not common.any():
+        return np.full(means.shape[1], np.nan, dtype=np.float32)
+    rows = np.searchsorted(positions, profile.positions[common])
+    return np.asarray((profile.embeddings[common] - means[rows]).mean(axis=0), dtype=np.float32)
 
 
-def _distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+def _distances(first: Array, second: Array) -> NDArray[np.float64]:
     """Root mean square difference (N, M) over features of (N, E) and (M, E)."""
     return np.stack(
         [np.sqrt(np.mean(np.square(second - row, dtype=np.float64), axis=1)) for row in first]
@@ -195,6 +170,7 @@ def read_reference(path: Path) -> ReferenceScans:
     return ReferenceScans(str(header.get("encoder")), modalities, header.get("record", {}))
 
 
+@lru_cache(maxsize=1)
 def shipped_reference(encoder_hash: str) -> ReferenceScans | None:
     """The reference scans that come with the package; None if they belong to another encoder.
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from attrs import asdict, field, frozen
 
 from bids_ihf.errors import BadData
 from bids_ihf.io.paths import packaged_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 RANGES_FILE = "ranges.json"
 """File of the ranges in the package's ``data`` folder."""

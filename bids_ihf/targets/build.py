@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.io.paths import file_stem, is_nifti_name
-from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles
+from bids_ihf.network.checkpoint import ModelBundle
+from bids_ihf.preprocessing.prepare import Prepared, prepare
+from bids_ihf.targets.diffusion_profile import DiffusionProfile, merge_diffusion_profiles
 from bids_ihf.targets.network_input import measure_profile, to_network_input
-from bids_ihf.targets.profile import merge_profiles
+from bids_ihf.targets.profile import Profile, merge_profiles
 from bids_ihf.targets.target import ANY_MODALITY, Target, as_stored, builtin_path, read_target
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.diffusion_profile import DiffusionProfile
-    from bids_ihf.targets.profile import Profile
 
 
 def modality_from_name(path: Path) -> str:
@@ -79,8 +73,6 @@ def reference_target(path: Path, model: ModelBundle, *, preprocessed: bool = Fal
     UsageError
         It is a diffusion series.
     """
-    from bids_ihf.preprocessing.prepare import prepare
-
     modality = modality_from_name(path)
     if modality == "dwi":
         raise UsageError(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Landmarks = NDArray[np.float64]
+"""Intensities (3,) of grey matter, white matter and CSF in network units; NaN if unavailable."""
 
 WHITE_MATTER = 1
-"""Index of white matter in tissue landmarks (grey matter, white matter, CSF)."""
+"""Index of white matter in tissue landmarks."""
 
 SUBJECT_LOG_CONTRAST_SD = (0.045, 0.09)
 """Standard deviation between subjects, within one vendor, of ln(grey / white) and ln(CSF / white).
@@ -23,19 +22,12 @@ MAX_SUBJECT_Z = 2.0
 larger one indicates another protocol."""
 
 
-def same_protocol_weight(landmarks: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
-    """Weight, 0 to 1, of the assumption that two scans share a protocol.
+def same_protocol_weight(landmarks: Landmarks, reference: Landmarks) -> float:
+    """Weight, 0 to 1, of the assumption that two scans have one protocol.
 
     1 while the contrast deviation is at most `MAX_SUBJECT_Z`, inversely proportional to it beyond,
     and 0 where no contrast could be measured in both scans.
 
-    Parameters
-    ----------
-    landmarks, reference
-        Tissue landmarks (3,) of the two scans in network units; NaN if unavailable.
-
-    Examples
-    --------
     >>> typical = np.array([-0.1, 0.5, -0.6])
     >>> same_protocol_weight(typical, typical)
     1.0
@@ -46,7 +38,7 @@ def same_protocol_weight(landmarks: NDArray[np.float64], reference: NDArray[np.f
     return min(1.0, MAX_SUBJECT_Z / max(deviation, 1e-9)) if np.isfinite(deviation) else 0.0
 
 
-def contrast_deviation(landmarks: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+def contrast_deviation(landmarks: Landmarks, reference: Landmarks) -> float:
     """Root mean square difference of two scans' log contrasts, in inter-subject standard
     deviations; NaN where no contrast could be measured in both."""
     z = (_log_contrasts(landmarks) - _log_contrasts(reference)) / SUBJECT_LOG_CONTRAST_SD
@@ -54,7 +46,7 @@ def contrast_deviation(landmarks: NDArray[np.float64], reference: NDArray[np.flo
     return float(np.sqrt(np.mean(np.square(z)))) if z.size else float("nan")
 
 
-def _log_contrasts(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+def _log_contrasts(landmarks: Landmarks) -> NDArray[np.float64]:
     """ln(grey / white) and ln(CSF / white), (2,); NaN where a tissue is missing."""
     signal = np.where(landmarks > -1, landmarks + 1, np.nan)
     return np.asarray(np.log(np.delete(signal, WHITE_MATTER) / signal[WHITE_MATTER]))

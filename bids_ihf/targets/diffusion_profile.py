@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.io.paths import packaged_file
 from bids_ihf.targets.profile import finite_median
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 VENDOR_PROFILES_FILE = "diffusion.json"
 """File in the package's ``data`` folder with the profiles of the built-in vendors."""
@@ -30,18 +28,11 @@ SIGNIFICANT_DIGITS = 6
 
 @frozen
 class ShellProfile:
-    """One diffusion-weighted shell.
+    """One diffusion-weighted shell of b-value ``b``, s/mm2.
 
-    Attributes
-    ----------
-    b
-        b-value, s/mm2.
-    fibrous, other
-        Median attenuation -ln(S / S0) / b (mm2/s) of the more anisotropic half of brain tissue and
-        of the other half.
-    anisotropy
-        Standard deviation of -ln(S / S0) over directions, per b (mm2/s), in the anisotropic half;
-        NaN where directions are too few.
+    ``fibrous`` and ``other`` are the median attenuation -ln(S / S0) / b (mm2/s) of the more
+    anisotropic half of brain tissue and of the other half; ``anisotropy`` is the former's standard
+    deviation over directions, NaN where directions are too few.
     """
 
     b: float
@@ -54,16 +45,9 @@ class ShellProfile:
 class DiffusionProfile:
     """Profile of one diffusion series, or the median of several of one protocol.
 
-    Attributes
-    ----------
-    levels
-        Signal at b = 0 of brain tissue and of CSF (NaN if too little CSF), scanner units.
-    floor
-        Noise floor, the mean magnitude of noise alone, scanner units.
-    shells
-        The diffusion-weighted shells by b-value.
-    scan_count
-        Number of series that the profile is the median of.
+    ``levels`` are the signals at b = 0 of brain tissue and of CSF (NaN if too little CSF), and
+    ``floor`` is the mean magnitude of noise alone, in scanner units; ``shells`` are sorted by
+    b-value; ``scan_count`` is the number of series.
     """
 
     levels: tuple[float, float]
@@ -160,8 +144,8 @@ def from_content(content: Mapping[str, Any], scan_count: int = 1) -> DiffusionPr
 @lru_cache(maxsize=1)
 def vendor_diffusion_profiles() -> dict[str, DiffusionProfile]:
     """The typical profiles of the built-in vendors, by name."""
-    text = (files("bids_ihf") / "data" / VENDOR_PROFILES_FILE).read_text(encoding="utf-8")
-    return {name: from_content(each) for name, each in json.loads(text)["targets"].items()}
+    content = json.loads(packaged_file(VENDOR_PROFILES_FILE).read_text(encoding="utf-8"))
+    return {vendor: from_content(profile) for vendor, profile in content["targets"].items()}
 
 
 def diffusion_hash(profile: DiffusionProfile | None) -> str:

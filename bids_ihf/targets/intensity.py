@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from bids_ihf.targets.contrast import Landmarks
+
+Image = NDArray[np.float32]
+Counts = NDArray[np.float64]
 
 HISTOGRAM_BINS = 512
 """Bins of an intensity histogram."""
@@ -48,11 +49,11 @@ class IntensityScale:
     low: float
     high: float
 
-    def normalize(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+    def normalize(self, data: Image) -> Image:
         """Scan units to network units, not clipped."""
         return ((data - self.low) * (2.0 / (self.high - self.low)) - 1.0).astype(np.float32)
 
-    def restore(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+    def restore(self, data: Image) -> Image:
         """Network units to scan units."""
         return ((data + 1.0) * ((self.high - self.low) / 2.0) + self.low).astype(np.float32)
 
@@ -69,7 +70,7 @@ def background_gain(unit_ratio: float) -> float:
     return 1.0 if 1 / MAX_UNIT_RATIO < unit_ratio < MAX_UNIT_RATIO else unit_ratio
 
 
-def robust_scale(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> IntensityScale:
+def robust_scale(data: Image, mask: NDArray[np.bool_]) -> IntensityScale:
     """Intensity scale of a scan from its brain voxels.
 
     Raises
@@ -87,19 +88,15 @@ def robust_scale(data: NDArray[np.float32], mask: NDArray[np.bool_]) -> Intensit
     return IntensityScale(low, high)
 
 
-def histogram(
-    values: NDArray[np.float32], weights: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def histogram(values: Image, weights: NDArray[np.float64] | None = None) -> Counts:
     """Histogram (HISTOGRAM_BINS,) of intensities in network units, optionally weighted; values
     outside HISTOGRAM_RANGE count in the first or last bin."""
-    clipped = np.clip(values, *HISTOGRAM_RANGE)
-    counts, _ = np.histogram(clipped, bins=HISTOGRAM_BINS, range=HISTOGRAM_RANGE, weights=weights)
+    clipped, limits = np.clip(values, *HISTOGRAM_RANGE), HISTOGRAM_RANGE
+    counts, _ = np.histogram(clipped, bins=HISTOGRAM_BINS, range=limits, weights=weights)
     return counts.astype(np.float64)
 
 
-def histogram_quantiles(
-    counts: NDArray[np.float64], probabilities: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def histogram_quantiles(counts: Counts, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Quantiles, in network units, of a :func:`histogram`."""
     edges = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS + 1)
     cumulative = np.concatenate([[0.0], np.cumsum(counts)])
@@ -121,7 +118,7 @@ class IntensityCurve:
     input_knots: NDArray[np.float64] = field(converter=np.asarray)
     output_knots: NDArray[np.float64] = field(converter=np.asarray)
 
-    def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, data: Image) -> Image:
         """Map intensities of any shape."""
         x, y = self.input_knots, self.output_knots
         flat = data.ravel()
@@ -134,7 +131,7 @@ class IntensityCurve:
         return out.reshape(data.shape).astype(np.float32)
 
 
-def quantile_curve(source: NDArray[np.float64], target: NDArray[np.float64]) -> IntensityCurve:
+def quantile_curve(source: Counts, target: Counts) -> IntensityCurve:
     """Curve through CURVE_QUANTILES quantiles of two histograms (HISTOGRAM_BINS,).
 
     Raises
@@ -143,8 +140,7 @@ def quantile_curve(source: NDArray[np.float64], target: NDArray[np.float64]) -> 
         The source has one intensity only.
     """
     probabilities = np.linspace(TAIL_FRACTION, 1 - TAIL_FRACTION, CURVE_QUANTILES)
-    x = histogram_quantiles(source, probabilities)
-    y = histogram_quantiles(target, probabilities)
+    x, y = (histogram_quantiles(counts, probabilities) for counts in (source, target))
     # Integer-valued scans repeat quantiles; interpolation needs strictly increasing knots.
     distinct = np.concatenate([[True], np.diff(x) > 1e-4])
     if distinct.sum() < 2:
@@ -159,17 +155,14 @@ def quantile_curve(source: NDArray[np.float64], target: NDArray[np.float64]) -> 
     return IntensityCurve(x, y)
 
 
-def landmark_curve(
-    source: NDArray[np.float64], target: NDArray[np.float64]
-) -> IntensityCurve | None:
+def landmark_curve(source: Landmarks, target: Landmarks) -> IntensityCurve | None:
     """Curve through no signal and the tissue landmarks (3,) of two scans, in network units.
 
     None where fewer than two landmarks are finite in both, or their order differs.
     """
     shared = np.isfinite(source) & np.isfinite(target)
     order = np.argsort(source[shared])
-    x = np.concatenate([[-1.0], source[shared][order]])
-    y = np.concatenate([[-1.0], target[shared][order]])
+    x, y = (np.concatenate([[-1.0], levels[shared][order]]) for levels in (source, target))
     gaps = np.concatenate([np.diff(x), np.diff(y)])
     return None if shared.sum() < 2 or (gaps < MIN_LANDMARK_GAP).any() else IntensityCurve(x, y)
 

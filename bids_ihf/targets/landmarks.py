@@ -6,23 +6,19 @@ through them; the intensity of a tissue does not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from attrs import frozen
+from numpy.typing import NDArray
+from torch import Tensor
 
-from bids_ihf.network.encoder import TISSUE_CLASSES, join_statistics
+from bids_ihf.network.encoder import TISSUE_CLASSES, Encoder, join_statistics
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, histogram
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from bids_ihf.network.encoder import Encoder
+Array = NDArray[np.float64]
 
 TISSUE_COUNT = len(TISSUE_CLASSES) - 1
 """Tissues with a landmark: grey matter, white matter and CSF, but not "other"."""
@@ -63,20 +59,6 @@ class SliceStatistics:
     tissue_histograms: NDArray[np.float64]
 
 
-@frozen(eq=False)
-class Pixels:
-    """N brain pixels of 2 x 2 voxels: intensities of their ``voxels`` (N, 4), and
-    ``tissue_probabilities`` (N, 4) by the encoder, in the order of TISSUE_CLASSES."""
-
-    voxels: NDArray[np.float64]
-    tissue_probabilities: NDArray[np.float64]
-
-    @property
-    def level(self) -> NDArray[np.float64]:
-        """Mean intensity (N,)."""
-        return np.asarray(self.voxels.mean(axis=1))
-
-
 def slice_statistics(
     encoder: Encoder, x: NDArray[np.float32], mask: NDArray[np.float32]
 ) -> SliceStatistics:
@@ -87,47 +69,65 @@ def slice_statistics(
     the histograms are empty.
     """
     device = next(encoder.parameters()).device
-    rows, batches = [], []
+    embeddings, voxels, probabilities = [], [], []
     with torch.inference_mode():
         for start in range(0, len(x), ENCODER_BATCH_SLICES):
             stop = start + ENCODER_BATCH_SLICES
             slices = torch.from_numpy(x[start:stop]).to(device)
             inside = torch.from_numpy(mask[start:stop, None]).to(device)
             maps = encoder(slices)
-            rows.append(join_statistics(maps, inside).cpu().numpy())
-            batches.append(_brain_pixels(encoder, maps, slices, inside))
-    embeddings = np.concatenate(rows)
-    pixels = Pixels(
-        np.concatenate([batch.voxels for batch in batches]),
-        np.concatenate([batch.tissue_probabilities for batch in batches]),
-    )
-    if not encoder.has_tissue_head or len(pixels.voxels) < MIN_LANDMARK_PIXELS:
-        empty = np.zeros((TISSUE_COUNT, HISTOGRAM_BINS))
-        return SliceStatistics(embeddings, np.full(TISSUE_COUNT, np.nan), empty)
-    posterior = tissue_posterior(pixels.level, pixels.tissue_probabilities)
+            embeddings.append(join_statistics(maps, inside).cpu().numpy())
+            batch_voxels, batch_probabilities = _brain_pixels(encoder, maps, slices, inside)
+            voxels.append(batch_voxels)
+            probabilities.append(batch_probabilities)
     return SliceStatistics(
-        embeddings,
-        tissue_landmarks(pixels.level, pixels.tissue_probabilities, posterior),
-        tissue_histograms(pixels, posterior),
+        np.concatenate(embeddings),
+        *tissue_statistics(
+            np.concatenate(voxels), np.concatenate(probabilities), encoder.has_tissue_head
+        ),
     )
 
 
-def _brain_pixels(encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor) -> Pixels:
-    """Pixels of the tissue read-out that lie in the brain."""
+def _brain_pixels(
+    encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor
+) -> tuple[Array, Array]:
+    """Pixels of the tissue read-out that lie in the brain: intensities (N, 4) of their 2 x 2
+    voxels, and probabilities (N, 4) of TISSUE_CLASSES."""
     probabilities = encoder.tissue_logits(maps).softmax(dim=1)
     height, width = probabilities.shape[-2:]
     x = F.pad(x[:, 1], (0, 2 * width - x.shape[-1], 0, 2 * height - x.shape[-2]), value=-1.0)
     inside = F.adaptive_avg_pool2d(mask[:, 0], (height, width)) > MIN_BRAIN_FRACTION
     blocks = x.reshape(-1, height, 2, width, 2).permute(0, 1, 3, 2, 4).flatten(3)
-    return Pixels(
+    return (
         blocks[inside].double().cpu().numpy(),
         probabilities.permute(0, 2, 3, 1)[inside].double().cpu().numpy(),
     )
 
 
-def tissue_posterior(
-    level: NDArray[np.float64], probabilities: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def tissue_statistics(
+    voxels: Array, probabilities: Array, has_tissue_head: bool
+) -> tuple[Array, Array]:
+    """Landmarks (3,) and histograms (3, HISTOGRAM_BINS) of the tissues, from the intensities of
+    pixels' voxels (N, 4) and their encoder probabilities (N, 4)."""
+    landmarks, histograms = np.full(TISSUE_COUNT, np.nan), np.zeros((TISSUE_COUNT, HISTOGRAM_BINS))
+    if not has_tissue_head or len(voxels) < MIN_LANDMARK_PIXELS:
+        return landmarks, histograms
+    level = voxels.mean(axis=1)
+    posterior = tissue_posterior(level, probabilities)
+    most_likely = posterior.argmax(axis=1)
+    intensities = voxels.astype(np.float32).ravel()
+    for tissue in range(TISSUE_COUNT):
+        histograms[tissue] = histogram(intensities, np.repeat(posterior[:, tissue], 4))
+        pixels, probability = np.flatnonzero(most_likely == tissue), probabilities[:, tissue]
+        count = max(MIN_LANDMARK_PIXELS, int(len(pixels) * PUREST_PIXEL_FRACTION))
+        purest = pixels[np.argsort(probability[pixels], kind="stable")[-count:]]
+        enough = len(purest) >= MIN_LANDMARK_PIXELS
+        if enough and np.median(probability[purest]) >= MIN_MEDIAN_PROBABILITY:
+            landmarks[tissue] = np.median(level[purest])
+    return landmarks, histograms
+
+
+def tissue_posterior(level: Array, probabilities: Array) -> Array:
     """Posterior probability (N, 3) of each tissue, from the intensities (N,) of pixels and their
     encoder probabilities (N, 4).
 
@@ -150,37 +150,7 @@ def tissue_posterior(
     return posterior
 
 
-def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+def _weighted_median(values: Array, weights: Array) -> float:
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
-
-
-def tissue_landmarks(
-    level: NDArray[np.float64],
-    probabilities: NDArray[np.float64],
-    posterior: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Typical intensity (3,) of each tissue: the median of its purest pixels.
-
-    ``level`` (N,), encoder ``probabilities`` (N, 4) and ``posterior`` (N, 3) are of the same
-    pixels.  NaN where pixels are too few or their probabilities too low.
-    """
-    most_likely = posterior.argmax(axis=1)
-    landmarks = np.full(TISSUE_COUNT, np.nan)
-    for tissue in range(TISSUE_COUNT):
-        pixels = np.flatnonzero(most_likely == tissue)
-        count = max(MIN_LANDMARK_PIXELS, int(len(pixels) * PUREST_PIXEL_FRACTION))
-        probability = probabilities[:, tissue]
-        purest = pixels[np.argsort(probability[pixels], kind="stable")[-count:]]
-        enough = len(purest) >= MIN_LANDMARK_PIXELS
-        if enough and np.median(probability[purest]) >= MIN_MEDIAN_PROBABILITY:
-            landmarks[tissue] = np.median(level[purest])
-    return landmarks
-
-
-def tissue_histograms(pixels: Pixels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Histogram (3, HISTOGRAM_BINS) of the voxels of each tissue, weighted by the posterior (N, 3)
-    of their pixels."""
-    voxels = pixels.voxels.astype(np.float32).ravel()
-    return np.stack([histogram(voxels, np.repeat(weight, 4)) for weight in posterior.T])

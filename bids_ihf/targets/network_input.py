@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 from bids_ihf.geometry.slices import slice_stack
+from bids_ihf.network.encoder import Encoder
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.intensity import IntensityScale, histogram, robust_scale
 from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
 from bids_ihf.targets.profile import Profile, position_centre, slice_position
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_ihf.network.encoder import Encoder
-    from bids_ihf.preprocessing.prepare import Prepared
+Array = NDArray[np.float32]
 
 NETWORK_VOXEL_MM = 1.0
 """Voxel size of the network's grid, mm."""
@@ -41,8 +38,8 @@ class NetworkInput:
     brain mask, 0 to 1.
     """
 
-    data: NDArray[np.float32]
-    mask: NDArray[np.float32]
+    data: Array
+    mask: Array
     grid: Grid
     scale: IntensityScale
 
@@ -105,7 +102,7 @@ def to_network_input(prepared: Prepared) -> NetworkInput:
 
 
 def histograms_by_position(
-    data: NDArray[np.float32], network_input: NetworkInput
+    data: Array, network_input: NetworkInput
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Slice positions (P,) that contain brain, and the histogram (P, HISTOGRAM_BINS) of ``data``
     (network units) at each."""
@@ -129,7 +126,7 @@ def slices_by_position(network_input: NetworkInput) -> dict[int, int]:
 
 
 def position_statistics(
-    data: NDArray[np.float32], network_input: NetworkInput, encoder: Encoder
+    data: Array, network_input: NetworkInput, encoder: Encoder
 ) -> SliceStatistics:
     """Encoder statistics of the slices of ``data`` (network units) at every position."""
     slices = list(slices_by_position(network_input).values())
@@ -153,6 +150,6 @@ def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:
     )
 
 
-def clip_to_network_range(data: NDArray[np.float32]) -> NDArray[np.float32]:
+def clip_to_network_range(data: Array) -> Array:
     """Network units clipped to NETWORK_RANGE."""
     return np.clip(data, *NETWORK_RANGE)

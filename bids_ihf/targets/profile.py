@@ -7,24 +7,21 @@ position that its reference scans cover, and the scale from network units to sca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
-from bids_ihf.targets.contrast import same_protocol_weight
+from bids_ihf.targets.contrast import Landmarks, same_protocol_weight
 from bids_ihf.targets.intensity import (
+    HISTOGRAM_BINS,
     IntensityCurve,
     IntensityScale,
     landmark_curve,
     quantile_curve,
     weighted_mean_curve,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
 
 POSITION_BIN_MM = 6.0
 """Thickness of a slice position, mm."""
@@ -55,31 +52,37 @@ def position_centre(position: NDArray[np.int64]) -> NDArray[np.float64]:
 class Profile:
     """Statistics of one scan, or the mean of several, at P slice positions.
 
-    Attributes
-    ----------
-    positions
-        Slice positions (P,), ascending.
-    histograms
-        Brain intensities (P, HISTOGRAM_BINS) in network units.
-    embeddings
-        Encoder statistics (P, E).
-    landmarks
-        Intensities (3,) of grey matter, white matter and CSF in network units; NaN if unavailable.
-    tissue_histograms
-        Intensities (3, HISTOGRAM_BINS) of these tissues; zero if unavailable.
-    scale
-        Map between scanner units and network units.
-    scan_count
-        Number of scans that the profile averages.
+    By position, in ascending order, ``histograms`` (P, HISTOGRAM_BINS) of brain intensities in
+    network units and ``embeddings`` (P, E); of the whole brain the tissue ``landmarks`` (3,), NaN
+    if unavailable, and ``tissue_histograms`` (3, HISTOGRAM_BINS), zero if unavailable.  ``scale``
+    maps network units to scanner units; ``scan_count`` is the number of scans.
     """
 
     positions: NDArray[np.int64]
     histograms: NDArray[np.float64]
     embeddings: NDArray[np.float32]
-    landmarks: NDArray[np.float64]
+    landmarks: Landmarks
     tissue_histograms: NDArray[np.float64]
     scale: IntensityScale
     scan_count: int = 1
+
+    def require_consistent(self) -> None:
+        """Raise ValueError unless shapes match, values are finite, and the scale is not empty."""
+        count = len(self.positions)
+        shapes = (
+            self.positions.shape == (count,),
+            self.histograms.shape == (count, HISTOGRAM_BINS),
+            self.embeddings.ndim == 2 and len(self.embeddings) == count,
+            self.landmarks.shape == (3,),
+            self.tissue_histograms.shape == (3, HISTOGRAM_BINS),
+        )
+        if not (count > 0 and self.scan_count > 0 and all(shapes)):
+            raise ValueError("its arrays do not fit each other")
+        arrays = (self.histograms, self.embeddings, self.tissue_histograms)
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("not all its values are finite")
+        if not self.scale.high > self.scale.low:
+            raise ValueError("its intensity range is empty")
 
     @property
     def reliability(self) -> float:

@@ -7,19 +7,15 @@ is available, the two can be separated.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import frozen
 
 from bids_ihf.targets.contrast import WHITE_MATTER, same_protocol_weight
-from bids_ihf.targets.diffusion_profile import DiffusionProfile, vendor_diffusion_profiles
+from bids_ihf.targets.diffusion_profile import DiffusionProfile
 from bids_ihf.targets.intensity import IntensityCurve, weighted_mean_curve
 from bids_ihf.targets.profile import Profile
-from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
-
-if TYPE_CHECKING:
-    from bids_ihf.targets.target import Target
+from bids_ihf.targets.target import Target
 
 VENDOR_SCANNER_WEIGHT = 0.25
 """Scanner weight of a T1w or T2w scan with its vendor's typical profile, within one protocol.
@@ -57,38 +53,20 @@ class SourceProfile(Generic[AnyProfile]):
         return vendor_weight if self.subjects is None else 1 / (self.subjects + 1)
 
 
-def source_profile_of(target: Target, modality: str) -> SourceProfile[Profile] | None:
+def source_profile_of(target: Target | None, modality: str) -> SourceProfile[Profile] | None:
     """The scanner behind the T1w or T2w scans of a target; None without this modality."""
-    profile = target.profiles.get(modality)
-    if profile is None:
-        return None
-    return SourceProfile(profile, None if target.is_builtin else profile.scan_count, target.name)
+    profile = target.profiles.get(modality) if target else None
+    return _source_profile(target, profile) if target and profile else None
 
 
-def diffusion_source_of(target: Target) -> SourceProfile[DiffusionProfile] | None:
+def diffusion_source_of(target: Target | None) -> SourceProfile[DiffusionProfile] | None:
     """The scanner behind the diffusion series of a target; None without any."""
-    profile = target.diffusion
-    if profile is None:
-        return None
-    return SourceProfile(profile, None if target.is_builtin else profile.scan_count, target.name)
+    return _source_profile(target, target.diffusion) if target and target.diffusion else None
 
 
-@lru_cache(maxsize=8)
-def vendor_source_profile(
-    vendor: str, modality: str, encoder_hash: str
-) -> SourceProfile[Profile] | None:
-    """The typical T1w or T2w profile of a built-in vendor; None for any other vendor, or where the
-    profile belongs to another encoder."""
-    if vendor not in BUILTIN_VENDORS:
-        return None
-    target = read_target(builtin_path(vendor))
-    return source_profile_of(target, modality) if target.encoder_hash == encoder_hash else None
-
-
-def vendor_diffusion_source(vendor: str) -> SourceProfile[DiffusionProfile] | None:
-    """The typical diffusion profile of a built-in vendor; None for any other vendor."""
-    profile = vendor_diffusion_profiles().get(vendor)
-    return None if profile is None else SourceProfile(profile, name=vendor)
+def _source_profile(target: Target, profile: AnyProfile) -> SourceProfile[AnyProfile]:
+    subjects = None if target.is_builtin else profile.scan_count
+    return SourceProfile(profile, subjects, target.name)
 
 
 def scanner_weight(scan: Profile, source: SourceProfile[Profile] | None) -> float:
@@ -116,10 +94,8 @@ def harmonization_curve(
     if source is None or weight >= 1:
         return from_scan
     from_source = target.curve_from(source.profile)
-    white_matter_gain = float(
-        (source.profile.landmarks[WHITE_MATTER] + 1) / (scan.landmarks[WHITE_MATTER] + 1)
+    source_white, scan_white = (p.landmarks[WHITE_MATTER] + 1 for p in (source.profile, scan))
+    aligned = (from_source.input_knots + 1) / float(source_white / scan_white) - 1
+    return weighted_mean_curve(
+        from_scan, IntensityCurve(aligned, from_source.output_knots), weight
     )
-    aligned = IntensityCurve(
-        (from_source.input_knots + 1) / white_matter_gain - 1, from_source.output_knots
-    )
-    return weighted_mean_curve(from_scan, aligned, weight)

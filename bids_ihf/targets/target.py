@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.io.paths import packaged_file
@@ -23,18 +27,10 @@ from bids_ihf.targets.diffusion_profile import (
     to_content,
     vendor_diffusion_profiles,
 )
-from bids_ihf.targets.intensity import HISTOGRAM_BINS, IntensityScale
+from bids_ihf.targets.intensity import IntensityScale
 from bids_ihf.targets.profile import Profile
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 TARGET_FORMAT = "ihf-harmony target 2"
-"""Format entry of a target file's header."""
-
 BUILTIN_VENDORS = ("Siemens", "GE", "Philips")
 """Vendors whose targets come with the package."""
 
@@ -64,7 +60,7 @@ class Target:
     hash
         SHA-256 of the T1w and T2w profiles as the file holds them.
     is_builtin
-        Whether this is the unchanged target of a built-in vendor.
+        Whether this is the target of a built-in vendor, or an unchanged copy of its file.
     """
 
     name: str
@@ -193,29 +189,25 @@ def read_target(path: Path) -> Target:
         The file is unreadable, altered, of another format, or incomplete.
     """
     tensors, header = read_safetensors(path, TARGET_FORMAT)
-    record = dict(header.get("record", {}))
-    profiles = {}
-    for modality, arrays in group_tensors(tensors).items():
-        try:
-            profile = _profile_from(arrays, int(record.pop(f"{modality}_scans", 1)))
-        except (KeyError, ValueError, TypeError) as error:
-            raise BadData(
-                f"{path}: its {modality} profile is incomplete; build the target again."
-            ) from error
-        if not _is_consistent(profile):
-            raise BadData(
-                f"{path}: its {modality} profile is inconsistent; build the target again."
-            )
-        profiles[modality] = profile
     name, digest = str(header.get("name", path.stem)), str(header["sha256"])
-    is_builtin = _is_builtin(name, digest, path)
+    record = dict(header.get("record", {}))
+    is_builtin = name in BUILTIN_VENDORS and (
+        path == builtin_path(name) or read_target(builtin_path(name)).hash == digest
+    )
     diffusion = vendor_diffusion_profiles().get(name) if is_builtin else None
-    content, count = record.pop(DIFFUSION_KEY, None), record.pop(SERIES_COUNT_KEY, 1)
-    if content is not None:
-        try:
-            diffusion = from_content(content, int(count))
-        except (ValueError, TypeError) as error:
-            raise BadData(f"{path}: {error}; build the target again.") from error
+    content, series_count = record.pop(DIFFUSION_KEY, None), record.pop(SERIES_COUNT_KEY, 1)
+    profiles, modality = {}, "diffusion"
+    try:
+        if content is not None:
+            diffusion = from_content(content, int(series_count))
+        for modality, arrays in group_tensors(tensors).items():
+            profiles[modality] = _profile_from(arrays, int(record.pop(f"{modality}_scans", 1)))
+            profiles[modality].require_consistent()
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadData(
+            f"{path}: its {modality} profile is incomplete or inconsistent ({error}); build the "
+            "target again."
+        ) from error
     if not profiles and diffusion is None:
         raise BadData(f"{path}: contains no profile; build the target again.")
     return Target(
@@ -229,32 +221,14 @@ def read_target(path: Path) -> Target:
     )
 
 
-def _is_consistent(profile: Profile) -> bool:
-    """Whether the arrays of a profile have matching shapes and finite values."""
-    count = len(profile.positions)
-    shapes = (
-        profile.positions.shape == (count,),
-        profile.histograms.shape == (count, HISTOGRAM_BINS),
-        profile.embeddings.ndim == 2 and len(profile.embeddings) == count,
-        profile.landmarks.shape == (3,),
-        profile.tissue_histograms.shape == (3, HISTOGRAM_BINS),
-    )
-    arrays = (profile.histograms, profile.embeddings, profile.tissue_histograms)
-    return (
-        count > 0
-        and profile.scan_count > 0
-        and all(shapes)
-        and all(np.isfinite(array).all() for array in arrays)
-        and profile.scale.high > profile.scale.low
-    )
-
-
-def _is_builtin(name: str, digest: str, path: Path) -> bool:
-    """Whether a file of this name and hash is that of a built-in vendor, or a copy of it."""
-    if name not in BUILTIN_VENDORS:
-        return False
-    builtin = builtin_path(name)
-    return path == builtin or read_target(builtin).hash == digest
+@lru_cache(maxsize=8)
+def vendor_target(vendor: str, encoder_hash: str | None = None) -> Target | None:
+    """The target of a built-in vendor; None for any other vendor, or where its T1w and T2w
+    profiles belong to another encoder than the one of this hash."""
+    if vendor not in BUILTIN_VENDORS:
+        return None
+    target = read_target(builtin_path(vendor))
+    return target if encoder_hash in (None, target.encoder_hash) else None
 
 
 def builtin_path(vendor: str) -> Path:

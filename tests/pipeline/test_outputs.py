@@ -124,7 +124,7 @@ def test_image_out_of_range_is_flagged_and_written(
     people = [replace_embeddings(evidence().target, seed) for seed in range(3)]
     known, _ = familiar.fit_reference_distribution(people, ["a", "b", "c"])
     reference = familiar.ReferenceScans("e-hash", {"T1w": known})
-    monkeypatch.setattr(quality, "_cached_reference", lambda _encoder: reference)
+    monkeypatch.setattr(quality, "shipped_reference", lambda _encoder: reference)
     write(job, config)
     warning = json.loads(job.sidecar.read_text())["HarmonizationWarning"]
     assert "the image (out-of-range score" in warning

@@ -23,13 +23,14 @@ from bids_ihf.targets.diffusion_profile import (
     vendor_diffusion_hash,
     vendor_diffusion_profiles,
 )
-from bids_ihf.targets.source_profile import diffusion_source_of, vendor_diffusion_source
+from bids_ihf.targets.source_profile import diffusion_source_of
 from bids_ihf.targets.target import (
     BUILTIN_VENDORS,
     Target,
     builtin_path,
     pack_target,
     read_target,
+    vendor_target,
 )
 
 PROFILE = DiffusionProfile(
@@ -148,10 +149,10 @@ def test_a_series_is_no_target_by_itself() -> None:
 def test_the_more_subjects_behind_a_profile_the_less_is_attributed_to_the_scanner() -> None:
     assert VENDOR_ANISOTROPY_WEIGHT < VENDOR_ATTENUATION_WEIGHT <= 0.5
     for vendor in BUILTIN_VENDORS:
-        source = vendor_diffusion_source(vendor)
+        source = diffusion_source_of(vendor_target(vendor))
         assert source is not None
         assert source.scanner_weight(VENDOR_ATTENUATION_WEIGHT) == VENDOR_ATTENUATION_WEIGHT
-    assert vendor_diffusion_source("Toshiba") is None
+    assert diffusion_source_of(vendor_target("Toshiba")) is None
     site = diffusion_source_of(built([PROFILE] * 4))
     assert site is not None
     assert (site.name, site.scanner_weight(VENDOR_ATTENUATION_WEIGHT)) == ("Mine", 0.2)

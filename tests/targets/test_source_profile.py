@@ -15,9 +15,8 @@ from bids_ihf.targets.source_profile import (
     harmonization_curve,
     scanner_weight,
     source_profile_of,
-    vendor_source_profile,
 )
-from bids_ihf.targets.target import Target, builtin_path, read_target
+from bids_ihf.targets.target import Target, builtin_path, read_target, vendor_target
 
 GREY, CSF = 0, 2
 TYPICAL = np.array([-0.1, 0.5, -0.6])
@@ -127,6 +126,6 @@ def test_sources_are_vendors_or_sites() -> None:
 
 def test_vendors_profiles_belong_to_their_encoder_alone() -> None:
     encoder_hash = read_target(builtin_path("Philips")).encoder_hash
-    assert vendor_source_profile("Philips", "T1w", encoder_hash) is not None
-    assert vendor_source_profile("Philips", "T1w", "another encoder") is None
-    assert vendor_source_profile("Canon", "T1w", encoder_hash) is None
+    assert source_profile_of(vendor_target("Philips", encoder_hash), "T1w") is not None
+    assert source_profile_of(vendor_target("Philips", "another encoder"), "T1w") is None
+    assert source_profile_of(vendor_target("Canon", encoder_hash), "T1w") is None
