@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bids_ihf.bids.dataset_files import initialize_output
@@ -15,7 +16,7 @@ from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
 from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
 from bids_ihf.pipeline.harmonization import choose_device
-from bids_ihf.pipeline.participants import Result, run_participants
+from bids_ihf.pipeline.participants import ProgressStep, Result, run_participants
 from bids_ihf.pipeline.plan import HARMONIZE_ACTION, Job, ResolvedTarget, plan
 from bids_ihf.pipeline.process import limit_threads
 from bids_ihf.pipeline.resources import (
@@ -90,13 +91,54 @@ def harmonize(jobs: Sequence[Job], config: RunConfig, target: ResolvedTarget) ->
     start_subject_logs(jobs, config, target)
     summary.announce(jobs, target)
     results: list[Result] = []
+    pages = ParticipantPages(todo, config)
     if todo:
         with Progress(len(todo)) as progress:
-            results = run_participants(todo, config, target, device, progress.step)
+
+            def on_progress(job: Job, step: ProgressStep) -> None:
+                progress.step(job, step)
+                pages.step(job, step)
+
+            results = run_participants(todo, config, target, device, on_progress)
     summary.log_failures(results)
-    reported = build_reports({job.image.subject for job in todo}, config)
+    failed = {result.job.image.subject for result in results if not result.harmonized}
+    missing = {job.image.subject for job in jobs if page_is_missing(job, config)}
+    reported = build_reports(missing | failed | pages.pending, config) and pages.all_built
     summary.close(jobs, results, config)
     return summary.exit_code(results) or (0 if reported else 1)
+
+
+class ParticipantPages:
+    """Builds the page of each participant as its last image ends, so that none waits for all."""
+
+    def __init__(self, jobs: Iterable[Job], config: RunConfig) -> None:
+        self._config = config
+        self._images_left = Counter(job.image.subject for job in jobs)
+        self.all_built = True
+
+    @property
+    def pending(self) -> set[str]:
+        """Participants with images that have not ended."""
+        return {subject for subject, count in self._images_left.items() if count > 0}
+
+    def step(self, job: Job, step: ProgressStep) -> None:
+        """Take note of what became of an image."""
+        if step in ("end", "exception"):
+            subject = job.image.subject
+            self._images_left[subject] -= 1
+            if self._images_left[subject] == 0:
+                self.all_built &= build_reports([subject], self._config)
+
+
+def page_is_missing(job: Job, config: RunConfig) -> bool:
+    """Whether an image is finished that the page of its participant does not show.
+
+    A run that was stopped has left finished images behind without a page.
+    """
+    page = config.out_dir / f"sub-{job.image.subject}.html"
+    return job.finished and not (
+        page.is_file() and page.stat().st_mtime >= job.sidecar.stat().st_mtime
+    )
 
 
 def remove_stale_files(out_dir: Path, subjects: Iterable[str]) -> None:

@@ -211,9 +211,9 @@ def _raising_cannot_write(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        advice = (
-            "free some space"
-            if error.errno in _DISK_FULL_CODES
-            else "check the permissions of the folder or choose another output folder"
-        )
+        advice = "check the permissions of the folder or choose another output folder"
+        if error.errno in _DISK_FULL_CODES:
+            advice = "free some space"
+        elif error.errno == errno.ENAMETOOLONG:
+            advice = "shorten the name of the source image, of which this one is made"
         raise CannotWrite(f"{path} cannot be written ({reason}): {advice}.") from error

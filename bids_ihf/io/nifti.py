@@ -118,6 +118,12 @@ def open_image(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
     except NIFTI_READ_ERRORS as error:
+        pointer = _pointer_kind(path)
+        if pointer:
+            raise BadData(
+                f"{path}: a {pointer} pointer, not the image itself; fetch its content first, for "
+                "instance with 'datalad get' or 'git lfs pull'."
+            ) from error
         raise BadData(
             f"{path}: cannot be read as NIfTI, so it is damaged, truncated or of another format; "
             "copy or convert it again."
@@ -131,6 +137,15 @@ def open_image(path: Path) -> nib.Nifti1Image:
             path, "its header is wrong", f"{voxel_bytes} bytes of voxels, more than the file holds"
         )
     return image
+
+
+def _pointer_kind(path: Path) -> str | None:
+    """Whose pointer a file is that has the name of an image, if it is one."""
+    with path.open("rb") as stream:
+        beginning = stream.read(64)
+    if beginning.startswith((b"/annex/objects/", b"../.git/annex/")):
+        return "git-annex"
+    return "Git LFS" if beginning.startswith(b"version https://git-lfs") else None
 
 
 def open_uncompressed(path: Path) -> IO[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from bids_ihf.errors import UsageError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+MIN_FREE_TEMPORARY_BYTES = 16 * 2**20
+"""What the registration of one image writes as temporary files, and some more."""
+
 
 def prepare_environment(work_dir: Path) -> None:
     """Keep nipype from asking a server for newer versions, and from needing a home and a user.
@@ -27,6 +31,19 @@ def prepare_environment(work_dir: Path) -> None:
     os.environ.setdefault("NIPYPE_CONFIG_DIR", str(work_dir / "nipype"))
     # nipype's plugin for Slurm names jobs by it; containers and cron do not set it.
     os.environ.setdefault("LOGNAME", "ihf-harmony")
+    _use_work_dir_for_temporary_files(work_dir)
+
+
+def _use_work_dir_for_temporary_files(work_dir: Path) -> None:
+    """Where /tmp is missing, full or not writable, libraries keep temporary files with ours."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(MIN_FREE_TEMPORARY_BYTES))
+    except OSError:
+        folder = work_dir.absolute() / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        LOGGER.warning("The folder for temporary files cannot be used; using %s.", folder)
 
 
 def read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
@@ -74,6 +91,10 @@ def execute(
     folder = os.getcwd()
     try:
         workflow.run(**runner)
+    except KeyboardInterrupt:
+        if hasattr(runner["plugin"], "kill"):
+            runner["plugin"].kill()
+        raise
     except Exception as error:
         LOGGER.debug("nipype ended with", exc_info=True)
         return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

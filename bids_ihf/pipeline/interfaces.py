@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from traceback import format_exc
 from typing import Any
@@ -17,9 +18,12 @@ from nipype.interfaces.base import (
 )
 
 from bids_ihf.bids.names import IMAGE_SUFFIXES
+from bids_ihf.errors import HarmonyError
 from bids_ihf.io.failures import Failure, Step, write_failure
 from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.run_log import RunLog, join_run, subject_context
+
+LOGGER = logging.getLogger(__name__)
 
 
 @frozen
@@ -47,9 +51,12 @@ class StepContext:
     run_log: RunLog
 
     def keep_failure(self, error: BaseException, traceback: str = "") -> None:
-        """Keep what went wrong in the subject's log folder."""
+        """Keep what went wrong in the subject's log folder, or at least say it."""
         failure = Failure.of(error, self.image, self.step)
-        write_failure(self.run_log.folder(self.subject), self.node, failure, traceback)
+        try:
+            write_failure(self.run_log.folder(self.subject), self.node, failure, traceback)
+        except HarmonyError as unwritten:
+            LOGGER.error("%s: %s (%s)", self.image, failure.message, unwritten)
 
 
 class StepInputs(BaseInterfaceInputSpec):  # type: ignore[misc]

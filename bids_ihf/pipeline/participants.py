@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-Progress = Literal["prepare", "harmonize", "end", "exception"]
+ProgressStep = Literal["prepare", "harmonize", "end", "exception"]
 
 MIN_SUBJECTS_PER_GRAPH = 16
 """Bounds the intermediate files that lie on disk at once."""
-REPLACED = (
-    "{}: was written, then replaced or removed by another process while this run went on; run "
-    "again, one target at a time."
+NO_RESULT_MESSAGE = (
+    "{}: is not there although nothing is known to have failed: another run replaced or removed "
+    "it, or no record of the failure could be written; run again, one target at a time."
 )
 
 
@@ -52,7 +52,7 @@ def run_participants(
     config: RunConfig,
     target: ResolvedTarget,
     device: str,
-    on_progress: Callable[[Job, Progress], None],
+    on_progress: Callable[[Job, ProgressStep], None],
 ) -> list[Result]:
     """Harmonize all jobs; one that fails does not stop the others unless the settings say so.
 
@@ -103,7 +103,7 @@ def _run_batch(
     config: RunConfig,
     target: ResolvedTarget,
     device: str,
-    on_progress: Callable[[Job, Progress], None],
+    on_progress: Callable[[Job, ProgressStep], None],
 ) -> list[Result]:
     """Run one graph; then once more, by themselves, the images whose T1w image failed."""
     reason = _run_graph(batch, config, target, device, on_progress, via_t1w=True)
@@ -151,7 +151,7 @@ def _result(job: Job, failures: FailuresByStep, *, stopped: bool) -> Result:
             return Result(job, False, *failures[key])
     if stopped:
         return Result(job, harmonized=False)
-    error = TemporaryFailure(REPLACED.format(job.sidecar))
+    error = TemporaryFailure(NO_RESULT_MESSAGE.format(job.sidecar))
     return Result(job, False, Failure.of(error, job.image.relative, "harmonize"))
 
 
@@ -160,7 +160,7 @@ def _run_graph(
     config: RunConfig,
     target: ResolvedTarget,
     device: str,
-    on_progress: Callable[[Job, Progress], None],
+    on_progress: Callable[[Job, ProgressStep], None],
     *,
     via_t1w: bool,
 ) -> str | None:

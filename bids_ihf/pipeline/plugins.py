@@ -112,6 +112,18 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
             lines = format_exception(error)
             self._taskresult[taskid] = {"result": None, "traceback": lines, "taskid": taskid}
 
+    def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
+        try:
+            return str(super()._report_crash(node, result))
+        except OSError:  # nipype's own file; the failure is kept elsewhere
+            return "not written"
+
+    def kill(self) -> None:
+        """End the workers at once, whatever they do: their outputs are complete or absent."""
+        # Not public before Python 3.14, where it is ProcessPoolExecutor.kill_workers.
+        for process in list(self.pool._processes.values()):
+            process.kill()
+
     def stop(self) -> None:
         """Let running nodes finish, start no other."""
         self.pool.shutdown(wait=True, cancel_futures=True)

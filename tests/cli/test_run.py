@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.cli.app import main
+from bids_ihf.errors import CannotWrite
 from tests.cli.conftest import FakeSteps
 from tests.datasets import SCANS
 
@@ -321,3 +322,73 @@ def test_reports_only(dataset: Path, fake_steps: FakeSteps) -> None:
     shutil.rmtree(dataset / "sub-01")
     assert call(dataset, "--reports-only") == 0
     assert fake_steps.harmonized == []
+
+
+class TestPages:
+    @pytest.fixture
+    def pages(self, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Pages in the order in which they are built; they are empty."""
+        built: list[str] = []
+
+        def build(out_dir: Path, subject: str, *_: object) -> None:
+            built.append(subject)
+            (out_dir / f"sub-{subject}.html").touch()
+
+        module = sys.modules["bids_ihf.reports.participant"]
+        monkeypatch.setattr(module, "build_participant_report", build)
+        return built
+
+    def test_built_as_each_participant_ends(
+        self, dataset: Path, fake_steps: FakeSteps, pages: list[str],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        assert call(dataset) == 0
+        assert sorted(pages) == ["01", "02"]
+        lines = capsys.readouterr().err.splitlines()
+        first_page = next(n for n, line in enumerate(lines) if "Report: " in line)
+        images = [n for n, line in enumerate(lines) if ": harmonized" in line]
+        assert images[0] < first_page < images[-1]
+
+    def test_a_stopped_run_leaves_none_out(
+        self, dataset: Path, fake_steps: FakeSteps, pages: list[str]
+    ) -> None:
+        call(dataset)
+        pages.clear()
+        assert call(dataset) == 0
+        assert pages == []  # all are there and show everything
+        (dataset.parent / "out/sub-01.html").unlink()
+        assert call(dataset) == 0
+        assert pages == ["01"]
+
+
+def test_a_log_folder_that_cannot_be_written(
+    dataset: Path, fake_steps: FakeSteps, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def refuse(*_: object) -> None:
+        raise CannotWrite("no room for a crash file.")
+
+    fake_steps.bad.add("sub-02_T1w.nii.gz")
+    monkeypatch.setattr("bids_ihf.pipeline.interfaces.write_failure", refuse)
+    assert call(dataset) == 1
+    assert "sub-02_T1w.nii.gz: truncated; fetch it again." in capsys.readouterr().err
+    assert len(fake_steps.harmonized) == 4
+
+
+def test_long_file_names(dataset: Path, fake_steps: FakeSteps) -> None:
+    """A name near the system's limit of 255 bytes runs, and its failure is told."""
+    name = f"sub-02_acq-{'x' * 220}_T1w.nii.gz"
+    image = next(dataset.glob("sub-02/**/sub-02_T1w.nii.gz"))
+    shutil.copy(image, image.with_name(name))
+    fake_steps.bad.add(name)
+    assert call(dataset) == 1
+    assert len(fake_steps.harmonized) == 5
+    assert "truncated" in log_of(dataset, "02")
+
+
+def test_labels_with_a_plus(dataset: Path, fake_steps: FakeSteps) -> None:
+    (dataset / "sub-02").rename(dataset / "sub-a+b")
+    for path in sorted((dataset / "sub-a+b").rglob("sub-02*")):
+        path.rename(path.with_name(path.name.replace("sub-02", "sub-a+b")))
+    assert call(dataset, "--participant-label", "a+b") == 0
+    assert fake_steps.harmonized == ["sub-a+b_T1w"]

@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.nifti import encode_nifti, read_volume
+from bids_ihf.io.nifti import encode_nifti, open_image, read_volume
 
 SHAPE = (5, 6, 7)
 GEOMETRY = (
@@ -219,3 +219,17 @@ def test_bad_data_is_told_in_one_sentence(tmp_path: Path, make: Any, says: str) 
 def test_constant_is_allowed_on_request(tmp_path: Path) -> None:
     bad_constant(tmp_path / "in.nii.gz")
     assert (read_volume(tmp_path / "in.nii.gz", allow_constant=True).data == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("/annex/objects/MD5E-s10485760--0123456789abcdef.nii.gz\n", "git-annex"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS"),
+    ],
+)
+def test_pointers_are_called_what_they_are(tmp_path: Path, content: str, kind: str) -> None:
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    path.write_text(content)
+    with pytest.raises(BadData, match=f"{kind} pointer"):
+        open_image(path)
