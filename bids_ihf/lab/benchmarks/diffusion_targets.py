@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.targets.diffusion_profile import DiffusionProfile
 
-QUANTITIES = ("fibrous", "other", "anisotropy")
+PROFILE_QUANTITIES = ("fibrous", "other", "anisotropy")
 """Fields of a shell's profile: attenuation in fibrous and in other tissue, and anisotropy."""
 
 
@@ -68,7 +68,7 @@ def print_variation(profiles: Mapping[str, Sequence[DiffusionProfile]]) -> None:
     logs = np.log(
         [
             [
-                [[getattr(shell, name) for name in QUANTITIES] for shell in profile.shells]
+                [[getattr(shell, name) for name in PROFILE_QUANTITIES] for shell in profile.shells]
                 for profile in subjects
             ]
             for subjects in profiles.values()
@@ -80,7 +80,7 @@ def print_variation(profiles: Mapping[str, Sequence[DiffusionProfile]]) -> None:
     subject_sd = deviation.std(axis=1, ddof=1).mean(axis=(0, 1))
     residual = deviation - deviation.mean(axis=0)
     scanner_sd = residual.std(axis=1, ddof=1).mean(axis=(0, 1))
-    for name, between, within in zip(QUANTITIES, subject_sd, scanner_sd, strict=True):
+    for name, between, within in zip(PROFILE_QUANTITIES, subject_sd, scanner_sd, strict=True):
         print(f"{name}: subjects {between:.4f}, scanners of one vendor and noise {within:.4f}")
 
 

@@ -36,15 +36,15 @@ UNHARMONIZED_METHOD = "unharmonized"
 HISTOGRAM_MATCHING_METHOD = "histogram matching"
 NYUL_METHOD = "Nyul"
 
-_CONVENTION = "scaled by the target's 0.1-99.9 percentiles in the mask, clipped to [0, 1]"
-COLUMNS: dict[str, Column] = {
+_SCALING_TEXT = "scaled by the target's 0.1-99.9 percentiles in the mask, clipped to [0, 1]"
+FILE_COLUMNS: dict[str, Column] = {
     "subject": Column("Label of the subject", long_name="Subject"),
     "harmonized": Column("File that was evaluated", long_name="Harmonized image"),
     "target": Column("File it was compared with", long_name="Target scan"),
     "method": Column("What was compared: the harmonized image, or a baseline", long_name="Method"),
-    "rmse_mask": Column(f"Root mean square error, {_CONVENTION}", "1", "RMSE in the mask"),
+    "rmse_mask": Column(f"Root mean square error, {_SCALING_TEXT}", "1", "RMSE in the mask"),
     "psnr_mask": Column("Peak signal-to-noise ratio, data range 1", "dB", "PSNR in the mask"),
-    "rmse_frame": Column(f"Root mean square error, {_CONVENTION}", "1", "RMSE, full frame"),
+    "rmse_frame": Column(f"Root mean square error, {_SCALING_TEXT}", "1", "RMSE, full frame"),
     "psnr_frame": Column("Peak signal-to-noise ratio, data range 1", "dB", "PSNR, full frame"),
     "ms_ssim": Column("Multiscale SSIM, mean over axial slices with brain", "1", "MS-SSIM"),
     "ms_ssim_scales": Column("5, or fewer where slices are too small", "1", "MS-SSIM scales"),
@@ -88,7 +88,7 @@ def evaluate_files(pairs: Sequence[FilePair]) -> list[Row]:
 
 def summary_text(rows: Sequence[Row]) -> str:
     """Median and bootstrap interval of each metric, as aligned text: a line for each method."""
-    names = {metric: COLUMNS[metric].long_name or metric for metric in SUMMARY_METRICS}
+    names = {metric: FILE_COLUMNS[metric].long_name or metric for metric in SUMMARY_METRICS}
     lines = [
         {"method": method} | {names[metric]: str(summary) for metric, summary in metrics.items()}
         for method, metrics in summarize(rows, SUMMARY_METRICS).items()

@@ -26,7 +26,8 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
     CURVE_ONLY,
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
-    UNHARMONIZED,
+    METHOD_DESCRIPTIONS,
+    NO_HARMONIZATION,
     run_networks,
 )
 from bids_ihf.lab.benchmarks.vendors.metrics import image_metrics
@@ -37,7 +38,7 @@ from bids_ihf.lab.benchmarks.vendors.plan import (
     label_map,
 )
 from bids_ihf.lab.benchmarks.vendors.results import METRIC_CONVENTION
-from bids_ihf.lab.benchmarks.vendors.tables import SUBJECT_COLUMNS as VENDOR_COLUMNS
+from bids_ihf.lab.benchmarks.vendors.tables import SUBJECT_COLUMNS as VENDOR_SUBJECT_COLUMNS
 from bids_ihf.lab.benchmarks.virtual_subjects import (
     OFF_RANGE_SCANNERS,
     load_test_subject,
@@ -77,16 +78,24 @@ MEASURED_MM = (26.0, 50.0)
 """Those of the slices that are measured."""
 
 METRIC_NAMES = ("rmse", "psnr", "ms_ssim")
-METHODS = (UNHARMONIZED, HISTOGRAM_MATCHING, CURVE_ONLY, IHF_HARMONY)
 SAME_SUBJECT, OTHER_SUBJECT = "the same person, slices below", "another person"
-LABEL_COLUMNS = ("subject", "modality", "source", "target", "reference", "method")
 
-_REFERENCE = Column("Whose scan by the target the reference slab is")
-SUBJECT_COLUMNS = {
-    name: _REFERENCE if name == "reference" else VENDOR_COLUMNS[name]
-    for name in (*LABEL_COLUMNS, *METRIC_NAMES)
+METHOD_LEVELS = {
+    NO_HARMONIZATION: "The source scan as it is",
+    HISTOGRAM_MATCHING: "Histogram matching (scikit-image) to the reference",
+    CURVE_ONLY: METHOD_DESCRIPTIONS[CURVE_ONLY],
+    IHF_HARMONY: "The whole method with the reference as target",
 }
-COLUMNS = {
+SUBJECT_COLUMNS = {
+    "subject": Column("Label map of the simulated subject"),
+    "modality": Column(SLAB_MODALITY),
+    "source": Column("Scanner of the scan that is harmonized"),
+    "target": Column("Scanner it is harmonized to; the truth is the same subject's scan by it"),
+    "reference": Column("The subject, and the slices, of the scan by which the target is known"),
+    "method": Column("What made the image that is compared with the truth", levels=METHOD_LEVELS),
+    **{name: VENDOR_SUBJECT_COLUMNS[name] for name in METRIC_NAMES},
+}
+SLAB_COLUMNS = {
     **{name: SUBJECT_COLUMNS[name] for name in ("modality", "reference", "method")},
     "subjects": Column("Number of subjects"),
     "pairs": Column("Number of pairs of scanners over all subjects"),
@@ -142,15 +151,16 @@ def evaluate_slabs(labels: Path, name: str) -> list[Row]:
         }
         for label, reference in references.items():
             profile = measure_profile(reference, models[IHF_HARMONY].encoder)
-            images = {UNHARMONIZED: source_slices.data, **run_networks(scan, profile, models)}
+            images = {NO_HARMONIZATION: source_slices.data, **run_networks(scan, profile, models)}
             images[HISTOGRAM_MATCHING] = histogram_matching.harmonize(
                 MaskedImage(source_slices.data, source_slices.mask),
                 [MaskedImage(reference.data, reference.brain)],
             )
-            for method in METHODS:
+            for method in METHOD_LEVELS:
+                row: Row = {"subject": name, "modality": SLAB_MODALITY}
+                row |= {"source": source, "target": target, "reference": label}
                 metrics = image_metrics(measured_part(images[method], frame), truth)
-                labels_of_row = (name, SLAB_MODALITY, source, target, label, method)
-                rows.append(dict(zip(LABEL_COLUMNS, labels_of_row, strict=True)) | metrics)
+                rows.append(row | {"method": method} | metrics)
     return rows
 
 
@@ -194,7 +204,7 @@ def main() -> None:
     }
     tables = {
         "slab_subjects": Table(rows, SUBJECT_COLUMNS),
-        "slab": Table(aggregate(rows), COLUMNS),
+        "slab": Table(aggregate(rows), SLAB_COLUMNS),
     }
     for table_name, table in tables.items():
         for filename, content in table.files(table_name, facts).items():

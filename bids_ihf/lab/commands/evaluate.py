@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.lab.benchmarks.file_evaluation import (
-        COLUMNS,
+        FILE_COLUMNS,
         FilePair,
         evaluate_files,
         summary_text,
@@ -69,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     progress = tqdm(pairs, unit="pair", disable=not sys.stderr.isatty())
     rows = [row for pair in progress for row in evaluate_files([pair])]
     if arguments.output is None:
-        sys.stdout.write(to_tsv(rows, list(COLUMNS)).decode())
+        sys.stdout.write(to_tsv(rows, list(FILE_COLUMNS)).decode())
         return 0
-    files = Table(rows, COLUMNS).files("table", {})
+    files = Table(rows, FILE_COLUMNS).files("table", {})
     write_atomic(arguments.output, files["table.tsv"])
     write_atomic(arguments.output.with_suffix(".json"), files["table.json"])
     sys.stdout.write(summary_text(rows))

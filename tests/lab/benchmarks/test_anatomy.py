@@ -14,7 +14,7 @@ from scipy import ndimage
 from bids_ihf.lab.benchmarks.anatomy.benchmark import evaluate_anatomy
 from bids_ihf.lab.benchmarks.anatomy.ground_truth import ground_truth
 from bids_ihf.lab.benchmarks.anatomy.tables import (
-    COLUMNS,
+    ANATOMY_COLUMNS,
     READOUT_COLUMNS,
     SUBJECT_COLUMNS,
     anatomy_tables,
@@ -33,6 +33,8 @@ from bids_ihf.network.checkpoint import load_model
 from bids_ihf.targets.build import load_target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.network.checkpoint import ModelBundle
 
@@ -70,15 +72,21 @@ def subject() -> RegisteredSubject:
     )
 
 
-@pytest.fixture(scope="module")
-def rows(model: ModelBundle, subject: RegisteredSubject) -> list[Row]:
-    targets = {vendor: load_target(vendor, model) for vendor in VENDORS}
+@pytest.fixture(scope="module", autouse=True)
+def no_bias() -> Iterator[None]:
+    """N4 takes seconds a scan."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "bids_ihf.preprocessing.bias_field.bias_field",
             lambda data, *_, **__: np.ones_like(data),
         )
-        return evaluate_anatomy(subject, targets, model, ("T1w",), seed=5)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rows(model: ModelBundle, subject: RegisteredSubject) -> list[Row]:
+    targets = {vendor: load_target(vendor, model) for vendor in VENDORS}
+    return evaluate_anatomy(subject, targets, model, ("T1w",), seed=5)
 
 
 def test_a_row_for_every_ordered_pair(rows: list[Row]) -> None:
@@ -119,8 +127,10 @@ def test_tables_hold_every_column_and_say_what_it_is(rows: list[Row]) -> None:
     for name, table in anatomy_tables(rows, []).items():
         files = table.files(name, {"Benchmark": {"Seed": 5}})
         columns = {
-            "anatomy": COLUMNS, "anatomy_subjects": SUBJECT_COLUMNS, "readout": READOUT_COLUMNS,
-        }[name]  # fmt: skip
+            "anatomy": ANATOMY_COLUMNS,
+            "anatomy_subjects": SUBJECT_COLUMNS,
+            "readout": READOUT_COLUMNS,
+        }[name]
         lines = files[f"{name}.tsv"].decode().splitlines()
         assert lines[0].split("\t") == list(columns)
         assert len(lines) == 1 + (0 if name == "readout" else len(rows))

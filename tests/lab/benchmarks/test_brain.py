@@ -11,7 +11,7 @@ from bids_ihf.lab.benchmarks.brain.benchmark import outcome, transform_error
 from bids_ihf.lab.benchmarks.brain.cases import Case, block_averaged, randomly_posed
 from bids_ihf.lab.benchmarks.brain.tables import (
     ALL_ROWS,
-    OUTCOMES,
+    POSE_OUTCOMES,
     brain_tables,
     by_condition,
     by_pose,
@@ -111,7 +111,7 @@ def test_outcomes(similarity: float, coverage: float, error: float, wanted: str)
 def test_every_outcome_has_its_column() -> None:
     """Alignments of any quality, right or wrong: what they come to is what the table counts."""
     grid = itertools.product(np.linspace(0, 1, 21), np.linspace(0, 1, 21), (2.0, 30.0))
-    assert {outcome(*alignment) for alignment in grid} == set(OUTCOMES)
+    assert {outcome(*alignment) for alignment in grid} == set(POSE_OUTCOMES)
 
 
 def test_tables_hold_means_and_the_worst() -> None:

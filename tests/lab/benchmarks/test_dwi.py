@@ -28,18 +28,18 @@ from bids_ihf.lab.benchmarks.dwi.map_metrics import (
 from bids_ihf.lab.benchmarks.dwi.maps import Maps, noddi_fitter, tensor_maps
 from bids_ihf.lab.benchmarks.dwi.methods import (
     METHOD_DESCRIPTIONS,
+    NO_HARMONIZATION,
     REPEAT_SCAN,
     RISH_METHOD,
     SHELL_MODEL,
     SHELL_MODEL_KNOWN_SCANNER,
-    UNHARMONIZED,
     ReferenceSeries,
     harmonize_by_all,
     pool_references,
     reference_series,
 )
 from bids_ihf.lab.benchmarks.dwi.results import write_dwi_results
-from bids_ihf.lab.benchmarks.dwi.tables import COLUMNS, aggregate, short_table
+from bids_ihf.lab.benchmarks.dwi.tables import DWI_COLUMNS, aggregate, short_table
 from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan, DiffusionSubject
 from bids_ihf.lab.benchmarks.virtual_subjects import REPEAT_SUFFIX
 from bids_ihf.lab.comparators import rish
@@ -153,9 +153,9 @@ def test_methods_bring_mean_diffusivity_nearer(
         name: error(tensor_maps(scan, subject.neural), truth, subject, "MD")
         for name, scan in done.items()
     }
-    assert errors[SHELL_MODEL] < 0.4 * errors[UNHARMONIZED]
-    assert errors[SHELL_MODEL_KNOWN_SCANNER] < 0.4 * errors[UNHARMONIZED]
-    assert errors[RISH_METHOD] < 0.6 * errors[UNHARMONIZED]
+    assert errors[SHELL_MODEL] < 0.4 * errors[NO_HARMONIZATION]
+    assert errors[SHELL_MODEL_KNOWN_SCANNER] < 0.4 * errors[NO_HARMONIZATION]
+    assert errors[RISH_METHOD] < 0.6 * errors[NO_HARMONIZATION]
     for scan in done.values():
         assert scan.volumes.min() >= 0
 
@@ -179,8 +179,8 @@ def test_rows_of_a_subject(evaluated: tuple[list[Row], MapPanel]) -> None:
         for row in aggregate(rows)
         if row["source"] == "all" and row["map"] == "MD"
     }
-    assert over_all[SHELL_MODEL] < 0.5 * over_all[UNHARMONIZED]
-    assert over_all[REPEAT_SCAN] < over_all[UNHARMONIZED]
+    assert over_all[SHELL_MODEL] < 0.5 * over_all[NO_HARMONIZATION]
+    assert over_all[REPEAT_SCAN] < over_all[NO_HARMONIZATION]
 
 
 def test_rish_of_one_scanner_changes_little(
@@ -193,7 +193,7 @@ def test_rish_of_one_scanner_changes_little(
 
 
 def rows_of(*values: float) -> Iterator[Row]:
-    labels = {"method": UNHARMONIZED, "map": "FA"}
+    labels = {"method": NO_HARMONIZATION, "map": "FA"}
     for number, value in enumerate(values):
         subject: Row = {"subject": f"s{number}", **labels, "mae": abs(value)}
         yield {**subject, "source": "GE", "target": "Siemens", "bias": value}
@@ -248,7 +248,7 @@ def test_files_of_a_run(evaluated: tuple[list[Row], MapPanel], tmp_path: Path) -
     assert {line.split("\t")[0] for line in lines[1:]} == {*BUILTIN_VENDORS, "all"}
     explained = json.loads((tmp_path / "dwi.json").read_text())
     assert explained["People"] == ["p3"]
-    assert set(COLUMNS) <= set(explained)
+    assert set(DWI_COLUMNS) <= set(explained)
     assert explained["method"]["Levels"] == METHOD_DESCRIPTIONS
     assert (tmp_path / "fig-dwi.png").read_bytes()[1:4] == b"PNG"
     assert "shell model" in short_table(table)

@@ -12,7 +12,7 @@ from scipy import ndimage
 from bids_ihf.errors import BadData
 from bids_ihf.lab.benchmarks.bootstrap import summarize
 from bids_ihf.lab.benchmarks.file_evaluation import (
-    COLUMNS,
+    FILE_COLUMNS,
     HARMONIZED_METHOD,
     HISTOGRAM_MATCHING_METHOD,
     NYUL_METHOD,
@@ -54,7 +54,7 @@ def test_rows_of_baselines(pair: FilePair) -> None:
     assert rows[HARMONIZED_METHOD]["subject"] == "01"
     assert psnr[HARMONIZED_METHOD] > psnr[UNHARMONIZED_METHOD]
     assert psnr[HISTOGRAM_MATCHING_METHOD] > psnr[UNHARMONIZED_METHOD]
-    assert set(rows[HARMONIZED_METHOD]) == set(COLUMNS)
+    assert set(rows[HARMONIZED_METHOD]) == set(FILE_COLUMNS)
 
 
 def test_without_a_source_one_row(pair: FilePair) -> None:

@@ -25,21 +25,21 @@ from bids_ihf.lab.benchmarks.vendors.figures import draw_figures
 from bids_ihf.lab.benchmarks.vendors.methods import (
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
+    NO_HARMONIZATION,
     REPEAT_SCAN,
-    UNHARMONIZED,
 )
 from bids_ihf.lab.benchmarks.vendors.plan import Plan, Weights
 from bids_ihf.lab.benchmarks.vendors.results import command_line, write_results
 from bids_ihf.lab.benchmarks.vendors.tables import (
     ALL_VENDORS,
-    COLUMNS,
     SAME_VENDOR,
+    VENDOR_COLUMNS,
     aggregate,
     short_table,
 )
 
 PAIRS = [("GE", "Siemens"), ("Philips", "Siemens"), (OFF_RANGE_GROUP, "Siemens"), ("GE", "GE")]
-METHODS = (UNHARMONIZED, HISTOGRAM_MATCHING, IHF_HARMONY, REPEAT_SCAN)
+METHODS = (NO_HARMONIZATION, HISTOGRAM_MATCHING, IHF_HARMONY, REPEAT_SCAN)
 
 
 def row(subject: str, source: str, target: str, method: str, value: float) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_groups_average_a_subjects_pairs_first(rows: list[dict[str, Any]]) -> No
 def test_tables_as_text(rows: list[dict[str, Any]]) -> None:
     table = aggregate(rows, seed=1)
     perfect = table[0] | {"psnr": float("inf"), "rmse": 0.0}
-    files = Table([perfect], COLUMNS).files("benchmark", {"Benchmark": {"Seed": 4}})
+    files = Table([perfect], VENDOR_COLUMNS).files("benchmark", {"Benchmark": {"Seed": 4}})
     head, first = files["benchmark.tsv"].decode().splitlines()
     assert head.startswith(
         "modality\tsource\ttarget\tmethod\tsubjects\trmse\trmse_low\trmse_high\tpsnr\tpsnr_low\t"
@@ -109,14 +109,14 @@ def test_tables_as_text(rows: list[dict[str, Any]]) -> None:
     assert values["psnr"] == "inf"
     assert values["rmse"] == "0"
     described = json.loads(files["benchmark.json"])
-    assert set(described) == {*COLUMNS, "Benchmark"}
+    assert set(described) == {*VENDOR_COLUMNS, "Benchmark"}
     assert described["Benchmark"] == {"Seed": 4}
     assert "95 %" in described["ms_ssim_low"]["Description"]
     assert set(METHODS) <= set(described["method"]["Levels"])
 
 
 def test_missing_values_and_infinity() -> None:
-    columns = {name: COLUMNS[name] for name in ("source", "psnr", "ms_ssim")}
+    columns = {name: VENDOR_COLUMNS[name] for name in ("source", "psnr", "ms_ssim")}
     rows = [{"source": "GE", "psnr": float("inf"), "ms_ssim": float("nan")}, {"source": "GE"}]
     text = Table(rows, columns).files("table", {})["table.tsv"].decode()
     assert text == "source\tpsnr\tms_ssim\nGE\tinf\tn/a\nGE\tn/a\tn/a\n"
@@ -142,7 +142,7 @@ def panels() -> list[CasePanel]:
         x, y = np.meshgrid(np.linspace(-1, 1, 80), np.linspace(-1, 1, 95), indexing="ij")
         images = {
             name: np.exp(-rng.uniform(1, 4) * (x**2 + y**2)).astype(np.float32)
-            for name in (UNHARMONIZED, HISTOGRAM_MATCHING, IHF_HARMONY, TRUE_SCAN)
+            for name in (NO_HARMONIZATION, HISTOGRAM_MATCHING, IHF_HARMONY, TRUE_SCAN)
         }
         brain = images[TRUE_SCAN] > 0.5
         found.append(CasePanel("a", "T1w", source, source, counts, images, brain))

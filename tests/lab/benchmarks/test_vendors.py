@@ -18,10 +18,10 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
     IHF_VENDOR_UNKNOWN,
+    NO_HARMONIZATION,
     REPEAT_SCAN,
     SPECTRUM_SWAPPING,
     TRUE_SCAN_MATCHING,
-    UNHARMONIZED,
     baseline_names,
     run_baseline,
     run_networks,
@@ -265,7 +265,7 @@ def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {vendor: pool_references([scans[vendor]]) for vendor in BUILTIN_VENDORS}
     rows, looks = evaluate_subject(plan, "tested", "T2w", known)
     every = {
-        UNHARMONIZED,
+        NO_HARMONIZATION,
         *baseline_names(),
         CURVE_ONLY,
         IHF_HARMONY,
@@ -276,7 +276,7 @@ def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
         for case in cases_of(target):
             own = [r for r in rows if (r["scanner"], r["target"]) == (case.scanner, target)]
             wanted = (
-                {UNHARMONIZED, CURVE_ONLY, IHF_HARMONY, REPEAT_SCAN}
+                {NO_HARMONIZATION, CURVE_ONLY, IHF_HARMONY, REPEAT_SCAN}
                 if case.same_scanner
                 else every
             )
@@ -285,8 +285,8 @@ def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
             if case.same_scanner:
                 assert own[0]["rmse"] == 0
     mean = {m: np.mean([r["rmse"] for r in rows if r["method"] == m]) for m in every}
-    assert mean[REPEAT_SCAN] < mean[TRUE_SCAN_MATCHING] < mean[UNHARMONIZED]
-    assert mean[HISTOGRAM_MATCHING] < mean[UNHARMONIZED]
+    assert mean[REPEAT_SCAN] < mean[TRUE_SCAN_MATCHING] < mean[NO_HARMONIZATION]
+    assert mean[HISTOGRAM_MATCHING] < mean[NO_HARMONIZATION]
     assert {look.source for look in looks} == {*BUILTIN_VENDORS, OFF_RANGE_GROUP}
     assert all(look.counts[IHF_HARMONY].sum() > 0 for look in looks)
 

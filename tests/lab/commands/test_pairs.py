@@ -11,7 +11,7 @@ import pytest
 
 from bids_ihf.cli.toolbox import main
 from bids_ihf.errors import UsageError
-from bids_ihf.lab.benchmarks.file_evaluation import COLUMNS, FilePair
+from bids_ihf.lab.benchmarks.file_evaluation import FILE_COLUMNS, FilePair
 from bids_ihf.lab.commands.pairs import read_pairs
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -47,7 +47,7 @@ def test_table(pair: FilePair, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert len(lines) == 2
     assert {"harmonized", "target", "method", "rmse_mask"} <= set(lines[0].split("\t"))
     explained = json.loads((tmp_path / "table.json").read_text())
-    assert set(lines[0].split("\t")) == set(explained) == set(COLUMNS)
+    assert set(lines[0].split("\t")) == set(explained) == set(FILE_COLUMNS)
     assert all(column["Description"] for column in explained.values())
     assert "MS-SSIM" in capsys.readouterr().out
     words = ["evaluate", str(pair.harmonized), str(pair.target), "--mask", str(pair.mask)]

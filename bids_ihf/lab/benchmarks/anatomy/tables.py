@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.benchmarks.tables import Row
 
-_DICE = (
+_DICE_TEXT = (
     "Dice of {} with the reference segmentation, {} harmonization; Gaussian mixture of intensity"
 )
-_EDGES = {
+_EDGE_TEXTS = {
     "median": ("Median displacement of edges along the gradient, within slices", "mm"),
     "p95": ("95th percentile of the displacement of edges", "mm"),
     "mean": ("Mean displacement of edges; positive where the darker tissue grew", "mm"),
@@ -27,44 +27,50 @@ _EDGE_PAIRS = {
     "": "from the scan to the harmonized scan",
     "_repeat": "from the scan to a second one by the same scanner: noise alone",
 }
-_LESION = (
+_LESION_TEXT = (
     "Contrast of lesions to the surrounding white matter over the contrast of grey to white "
     "matter, after over before"
 )
 _WORST, _TARGET = "; the lesion that lost most", "; 'after' is the target's own scan"
-_CHANGE = "RMSE of the change of a scan by the target scanner over that of a repeat scan, {}"
+_CHANGE_TEXT = "RMSE of the change of a scan by the target scanner over that of a repeat scan, {}"
 
-METRICS: dict[str, Column] = {
+ANATOMY_METRICS: dict[str, Column] = {
     **{
-        f"dice_{tissue}_{when}": Column(_DICE.format(name, when), "1")
+        f"dice_{tissue}_{when}": Column(_DICE_TEXT.format(name, when), "1")
         for tissue, name in (("grey", "grey matter"), ("white", "white matter"), ("csf", "CSF"))
         for when in ("before", "after")
     },
     **{
         f"edge_shift_{name}{suffix}": Column(f"{text}, {pair}", units)
-        for name, (text, units) in _EDGES.items()
+        for name, (text, units) in _EDGE_TEXTS.items()
         for suffix, pair in _EDGE_PAIRS.items()
     },
-    "lesion_kept": Column(_LESION, "1"),
-    "lesion_kept_least": Column(_LESION + _WORST, "1"),
-    "lesion_kept_target": Column(_LESION + _TARGET, "1"),
-    "lesion_kept_least_target": Column(_LESION + _WORST + _TARGET, "1"),
-    "own_change_over_repeat": Column(_CHANGE.format("harmonized to the vendor's target"), "1"),
-    "own_scanner_change_over_repeat": Column(_CHANGE.format("harmonized to the repeat scan"), "1"),
+    "lesion_kept": Column(_LESION_TEXT, "1"),
+    "lesion_kept_least": Column(_LESION_TEXT + _WORST, "1"),
+    "lesion_kept_target": Column(_LESION_TEXT + _TARGET, "1"),
+    "lesion_kept_least_target": Column(_LESION_TEXT + _WORST + _TARGET, "1"),
+    "own_change_over_repeat": Column(
+        _CHANGE_TEXT.format("harmonized to the vendor's target"), "1"
+    ),
+    "own_scanner_change_over_repeat": Column(
+        _CHANGE_TEXT.format("harmonized to the repeat scan"), "1"
+    ),
 }
-LABELS: dict[str, Column] = {
+PAIR_LABELS: dict[str, Column] = {
     "modality": Column("T1w or T2w"),
     "source": Column("Vendor of the scan"),
     "target": Column("Vendor the scan is harmonized to"),
 }
 SUBJECT_COLUMNS = {"subject": Column("Label map of the simulated subject, who has lesions")} | (
-    LABELS | METRICS
+    PAIR_LABELS | ANATOMY_METRICS
 )
-COLUMNS = (
-    LABELS | {"subjects": Column("Number of subjects; metrics are means over them")} | METRICS
+ANATOMY_COLUMNS = (
+    PAIR_LABELS
+    | {"subjects": Column("Number of subjects; metrics are means over them")}
+    | ANATOMY_METRICS
 )
 READOUT_COLUMNS: dict[str, Column] = {
-    "modality": LABELS["modality"],
+    "modality": PAIR_LABELS["modality"],
     "told_apart": Column("What the linear read-out classifies: scanner, or person (subject)"),
     "accuracy": Column(
         "Fraction of scans classified correctly; each subject, or scanner, in turn was left out "
@@ -82,10 +88,10 @@ READOUT_COLUMNS: dict[str, Column] = {
 def by_pair(rows: Sequence[Row]) -> list[Row]:
     """Means over subjects for each modality and pair of vendors, missing values left out."""
     table: list[Row] = []
-    for (modality, source, target), pair in group_rows(rows, list(LABELS)).items():
+    for (modality, source, target), pair in group_rows(rows, list(PAIR_LABELS)).items():
         line: Row = {"modality": modality, "source": source, "target": target}
         line["subjects"] = len({row["subject"] for row in pair})
-        for name in METRICS:
+        for name in ANATOMY_METRICS:
             values = [row[name] for row in pair if np.isfinite(row.get(name, np.nan))]
             line[name] = float(np.mean(values)) if values else float("nan")
         table.append(line)
@@ -95,7 +101,7 @@ def by_pair(rows: Sequence[Row]) -> list[Row]:
 def anatomy_tables(rows: Sequence[Row], readout: Sequence[Row]) -> dict[str, Table]:
     """The tables by name."""
     return {
-        "anatomy": Table(by_pair(rows), COLUMNS),
+        "anatomy": Table(by_pair(rows), ANATOMY_COLUMNS),
         "anatomy_subjects": Table(rows, SUBJECT_COLUMNS),
         "readout": Table(readout, READOUT_COLUMNS),
     }

@@ -179,7 +179,7 @@ def pose_row(subject: RegisteredSubject, modality: str, pose: Pose) -> Row:
 
 
 def outcome(similarity: float, coverage: float, error_mm: float) -> str:
-    """What became of a head: one of :data:`~bids_ihf.lab.benchmarks.brain.tables.OUTCOMES`."""
+    """What became of a head, a key of ``POSE_OUTCOMES`` of the tables."""
     is_correct = error_mm < MAX_TRANSFORM_ERROR_MM
     if similarity < MIN_SIMILARITY_ACCEPTED:
         return "refused needlessly" if is_correct else "refused"

@@ -188,17 +188,17 @@ def randomly_posed(case: Case, rng: np.random.Generator) -> Pose:
     rotation = Rotation.from_euler(
         "xyz", rng.uniform(-MAX_TILT_DEG, MAX_TILT_DEG, 3), degrees=True
     )
-    kind = "tilted"
+    label = "tilted"
     if rng.random() < EXCHANGED_FRACTION:
-        kind = "axes exchanged"
+        label = "axes exchanged"
         rotation = Rotation.create_group("O")[int(rng.integers(1, 24))] * rotation
     motion[:3, :3] = rotation.as_matrix()
     motion[:3, 3] = rng.uniform(-MAX_SHIFT_MM, MAX_SHIFT_MM, 3)
     data, affine = case.data, case.affine
     if rng.random() < CROPPED_FRACTION:
-        kind = f"{kind}, cut"
+        label = f"{label}, cut"
         data, affine = _randomly_cropped(case, rng)
-    return Pose(kind, data, motion @ affine, motion)
+    return Pose(label, data, motion @ affine, motion)
 
 
 def _randomly_cropped(
@@ -212,4 +212,4 @@ def _randomly_cropped(
     last = int(rng.integers(first + min_length, brain[-1] + 2))
     box = [slice(0, n) for n in case.data.shape]
     box[axis] = slice(first, last)
-    return case.data[tuple(box)], shifted_affine(case.affine, [side.start for side in box])
+    return case.data[tuple(box)], shifted_affine(case.affine, [extent.start for extent in box])

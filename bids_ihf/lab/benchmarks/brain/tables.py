@@ -17,7 +17,7 @@ MEAN_METRICS = ("dice", "hd95_mm", "dice_grey", "dice_white", "dice_csf", "mask_
 ALL_ROWS = "all"
 """Condition, or pose, of the rows over all."""
 
-OUTCOMES: dict[str, Column] = {
+POSE_OUTCOMES: dict[str, Column] = {
     "found": Column("Error below 10 mm"),
     "doubted": Column("Error below 10 mm, but a warning"),
     "refused needlessly": Column("Error below 10 mm, but refused"),
@@ -27,7 +27,7 @@ OUTCOMES: dict[str, Column] = {
 }
 """What may become of a head in some pose."""
 
-_DESCRIPTIONS: dict[str, Column] = {
+ALL_DESCRIPTIONS: dict[str, Column] = {
     "subject": Column("Label map of the simulated subject"),
     "modality": Column("T1w or T2w"),
     "condition": Column("Contrast of the scan, or what was done to the Siemens T1w scan"),
@@ -52,12 +52,12 @@ _DESCRIPTIONS: dict[str, Column] = {
     "pose": Column("What was done to the scan"),
     "outcome": Column("What became of it, one of the columns of brain_poses.tsv"),
     "seconds": Column("Time of mask and registration of a 2 mm scan, one thread", "s"),
-    **OUTCOMES,
+    **POSE_OUTCOMES,
 }
 
 
 def _columns(*names: str) -> dict[str, Column]:
-    return {name: _DESCRIPTIONS[name] for name in names}
+    return {name: ALL_DESCRIPTIONS[name] for name in names}
 
 
 CONDITION_COLUMNS = _columns(
@@ -67,7 +67,9 @@ CONDITION_COLUMNS = _columns(
 SUBJECT_COLUMNS = _columns(
     "subject", "condition", "method", *MEAN_METRICS, "similarity", "error_mm"
 )
-POSE_COLUMNS = _columns("pose", "scans", *OUTCOMES, "error_mm_median", "error_mm_p95", "seconds")
+POSE_COLUMNS = _columns(
+    "pose", "scans", *POSE_OUTCOMES, "error_mm_median", "error_mm_p95", "seconds"
+)
 POSE_SUBJECT_COLUMNS = _columns(
     "subject", "modality", "pose", "outcome", "similarity", "coverage", "error_mm", "seconds"
 )
@@ -89,7 +91,7 @@ def by_pose(rows: Sequence[Row]) -> list[Row]:
     table: list[Row] = []
     for pose, group in (*groups, (ALL_ROWS, list(rows))):
         line: Row = {"pose": pose, "scans": len(group)}
-        line |= {name: sum(row["outcome"] == name for row in group) for name in OUTCOMES}
+        line |= {name: sum(row["outcome"] == name for row in group) for name in POSE_OUTCOMES}
         line["error_mm_median"] = _over(group, "error_mm", np.nanmedian)
         line["error_mm_p95"] = _over(group, "error_mm", lambda x: np.nanpercentile(x, 95))
         line["seconds"] = _over(group, "seconds", np.nanmean)

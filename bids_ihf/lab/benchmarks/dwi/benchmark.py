@@ -12,8 +12,8 @@ from attrs import frozen
 from bids_ihf.lab.benchmarks.dwi.map_metrics import map_differences, noddi_mask
 from bids_ihf.lab.benchmarks.dwi.maps import noddi_fitter, tensor_maps
 from bids_ihf.lab.benchmarks.dwi.methods import (
+    NO_HARMONIZATION,
     REPEAT_SCAN,
-    UNHARMONIZED,
     harmonize_by_all,
     pool_references,
     reference_series,
@@ -133,7 +133,7 @@ def evaluate_diffusion_subject(
     for source, target in permutations(BUILTIN_VENDORS, 2):
         series = harmonize_by_all(scans[source], subject, references[source], references[target])
         maps = {
-            method: unharmonized[source] if method == UNHARMONIZED else maps_of(scan)
+            method: unharmonized[source] if method == NO_HARMONIZATION else maps_of(scan)
             for method, scan in series.items()
         }
         maps[REPEAT_SCAN] = unharmonized[target + REPEAT_SUFFIX]

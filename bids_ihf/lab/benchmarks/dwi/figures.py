@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_ihf.lab.benchmarks.dwi.benchmark import FIGURE_PAIR
-from bids_ihf.lab.benchmarks.dwi.methods import METHOD_DESCRIPTIONS, UNHARMONIZED
+from bids_ihf.lab.benchmarks.dwi.methods import METHOD_DESCRIPTIONS, NO_HARMONIZATION
 from bids_ihf.lab.benchmarks.dwi.tables import ALL_PAIRS
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def _error_bars(figure: Any, rows: Sequence[Row]) -> None:
     for number, (axis, name) in enumerate(zip(axes, names, strict=True)):
         errors = {row["method"]: row["mae"] for row in rows if row["map"] == name}
         methods = [method for method in METHOD_DESCRIPTIONS if method in errors]
-        colours = ["#999" if method == UNHARMONIZED else "#37a" for method in methods]
+        colours = ["#999" if method == NO_HARMONIZATION else "#37a" for method in methods]
         axis.barh(range(len(methods)), [errors[method] for method in methods], color=colours)
         axis.set_yticks(range(len(methods)), methods if number == 0 else [""] * len(methods))
         axis.invert_yaxis()
-        axis.axvline(errors[UNHARMONIZED] / 2, color="#c33", linewidth=0.8, linestyle=":")
+        axis.axvline(errors[NO_HARMONIZATION] / 2, color="#c33", linewidth=0.8, linestyle=":")
         axis.set_title(f"{name}{MAP_UNITS.get(name, '')}: mean absolute error", fontsize=9)
         axis.tick_params(labelsize=8)
 
@@ -73,7 +73,9 @@ def _example_maps(figure: Any, panel: MapPanel) -> None:
         for column, method in enumerate(methods, start=1):
             values = panel.maps[method].scalars()[name]
             title = (
-                f"{source}, {method}" if method == UNHARMONIZED else method.replace(", ", ",\n")
+                f"{source}, {method}"
+                if method == NO_HARMONIZATION
+                else method.replace(", ", ",\n")
             )
             _show(map_axes[column], values[..., centre], "gray", limits, title)
             error = np.where(panel.neural, values - truth, 0)[..., centre]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-UNHARMONIZED = "none"
+NO_HARMONIZATION = "none"
 HISTOGRAM_MATCHING = "histogram matching"
 LINEAR_SCALING = "linear scaling"
 RISH_METHOD = "RISH"
@@ -35,7 +35,7 @@ SHELL_MODEL_KNOWN_SCANNER = "shell model, known scanner"
 REPEAT_SCAN = "repeat scan"
 
 METHOD_DESCRIPTIONS = {
-    UNHARMONIZED: "the source's series",
+    NO_HARMONIZATION: "the source's series",
     HISTOGRAM_MATCHING: "each shell to the brains of the reference subjects",
     LINEAR_SCALING: "each shell by one factor, median to median of these brains",
     RISH_METHOD: "harmonics scaled by maps from matched subjects, both scanners",
@@ -116,7 +116,7 @@ def harmonize_by_all(
     b0 = float(np.median(scan.volumes[scan.shells[0].volumes][:, subject.brain]))
     b0_gain = float(np.median(target.signals[0])) / b0
     volumes = {
-        UNHARMONIZED: scan.volumes,
+        NO_HARMONIZATION: scan.volumes,
         HISTOGRAM_MATCHING: match_histograms_by_shell(scan, subject, target),
         LINEAR_SCALING: scale_by_shell(scan, subject, target),
         RISH_METHOD: rish.harmonize(

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.dwi.figures import draw_dwi_figure
-from bids_ihf.lab.benchmarks.dwi.tables import COLUMNS, SUBJECT_COLUMNS, aggregate, rounded_rows
+from bids_ihf.lab.benchmarks.dwi.tables import (
+    DWI_COLUMNS,
+    SUBJECT_COLUMNS,
+    aggregate,
+    rounded_rows,
+)
 from bids_ihf.lab.benchmarks.dwi.traveling_subjects import (
     POOLING_FACTOR,
     SHELL_VOLUMES,
@@ -35,7 +40,7 @@ def write_dwi_results(folder: Path, plan: DwiPlan, outcome: DwiOutcome) -> list[
     rows = aggregate(outcome.rows)
     facts = run_facts(plan)
     files = {
-        **Table(rounded_rows(rows), COLUMNS).files("dwi", facts),
+        **Table(rounded_rows(rows), DWI_COLUMNS).files("dwi", facts),
         **Table(rounded_rows(outcome.rows), SUBJECT_COLUMNS).files("dwi_subjects", facts),
         "fig-dwi.png": draw_dwi_figure(rows, outcome.panel),
     }

@@ -21,7 +21,7 @@ ALL_PAIRS = "all"
 SIGNIFICANT_DIGITS = 4
 """Of the numbers in the tables."""
 
-COLUMNS = {
+DWI_COLUMNS = {
     "source": Column(
         "Vendor whose series is harmonized; 'all' for the mean over all ordered pairs"
     ),
@@ -35,7 +35,7 @@ COLUMNS = {
     "mae": Column("Mean absolute difference to the map of the subject's series by the target"),
     "bias": Column("Mean difference; for 'all' the mean of the absolute biases of the pairs"),
 }
-SUBJECT_COLUMNS = {"subject": Column("Label map of the simulated subject")} | COLUMNS
+SUBJECT_COLUMNS = {"subject": Column("Label map of the simulated subject")} | DWI_COLUMNS
 
 
 def aggregate(rows: Sequence[Row]) -> list[Row]:

@@ -130,7 +130,7 @@ def measure_all(bids: Path, size: Size, path: Path, command: str) -> dict[str, A
     results: dict[str, Any] = {
         "command": command,
         "machine": machine.describe(),
-        "size": asdict(size),
+        "size": _size_record(size),
         "cpu": cpu,
     }
 
@@ -146,6 +146,12 @@ def measure_all(bids: Path, size: Size, path: Path, command: str) -> dict[str, A
             results["gpu"] = rounded(on_gpu(bids, Path(scratch), size))
             keep("GPU", {})
     return results
+
+
+def _size_record(size: Size) -> dict[str, Any]:
+    record = asdict(size)
+    record["people"] = record.pop("subjects")  # the key of results that exist
+    return record
 
 
 def rounded(value: Any) -> Any:

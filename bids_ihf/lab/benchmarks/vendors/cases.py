@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bids_ihf.lab.benchmarks.vendors.methods import (
+    NO_HARMONIZATION,
     TRUE_SCAN_MATCHING,
-    UNHARMONIZED,
     baseline_names,
     match_true_scan,
     run_baseline,
@@ -74,7 +74,7 @@ def harmonize_case(
     """
     target = vendors[case.target]
     source, truth = select_slices(scans[case.scanner]), select_slices(scans[case.target])
-    images: Images = {UNHARMONIZED: source.data}
+    images: Images = {NO_HARMONIZATION: source.data}
     if not case.same_scanner:
         for name in baseline_names():
             images[name] = run_baseline(name, source, target.reference)

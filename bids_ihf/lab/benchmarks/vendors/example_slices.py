@@ -8,7 +8,11 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, to_unit_range
-from bids_ihf.lab.benchmarks.vendors.methods import HISTOGRAM_MATCHING, IHF_HARMONY, UNHARMONIZED
+from bids_ihf.lab.benchmarks.vendors.methods import (
+    HISTOGRAM_MATCHING,
+    IHF_HARMONY,
+    NO_HARMONIZATION,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,9 +68,9 @@ def render_case(
     case: Case, images: Images, truth: Slices, subject: str, modality: str
 ) -> CasePanel:
     """The panel of a case from its images (X, Y, S) by method."""
-    source_range = intensity_range(images[UNHARMONIZED], truth.mask)
+    source_range = intensity_range(images[NO_HARMONIZATION], truth.mask)
     true_range = intensity_range(truth.data, truth.mask)
-    brain = images[UNHARMONIZED][truth.mask]
+    brain = images[NO_HARMONIZATION][truth.mask]
     counts = {
         AS_SCANNED: _histogram(np.log10(np.maximum(brain, 1e-3)), LOG_INTENSITY_EDGES),
         RANGE_SCALED: _histogram(
@@ -75,7 +79,7 @@ def render_case(
     }
     index = int(np.abs(truth.z - FIGURE_SLICE_MM).argmin())
     slices = {
-        UNHARMONIZED: to_unit_range(images[UNHARMONIZED][:, :, index], *source_range),
+        NO_HARMONIZATION: to_unit_range(images[NO_HARMONIZATION][:, :, index], *source_range),
         TRUE_SCAN: to_unit_range(truth.data[:, :, index], *true_range),
     }
     for method in (HISTOGRAM_MATCHING, IHF_HARMONY):

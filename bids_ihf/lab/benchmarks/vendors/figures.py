@@ -19,9 +19,9 @@ from bids_ihf.lab.benchmarks.vendors.example_slices import (
 from bids_ihf.lab.benchmarks.vendors.methods import (
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
+    NO_HARMONIZATION,
     REPEAT_SCAN,
     TRUE_SCAN_MATCHING,
-    UNHARMONIZED,
 )
 from bids_ihf.lab.benchmarks.vendors.tables import ALL_VENDORS
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -53,13 +53,13 @@ BASELINE_COLOUR, IHF_COLOUR, BOUND_COLOUR = "#9aa5b1", "#d1495b", "#d9dde2"
 METRIC_LABELS = {"rmse": "RMSE", "psnr": "PSNR (dB)", "ms_ssim": "MS-SSIM"}
 DENSITY_PANELS = (AS_SCANNED, RANGE_SCALED, HISTOGRAM_MATCHING, IHF_HARMONY)
 IMAGE_TITLES = {
-    UNHARMONIZED: "source",
+    NO_HARMONIZATION: "source",
     HISTOGRAM_MATCHING: HISTOGRAM_MATCHING,
     IHF_HARMONY: IHF_HARMONY,
     TRUE_SCAN: TRUE_SCAN,
 }
 ERROR_TITLES = {
-    UNHARMONIZED: "error, source",
+    NO_HARMONIZATION: "error, source",
     HISTOGRAM_MATCHING: "error, matching",
     IHF_HARMONY: "error, IHF",
 }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Images = dict[str, NDArray[np.float32]]
 
-UNHARMONIZED = "none"
+NO_HARMONIZATION = "none"
 HISTOGRAM_MATCHING = "histogram matching"
 NYUL_MATCHING = "Nyul"
 Z_SCORE = "z-score"
@@ -36,7 +36,7 @@ TRUE_SCAN_MATCHING = "histogram matching, true scan"
 REPEAT_SCAN = "repeat scan"
 
 METHOD_DESCRIPTIONS = {
-    UNHARMONIZED: "The source scan as it is",
+    NO_HARMONIZATION: "The source scan as it is",
     HISTOGRAM_MATCHING: "Histogram matching (scikit-image) to scans of other subjects by the "
     "target's vendor",
     NYUL_MATCHING: "Piecewise linear histogram matching (intensity-normalization) to the same "

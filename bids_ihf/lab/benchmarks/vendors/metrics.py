@@ -64,9 +64,9 @@ def _frame(data: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
     for axis, size in enumerate(data.shape[:2]):
         brain = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
         length = brain[-1] + 1 - brain[0]
-        side = max(length + 2 * FRAME_MARGIN_VOXELS, MIN_FRAME_SIDE_VOXELS)
-        low = brain[0] - (side - length) // 2
-        high = low + side
+        target_length = max(length + 2 * FRAME_MARGIN_VOXELS, MIN_FRAME_SIDE_VOXELS)
+        low = brain[0] - (target_length - length) // 2
+        high = low + target_length
         box.append(slice(max(low, 0), min(high, size)))
         padding.append((max(-low, 0), max(high - size, 0)))
     return np.pad(data[box[0], box[1]], [*padding, (0, 0)])

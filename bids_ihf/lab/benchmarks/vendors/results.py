@@ -10,8 +10,8 @@ from bids_ihf.lab.benchmarks.tables import Table
 from bids_ihf.lab.benchmarks.vendors.figures import draw_figures
 from bids_ihf.lab.benchmarks.vendors.readout import readout_rows
 from bids_ihf.lab.benchmarks.vendors.tables import (
-    COLUMNS,
     SUBJECT_COLUMNS,
+    VENDOR_COLUMNS,
     aggregate,
 )
 from bids_ihf.lab.benchmarks.virtual_subjects import FIRST_SEED, SLICE_SPACING_MM
@@ -44,7 +44,7 @@ def write_results(folder: Path, plan: Plan, outcome: Outcome) -> list[Row]:
     """
     rows = aggregate(outcome.rows, seed=plan.seed)
     tables = {
-        "benchmark": Table(rows, COLUMNS),
+        "benchmark": Table(rows, VENDOR_COLUMNS),
         "benchmark_subjects": Table(outcome.rows, SUBJECT_COLUMNS),
     }
     if plan.anatomy:

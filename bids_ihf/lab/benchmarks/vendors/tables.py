@@ -71,7 +71,7 @@ def _median_columns() -> Iterator[tuple[str, Column]]:
                 )
 
 
-COLUMNS = dict(_median_columns())
+VENDOR_COLUMNS = dict(_median_columns())
 
 
 def aggregate(rows: Sequence[Row], *, seed: int) -> list[Row]:
