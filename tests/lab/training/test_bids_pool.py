@@ -181,7 +181,7 @@ def test_unusable_scans_are_omitted(dataset: Path, caplog: pytest.LogCaptureFixt
     assert {scan.subject for scan in pool.scans} == {"a", "d", "e"}
     assert {scan.modality for scan in pool.scans} == {"T1w"}
     assert f"Omitted: {broken}" in caplog.text
-    assert f"Omitted: {nameless} has no Manufacturer" in caplog.text
+    assert f"Omitted: the sidecar of {nameless} has no Manufacturer" in caplog.text
     assert "Omitted: all T2w" in caplog.text
     assert single.exists()
     caplog.clear()
