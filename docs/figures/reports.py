@@ -23,6 +23,8 @@ PAGE_WIDTH = 1440
 PICTURE_WIDTH = 900
 """Width of a picture in the docs, pixels."""
 PALETTE_SIZE = 256
+AXIAL_ROWS_HEIGHT = 560
+"""From the top of the first figure to the end of its axial rows, pixels of the page."""
 
 
 def crop(page: bytes, top: float, bottom: float, path: Path) -> None:
@@ -30,7 +32,9 @@ def crop(page: bytes, top: float, bottom: float, path: Path) -> None:
     whole = Image.open(io.BytesIO(page)).convert("RGB")
     part = whole.crop((0, round(top), whole.width, min(round(bottom), whole.height)))
     size = (PICTURE_WIDTH, round(part.height * PICTURE_WIDTH / part.width))
-    small = part.resize(size, Image.Resampling.LANCZOS).quantize(PALETTE_SIZE)
+    small = part.resize(size, Image.Resampling.LANCZOS)
+    # The colours of flags and charts are few pixels among many grey ones, and must stay.
+    small = small.quantize(PALETTE_SIZE, method=Image.Quantize.MAXCOVERAGE)
     small.save(path, optimize=True)
     print(path, size, path.stat().st_size)
 
@@ -53,13 +57,13 @@ def main(out_dir: Path) -> None:
     with tempfile.TemporaryDirectory() as profile, Browser(program, Path(profile)) as browser:
         browser.open(page, width=PAGE_WIDTH)
         whole = browser.picture(whole=True)
-        crop(whole, 0, place(browser, "figure") + 780, IMAGES / "report.png")
+        crop(whole, 0, place(browser, "figure") + AXIAL_ROWS_HEIGHT, IMAGES / "report.png")
         middle = place(browser, "figure.flicker") - 40
         end = place(browser, 'img[src*="desc-mask"]') - 45
         crop(whole, middle, end, IMAGES / "report-checks.png")
         browser.open(out_dir / "group.html", width=PAGE_WIDTH)
         whole = browser.picture(whole=True)
-        crop(whole, 0, place(browser, "table.sortable") + 200, IMAGES / "group.png")
+        crop(whole, 0, place(browser, "table.sortable") + 150, IMAGES / "group.png")
 
 
 if __name__ == "__main__":
