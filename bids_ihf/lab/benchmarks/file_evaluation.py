@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
+from nibabel.orientations import apply_orientation, io_orientation
 
 from bids_ihf.bids.names import parse_name
 from bids_ihf.errors import BadData, InvalidBIDS
@@ -16,6 +17,7 @@ from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.tables import Column, aligned
 from bids_ihf.lab.comparators import histogram_matching, nyul
 from bids_ihf.lab.comparators.interface import MaskedImage
+from bids_ihf.preprocessing.brain_mask import find_brain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,8 +144,6 @@ def _metrics(
 
 def _to_axial(data: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
     """Reorient the axes to right, anterior, superior, so that the third crosses axial slices."""
-    from nibabel.orientations import apply_orientation, io_orientation
-
     reoriented: NDArray[Any] = apply_orientation(data, io_orientation(affine))
     return reoriented
 
@@ -176,8 +176,6 @@ def require_same_grid(first: Volume, second: Volume) -> None:
 
 
 def _mask(pair: FilePair, harmonized: Volume, target: Volume) -> NDArray[np.bool_]:
-    from bids_ihf.preprocessing.brain_mask import find_brain
-
     if pair.mask is None:
         first, second = (find_brain(scan.data, scan.affine).mask for scan in (harmonized, target))
         return first & second

@@ -5,19 +5,23 @@ They are the reference ranges and the reference distribution that reports compar
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.anat.harmonize import apply_network
+from bids_ihf.anat.intensity_matching import match_intensities
+from bids_ihf.anat.qc_statistics import qc_statistics
 from bids_ihf.bids.sidecars import to_json
-from bids_ihf.errors import BadData
-from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.lab.training.scan_pool import read_index
+from bids_ihf.lab.benchmarks.pool_scans import (
+    on_network_grid,
+    open_pool,
+    select_scans,
+    skull_stripped,
+)
 from bids_ihf.qc.measures import image_measures
 from bids_ihf.qc.out_of_distribution import (
     REFERENCE_FILE,
@@ -32,10 +36,8 @@ from bids_ihf.qc.reference_ranges import (
     reference_range,
     to_dict,
 )
-from bids_ihf.targets.intensity import IntensityScale
+from bids_ihf.targets.build import load_target
 from bids_ihf.targets.network_input import (
-    BRAIN_MARGIN_VOXELS,
-    NETWORK_VOXEL_MM,
     NetworkInput,
     measure_profile,
     slices_by_position,
@@ -58,9 +60,6 @@ LOGGER = logging.getLogger(__name__)
 
 SCANS_PER_SUBJECT = 16
 """Default number of scans of each subject and modality that are measured."""
-
-HARMONIZED_STRIDE = 4
-"""Every how many scans one is harmonized, too; the statistics are taken of all."""
 
 
 @frozen(eq=False)
@@ -114,31 +113,8 @@ def write_ranges(
     return ranges
 
 
-def open_pool(folder: Path) -> tuple[ScanPool, dict[str, Any]]:
-    """A pool that ``ihf train`` has made, and the record of how.
-
-    Raises
-    ------
-    BadData
-        There is no finished pool.
-    """
-    try:
-        record = json.loads((folder / "index.json").read_text(encoding="utf-8"))["record"]
-        pool = read_index(folder, record)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadData(
-            f"{folder}: contains no finished pool of scans ({error}); name the 'pool' folder of a "
-            "training."
-        ) from error
-    if pool is None or not pool.scans:
-        raise BadData(f"{folder}: its pool of scans is empty; name another.")
-    return pool, record
-
-
 def vendor_profiles(model: ModelBundle) -> dict[str, Mapping[str, Profile]]:
     """Profiles of the built-in targets, by vendor and modality."""
-    from bids_ihf.targets.build import load_target
-
     return {vendor: load_target(vendor, model).profiles for vendor in BUILTIN_VENDORS}
 
 
@@ -175,10 +151,6 @@ def _harmonize_and_measure(
     target: Profile,
     manufacturer: Mapping[str, Profile] | None,
 ) -> MeasuredScan:
-    from bids_ihf.anat.harmonize import apply_network
-    from bids_ihf.anat.intensity_matching import match_intensities
-    from bids_ihf.anat.qc_statistics import qc_statistics
-
     source = None if manufacturer is None else SourceProfile(manufacturer[scan.modality])
     matched = match_intensities(on_grid, target, model, source)
     slices = slices_with_neighbours(on_grid)
@@ -186,58 +158,6 @@ def _harmonize_and_measure(
     statistics = qc_statistics(matched, result, model, slices)
     measures = {"distance_after": statistics.distances[1], **image_measures(statistics)}
     return MeasuredScan(scan.subject, scan.modality, statistics.before, measures)
-
-
-def select_scans(scans: Sequence[PoolScan], scans_per_subject: int) -> dict[int, bool]:
-    """Indices of scans of each subject and modality, and whether each is harmonized.
-
-    Vendors alternate, and the first one changes from subject to subject.
-    """
-    selected: dict[int, bool] = {}
-    subjects = list(dict.fromkeys(scan.subject for scan in scans))
-    for turn, subject in enumerate(subjects):
-        for modality in dict.fromkeys(scan.modality for scan in scans):
-            by_vendor: dict[str, list[int]] = {}
-            for number, scan in enumerate(scans):
-                if (scan.subject, scan.modality) == (subject, modality):
-                    by_vendor.setdefault(scan.vendor, []).append(number)
-            order = _alternating(list(by_vendor.values()), turn)[:scans_per_subject]
-            selected |= {number: k % HARMONIZED_STRIDE == 0 for k, number in enumerate(order)}
-    return selected
-
-
-def _alternating(groups: Sequence[list[int]], first: int) -> list[int]:
-    """One element of each group in turn until all are used, beginning with group ``first``."""
-    first %= len(groups)
-    rotated = [*groups[first:], *groups[:first]]
-    rounds = range(max(map(len, groups)))
-    return [group[k] for k in rounds for group in rotated if k < len(group)]
-
-
-def on_network_grid(pool: ScanPool, scan: PoolScan) -> NetworkInput:
-    """A scan of a pool in network units, with the frame it had before it was stored.
-
-    What the encoder's coarse feature maps see depends on where the frame begins.
-    """
-    stored = np.asarray(pool.mask(scan))
-    margin, box = BRAIN_MARGIN_VOXELS, []
-    for axes in ((0, 2), (0, 1)):
-        brain = np.flatnonzero((stored > 0).any(axis=axes))
-        box.append(slice(max(0, int(brain[0]) - margin), int(brain[-1]) + margin + 1))
-    data, mask = (
-        np.ascontiguousarray(np.moveaxis(array[(slice(None), *box)], 0, 2), dtype=np.float32)
-        for array in (pool.data(scan), stored)
-    )
-    mask /= np.float32(255)
-    affine = np.diag([NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, 1.0])
-    affine[2, 3] = scan.z[0]
-    return NetworkInput(data, mask, Grid(data.shape, affine), IntensityScale(-1.0, 1.0))
-
-
-def skull_stripped(on_grid: NetworkInput) -> NetworkInput:
-    """The scan without signal outside the brain, which changes what the encoder sees near it."""
-    brain = on_grid.mask > 0.5
-    return attrs.evolve(on_grid, data=np.where(brain, on_grid.data, np.float32(-1)))
 
 
 def slices_with_neighbours(on_grid: NetworkInput) -> NDArray[np.intp]:

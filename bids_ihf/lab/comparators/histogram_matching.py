@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from skimage.exposure import match_histograms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +24,6 @@ def harmonize(source: MaskedImage, references: Sequence[MaskedImage]) -> NDArray
     Outside the intensity range of the source's brain the mapping is linear, to the darkest and
     brightest voxels of the images.
     """
-    from skimage.exposure import match_histograms
-
     brain = source.brain
     matched = match_histograms(brain, np.concatenate([scan.brain for scan in references]))
     x, first = np.unique(brain, return_index=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +51,6 @@ class RishFeatures:
 
 def measure_features(scan: DiffusionScan, brain: Mask) -> RishFeatures:
     """The features of one series in the common space."""
-    from scipy.ndimage import gaussian_filter
-
     cells = np.rint(_common_space(brain)).astype(np.intp)
     index = np.ravel_multi_index(tuple(cells), COMMON_SPACE_SHAPE)
     size = int(np.prod(COMMON_SPACE_SHAPE))
@@ -87,8 +86,6 @@ def harmonize(
     b0_gain
         Factor of the units; outside the brain nothing else is changed.
     """
-    from scipy.ndimage import map_coordinates
-
     scale = np.clip(target.sums / np.maximum(source.sums, 1e-9), *SCALE_LIMITS)
     cells, orders = _common_space(brain), _order_of_coefficients()
     harmonized = scan.volumes * np.float32(b0_gain)

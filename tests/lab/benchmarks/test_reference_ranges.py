@@ -12,14 +12,13 @@ from scipy import ndimage
 
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
-from bids_ihf.lab.benchmarks.reference_ranges import (
+from bids_ihf.lab.benchmarks.pool_scans import (
     on_network_grid,
     open_pool,
     select_scans,
     skull_stripped,
-    slices_with_neighbours,
-    write_ranges,
 )
+from bids_ihf.lab.benchmarks.reference_ranges import slices_with_neighbours, write_ranges
 from bids_ihf.lab.training.scan_pool import add_scan, write_index
 from bids_ihf.network.checkpoint import ModelBundle, load_model
 from bids_ihf.qc.out_of_distribution import REFERENCE_FILE as FAMILIAR

@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.lab.benchmarks.anatomy.ground_truth import ground_truth
 from bids_ihf.lab.benchmarks.anatomy.preservation import anatomy_preservation, change_over_repeat
 from bids_ihf.lab.benchmarks.metrics.edges import edge_shift
@@ -145,8 +146,6 @@ def harmonize_slices(
     source: SourceProfile[Profile] | None = None,
 ) -> NDArray[np.float32]:
     """The measured slices (X, Y, S) as the product harmonizes them, in the target's units."""
-    from bids_ihf.anat.intensity_matching import match_intensities
-
     matched = match_intensities(on_grid, profile, model, source)
     return compose_slices(matched, model, truth.slices)
 

@@ -22,7 +22,11 @@ from bids_ihf.lab.benchmarks.process_pool import run_tasks, worker_pool
 from bids_ihf.lab.benchmarks.vendors.plan import label_map
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
+from bids_ihf.network.checkpoint import segmenter_hash
+from bids_ihf.preprocessing.alignment import align_to_template
+from bids_ihf.preprocessing.itk import load_ants, to_ants
 from bids_ihf.preprocessing.prepare import MIN_SIMILARITY_ACCEPTED, alignment_warning
+from bids_ihf.preprocessing.segmentation import segment
 from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
@@ -71,8 +75,6 @@ def write_brain_results(
     CannotWrite
         A file cannot be written.
     """
-    from bids_ihf.network.checkpoint import segmenter_hash
-
     mask_rows, all_poses = measure_heads(labels, subjects, poses=poses, seed=seed, jobs=jobs)
     command = f"ihf benchmark LABELS_DIR -o OUT_DIR --brain --people {' '.join(subjects)}"
     facts = {
@@ -101,9 +103,6 @@ def _measure_subject(
 
 def mask_row(subject: RegisteredSubject, case: Case) -> Row:
     """Agreement of mask and tissues with the truth, their time, and the transform's error."""
-    from bids_ihf.preprocessing.alignment import align_to_template
-    from bids_ihf.preprocessing.segmentation import segment
-
     start = time.perf_counter()
     segmentation = segment(case.data, case.affine)
     mask = segmentation.brain_on(case.grid)
@@ -155,9 +154,6 @@ def pose_rows(subject: RegisteredSubject, count: int, seed: int) -> Iterable[Row
 
 def pose_row(subject: RegisteredSubject, modality: str, pose: Pose) -> Row:
     """Whether a pose was registered, and if not, whether that was noticed."""
-    from bids_ihf.preprocessing.alignment import align_to_template
-    from bids_ihf.preprocessing.segmentation import segment
-
     start = time.perf_counter()
     segmentation = segment(pose.data, pose.affine)
     error, similarity, coverage = float("nan"), 0.0, 0.0
@@ -216,8 +212,6 @@ def atlas_rows(atlas: RegisteredSubject, subject: RegisteredSubject, seed: int) 
 
 def _registered_mask(atlas: Case, coarse: Case, case: Case) -> NDArray[np.bool_]:
     """The atlas's mask on a scan, by antspyx's SyN at 2 mm with mutual information."""
-    from bids_ihf.preprocessing.itk import load_ants, to_ants
-
     ants: Any = load_ants()
     fixed, moving = (to_ants(image.data, image.affine) for image in (coarse, atlas))
     registration = ants.registration(fixed, moving, type_of_transform="SyN", random_seed=1)

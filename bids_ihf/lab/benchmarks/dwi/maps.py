@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nibabel
 import numpy as np
 from attrs import evolve, frozen
 
@@ -140,8 +141,6 @@ class NoddiFitter:
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:
-    import nibabel
-
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
 
 

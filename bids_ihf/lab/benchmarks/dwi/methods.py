@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import evolve, frozen
+from skimage.exposure import match_histograms
 
 from bids_ihf.dwi.harmonize import harmonize_volumes, make_harmonizer, make_plan
 from bids_ihf.dwi.profile import measure_profile
@@ -131,8 +132,6 @@ def match_histograms_by_shell(
     scan: DiffusionScan, subject: DiffusionSubject, target: ReferenceSeries
 ) -> Array:
     """Match each shell's histogram in the brain, all directions together, to the target's."""
-    from skimage.exposure import match_histograms
-
     harmonized = scan.volumes.copy()
     for shell, signals in zip(scan.shells, target.signals, strict=True):
         brain = harmonized[shell.volumes][:, subject.brain]

@@ -39,6 +39,7 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     shape_of,
 )
 from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,8 +118,6 @@ def on_gpu(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
 
 
 def _target_and_model(device: str) -> tuple[Any, Any]:
-    from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
-
     profile = load_target_cached(runs.BENCHMARK_TARGET).profile("T1w")
     return profile, load_model_cached(device)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
+from bids_ihf.lab.simulation.demo_series import DiffusionScheme
+
 SESSION_VENDOR = "GE"
 WEIGHTED_VOLUMES, UNWEIGHTED_VOLUMES, SERIES_VOXEL_MM = 30, 3, 2.0
 """Of the diffusion series; b = 1000 s/mm2."""
@@ -21,9 +24,6 @@ DATASET_DESCRIPTION = {"Name": "speed", "BIDSVersion": "1.10.0", "DatasetType": 
 
 def make_session(folder: Path, *, zoom: float) -> Path:
     """Write T1w, T2w and diffusion series of one simulated session if missing; the T1w's path."""
-    from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
-    from bids_ihf.lab.simulation.demo_series import DiffusionScheme
-
     existing = sorted(folder.glob("sub-*/**/anat/*_T1w.nii.gz"))
     if existing:
         return existing[0]

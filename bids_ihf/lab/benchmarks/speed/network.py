@@ -14,6 +14,7 @@ from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.lab.benchmarks.op_counter import OpCount, count_operations
 from bids_ihf.lab.benchmarks.speed.layouts import authors_layout, hierarchyflow_layout
 from bids_ihf.lab.benchmarks.speed.machine import MachineLimit, timed
+from bids_ihf.network.flow import IHFNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +58,6 @@ class OurNetwork:
 
     def operations(self) -> OpCount:
         """Operations of one volume, slice by slice."""
-        from bids_ihf.network.flow import IHFNetwork
-
         height, width = self.case.slice_shape
         with torch.device("meta"):
             network = IHFNetwork(self.model.network.architecture)

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
+from bids_ihf.anat.harmonize import apply_network, harmonize, to_native_grid
+from bids_ihf.anat.intensity_matching import match_intensities
+from bids_ihf.anat.qc_statistics import qc_statistics
+from bids_ihf.bids.discovery import find_images
+from bids_ihf.geometry.template import load_template
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.nifti import encode_nifti, read_volume
 from bids_ihf.lab.benchmarks.speed.network import NetworkCase
+from bids_ihf.pipeline.outputs import shown_anat
+from bids_ihf.preprocessing import alignment, bias_field, brain_mask
+from bids_ihf.preprocessing.head import head_weight
+from bids_ihf.preprocessing.prepare import Prepared
+from bids_ihf.reports.figures import write_figures
+from bids_ihf.reports.participant import build_participant_report
+from bids_ihf.targets.network_input import to_network_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +30,6 @@ if TYPE_CHECKING:
 
     from bids_ihf.anat.harmonize import Harmonized
     from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.profile import Profile
 
 Result = TypeVar("Result")
@@ -42,29 +55,21 @@ class Stopwatch:
 
 def prepare_stages(watch: Stopwatch, bids: Path, path: Path) -> Prepared:
     """From the index to a prepared scan."""
-    from bids_ihf.bids.discovery import find_images
-    from bids_ihf.geometry.template import load_template
-    from bids_ihf.io.nifti import read_volume
-    from bids_ihf.preprocessing.alignment import align_to_template
-    from bids_ihf.preprocessing.bias_field import bias_field
-    from bids_ihf.preprocessing.brain_mask import find_brain
-    from bids_ihf.preprocessing.prepare import Prepared
-
     label = path.name.split("_")[0]
     load_template()  # read once in a process, whatever it does
     watch("index", lambda: find_images(bids, label))
     volume = watch("load", lambda: read_volume(path))
-    brain = watch("mask", lambda: find_brain(volume.data, volume.affine))
-    alignment = watch("registration", lambda: align_to_template(brain.segmentation))
-    bias = watch("n4", lambda: bias_field(volume.data, volume.affine, brain.mask))
+    brain = watch("mask", lambda: brain_mask.find_brain(volume.data, volume.affine))
+    registration = watch("registration", lambda: alignment.align_to_template(brain.segmentation))
+    bias = watch("n4", lambda: bias_field.bias_field(volume.data, volume.affine, brain.mask))
     return Prepared(
         volume,
         bias,
         brain.mask,
         brain.segmentation,
         brain.stripped,
-        alignment.matrix,
-        alignment.similarity,
+        registration.matrix,
+        registration.similarity,
     )
 
 
@@ -72,12 +77,6 @@ def network_stages(
     watch: Stopwatch, prepared: Prepared, profile: Profile, model: ModelBundle
 ) -> tuple[NetworkCase, Harmonized]:
     """From a prepared scan to the harmonized one."""
-    from bids_ihf.anat.harmonize import apply_network, harmonize, to_native_grid
-    from bids_ihf.anat.intensity_matching import match_intensities
-    from bids_ihf.anat.qc_statistics import qc_statistics
-    from bids_ihf.preprocessing.head import head_weight
-    from bids_ihf.targets.network_input import to_network_input
-
     on_grid = watch("to_network_grid", lambda: to_network_input(prepared))
     matched = watch("encoder_and_curve", lambda: match_intensities(on_grid, profile, model))
     case = NetworkCase(matched, on_grid.brain_slices)
@@ -93,10 +92,6 @@ def output_stages(
     watch: Stopwatch, prepared: Prepared, harmonized: Harmonized, folder: Path
 ) -> None:
     """Compress and write an image, and draw its figures."""
-    from bids_ihf.io.atomic import write_atomic
-    from bids_ihf.io.nifti import encode_nifti
-    from bids_ihf.pipeline.outputs import shown_anat
-    from bids_ihf.reports.figures import write_figures
 
     def figures() -> None:
         pictures = shown_anat(prepared, harmonized)
@@ -115,8 +110,6 @@ def output_stages(
 
 def page_stage(watch: Stopwatch, out: Path, label: str) -> None:
     """The report of a participant from the output of a run."""
-    from bids_ihf.reports.participant import build_participant_report
-
     watch("report", lambda: build_participant_report(out, label))
 
 

@@ -6,6 +6,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter1d
 
 from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP
 from bids_ihf.lab.benchmarks.vendors.example_slices import (
@@ -157,8 +159,6 @@ def _density(
     panels: Sequence[CasePanel], source: str, histogram: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Mean density over the scans of a source, smoothed by 1.5 bins."""
-    from scipy.ndimage import gaussian_filter1d
-
     counts = [panel.counts[histogram] for panel in panels if panel.source == source]
     if not counts:
         return None
@@ -222,8 +222,6 @@ def _png(figure: Any) -> bytes:
 
 def _with_palette(png: bytes) -> bytes:
     """The figure with the largest palette that keeps it below MAX_FIGURE_BYTES."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(png)) as image:
         colours = image.convert("RGB")
     for size in PALETTE_SIZES:

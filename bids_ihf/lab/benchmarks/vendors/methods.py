@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bids_ihf.anat.harmonize import apply_network, feather
+from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.lab.benchmarks.virtual_subjects import measured_slices, resample_to
 from bids_ihf.lab.comparators import histogram_matching, nyul, spectrum_swapping, z_score
 from bids_ihf.lab.comparators.interface import MaskedImage
+from bids_ihf.targets.source_profile import SourceProfile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,8 +114,6 @@ def run_networks(
     ValueError
         The brain is of one intensity.
     """
-    from bids_ihf.targets.source_profile import SourceProfile
-
     if manufacturer is None:
         return _run_networks(on_grid, profile, models, None)
     images = _run_networks(on_grid, profile, models, SourceProfile(manufacturer))
@@ -128,8 +129,6 @@ def _run_networks(
     models: Mapping[str, ModelBundle],
     source: SourceProfile[Profile] | None,
 ) -> Images:
-    from bids_ihf.anat.intensity_matching import match_intensities
-
     slices = measured_slices(on_grid)
     matched = match_intensities(on_grid, profile, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
@@ -147,8 +146,6 @@ def compose_slices(
     The curve, not clipped, plus the network's feathered change, in the target's units; see
     :func:`bids_ihf.anat.harmonize.harmonize`.
     """
-    from bids_ihf.anat.harmonize import apply_network, feather
-
     on_grid = matched.network_input
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
     result = apply_network(matched, model, slices=slices)

@@ -13,6 +13,7 @@ from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.qc.readout import read_out
+from bids_ihf.targets.network_input import measure_profile
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ def embed_subject(
     subject: RegisteredSubject, model: ModelBundle, modalities: Sequence[Modality], seed: int
 ) -> list[Embedding]:
     """The statistics of a subject's scan by every scanner; ``seed`` draws scanners and noise."""
-    from bids_ihf.targets.network_input import measure_profile
-
     embeddings = []
     for modality in modalities:
         for name, scanner in shared_scanners(modality, seed).items():

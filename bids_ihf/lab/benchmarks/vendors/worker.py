@@ -18,6 +18,7 @@ from bids_ihf.lab.benchmarks.virtual_subjects import (
     select_slices,
     traveling_scans,
 )
+from bids_ihf.targets.build import load_target
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ def evaluate_subject(
     plan: Plan, name: str, modality: Modality, references: Mapping[str, PooledReference]
 ) -> tuple[list[Row], list[CasePanel]]:
     """Metrics of a subject's scans, harmonized to each vendor by each method, and their panels."""
-    from bids_ihf.targets.build import load_target
-
     subject = load_test_subject(label_map(plan.labels, name), name, plan.seed)
     scans = traveling_scans(subject, modality, plan.seed)
     models = load_networks(plan.weights)
@@ -74,8 +73,6 @@ def evaluate_subject(
 def evaluate_subject_anatomy(plan: Plan, name: str) -> tuple[list[Row], list[Embedding]]:
     """Anatomy preservation in a subject's scans, and the encoder's statistics of the subject by
     several scanners."""
-    from bids_ihf.targets.build import load_target
-
     model = next(iter(load_networks(plan.weights).values()))
     targets = {
         vendor: load_target(target, model) for vendor, target in plan.weights.targets.items()
