@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,17 @@ from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, merge_diffusion_profiles
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import Profile, merge_profiles
-from bids_ihf.targets.target import ANY_MODALITY, Target, as_stored, builtin_path, read_target
+from bids_ihf.targets.target import (
+    ANY_MODALITY,
+    BUILTIN_VENDORS,
+    Target,
+    as_stored,
+    builtin_path,
+    read_target,
+)
+
+TARGETS_FOLDER_VARIABLE = "IHF_HARMONY_TARGETS"
+"""Environment variable with the folder of a laboratory's own target files."""
 
 
 def modality_from_name(path: Path) -> str:
@@ -83,8 +94,20 @@ def reference_target(path: Path, model: ModelBundle, *, preprocessed: bool = Fal
     return build_target([(modality, prepared)], path.name, model)
 
 
+def site_target_path(name: str) -> Path | None:
+    """File of a laboratory's own target in the folder IHF_HARMONY_TARGETS, if there is one."""
+    folder = os.environ.get(TARGETS_FOLDER_VARIABLE)
+    if not folder or name.lower() in {vendor.lower() for vendor in BUILTIN_VENDORS}:
+        return None
+    files = (Path(folder) / name, Path(folder) / f"{name}.safetensors")
+    return next((file for file in files if file.is_file()), None)
+
+
 def load_target(spec: str, model: ModelBundle, *, preprocessed: bool = False) -> Target:
     """The target that a vendor's name, a target file or a NIfTI image stands for.
+
+    A name may also be that of a file in the folder IHF_HARMONY_TARGETS, with or without its
+    extension; a vendor's name is always the built-in target.
 
     Raises
     ------
@@ -96,6 +119,6 @@ def load_target(spec: str, model: ModelBundle, *, preprocessed: bool = False) ->
     path = Path(spec)
     if is_nifti_name(spec):
         return reference_target(path, model, preprocessed=preprocessed)
-    target = read_target(path if path.is_file() else builtin_path(spec))
+    target = read_target(path if path.is_file() else site_target_path(spec) or builtin_path(spec))
     target.require_encoder(model.encoder_hash)
     return target

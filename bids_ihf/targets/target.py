@@ -243,6 +243,7 @@ def builtin_path(vendor: str) -> Path:
     if vendor.lower() not in by_name:
         raise UsageError(
             f"--target {vendor}: neither a built-in vendor ({', '.join(BUILTIN_VENDORS)}) nor an "
-            "existing target file or NIfTI image; check the name."
+            "existing target file (here or in the folder IHF_HARMONY_TARGETS) or NIfTI image; "
+            "check the name."
         )
     return packaged_file(f"target-{vendor.lower()}.safetensors")
