@@ -126,7 +126,7 @@ def principal_components(
     if not varying.size:
         return np.zeros((*data.shape[:2], 1)), np.ones(1)
     rank = min(len(varying) - 1, varying.shape[1])
-    pca = PCA(min(MAX_COMPONENTS, rank), svd_solver="full")
+    pca = PCA(min(MAX_COMPONENTS, rank), svd_solver="covariance_eigh")
     scores = pca.fit_transform(StandardScaler().fit_transform(varying))
     return scores.reshape(*data.shape[:2], -1), np.asarray(pca.explained_variance_ratio_)
 

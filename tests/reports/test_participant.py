@@ -192,14 +192,14 @@ def test_qc_flags(out: Path) -> None:
     ("similarity", "coverage", "words"),
     [(0.9, 0.4, "40% of a brain"), (0.75, 0.95, "similarity 0.75"), (0.75, None, "0.75")],
 )
-def test_doubtful_alignments_are_a_concern(
+def test_doubtful_registrations_are_flagged(
     tmp_path: Path, similarity: float, coverage: float | None, words: str
 ) -> None:
     measures = {"alignment_similarity": similarity, "alignment_coverage": coverage}
     add_image(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", measures=measures)
     found = qc_flags(find_harmonized_images(tmp_path)[0])
     assert len(found) == 1
-    assert "alignment" in found[0]
+    assert "registration" in found[0]
     assert words in found[0]
 
 
