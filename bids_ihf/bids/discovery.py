@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 
 from bids_ihf.bids.filters import Filters, matches
-from bids_ihf.bids.images import SourceImage, not_fetched_message
-from bids_ihf.bids.layout import subject_layout
+from bids_ihf.bids.images import Problem, SourceImage, not_fetched_message
 from bids_ihf.bids.masks import find_mask
+from bids_ihf.bids.metadata import merged_metadata
 from bids_ihf.bids.names import IMAGE_SUFFIXES, BIDSName, parse_name
-from bids_ihf.errors import InvalidBIDS, NothingSelected, UsageError
-from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
+from bids_ihf.bids.raw_files import inherited, is_image, subject_files
+from bids_ihf.errors import BadData, InvalidBIDS, NothingSelected, UsageError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -80,10 +80,9 @@ def find_images(
     sessions: Sequence[str] = (),
     modalities: Sequence[str] = IMAGE_SUFFIXES,
     filters: Filters | None = None,
-    database_dir: Path | None = None,
     derivatives: Sequence[Path] = (),
 ) -> list[SourceImage]:
-    """Find one participant's images.
+    """Find one participant's raw images.
 
     Parameters
     ----------
@@ -97,37 +96,29 @@ def find_images(
         Suffixes out of ``T1w``, ``T2w`` and ``dwi``.
     filters
         Conditions by modality, from `read_filters`.
-    database_dir
-        Where pybids may keep its index.
     derivatives
         Folders to search for brain masks.
 
     Returns
     -------
     list of SourceImage
-        In the order of their paths.  Every image that is left out is logged.  So is a link without
-        content, but it is kept: it will fail on its own while the others are harmonized.
-
-    Raises
-    ------
-    InvalidBIDS
-        A sidecar cannot be read.
-    CannotWrite
-        The index cannot be kept in `database_dir`.
+        In the order of their paths.  Every image that is left out is logged.  One that cannot be
+        harmonized is kept: a link without content, an image with a sidecar that cannot be read or
+        with a rival for its output (`SourceImage.problem`).  It will fail while others do not.
     """
     root = bids_dir.absolute()
     label = subject.removeprefix("sub-")
-    layout = subject_layout(root, label, database_dir)
-    present = _parsed(_files(layout, IMAGE_SUFFIXES, NIFTI_EXTENSIONS), label)
+    files = subject_files(root, label)
+    present = _parsed(filter(is_image, files), root, label)
     session_labels = {session.removeprefix("ses-") for session in sessions}
     candidates = []
     for path, name in present:
-        metadata = {str(key): value for key, value in layout.get_metadata(str(path)).items()}
-        query = (filters or {}).get(name.suffix, {})
         in_session = not session_labels or name.get("ses") in session_labels
-        if name.suffix in modalities and in_session and matches(name, metadata, query):
-            candidates.append(SourceImage.from_path(path, root, metadata))
-    images = [_with_gradient_table(image, layout) for image in _usable(candidates)]
+        if name.suffix in modalities and in_session:
+            image = _described(path, root, files)
+            if matches(name, image.metadata, (filters or {}).get(name.suffix, {})):
+                candidates.append(image)
+    images = _usable(candidates)
     if not images:
         LOGGER.warning(
             "sub-%s: no image for modalities %s, sessions %s, filters %s; the participant has: "
@@ -141,13 +132,8 @@ def find_images(
     return [attrs.evolve(image, mask=find_mask(derivatives, image)) for image in images]
 
 
-def _files(layout: Any, suffixes: Sequence[str], extensions: Sequence[str]) -> list[Path]:
-    paths = layout.get(suffix=list(suffixes), extension=list(extensions), return_type="filename")
-    return sorted(Path(path) for path in paths)
-
-
-def _parsed(paths: Iterable[Path], subject: str) -> list[tuple[Path, BIDSName]]:
-    """Parse the names; log those that do not follow BIDS or are of another participant."""
+def _parsed(paths: Iterable[Path], root: Path, subject: str) -> list[tuple[Path, BIDSName]]:
+    """Parse the names; log those that do not follow BIDS or lie in a folder of another name."""
     parsed = []
     for path in paths:
         try:
@@ -155,52 +141,66 @@ def _parsed(paths: Iterable[Path], subject: str) -> list[tuple[Path, BIDSName]]:
         except InvalidBIDS as error:
             LOGGER.warning("Left out: %s", error)
             continue
-        if name.get("sub") == subject:
-            parsed.append((path, name))
-        else:
+        session = f"/ses-{name.get('ses')}" if name.get("ses") else ""
+        datatype = "dwi" if name.suffix == "dwi" else "anat"
+        folder = path.parent.relative_to(root).as_posix()
+        if name.get("sub") != subject:
             LOGGER.warning("%s is left out: it lies in the folder of sub-%s.", path, subject)
+        elif folder != f"sub-{subject}{session}/{datatype}":
+            LOGGER.warning(
+                "%s is left out: by its name it belongs to sub-%s%s/%s.",
+                path,
+                subject,
+                session,
+                datatype,
+            )
+        else:
+            parsed.append((path, name))
     return parsed
 
 
+def _described(path: Path, root: Path, files: Sequence[Path]) -> SourceImage:
+    """Return an image with its metadata and tables, or with what is wrong with its sidecars."""
+    sidecars = tuple(inherited(path, files, ".json"))
+    try:
+        image = SourceImage.from_path(path, root, merged_metadata(sidecars))
+    except InvalidBIDS as error:
+        problem = Problem(str(error), InvalidBIDS)
+        image = attrs.evolve(SourceImage.from_path(path, root), problem=problem)
+    bvals, bvecs = inherited(path, files, ".bval"), inherited(path, files, ".bvec")
+    return attrs.evolve(
+        image,
+        sidecars=sidecars,
+        bval=bvals[-1] if bvals else None,
+        bvec=bvecs[-1] if bvecs else None,
+    )
+
+
 def _usable(images: Iterable[SourceImage]) -> list[SourceImage]:
-    """Drop and log the images that cannot be harmonized or would have the same output name."""
-    usable: dict[tuple[Any, ...], SourceImage] = {}
-    # Of two copies of an image the compressed one sorts first and is taken.
-    for image in sorted(images, key=lambda image: (file_stem(image.path), -len(image.path.name))):
+    """Drop and log images of other values; of images with one output the first stands for all."""
+    rivals: dict[tuple[Any, ...], list[SourceImage]] = {}
+    for image in images:
         part_name = _NON_MAGNITUDE_PARTS.get(image.name.get("part") or "")
-        key = (image.datatype, frozenset(image.name.without("desc")), image.suffix)
         if part_name:
             LOGGER.warning("%s is left out: a %s image is not harmonized.", image.path, part_name)
-        elif key in usable:
-            LOGGER.warning(
-                "%s is left out: its output would have the name of that of %s.",
-                image.path,
-                usable[key].path,
-            )
         else:
-            usable[key] = image
-            if not image.fetched:
-                LOGGER.warning("%s", not_fetched_message(image.path))
-    return sorted(usable.values(), key=lambda image: image.path)
+            key = (image.datatype, frozenset(image.name.without("desc")), image.suffix)
+            rivals.setdefault(key, []).append(image)
+    usable = [_first_of(images_of_output) for images_of_output in rivals.values()]
+    for image in usable:
+        if image.problem:
+            LOGGER.warning("%s", image.problem.message)
+        elif not image.fetched:
+            LOGGER.warning("%s", not_fetched_message(image.path))
+    return usable
 
 
-def _with_gradient_table(image: SourceImage, layout: Any) -> SourceImage:
-    if image.suffix != "dwi":
-        return image
-    bval, bvec = (_inherited(image, _files(layout, ["dwi"], [ext])) for ext in (".bval", ".bvec"))
-    return attrs.evolve(image, bval=bval, bvec=bvec)
-
-
-def _inherited(image: SourceImage, candidates: Iterable[Path]) -> Path | None:
-    """Select the file that applies to an image by the inheritance principle.
-
-    It lies in the image's folder or above it and has no entity that the image does not have; the
-    nearest wins.  (The search of pybids also accepts a neighbouring file with more entities.)
-    """
-    applicable = []
-    for path in candidates:
-        # A table at the root has no entity at all ("dwi.bval"), which `parse_name` refuses.
-        pairs = [tuple(pair.split("-", 1)) for pair in path.name.split("_")[:-1]]
-        if path.parent in image.path.parents and set(pairs) <= set(image.name.entities):
-            applicable.append((len(path.parts), len(pairs), path))
-    return max(applicable)[2] if applicable else None
+def _first_of(rivals: Sequence[SourceImage]) -> SourceImage:
+    """Return the only image of an output; of several the first, with that as its problem."""
+    if len(rivals) == 1:
+        return rivals[0]
+    message = (
+        f"{rivals[0].path.parent}: {', '.join(image.path.name for image in rivals)} would have "
+        "one output; remove all but one, list them in .bidsignore, or use --bids-filter-file."
+    )
+    return attrs.evolve(rivals[0], problem=Problem(message, BadData))

@@ -9,7 +9,28 @@ from attrs import field, frozen
 
 from bids_ihf.bids.names import TEMPLATE_SPACE, BIDSName, derivative_name, parse_name
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
+from bids_ihf.errors import HarmonyError
 from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
+
+
+@frozen
+class Problem:
+    """Why an image of the dataset cannot be harmonized, known before it is read.
+
+    Attributes
+    ----------
+    message
+        One sentence: which file, what is wrong, what to do.
+    error
+        Kind of the error, which decides on the exit code.
+    """
+
+    message: str
+    error: type[HarmonyError]
+
+    def raise_error(self) -> None:
+        """Raise the error."""
+        raise self.error(self.message)
 
 
 @frozen
@@ -32,6 +53,10 @@ class SourceImage:
         Gradient table of a DWI, by the inheritance principle.
     mask
         Brain mask from the given derivatives.
+    sidecars
+        The JSON files that apply to it, the nearest last.
+    problem
+        What makes this image fail, while others are harmonized.
     """
 
     path: Path
@@ -42,6 +67,8 @@ class SourceImage:
     bval: Path | None = None
     bvec: Path | None = None
     mask: Path | None = None
+    sidecars: tuple[Path, ...] = ()
+    problem: Problem | None = None
 
     @classmethod
     def from_path(

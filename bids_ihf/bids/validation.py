@@ -1,4 +1,4 @@
-"""Validation of the input with the BIDS validator, restricted to the selected participants."""
+"""Validation of the input with the BIDS validator: only what is used of it can be refused."""
 
 from __future__ import annotations
 
@@ -9,38 +9,54 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from bids_ihf.bids.images import Problem, SourceImage
 from bids_ihf.errors import InvalidBIDS
 
 LOGGER = logging.getLogger(__name__)
 
 _VALIDATOR_NAME = "bids-validator-deno"
 _MAX_SHOWN_ERRORS = 5
+_DATASET_LOCATIONS = frozenset(
+    {"", "/", "/dataset_description.json", "/participants.tsv", "/participants.json"}
+)
+# Left to the reader of the image, which says more: content that is missing.
+_READER_CODES = frozenset({"SYMLINK_BROKEN", "EMPTY_FILE"})
 _TIMEOUT_SECONDS = 3600
 
 
-def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
-    """Validate the root files and the folders of some participants.
+def validate_input(bids_dir: Path, images: Sequence[SourceImage]) -> list[SourceImage]:
+    """Validate the root files of a dataset and the folders of the participants of some images.
 
     The validator reads every file of a dataset, so it is given a temporary folder of links.  Image
     headers are not validated here: on reading, one bad file is refused and not the whole dataset.
-    A validator that is missing or fails on its own leads to a warning only.
+    Errors in files that are not used are a warning with their number, and so is a validator that
+    is missing or fails on its own.
+
+    Returns
+    -------
+    list of SourceImage
+        The images; those with an error in their name, a sidecar or a table have it as `problem`.
 
     Raises
     ------
     InvalidBIDS
-        The dataset is invalid; with the first errors and how to skip the validation.
+        A file of the root that describes the dataset has an error.
     """
+    subjects = {image.subject for image in images}
     binary = find_validator()
     if binary is None:
         LOGGER.warning(
             "%s is not installed: the input is NOT validated; install it with pip.",
             _VALIDATOR_NAME,
         )
-        return
+        return list(images)
     try:
         with tempfile.TemporaryDirectory(prefix="bids-ihf-validate-") as scratch:
             tree = Path(scratch) / "dataset"
@@ -48,10 +64,27 @@ def validate_input(bids_dir: Path, subjects: Iterable[str]) -> None:
             issues = _run(binary, tree, Path(scratch))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         LOGGER.warning("%s failed (%s): the input is NOT validated.", _VALIDATOR_NAME, error)
-        return
+        return list(images)
     errors = _relevant(issues)
-    if errors:
-        raise InvalidBIDS(_message(bids_dir, errors))
+    of_dataset = [issue for issue in errors if _location(issue) in _DATASET_LOCATIONS]
+    if of_dataset:
+        raise InvalidBIDS(_message(bids_dir, of_dataset))
+    errors_by_location: dict[str, list[dict[str, Any]]] = {}
+    for issue in errors:
+        errors_by_location.setdefault(_location(issue), []).append(issue)
+    used: set[str] = set()
+    validated = []
+    for image in images:
+        locations = {_location_of(path, image.root) for path in _files_of(image)}
+        locations &= errors_by_location.keys()
+        used |= locations
+        problem = image.problem
+        if locations and not problem:
+            first = [issue for key in sorted(locations) for issue in errors_by_location[key]]
+            problem = Problem(_message(bids_dir, first), InvalidBIDS)
+        validated.append(attrs.evolve(image, problem=problem))
+    _warn_of_unused(bids_dir, [issue for issue in errors if _location(issue) not in used])
+    return validated
 
 
 def find_validator() -> str | None:
@@ -97,7 +130,7 @@ def _relevant(issues: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         LOGGER.warning("Some files are links without content (not fetched).")
 
     def is_relevant(issue: dict[str, Any]) -> bool:
-        if issue["code"] == "SYMLINK_BROKEN":
+        if issue["code"] in _READER_CODES:
             return False
         if issue["code"] == "SIDECAR_WITHOUT_DATAFILE":
             # A root sidecar may belong to a participant that was not selected.
@@ -105,6 +138,32 @@ def _relevant(issues: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return True
 
     return [issue for issue in issues if is_relevant(issue)]
+
+
+def _location(issue: dict[str, Any]) -> str:
+    return str(issue.get("location") or "")
+
+
+def _location_of(path: Path, root: Path) -> str:
+    return f"/{path.relative_to(root).as_posix()}"
+
+
+def _files_of(image: SourceImage) -> list[Path]:
+    """The image and what describes it."""
+    tables = [table for table in (image.bval, image.bvec) if table is not None]
+    return [image.path, *image.sidecars, *tables]
+
+
+def _warn_of_unused(bids_dir: Path, errors: Sequence[dict[str, Any]]) -> None:
+    if not errors:
+        return
+    codes = Counter(str(issue["code"]) for issue in errors)
+    LOGGER.warning(
+        "%s: the BIDS validator finds %d errors in files that are not used (%s).",
+        bids_dir,
+        len(errors),
+        ", ".join(f"{count} {code}" for code, count in codes.most_common()),
+    )
 
 
 def _message(bids_dir: Path, errors: Sequence[dict[str, Any]]) -> str:

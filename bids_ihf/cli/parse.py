@@ -14,6 +14,9 @@ from bids_ihf.pipeline.process import available_memory_gb, available_processors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NO_RAW_FOLDERS = frozenset({"derivatives", "sourcedata", "code"})
+"""Folders of a dataset in which BIDS allows what is not raw data."""
+
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     """Settings from the command line; what is wrong with it ends the program with code 2.
@@ -46,6 +49,11 @@ def _check(config: RunConfig) -> None:
     if out == bids:
         raise UsageError(f"{config.out_dir}: OUT_DIR is BIDS_DIR; name another folder for results")
     if config.analysis_level == "participant":
+        if out.is_relative_to(bids) and out.relative_to(bids).parts[0] not in NO_RAW_FOLDERS:
+            raise UsageError(
+                f"{config.out_dir}: OUT_DIR lies among the raw data of BIDS_DIR; name a folder "
+                f"outside of it or in {config.bids_dir / 'derivatives'}"
+            )
         if work.is_relative_to(bids):
             raise UsageError(f"{config.work_dir}: the work folder is inside BIDS_DIR; change -w")
         if not (config.target or config.reports_only):

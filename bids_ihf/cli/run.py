@@ -67,16 +67,19 @@ def run_participant_level(config: RunConfig) -> int:
     """Harmonize the selected images, or list them with ``--dry-run``."""
     if config.use_plugin is not None:
         read_plugin(config.use_plugin)
+    if config.bids_database_dir is not None:
+        LOGGER.log(NOTICE_LEVEL, "--bids-database-dir is not used: the dataset is listed anew.")
     subjects = select_subjects(config.bids_dir, config.participant_label)
-    if not config.skip_bids_validation:
-        validate_input(config.bids_dir, subjects)
     images = find_all_images(config, subjects)
+    if not config.skip_bids_validation:
+        images = validate_input(config.bids_dir, images)
     limit_threads(config.omp_nthreads or config.n_procs)
     target = resolve_target(config)
     jobs = plan(images, config, target)
     if config.dry_run:
         summary.list_jobs(jobs, target, config.bids_dir, sys.stdout)
-        return 0
+        problems = [job.image.problem for job in jobs if job.image.problem]
+        return summary.common_exit_code([p.error.exit_code for p in problems], len(jobs))
     return harmonize(jobs, config, target)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
-from bids_ihf.errors import BadData, CannotWrite, TemporaryFailure
+from bids_ihf.errors import BadData, CannotWrite, InvalidBIDS, TemporaryFailure
 from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL, RunLog, subject_context
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 SOME_FAILED_CODE = 1
-COMMON_CODES = frozenset({BadData.exit_code, CannotWrite.exit_code, TemporaryFailure.exit_code})
+COMMON_CODES = frozenset(
+    error.exit_code for error in (InvalidBIDS, BadData, CannotWrite, TemporaryFailure)
+)
 """Exit codes that the whole run takes over when every image failed for that one reason."""
 VENDOR_UNKNOWN_TEXT = (
     "%s%s: the sidecar names no known Manufacturer, so the source vendor is unknown; the image is "
@@ -35,7 +37,8 @@ def list_jobs(jobs: Sequence[Job], target: ResolvedTarget, bids_dir: Path, out: 
     """One line for each image, tab-separated: file, vendor, target, what would be done."""
     for job in jobs:
         file = job.image.path.relative_to(bids_dir).as_posix()
-        out.write(f"{file}\t{job.image.vendor}\t{target.name}\t{job.action}\n")
+        action = f"fail: {job.image.problem.message}" if job.image.problem else job.action
+        out.write(f"{file}\t{job.image.vendor}\t{target.name}\t{action}\n")
 
 
 def announce(jobs: Sequence[Job], target: ResolvedTarget) -> None:
@@ -105,9 +108,14 @@ def _log_flagged(results: Sequence[Result], config: RunConfig) -> None:
 def exit_code(results: Sequence[Result]) -> int:
     """0 if nothing failed; the common reason's code if all failed for it; else 1."""
     failed = [result.failure for result in results if not result.harmonized]
-    if not failed:
+    codes = [failure.exit_code if failure else SOME_FAILED_CODE for failure in failed]
+    return common_exit_code(codes, len(results))
+
+
+def common_exit_code(codes: Sequence[int], images: int) -> int:
+    """Exit code of a run of so many images, from the codes of those that failed."""
+    if not codes:
         return 0
-    codes = {failure.exit_code if failure else SOME_FAILED_CODE for failure in failed}
-    if len(failed) == len(results) and len(codes) == 1 and codes <= COMMON_CODES:
-        return codes.pop()
+    if len(codes) == images and len(set(codes)) == 1 and COMMON_CODES.issuperset(codes):
+        return codes[0]
     return SOME_FAILED_CODE

@@ -85,7 +85,9 @@ class RunConfig:
         values.existing_file,
     )
     bids_database_dir: Path | None = _selection(
-        "--bids-database-dir", "folder that keeps the index of the dataset", values.folder
+        "--bids-database-dir",
+        "accepted for compatibility; every run lists the dataset anew and needs no index",
+        values.folder,
     )
     derivatives: tuple[Path, ...] = _selection(
         "-d --derivatives",

@@ -142,6 +142,8 @@ def _prepare_node(image: SourceImage, config: RunConfig, threads: int) -> Any:
     for name, path in (("mask", image.mask), ("bval", image.bval), ("bvec", image.bvec)):
         if path is not None:
             setattr(interface.inputs, name, str(path))
+    if image.problem is not None:
+        interface.inputs.problem = image.problem
     return _node(interface, context, config, threads, PREPARE_MEMORY.of(image.path))
 
 

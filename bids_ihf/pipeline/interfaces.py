@@ -88,6 +88,7 @@ class PrepareInputs(StepInputs):
     """What the preparation depends on."""
 
     image = File(mandatory=True, desc="T1w or T2w image, or diffusion series")
+    problem = traits.Any(desc="why it cannot be harmonized (bids.images.Problem)")
     modality = traits.Enum(*IMAGE_SUFFIXES, mandatory=True, desc="suffix of the image")
     preprocessed = traits.Bool(
         False, usedefault=True, desc="stripped, corrected, in template space"
@@ -115,6 +116,8 @@ class Prepare(StepInterface):
 
     def _work(self, folder: Path) -> None:
         inputs = self.inputs
+        if isdefined(inputs.problem):
+            inputs.problem.raise_error()
         output = folder / "prepared.npz"
         worker.prepare_image(
             Path(inputs.image),

@@ -117,7 +117,7 @@ def _t1w_by_session(images: Iterable[SourceImage]) -> dict[tuple[str, str | None
     """The T1w image of each session: the first by name, so that the choice never varies."""
     by_session: dict[tuple[str, str | None], list[SourceImage]] = defaultdict(list)
     for image in images:
-        if image.suffix == "T1w" and image.fetched:
+        if image.suffix == "T1w" and image.fetched and not image.problem:
             by_session[image.subject, image.session].append(image)
     return {key: min(group, key=lambda image: image.path) for key, group in by_session.items()}
 
@@ -142,6 +142,7 @@ def _job(
         "anchor_mask": _digest(t1w.mask) if t1w else None,
         "bytes": _size_in_bytes(image.path),
         "source": target.source_hash,
+        "problem": image.problem.message if image.problem else None,
     }
     target_hash, model_hash = target.target_hash, target.model_hash
     if image.suffix == "dwi":

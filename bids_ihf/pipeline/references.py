@@ -94,6 +94,8 @@ def _in_dataset(
         images = find_images(folder, subject, filters=filters)
         t1w_by_session = {image.session: image.path for image in images if image.suffix == "T1w"}
         for image in images:
+            if image.problem:
+                image.problem.raise_error()
             t1w = None if image.suffix == "T1w" else t1w_by_session.get(image.session)
             if modality in (None, image.suffix):
                 tables = image.bval, image.bvec

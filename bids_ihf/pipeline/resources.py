@@ -68,7 +68,6 @@ def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceIm
             sessions=config.session_label,
             modalities=tuple(modalities),
             filters=filters,
-            database_dir=config.bids_database_dir,
             derivatives=() if config.brain_mask == "network" else config.derivatives,
         )
     ]
@@ -86,7 +85,7 @@ def _nothing_selected(config: RunConfig, subjects: Sequence[str]) -> str:
     suffixes = Counter(
         file_stem(path).rsplit("_", 1)[-1]
         for subject in subjects
-        for path in (config.bids_dir / f"sub-{subject}").glob("**/*.nii*")
+        for path in (config.bids_dir / f"sub-{subject}").glob("**/*.[nN][iI][iI]*")
     )
     present = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
     return (

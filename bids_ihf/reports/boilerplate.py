@@ -17,7 +17,7 @@ from bids_ihf.io.atomic import write_atomic
 from bids_ihf.reports.templates import TEMPLATES_DIR, render
 from bids_ihf.version import __version__
 
-SOFTWARE_PACKAGES = ("antspyx", "nipype", "pybids", "nibabel", "numpy", "torch")
+SOFTWARE_PACKAGES = ("antspyx", "nipype", "nibabel", "numpy", "torch")
 CITATION_FILE = Path("logs") / "CITATION.md"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bids_ihf.bids.discovery import find_images, list_subjects, select_subjects
 from bids_ihf.bids.images import SourceImage
-from bids_ihf.errors import CannotWrite, InvalidBIDS, NothingSelected, UsageError
+from bids_ihf.errors import BadData, InvalidBIDS, NothingSelected, UsageError
 
 Maker = Callable[..., Path]
 
@@ -103,7 +103,7 @@ def test_unusual_parts_are_left_out_by_name(
     assert f"{odd} is left out: a {word}" in caplog.text
 
 
-def test_images_that_would_share_an_output_are_left_out_by_name(
+def test_images_that_would_share_an_output_fail_together_and_alone(
     dataset: Maker, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = "sub-1/anat/sub-1"
@@ -112,11 +112,62 @@ def test_images_that_would_share_an_output_are_left_out_by_name(
         f"{folder}_T1w.nii.gz",
         f"{folder}_desc-a_T2w.nii",
         f"{folder}_T2w.nii",
+        f"{folder}_acq-b_T2w.nii",
     )
-    found_names = names(find_images(root, "1"))
-    assert "sub-1_T1w.nii.gz" in found_names
-    assert len(found_names) == 2
-    assert "sub-1_T1w.nii is left out" in caplog.text
+    t1w, t2w, good = find_images(root, "1")
+    assert (good.path.name, good.problem) == ("sub-1_acq-b_T2w.nii", None)
+    assert t1w.problem is not None
+    assert t2w.problem is not None
+    assert "sub-1_T1w.nii, sub-1_T1w.nii.gz would have one output" in t1w.problem.message
+    assert t2w.problem.error is BadData
+    assert "sub-1_desc-a_T2w.nii would have one output" in caplog.text
+    filters = {"T1w": {"extension": ".nii.gz"}}
+    (chosen,) = find_images(root, "1", modalities=["T1w"], filters=filters)
+    assert (chosen.path.name, chosen.problem) == ("sub-1_T1w.nii.gz", None)
+
+
+def test_only_raw_folders_are_searched(dataset: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    scan = "sub-1/ses-A/anat/sub-1_ses-A_T1w.nii.gz"
+    root = dataset(
+        scan,
+        *(
+            f"{copy}/{scan}"
+            for copy in ("backup", "derivatives_old/fmriprep", "0", "zz_old", "ihf-harmony", "sub")
+        ),
+        "sub-1/ses-A/anat/old/sub-1_ses-A_acq-b_T1w.nii.gz",
+        "sub-1/old/anat/sub-1_acq-c_T1w.nii.gz",
+        "sub-1/ses-A_old/anat/sub-1_ses-A_acq-d_T1w.nii.gz",
+        "sub-1/sub-1_acq-e_T1w.nii.gz",
+        "sub-1/ses-A/anat/sub-1_ses-B_acq-f_T1w.nii.gz",
+        "sub-1/ses-A/anat/sub-1_acq-g_T1w.nii.gz",
+        "sub-1/ses-A/dwi/sub-1_ses-A_acq-h_T1w.nii.gz",
+        "sub-1/ses-A/anat/sub-1_ses-A_acq-i_T1w.NII.GZ",
+        "sub-1_acq-j_T1w.nii.gz",
+    )
+    (image,) = find_images(root, "1")
+    assert image.path == root / scan
+    for name in ("ses-A_old", "acq-e_T1w", "acq-f_T1w", "acq-g_T1w", "acq-h_T1w", "acq-i_T1w"):
+        assert name in caplog.text
+    assert "lower case" in caplog.text
+
+
+def test_bidsignore_is_honoured_and_counted(
+    dataset: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    anat = "sub-1/ses-A/anat/sub-1_ses-A"
+    used = ("T1w", "acq-keep_T1w", "T2w")
+    left_out = ("acq-scout_T1w", "__dup-01_T1w", "acq-old_T2w", "heudiconv123_T1w")
+    root = dataset(*(f"{anat}_{name}.nii.gz" for name in (*used, *left_out)))
+    (root / ".bidsignore").write_text(
+        "# comment\nsub-1/ses-A/anat/*_acq-scout_T1w.*\n*__dup*\n*_heudiconv*\n"
+        "*acq-*_T2w.nii.gz\n*_acq-*_T1w.nii.gz\n!*acq-keep*\n"
+    )
+    assert sorted(names(find_images(root, "1"))) == sorted(
+        f"sub-1_ses-A_{name}.nii.gz" for name in used
+    )
+    assert "sub-1: 4 of its images left out by .bidsignore: sub-1_ses-A_" in caplog.text
+    (root / ".bidsignore").write_text("/sub-1/\n")
+    assert find_images(root, "1") == []
 
 
 def test_misnamed_and_misplaced_files_are_left_out_by_name(
@@ -214,51 +265,42 @@ def test_relative_dataset_gives_absolute_paths(
     assert image.relative == "sub-1/anat/sub-1_T1w.nii.gz"
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", '"text"'])
-def test_a_broken_sidecar_is_named(dataset: Maker, content: str) -> None:
-    root = dataset("sub-1/anat/sub-1_T1w.nii.gz")
-    (root / "sub-1/anat/sub-1_T1w.json").write_text(content)
-    with pytest.raises(InvalidBIDS, match="sub-1"):
-        find_images(root, "1")
-
-
-def test_no_database_unless_asked_then_one_for_each_subject(
-    dataset: Maker, tmp_path: Path
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        (b"{", 1, "Expecting property name"),
+        (b'{\n"EchoTime": 1,\n}', 3, "double quotes"),
+        (b'{\n"InstitutionName": "Universit\xe4t"}', 2, "not UTF-8 text (byte 0xe4)"),
+        (b"\xef\xbb\xbf{}", 1, "byte order mark"),
+        (b'{"EchoTime": 1,\n"SAR": NaN}', 2, "NaN is no number in JSON"),
+        (b"[1]", 1, "holds list"),
+        (b'"text"', 1, "holds str"),
+        (b"[" * 100_000, 1, "nested"),
+    ],
+)
+def test_a_broken_sidecar_fails_its_images_alone(
+    dataset: Maker, content: bytes, line: int, reason: str
 ) -> None:
-    root = dataset("sub-1/anat/sub-1_T1w.nii.gz", "sub-2/anat/sub-2_T1w.nii.gz")
-    before = sorted(root.rglob("*"))
-    find_images(root, "1")
-    assert sorted(root.rglob("*")) == before
-    database = tmp_path / "data base"
-    first = find_images(root, "1", database_dir=database)
-    find_images(root, "2", database_dir=database)
-    kept = sorted(path.relative_to(database).as_posix() for path in database.rglob("*.*"))
-    assert kept == ["sub-1/layout_index.sqlite", "sub-2/layout_index.sqlite"]
-    assert find_images(root, "1", database_dir=database) == first
+    root = dataset("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_T2w.nii.gz")
+    sidecar = root / "sub-1/anat/sub-1_T1w.json"
+    sidecar.write_bytes(content)
+    t1w, t2w = find_images(root, "1")
+    assert t1w.problem is not None
+    assert t1w.problem.error is InvalidBIDS
+    assert t1w.problem.message.startswith(f"{sidecar}, line {line}: ")
+    assert reason in t1w.problem.message
+    assert t2w.problem is None
 
 
-def test_a_kept_index_is_used_but_not_a_damaged_or_foreign_one(
-    dataset: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    side = {"T1w.json": {"Manufacturer": "GE"}}
-    root = dataset("sub-1/anat/sub-1_T1w.nii.gz", **side)
-    database = tmp_path / "db"
-    find_images(root, "1", database_dir=database)
-    (root / "sub-1/anat/sub-1_T2w.nii.gz").write_bytes(b"")
-    (image,) = find_images(root, "1", database_dir=database)
-    assert image.vendor == "GE"
-    other = dataset("sub-1/anat/sub-1_acq-o_T1w.nii.gz", root="other")
-    assert names(find_images(other, "1", database_dir=database)) == ["sub-1_acq-o_T1w.nii.gz"]
-    (database / "sub-1/layout_index.sqlite").write_bytes(b"rubbish" * 99)
-    assert len(find_images(root, "1", database_dir=database)) == 2
-    assert caplog.text.count("rebuilt") == 2
-
-
-def test_an_index_that_cannot_be_kept_is_refused(dataset: Maker, tmp_path: Path) -> None:
-    root = dataset("sub-1/anat/sub-1_T1w.nii.gz")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CannotWrite, match="file/sub-1"):
-        find_images(root, "1", database_dir=tmp_path / "file")
+def test_a_dataset_that_changes_is_listed_anew(dataset: Maker) -> None:
+    root = dataset("sub-1/ses-A/anat/sub-1_ses-A_T1w.nii.gz")
+    (image,) = find_images(root, "1")
+    assert image.vendor == "unknown"
+    (root / "T1w.json").write_text('{"Manufacturer": "GE"}')
+    dataset("sub-1/ses-B/anat/sub-1_ses-B_T1w.nii.gz")
+    assert [image.vendor for image in find_images(root, "1")] == ["GE", "GE"]
+    image.path.unlink()
+    assert names(find_images(root, "1")) == ["sub-1_ses-B_T1w.nii.gz"]
 
 
 def test_indexing_a_large_dataset_reads_one_subject(

@@ -241,3 +241,21 @@ class TestConfigFile:
             config(dataset, "--config-file", str(file))
         assert end.value.code == 2
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "refused"),
+    [("out", True), ("sub-01/out", True), ("derivatives/out", False), ("../bids-out", False)],
+)
+def test_output_among_the_raw_data(
+    dataset: Path, out: str, refused: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(dataset), str(dataset / out), "participant", "--target", "GE"]
+    words += ["-w", str(dataset.parent / "work")]
+    if not refused:
+        assert parse(words).out_dir == dataset / out
+        return
+    with pytest.raises(SystemExit) as end:
+        parse(words)
+    assert end.value.code == 2
+    assert "among the raw data" in capsys.readouterr().err

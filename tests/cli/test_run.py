@@ -14,7 +14,7 @@ import pytest
 from bids_ihf.cli.app import main
 from bids_ihf.errors import CannotWrite
 from tests.cli.conftest import FakeSteps
-from tests.datasets import SCANS
+from tests.datasets import SCANS, write_image
 
 ANATOMICAL = sorted(Path(stem).name for stem in SCANS if not stem.endswith("dwi"))
 
@@ -248,6 +248,47 @@ class TestFailure:
         if isinstance(error, MemoryError):
             assert "sub-01: no report: not enough memory" in said
             assert "Traceback" not in said
+
+
+class TestProblems:
+    """Images that cannot be harmonized fail by name, as others that fail; the rest is done."""
+
+    @pytest.mark.parametrize("validate", [False, True])
+    def test_a_broken_sidecar(
+        self,
+        dataset: Path,
+        fake_steps: FakeSteps,
+        validate: bool,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        sidecar = dataset / "sub-02/anat/sub-02_T1w.json"
+        sidecar.write_bytes(b'{\n"InstitutionName": "Universit\xe4t"}')
+        assert call(dataset, "--dry-run", validate=validate) == 1
+        assert f"fail: {sidecar}, line 2: not UTF-8" in capsys.readouterr().out
+        assert call(dataset, validate=validate) == 1
+        assert len(fake_steps.harmonized) == 4
+        assert f"{sidecar}, line 2: not UTF-8" in log_of(dataset, "02")
+        (crash,) = (dataset.parent / "out/sub-02/log").glob("*/crash-*.json")
+        assert json.loads(crash.read_text())["exit_code"] == 16
+
+    def test_two_images_for_one_output(self, dataset: Path, fake_steps: FakeSteps) -> None:
+        assert call(dataset) == 0
+        write_image(dataset / "sub-01/ses-A/anat/sub-01_ses-A_T1w.nii")
+        assert call(dataset) == 1
+        assert "would have one output" in log_of(dataset, "01")
+        assert (
+            call(dataset, "--participant-label", "01", "-m", "T1w", "--session-label", "A") == 65
+        )
+        assert fake_steps.harmonized.count("sub-01_ses-A_T1w") == 1
+
+    def test_copies_in_the_root_are_no_input(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for copy in ("backup", "zz_old", "derivatives_old/fmriprep"):
+            shutil.copytree(dataset / "sub-01", dataset / copy / "sub-01")
+        assert call(dataset, "--dry-run") == 0
+        files = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+        assert files == [f"{stem}.nii.gz" for stem in SCANS]
 
 
 class TestExitCodes:

@@ -6,7 +6,6 @@ from bids_ihf.pipeline.process import set_up_process
 
 set_up_process(1, 0)
 
-import bids.layout  # noqa: E402, F401
 import matplotlib.pyplot as plt  # noqa: E402, F401
 import torch  # noqa: E402, F401
 

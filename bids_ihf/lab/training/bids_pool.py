@@ -81,7 +81,8 @@ def _subject_images(config: TrainConfig, subject: str) -> list[SourceImage]:
     """A subject's images by session: those requested, and the T1w by which a T2w is registered."""
     requested = config.data.modalities
     searched = ANATOMICAL_MODALITIES if "T2w" in requested else requested
-    images = find_images(config.data.source, subject, modalities=searched)
+    present = find_images(config.data.source, subject, modalities=searched)
+    images = [image for image in present if not image.problem]  # which has been logged
     for image in images:
         if image.suffix in requested and not site_of(image):
             LOGGER.warning(

@@ -15,7 +15,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REPORTED_PACKAGES = ("torch", "antspyx", "numpy", "scipy", "isal", "nipype", "pybids")
+REPORTED_PACKAGES = ("torch", "antspyx", "numpy", "scipy", "isal", "nipype")
 MATRIX_SIDE = 2048
 """Rows and columns of the matrices that are multiplied."""
 

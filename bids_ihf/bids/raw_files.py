@@ -1,0 +1,126 @@
+"""The files of a participant that BIDS calls raw, listed anew by every run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from bids_ihf.bids.names import IMAGE_SUFFIXES
+from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
+
+LOGGER = logging.getLogger(__name__)
+
+RAW_DATATYPES = ("anat", "dwi")
+"""Folders of the images that are harmonized."""
+_SESSION_PATTERN = re.compile(r"ses-[0-9A-Za-z+]+")
+
+
+def subject_files(root: Path, subject: str) -> list[Path]:
+    """List the images of a participant with the sidecars and gradient tables that may apply.
+
+    Only ``sub-<label>/[ses-<label>/]{anat,dwi}`` is searched for images and, by the inheritance
+    principle, each folder above it for what describes them; not what else lies in the dataset.
+    What ``.bidsignore`` lists is left out, and its images are counted in the log.
+
+    Parameters
+    ----------
+    root
+        Root of the dataset, absolute.
+    subject
+        Label without ``sub-``.
+    """
+    top = root / f"sub-{subject}"
+    levels = [top, *_session_folders(top)]
+    folders = [level / datatype for level in levels for datatype in RAW_DATATYPES]
+    files = [path for folder in folders for path in _files(folder)]
+    for path in (path for level in (root, *levels) for path in _files(level)):
+        if not is_image(path):
+            files.append(path)
+        elif path.parent != root:
+            LOGGER.warning("%s is left out: BIDS keeps images in anat/ or dwi/.", path)
+    return _without_ignored(files, root, subject)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is a NIfTI image; warn of an extension in capitals, which BIDS has not."""
+    if not path.name.lower().endswith(NIFTI_EXTENSIONS):
+        return False
+    if not path.name.endswith(NIFTI_EXTENSIONS):
+        LOGGER.warning(
+            "%s is left out: BIDS writes the extension in lower case; rename the file.", path
+        )
+        return False
+    return True
+
+
+def inherited(path: Path, candidates: Iterable[Path], extension: str) -> list[Path]:
+    """Select the files that apply to an image by the inheritance principle, the nearest last.
+
+    They lie in its folder or above, and have its suffix and no entity that it does not have.
+    """
+    *pairs, suffix = file_stem(path).split("_")
+    applicable = []
+    for candidate in candidates:
+        if candidate.name.endswith(extension) and candidate.parent in path.parents:
+            *entities, candidate_suffix = file_stem(candidate).split("_")
+            if candidate_suffix == suffix and set(entities) <= set(pairs):
+                applicable.append((len(candidate.parts), len(entities), candidate))
+    return [candidate for *_, candidate in sorted(applicable)]
+
+
+def _session_folders(top: Path) -> list[Path]:
+    sessions = [path for path in _entries(top) if path.name.startswith("ses-") and path.is_dir()]
+    for path in sessions:
+        if not _SESSION_PATTERN.fullmatch(path.name):
+            LOGGER.warning("%s is left out: its name is not a BIDS session label.", path)
+    return [path for path in sessions if _SESSION_PATTERN.fullmatch(path.name)]
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files about images that are harmonized: by their suffix, whatever their extension."""
+    files = []
+    for path in _entries(folder):
+        if file_stem(path).rsplit("_", 1)[-1] in IMAGE_SUFFIXES:
+            if not path.is_dir():
+                files.append(path)
+            elif path.name.endswith(NIFTI_EXTENSIONS):
+                LOGGER.warning("%s is left out: it is a folder.", path)
+    return files
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder but is not hidden, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if entry.name[0] != ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        LOGGER.warning("%s cannot be listed (%s) and is left out.", folder, error.strerror)
+        return []
+
+
+def _without_ignored(files: Sequence[Path], root: Path, subject: str) -> list[Path]:
+    try:
+        lines = (root / ".bidsignore").read_text(encoding="utf-8").splitlines()
+        spec = GitIgnoreSpec.from_lines(lines)
+    except FileNotFoundError:
+        return sorted(files)
+    except (OSError, ValueError) as error:
+        LOGGER.warning("%s cannot be read (%s): nothing is ignored.", root / ".bidsignore", error)
+        return sorted(files)
+    ignored = {path for path in files if spec.match_file(path.relative_to(root).as_posix())}
+    images = [path.name for path in sorted(ignored) if path.name.endswith(NIFTI_EXTENSIONS)]
+    if images:
+        LOGGER.warning(
+            "sub-%s: %d of its images left out by .bidsignore: %s.",
+            subject,
+            len(images),
+            ", ".join(images),
+        )
+    return sorted(set(files) - ignored)
