@@ -23,7 +23,7 @@ FADE_DISTANCE_MM = 12.0
 """Distance from the mask, mm, over which N4's field fades into the extrapolated one."""
 
 MIN_N4_VOXELS = 200
-"""Voxels below which a field cannot be told from anatomy."""
+"""Voxels below which a field cannot be separated from anatomy."""
 
 MAX_LOG_FIELD = np.log(8.0)
 """Log of the largest plausible field."""
@@ -66,8 +66,8 @@ def bias_field(
     log_field = _extrapolate(_n4(values, inside, coarse), inside, float(shrink))
     smooth = canonical_grid(data.shape, affine, zoom=shrink / 2)
     # Cubic to half the voxel size, then linear: a smooth field in a fraction of the time.
-    finer = resample(_pad(log_field), _padded(coarse), smooth, order=3)
-    field = resample(_pad(finer), _padded(smooth), native, order=1)
+    finer = _resample_extended(log_field, coarse, smooth, order=3)
+    field = _resample_extended(finer, smooth, native, order=1)
     field -= field[mask].mean()
     return np.exp(field, dtype=np.float32)
 
@@ -109,10 +109,10 @@ def _extrapolate(
     return (weight * extended + (1 - weight) * smooth).astype(np.float32)
 
 
-def _pad(data: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.pad(data, 2, mode="edge")
-
-
-def _padded(grid: Grid) -> Grid:
-    """The grid of :func:`_pad`."""
-    return Grid([size + 4 for size in grid.shape], shifted_affine(grid.affine, (-2, -2, -2)))
+def _resample_extended(
+    data: NDArray[np.float32], source: Grid, target: Grid, *, order: int
+) -> NDArray[np.float32]:
+    """Resample an image whose edge values continue for two voxels outside its grid."""
+    shape = [size + 4 for size in source.shape]
+    extended = Grid(shape, shifted_affine(source.affine, (-2, -2, -2)))
+    return resample(np.pad(data, 2, mode="edge"), extended, target, order=order)
