@@ -79,8 +79,8 @@ def test_poses_move_header_and_head_together() -> None:
         # The first voxel of what is left is where it was, moved.
         first = int(pose.data.flat[0])
         index = np.unravel_index(first, (20, 20, 20))
-        wanted = pose.motion @ case().affine @ [*index, 1]
-        assert np.allclose(pose.affine[:, 3], wanted)
+        expected = pose.motion @ case().affine @ [*index, 1]
+        assert np.allclose(pose.affine[:, 3], expected)
     assert kinds == {"tilted", "tilted, cut", "axes exchanged", "axes exchanged, cut"}
 
 
@@ -92,7 +92,7 @@ def test_error_of_a_transform() -> None:
 
 
 @pytest.mark.parametrize(
-    ("similarity", "coverage", "error", "wanted"),
+    ("similarity", "coverage", "error", "expected"),
     [
         (1.0, 1.0, 2.0, "found"),
         (1.0, 1.0, 30.0, "silent"),
@@ -104,8 +104,8 @@ def test_error_of_a_transform() -> None:
         (0.0, 0.0, float("nan"), "refused"),
     ],
 )
-def test_outcomes(similarity: float, coverage: float, error: float, wanted: str) -> None:
-    assert outcome(similarity, coverage, error) == wanted
+def test_outcomes(similarity: float, coverage: float, error: float, expected: str) -> None:
+    assert outcome(similarity, coverage, error) == expected
 
 
 def test_every_outcome_has_its_column() -> None:

@@ -75,12 +75,12 @@ def traveler(seed: int) -> DiffusionSubject:
     axis = (np.arange(GRID_SIDE) - (GRID_SIDE - 1) / 2) * VOXEL_MM
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
     radius = np.sqrt(x**2 + y**2 + z**2)
-    kind = np.select([radius < 14, radius < 42, radius < 56], ["csf", "white", "grey"], "air")
+    tissue = np.select([radius < 14, radius < 42, radius < 56], ["csf", "white", "grey"], "air")
     fractions = np.zeros(
         (len(SIMULATED_TISSUES), GRID_SIDE, GRID_SIDE, GRID_SIDE), dtype=np.float32
     )
     for name in ("white", "grey", "csf", "air"):
-        fractions[TISSUE_INDEX[name]] = kind == name
+        fractions[TISSUE_INDEX[name]] = tissue == name
     brain = radius < 56
     texture = torch.zeros((GRID_SIDE, GRID_SIDE, GRID_SIDE))
     anatomy = Anatomy(
@@ -89,18 +89,20 @@ def traveler(seed: int) -> DiffusionSubject:
         np.diag([VOXEL_MM] * 3 + [1.0]),
         torch.from_numpy(brain),
     )
-    neural = np.isin(kind, ["white", "grey"])
-    return DiffusionSubject(f"p{seed}", anatomy, seed, brain, radius < 50, neural, kind == "white")
+    neural = np.isin(tissue, ["white", "grey"])
+    return DiffusionSubject(
+        f"p{seed}", anatomy, seed, brain, radius < 50, neural, tissue == "white"
+    )
 
 
 def scans(subject: DiffusionSubject, noise: int) -> dict[str, DiffusionScan]:
     found = {}
     for number, (vendor, scanner) in enumerate(SCANNERS.items()):
         gradients = gradient_table(SHELLS, number)
-        started = start_session(subject.anatomy, scanner, subject.seed)
-        for k, end in enumerate(("", REPEAT_SUFFIX)):
-            volumes = np.stack(list(started.volumes(gradients, noise + k)))
-            found[vendor + end] = DiffusionScan(volumes, gradients)
+        session = start_session(subject.anatomy, scanner, subject.seed)
+        for k, suffix in enumerate(("", REPEAT_SUFFIX)):
+            volumes = np.stack(list(session.volumes(gradients, noise + k)))
+            found[vendor + suffix] = DiffusionScan(volumes, gradients)
     return found
 
 
@@ -110,18 +112,18 @@ def subject() -> DiffusionSubject:
 
 
 @pytest.fixture(scope="module")
-def own(subject: DiffusionSubject) -> dict[str, DiffusionScan]:
+def scanned(subject: DiffusionSubject) -> dict[str, DiffusionScan]:
     return scans(subject, 10)
 
 
 @pytest.fixture(scope="module")
-def known() -> dict[str, ReferenceSeries]:
-    """What two other people's scans tell of each scanner."""
-    people = [traveler(seed) for seed in (1, 2)]
-    taken = [scans(subject, 20 + subject.seed) for subject in people]
+def references() -> dict[str, ReferenceSeries]:
+    """Scans of two other subjects by each scanner."""
+    subjects = [traveler(seed) for seed in (1, 2)]
+    series = [scans(subject, 20 + subject.seed) for subject in subjects]
     return {
         vendor: pool_references(
-            [reference_series(t[vendor], p) for t, p in zip(taken, people, strict=True)]
+            [reference_series(scans[vendor], s) for s, scans in zip(subjects, series, strict=True)]
         )
         for vendor in BUILTIN_VENDORS
     }
@@ -133,9 +135,9 @@ def error(found: Maps, truth: Maps, subject: DiffusionSubject, name: str) -> flo
 
 
 def test_tensor_maps_know_free_water_from_fibres(
-    subject: DiffusionSubject, own: dict[str, DiffusionScan]
+    subject: DiffusionSubject, scanned: dict[str, DiffusionScan]
 ) -> None:
-    maps = tensor_maps(own["Siemens"], subject.brain)
+    maps = tensor_maps(scanned["Siemens"], subject.brain)
     csf = subject.brain & ~subject.neural
     assert np.median(maps.md[csf]) == pytest.approx(3.0, rel=0.1)
     assert 0.5 < np.median(maps.md[subject.white]) < 0.9
@@ -144,10 +146,12 @@ def test_tensor_maps_know_free_water_from_fibres(
 
 
 def test_methods_bring_mean_diffusivity_nearer(
-    subject: DiffusionSubject, own: dict[str, DiffusionScan], known: dict[str, ReferenceSeries]
+    subject: DiffusionSubject,
+    scanned: dict[str, DiffusionScan],
+    references: dict[str, ReferenceSeries],
 ) -> None:
-    truth = tensor_maps(own["Philips"], subject.neural)
-    done = harmonize_by_all(own["GE"], subject, known["GE"], known["Philips"])
+    truth = tensor_maps(scanned["Philips"], subject.neural)
+    done = harmonize_by_all(scanned["GE"], subject, references["GE"], references["Philips"])
     assert done.keys() == METHOD_DESCRIPTIONS.keys() - {REPEAT_SCAN}
     errors = {
         name: error(tensor_maps(scan, subject.neural), truth, subject, "MD")
@@ -162,9 +166,11 @@ def test_methods_bring_mean_diffusivity_nearer(
 
 @pytest.fixture(scope="module")
 def evaluated(
-    subject: DiffusionSubject, own: dict[str, DiffusionScan], known: dict[str, ReferenceSeries]
+    subject: DiffusionSubject,
+    scanned: dict[str, DiffusionScan],
+    references: dict[str, ReferenceSeries],
 ) -> tuple[list[Row], MapPanel]:
-    return evaluate_diffusion_subject(subject, own, known, None)
+    return evaluate_diffusion_subject(subject, scanned, references, None)
 
 
 def test_rows_of_a_subject(evaluated: tuple[list[Row], MapPanel]) -> None:
@@ -184,12 +190,16 @@ def test_rows_of_a_subject(evaluated: tuple[list[Row], MapPanel]) -> None:
 
 
 def test_rish_of_one_scanner_changes_little(
-    subject: DiffusionSubject, own: dict[str, DiffusionScan], known: dict[str, ReferenceSeries]
+    subject: DiffusionSubject,
+    scanned: dict[str, DiffusionScan],
+    references: dict[str, ReferenceSeries],
 ) -> None:
-    features = known["GE"].features
-    same = rish.harmonize(own["GE"], subject.brain, features, features, 1.0)
-    ratio = same[1:][:, subject.white].mean() / own["GE"].volumes[1:][:, subject.white].mean()
-    assert ratio == pytest.approx(1, abs=0.01)
+    features = references["GE"].features
+    same = rish.harmonize(scanned["GE"], subject.brain, features, features, 1.0)
+    before, after = (
+        volumes[1:][:, subject.white].mean() for volumes in (scanned["GE"].volumes, same)
+    )
+    assert after / before == pytest.approx(1, abs=0.01)
 
 
 def rows_of(*values: float) -> Iterator[Row]:
@@ -212,18 +222,18 @@ def test_regions_are_cubes_that_hold_enough() -> None:
     mask = np.zeros((8, 8, 8), dtype=bool)
     mask[:4, :4, :4] = True
     mask[4:, 4:, 7] = True
-    labels, kept = cubic_regions(mask, MIN_REGION_VOXELS)
-    assert len(kept) == 1
+    labels, selected = cubic_regions(mask, MIN_REGION_VOXELS)
+    assert len(selected) == 1
     values = np.where(mask, 3.0, 100.0).astype(np.float32)
-    assert region_means(values, labels, kept).tolist() == [3.0]
+    assert region_means(values, labels, selected).tolist() == [3.0]
 
 
 def test_noddi_finds_what_was_put_in(subject: DiffusionSubject) -> None:
     pytest.importorskip("amico")
     from bids_ihf.lab.simulation.microstructure import diffusion_truth
 
-    started = start_session(subject.anatomy, evolve(PLAIN, noise=0.005), subject.seed)
-    known = diffusion_truth(subject.anatomy, started.micro)
+    session = start_session(subject.anatomy, evolve(PLAIN, noise=0.005), subject.seed)
+    truth = diffusion_truth(subject.anatomy, session.micro)
     few = np.zeros_like(subject.white)
     few[GRID_SIDE // 2 + 3 : GRID_SIDE // 2 + 6, 8:14, 8:14] = True
     few &= subject.white
@@ -231,12 +241,12 @@ def test_noddi_finds_what_was_put_in(subject: DiffusionSubject) -> None:
         assert fitter is not None
         for seed in (5, 6):  # what is made for one table must not be used for another
             gradients = gradient_table({0: 2, 1000: 20, 2000: 20}, seed)
-            scan = DiffusionScan(np.stack(list(started.volumes(gradients, 1))), gradients)
+            scan = DiffusionScan(np.stack(list(session.volumes(gradients, 1))), gradients)
             maps = fitter.add_to(tensor_maps(scan, few), scan, few)
             assert maps.ndi is not None
             assert maps.odi is not None
-            assert abs(np.median(maps.ndi[few] - known.ndi[few])) < 0.1
-            assert abs(np.median(maps.odi[few] - known.odi[few])) < 0.1
+            assert abs(np.median(maps.ndi[few] - truth.ndi[few])) < 0.1
+            assert abs(np.median(maps.odi[few] - truth.odi[few])) < 0.1
 
 
 def test_files_of_a_run(evaluated: tuple[list[Row], MapPanel], tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def test_subjects_are_the_units() -> None:
     values = {"01": [0.2] * 9, "02": [0.6], "03": [0.8]}
     rows = [
         {"subject": subject, "method": "harmonized", "ms_ssim": value, **measures}
-        for subject, own in values.items()
-        for value in own
+        for subject, subject_values in values.items()
+        for value in subject_values
     ]
     found = summarize(rows, ["ms_ssim"])["harmonized"]["ms_ssim"]
     assert found.median == pytest.approx(0.6)

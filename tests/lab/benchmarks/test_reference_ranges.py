@@ -32,11 +32,11 @@ SHAPE = (49 + 2 * BRAIN_MARGIN_VOXELS, 57 + 2 * BRAIN_MARGIN_VOXELS, 21 + 2 * BR
 """The ball with its margin, as a scan on the network's grid has it."""
 
 
-def scan(person: int, gain: float) -> NetworkInput:
-    """A ball of two tissues, another texture for each person and another contrast by scanner."""
+def scan(number: int, gain: float) -> NetworkInput:
+    """A ball of two tissues, another texture for each subject and contrast for each scanner."""
     place = np.indices(SHAPE).T - (np.array(SHAPE) - 1) / 2
     radius = np.sqrt(np.square(place / np.array(RADII)).sum(-1).T)
-    noise = ndimage.gaussian_filter(np.random.default_rng(person).normal(size=SHAPE), 2)
+    noise = ndimage.gaussian_filter(np.random.default_rng(number).normal(size=SHAPE), 2)
     data = np.where(radius < 0.6, 90.0, 60.0 * gain) + 40 * noise
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[2, 3] = -17
@@ -52,13 +52,13 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scans = [
         add_scan(
             folder,
-            scan(person, gain),
-            subject=f"p{person}",
+            scan(number, gain),
+            subject=f"p{number}",
             site=site,
             vendor=site,
             modality="T1w",
         )
-        for person in range(3)
+        for number in range(3)
         for site, gain in (("GE", 1.0), ("random", 0.7))
     ]
     write_index(folder, scans, {"seed": 5})
@@ -78,12 +78,13 @@ def test_both_files_are_written(pool: Path, model: ModelBundle, tmp_path: Path) 
     assert ranges.of("T1w", "distance_after") is not None
     reference = read_reference(tmp_path / FAMILIAR)
     assert reference.encoder_hash == model.encoder_hash
-    known = reference.modalities["T1w"]
-    assert known.scans.shape == (12, model.encoder.size)  # each whole and skull_stripped
+    distribution = reference.modalities["T1w"]
+    assert distribution.scans.shape == (12, model.encoder.size)  # each as it is and skull-stripped
     strange = scan(9, 1.0)
     strange.data[:] = strange.data.max() - strange.data
     usual, far = (
-        known.score(measure_profile(each, model.encoder)) for each in (scan(9, 0.9), strange)
+        distribution.score(measure_profile(each, model.encoder))
+        for each in (scan(9, 0.9), strange)
     )
     assert usual < far
 

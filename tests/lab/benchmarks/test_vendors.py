@@ -1,4 +1,4 @@
-"""The benchmark's people, cases and methods, on a small phantom."""
+"""Subjects, cases and methods of the vendor benchmark, on a small phantom."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def phantom(zoom: float, scale: float = 1.0) -> Anatomy:
     affine = np.diag([zoom, zoom, zoom, 1.0])
     affine[:3, 3] = [axis[0] for axis in axes]
     affine[:3, 3] = np.round(affine[:3, 3])
-    own = random_texture((shape[0], shape[1], shape[2]), np.full(3, zoom), 0)
-    return Anatomy(torch.from_numpy(fractions), own, affine, torch.from_numpy(radius < 0.9))
+    grain = random_texture((shape[0], shape[1], shape[2]), np.full(3, zoom), 0)
+    return Anatomy(torch.from_numpy(fractions), grain, affine, torch.from_numpy(radius < 0.9))
 
 
 def virtual_subject(zoom: float, scale: float = 1.0) -> RegisteredSubject:
@@ -99,17 +99,17 @@ def slices(data: np.ndarray, corner: tuple[int, int] = (0, 0), z: int = 0) -> Sl
 
 
 def test_seeds_differ_and_are_never_those_of_training() -> None:
-    seeds = [seed_of(1, person, word) for person in ("a", "b") for word in ("x", "y")]
+    seeds = [seed_of(1, name, word) for name in ("a", "b") for word in ("x", "y")]
     assert len(set(seeds)) == len(seeds)
     assert min(seeds) >= FIRST_SEED
     assert seed_of(1, "a", "x") == seeds[0] != seed_of(2, "a", "x")
 
 
-def test_a_person_has_own_scanners() -> None:
+def test_scanners_differ_between_subjects() -> None:
     for draw in (vendor_scanners, off_range_scanners):
-        mine, theirs = (draw(person, "T1w", 1) for person in ("a", "b"))
-        assert mine == draw("a", "T1w", 1)
-        assert all(mine[name] != theirs[name] for name in mine)
+        first, second = (draw(name, "T1w", 1) for name in ("a", "b"))
+        assert first == draw("a", "T1w", 1)
+        assert all(first[name] != second[name] for name in first)
 
 
 @pytest.mark.usefixtures("no_bias")
@@ -150,7 +150,7 @@ def test_scans_are_corrected_for_bias_and_calibrated(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("no_bias")
-def test_measured_slices_lie_at_the_same_places_in_all_people() -> None:
+def test_measured_slices_have_the_same_coordinates_in_all_subjects() -> None:
     found = scan_subject(virtual_subject(2.0), vendor_scanners("a", "T1w", 1)["GE"], 1)
     chosen = measured_slices(found)
     assert set(found.z[chosen] % 3) == {0}
@@ -158,7 +158,7 @@ def test_measured_slices_lie_at_the_same_places_in_all_people() -> None:
     assert found.brain[:, :, chosen].any(axis=(0, 1)).all()
 
 
-def test_slices_are_laid_over_by_their_coordinates() -> None:
+def test_slices_are_resampled_by_their_coordinates() -> None:
     frame = slices(np.ones((4, 5, 2)), corner=(10, 20), z=0)
     other = slices(np.arange(1.0, 25).reshape(3, 4, 2), corner=(11, 18), z=3)
     found = resample_to(other, frame)
@@ -177,7 +177,7 @@ def test_cases_are_complete() -> None:
     assert len(cases) == len(set(cases)) == 15
 
 
-def test_scores_in_own_range_take_units_out() -> None:
+def test_metrics_in_separate_ranges_are_independent_of_units() -> None:
     data = RNG.uniform(0.2, 1, (170, 180, 2))
     truth = slices(data)
     found = image_metrics(50 * data.astype(np.float32), truth)
@@ -204,8 +204,8 @@ def test_the_frame_is_the_brains_box() -> None:
     wrong[:, 55:60] = 1
     found = image_metrics(wrong, truth)
     assert found["rmse"] == 0 < found["rmse_frame"]
-    share = 5 * 164 / (164 * 194)
-    assert found["rmse_frame"] == pytest.approx(np.sqrt(share), rel=1e-3)
+    fraction = 5 * 164 / (164 * 194)
+    assert found["rmse_frame"] == pytest.approx(np.sqrt(fraction), rel=1e-3)
 
 
 def references(*gains: float) -> PooledReference:
@@ -213,11 +213,11 @@ def references(*gains: float) -> PooledReference:
     return pool_references([slices(gain * image) for gain in gains])
 
 
-def test_references_pool_every_person() -> None:
+def test_references_pool_every_subject() -> None:
     found = references(0.8, 1, 1.3)
     assert len(found.pooled) == 3 * 1200
-    ends = [np.percentile(each, 99.9) for each in found.voxels]
-    assert found.high == pytest.approx(np.median(ends), rel=0.05)
+    highs = [np.percentile(voxels, 99.9) for voxels in found.voxels]
+    assert found.high == pytest.approx(np.median(highs), rel=0.05)
 
 
 @pytest.mark.parametrize("name", baseline_names())
@@ -226,10 +226,10 @@ def test_baselines_end_in_the_units_of_the_target(name: str) -> None:
     source = slices(reference.slices.data * 7)
     found = run_baseline(name, source, reference)
     assert found.shape == source.data.shape
-    wanted = reference.slices.data
-    assert np.median(found) == pytest.approx(np.median(wanted), rel=0.1)
+    target = reference.slices.data
+    assert np.median(found) == pytest.approx(np.median(target), rel=0.1)
     if name != SPECTRUM_SWAPPING:  # most of its frequencies remain those of the source
-        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
+        assert np.corrcoef(found.ravel(), target.ravel())[0, 1] > 0.99
 
 
 def test_networks_give_what_the_product_gives() -> None:
@@ -247,24 +247,26 @@ def test_networks_give_what_the_product_gives() -> None:
     on_grid = to_network_input(prepared)
     found = run_networks(on_grid, profile, {IHF_HARMONY: model})
     product = attrs.evolve(prepared.volume, data=harmonize(prepared, profile, model).image)
-    wanted = to_network_input(attrs.evolve(prepared, volume=product)).data
+    expected = to_network_input(attrs.evolve(prepared, volume=product)).data
     inside = select_slices(on_grid).mask
     chosen = measured_slices(on_grid)
-    assert np.allclose(found[IHF_HARMONY][inside], wanted[:, :, chosen][inside], rtol=1e-4)
+    assert np.allclose(found[IHF_HARMONY][inside], expected[:, :, chosen][inside], rtol=1e-4)
     assert not np.allclose(found[CURVE_ONLY][inside], found[IHF_HARMONY][inside], rtol=1e-2)
 
 
 @pytest.mark.usefixtures("no_bias")
-def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"tested": 1.0, "known": 0.9}
+def test_one_subject(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"tested": 1.0, "reference": 0.9}
     monkeypatch.setattr(
         worker, "load_test_subject", lambda _, name, __: virtual_subject(3.0, sizes[name])
     )
-    plan = Plan(Path("labels"), subjects=("tested",), references=("known",), modalities=("T2w",))
-    scans = scan_reference(plan, "known", "T2w")
-    known = {vendor: pool_references([scans[vendor]]) for vendor in BUILTIN_VENDORS}
-    rows, looks = evaluate_subject(plan, "tested", "T2w", known)
-    every = {
+    plan = Plan(
+        Path("labels"), subjects=("tested",), references=("reference",), modalities=("T2w",)
+    )
+    scans = scan_reference(plan, "reference", "T2w")
+    references = {vendor: pool_references([scans[vendor]]) for vendor in BUILTIN_VENDORS}
+    rows, panels = evaluate_subject(plan, "tested", "T2w", references)
+    all_methods = {
         NO_HARMONIZATION,
         *baseline_names(),
         CURVE_ONLY,
@@ -274,32 +276,31 @@ def test_one_person(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for target in BUILTIN_VENDORS:
         for case in cases_of(target):
-            own = [r for r in rows if (r["scanner"], r["target"]) == (case.scanner, target)]
-            wanted = (
-                {NO_HARMONIZATION, CURVE_ONLY, IHF_HARMONY, REPEAT_SCAN}
-                if case.same_scanner
-                else every
-            )
-            wanted = wanted if case.source == OFF_RANGE_GROUP else wanted | {IHF_VENDOR_UNKNOWN}
-            assert {row["method"] for row in own} == wanted
+            of_case = [r for r in rows if (r["scanner"], r["target"]) == (case.scanner, target)]
+            expected = set(all_methods)
             if case.same_scanner:
-                assert own[0]["rmse"] == 0
-    mean = {m: np.mean([r["rmse"] for r in rows if r["method"] == m]) for m in every}
+                expected = {NO_HARMONIZATION, CURVE_ONLY, IHF_HARMONY, REPEAT_SCAN}
+            if case.source != OFF_RANGE_GROUP:
+                expected.add(IHF_VENDOR_UNKNOWN)
+            assert {row["method"] for row in of_case} == expected
+            if case.same_scanner:
+                assert of_case[0]["rmse"] == 0
+    mean = {m: np.mean([r["rmse"] for r in rows if r["method"] == m]) for m in all_methods}
     assert mean[REPEAT_SCAN] < mean[TRUE_SCAN_MATCHING] < mean[NO_HARMONIZATION]
     assert mean[HISTOGRAM_MATCHING] < mean[NO_HARMONIZATION]
-    assert {look.source for look in looks} == {*BUILTIN_VENDORS, OFF_RANGE_GROUP}
-    assert all(look.counts[IHF_HARMONY].sum() > 0 for look in looks)
+    assert {panel.source for panel in panels} == {*BUILTIN_VENDORS, OFF_RANGE_GROUP}
+    assert all(panel.counts[IHF_HARMONY].sum() > 0 for panel in panels)
 
 
-def maps(folder: Path, *people: str) -> Path:
+def label_maps(folder: Path, *names: str) -> Path:
     folder.mkdir(exist_ok=True)
-    for person in people:
-        (folder / f"{person}_dseg.nii.gz").write_bytes(b"")
+    for name in names:
+        (folder / f"{name}_dseg.nii.gz").write_bytes(b"")
     return folder
 
 
 def test_plans_that_cannot_be(tmp_path: Path) -> None:
-    labels = maps(tmp_path / "labels", "a", "b")
+    labels = label_maps(tmp_path / "labels", "a", "b")
     good = Plan(labels, subjects=("a",), references=("b",))
     check_plan(good)
     with pytest.raises(BadData, match="c_dseg"):
@@ -309,10 +310,10 @@ def test_plans_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=REPEAT_SCAN):
         check_plan(attrs.evolve(good, weights=Weights(networks={REPEAT_SCAN: None})))
     with pytest.raises(BadData, match="no label maps"):
-        check_plan(attrs.evolve(good, labels=maps(tmp_path / "empty")))
+        check_plan(attrs.evolve(good, labels=label_maps(tmp_path / "empty")))
 
 
-def test_people_of_the_training_are_refused() -> None:
+def test_subjects_of_the_training_are_refused() -> None:
     plan = Plan(Path("labels"), subjects=("head-13", "head-02"))
     with pytest.raises(UsageError, match="head-02 was in the training"):
         file_hashes(plan)

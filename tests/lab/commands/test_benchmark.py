@@ -46,8 +46,8 @@ def test_a_person_without_a_label_map(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_file_that_is_no_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for person in ("a", "b"):
-        (tmp_path / f"{person}_dseg.nii.gz").write_bytes(b"")
+    for subject in ("a", "b"):
+        (tmp_path / f"{subject}_dseg.nii.gz").write_bytes(b"")
     wrong = tmp_path / "wrong.safetensors"
     wrong.write_bytes(b"no tensors")
     words = (str(tmp_path), "-o", str(tmp_path / "out"), "--people", "a", "--references", "b")
@@ -69,12 +69,12 @@ def test_plan(tmp_path: Path) -> None:
     assert (quick.subjects, quick.modalities) == (("b",), ("T2w",))
     network = tmp_path / "n.safetensors"
     network.write_bytes(b"")
-    own = plan_of(parse("--model", str(tmp_path), "--network", f"bare={network}")).weights
-    assert own.encoder is None
-    assert list(own.networks.items()) == [
+    weights = plan_of(parse("--model", str(tmp_path), "--network", f"bare={network}")).weights
+    assert weights.encoder is None
+    assert list(weights.networks.items()) == [
         (IHF_HARMONY, tmp_path / "network.safetensors"), ("bare", network),
     ]  # fmt: skip
-    assert own.targets["GE"] == str(tmp_path / "target-ge.safetensors")
+    assert weights.targets["GE"] == str(tmp_path / "target-ge.safetensors")
 
 
 def test_diffusion_goes_alone(capsys: pytest.CaptureFixture[str]) -> None:
