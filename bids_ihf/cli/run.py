@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.bids.discovery import select_subjects
+from bids_ihf.bids.source_dataset import require_same_dataset
 from bids_ihf.bids.validation import validate_input
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
@@ -70,6 +71,8 @@ def run_participant_level(config: RunConfig) -> int:
     if config.bids_database_dir is not None:
         LOGGER.log(NOTICE_LEVEL, "--bids-database-dir is not used: the dataset is listed anew.")
     subjects = select_subjects(config.bids_dir, config.participant_label)
+    allow_other = config.allow_other_dataset
+    require_same_dataset(config.out_dir, config.bids_dir, allow_other=allow_other)
     images = find_all_images(config, subjects)
     if not config.skip_bids_validation:
         images = validate_input(config.bids_dir, images)

@@ -108,6 +108,12 @@ class RunConfig:
         "--skip-bids-validation", "do not run the BIDS validator", **_FLAG_OPTION
     )
 
+    allow_other_dataset: bool = _selection(
+        "--allow-other-dataset",
+        "write into OUT_DIR even if it holds the results of another dataset",
+        **_FLAG_OPTION,
+    )
+
     target: str | None = _processing(
         "--target",
         "scanner to harmonize to, needed at the participant level: Siemens, GE or Philips, a "
@@ -225,8 +231,8 @@ def configuration_hash(
 ) -> str:
     """SHA-256 over all that changes the numbers of one output, and nothing else.
 
-    ``image`` holds what is particular to the scan: vendor, mask, T1w reference, size of the source
-    file. Threads, device and folders are left out, since they do not change an image.
+    ``image`` holds what is particular to the scan: vendor, mask, T1w reference, content of the
+    source file. Threads, device and folders are left out, since they do not change an image.
     """
     content = {
         "version": __version__,

@@ -101,6 +101,7 @@ def _provenance(
         "HarmonizationTargetHash": target_hash,
         "HarmonizationModel": model_name,
         "HarmonizationModelHash": model_hash,
+        "SourceHash": job.source_hash,
         "SourceVendor": job.image.vendor,
         "SourceProfileHash": target.source_hash,
         "Device": device,

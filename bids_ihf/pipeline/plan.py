@@ -14,6 +14,7 @@ from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
 from bids_ihf.dwi.outputs import DIFFUSION_MODEL
+from bids_ihf.io.content_hash import content_hash
 from bids_ihf.io.paths import file_stem
 
 HARMONIZE_ACTION = "harmonize"
@@ -77,6 +78,8 @@ class Job:
         Configuration hash: of all that the numbers of the outputs depend on.
     t1w
         T1w image of the same session by which the image is registered, if any.
+    source_hash
+        Hash of the content of the image.
     """
 
     image: SourceImage
@@ -84,6 +87,7 @@ class Job:
     outputs: OutputPaths
     hash: str = ""
     t1w: SourceImage | None = None
+    source_hash: str | None = None
 
     @property
     def name(self) -> str:
@@ -135,12 +139,14 @@ def _job(
     paths = output_paths(config.out_dir, image)
     if not target.covers(image.suffix):
         return Job(image, NO_PROFILE_ACTION.format(image.suffix), paths)
+    source_hash = content_hash(image.path)
     facts = {
         "vendor": image.vendor,
         "mask": _digest(image.mask),
         "anchor": t1w.relative if t1w else None,
+        "anchor_content": content_hash(t1w.path) if t1w else None,
         "anchor_mask": _digest(t1w.mask) if t1w else None,
-        "bytes": _size_in_bytes(image.path),
+        "content": source_hash,
         "source": target.source_hash,
         "problem": image.problem.message if image.problem else None,
     }
@@ -155,20 +161,12 @@ def _job(
         brain_hash=target.brain_hash,
         image=facts,
     )
-    job = Job(image, HARMONIZE_ACTION, paths, identity, t1w)
+    job = Job(image, HARMONIZE_ACTION, paths, identity, t1w, source_hash)
     return evolve(job, action=DONE_ACTION) if job.finished else job
 
 
 def _digest(path: Path | None) -> str | None:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
-    except OSError:
-        return None
-
-
-def _size_in_bytes(path: Path) -> int | None:
-    """Size of the source: tells, at no cost, a file that was converted anew."""
-    try:
-        return path.stat().st_size
     except OSError:
         return None

@@ -56,7 +56,8 @@ class FakeSteps:
         if job.image.path.name in self.broken:
             raise RuntimeError("the sky fell")
         write_atomic(job.outputs.harmonized, b"image")
-        write_json(job.sidecar, {"ConfigurationHash": job.hash})
+        content = {"Sources": [job.image.uri], "SourceHash": job.source_hash}
+        write_json(job.sidecar, {**content, "ConfigurationHash": job.hash})
         self.harmonized.append(job.name)
 
 

@@ -14,7 +14,7 @@ import pytest
 from bids_ihf.cli.app import main
 from bids_ihf.errors import CannotWrite
 from tests.cli.conftest import FakeSteps
-from tests.datasets import SCANS, write_image
+from tests.datasets import SCANS, write_dataset, write_image
 
 ANATOMICAL = sorted(Path(stem).name for stem in SCANS if not stem.endswith("dwi"))
 
@@ -289,6 +289,50 @@ class TestProblems:
         assert call(dataset, "--dry-run") == 0
         files = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
         assert files == [f"{stem}.nii.gz" for stem in SCANS]
+
+
+class TestOtherDataset:
+    def test_is_refused_unless_allowed(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call(dataset) == 0
+        fake_steps.harmonized.clear()
+        other = shutil.copytree(dataset, dataset.parent / "studyB")
+        scan = "sub-02/anat/sub-02_T1w.nii.gz"
+        for path in other.glob("sub-*/**/*.nii.gz"):
+            path.write_bytes(path.read_bytes()[::-1])  # the same names and sizes
+        assert call(other) == 2
+        assert "is another dataset" in capsys.readouterr().err
+        assert call(other, "--dry-run") == 2
+        shutil.copy(dataset / scan, other / scan)
+        assert call(other) == 0
+        assert len(fake_steps.harmonized) == 4
+        assert call(dataset, "--allow-other-dataset") == 0
+
+    def test_the_same_at_another_path_is_recognised(
+        self, dataset: Path, fake_steps: FakeSteps
+    ) -> None:
+        assert call(dataset) == 0
+        fake_steps.harmonized.clear()
+        moved = dataset.rename(dataset.parent / "moved")
+        assert call(moved) == 0
+        (moved / "dataset_description.json").write_text('{"Name": "renamed"}')
+        assert call(moved) == 0
+        assert fake_steps.harmonized == []
+        shutil.rmtree(moved / "sub-01")  # another participant's job has a part of the dataset
+        shutil.rmtree(moved / "sub-02/dwi")
+        assert call(moved) == 0
+
+    def test_other_participants_of_another_name_are_refused(
+        self, dataset: Path, fake_steps: FakeSteps
+    ) -> None:
+        assert call(dataset) == 0
+        other = write_dataset(dataset.parent / "studyB")
+        shutil.rmtree(other / "sub-01")
+        shutil.rmtree(other / "sub-02")
+        write_image(other / "sub-03/anat/sub-03_T1w.nii.gz")
+        (other / "dataset_description.json").write_text('{"Name": "study B"}')
+        assert call(other) == 2
 
 
 class TestExitCodes:
