@@ -8,6 +8,7 @@ back from the network's grid by a single interpolation.  The original voxels are
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
-from bids_ihf.targets.intensity import background_gain
+from bids_ihf.targets.intensity import background_gain, change_dtype
 from bids_ihf.targets.network_input import NETWORK_VOXEL_MM, NetworkInput, to_network_input
 from bids_ihf.targets.profile import Profile, position_centre
 from bids_ihf.targets.source_profile import SourceProfile
@@ -44,13 +45,13 @@ BATCH_SLICES = 8
 class Harmonized:
     """A harmonized image (X, Y, Z) on the native grid.
 
-    ``change`` is harmonized minus original, both in units of the target; ``scaling`` says how
-    units were mapped (the sidecar's ``IntensityScaling``); ``round_trip_error`` is the largest
+    ``change`` is harmonized minus original, both in units of the target, in double precision where
+    the units of the scan are much smaller; ``scaling`` says how units were mapped (the sidecar's ``IntensityScaling``); ``round_trip_error`` is the largest
     absolute difference of image minus change to the original, relative to the latter's maximum.
     """
 
     image: Array
-    change: Array
+    change: NDArray[Any]
     scaling: dict[str, float]
     round_trip_error: float
     qc: QCStatistics
@@ -88,11 +89,14 @@ def harmonize(
     original, scale = prepared.volume.data, network_input.scale
     native = matched.curve(scale.normalize(prepared.corrected))
     native += to_native_grid(change, network_input, prepared)
-    background = background_gain(target.scale.high / scale.high)
+    unit_ratio = target.scale.high / scale.high
+    background = background_gain(unit_ratio)
     weight = head_weight(prepared)
     outside = original * np.float32(background)
     image = (weight * target.scale.restore(native) + (1 - weight) * outside).astype(np.float32)
-    difference = image - original
+    # The line to no signal may lie below zero, but no magnitude does.
+    image[(image < 0) & (original >= 0)] = 0
+    difference = np.subtract(image, original, dtype=change_dtype(unit_ratio))
     return Harmonized(
         image=image,
         change=difference,

@@ -76,7 +76,8 @@ def write_change(
     extra: dict[str, Any],
 ) -> None:  # fmt: skip
     """The change map and its sidecar."""
-    write_atomic(paths.change, encode_nifti(harmonized.change, prepared.volume))
+    change = harmonized.change
+    write_atomic(paths.change, encode_nifti(change, prepared.volume, dtype=change.dtype))
     sidecar = derivative_sidecar(
         image, description=CHANGE_DESCRIPTION, skull_stripped=prepared.stripped, extra=extra
     )

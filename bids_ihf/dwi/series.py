@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from scipy import ndimage
 
 from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2, read_gradient_table
@@ -23,7 +23,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import Volume, encode_nifti
 from bids_ihf.io.series import open_series
 from bids_ihf.preprocessing.head import head_weight
-from bids_ihf.targets.intensity import background_gain
+from bids_ihf.targets.intensity import background_gain, change_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     Tables = tuple[Path | None, Path | None]
     OnVolume = Callable[[str, int, int], None]
     """Called with what is done (``fitting``, ``changing``), volumes done, and volumes in all."""
+
+USUAL_LEVELS = (0.1, 1e7)
+"""Range of the 99th percentile of the mean b0 in which a series is computed in its units; others
+are scaled by a power of two to about 1000, since the shell model has absolute floors."""
 
 MASK_EROSION_MM = 4.0
 """Distance to the edge of the brain mask of the voxels in which a series is measured."""
@@ -140,6 +144,8 @@ class FittedSeries:
         Which of these voxels lie well inside the brain, (N,).
     profile
         What was measured in those.
+    unit_factor
+        Factor on the intensities of the series in `series` and `fits`, see USUAL_LEVELS.
     """
 
     series: Series
@@ -149,6 +155,7 @@ class FittedSeries:
     bias: Array
     interior: NDArray[np.bool_]
     profile: DiffusionProfile
+    unit_factor: float = 1.0
 
     @property
     def head(self) -> NDArray[np.bool_]:
@@ -168,6 +175,8 @@ def fit_series(
     """
     series = open_series(image)
     gradients = read_gradient_table(image, *tables, series.volume_count)
+    factor = _unit_factor(prepared.volume.data)
+    series = evolve(series, slope=series.slope * factor, intercept=series.intercept * factor)
     # The brain is head, whatever its intensities.
     weight = np.maximum(head_weight(prepared), prepared.mask.astype(np.float32))
     head = weight > 0
@@ -178,7 +187,17 @@ def fit_series(
         profile = measure_profile(fits, interior, bias)
     except ValueError as error:
         raise BadData(f"{image}: {error}; check the series and its mask.") from error
-    return FittedSeries(series, gradients, weight, fits, bias, interior, profile)
+    levels = profile.levels[0] / factor, profile.levels[1] / factor
+    profile = evolve(profile, levels=levels, floor=profile.floor / factor)
+    return FittedSeries(series, gradients, weight, fits, bias, interior, profile, factor)
+
+
+def _unit_factor(mean_b0: Array) -> float:
+    """The power of two by which the intensities of a series are scaled, see USUAL_LEVELS."""
+    level = float(np.percentile(mean_b0, 99))
+    if level <= 0 or USUAL_LEVELS[0] <= level <= USUAL_LEVELS[1]:
+        return 1.0
+    return float(2.0 ** np.round(np.log2(1000.0 / level)))
 
 
 @frozen(eq=False)
@@ -230,16 +249,21 @@ def harmonize_series(
     """
     series, gradients, head = fitted.series, fitted.gradients, fitted.head
     plan = make_plan(fitted.profile, target, scanner)
-    changer = make_harmonizer(fitted.fits, plan, fitted.bias)
+    factor = fitted.unit_factor
+    scaled_plan = evolve(
+        plan, source_floor=plan.source_floor * factor, source_levels=plan.source_levels * factor
+    )
+    changer = make_harmonizer(fitted.fits, scaled_plan, fitted.bias)
     sums = ShellSums(gradients, [fit.shell for fit in fitted.fits], head)
     tensors = [TensorSums(gradients, prepared.mask) for _ in ("before", "after")]
     change_power, largest_error, largest_intensity = 0.0, 0.0, 0.0
     volumes = harmonize_volumes(
         _counted(series, "changing", on_volume),
-        *(gradients, changer, head, fitted.weight, background_gain(plan.gain)),
+        *(gradients, changer, head, fitted.weight, background_gain(plan.gain) / factor),
     )
-    for number, (original, image) in enumerate(volumes):
-        change = image - original
+    for number, (scaled, image) in enumerate(volumes):
+        original = scaled / np.float32(factor)
+        change = np.subtract(image, original, dtype=change_dtype(plan.gain))
         if not np.isfinite(change).all():
             raise BadData(
                 f"{series.path}: volume {number + 1} is NaN or infinite and was not when it was "
@@ -247,7 +271,7 @@ def harmonize_series(
             )
         sink.add(image, change)
         sums.add(number, image)
-        tensors[0].add(number, original)
+        tensors[0].add(number, scaled)
         tensors[1].add(number, image)
         change_power += float(np.square(change[prepared.mask], dtype=np.float64).mean())
         largest_error = max(largest_error, float(np.abs((image - change) - original).max()))
@@ -257,7 +281,7 @@ def harmonize_series(
     return HarmonizedSeries(
         plan=plan,
         source_name=scanner.name if scanner else None,
-        before=_lowest_shell_image(fitted.fits, head),
+        before=_lowest_shell_image(fitted.fits, head) / np.float32(factor),
         after=_lowest_shell_image(fits_after, head),
         distances=(
             distance(fitted.profile, target),

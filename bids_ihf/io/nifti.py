@@ -65,8 +65,10 @@ class Volume:
     path: Path
 
 
-def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
-    """Read a 3D NIfTI image; trailing axes of length 1 are dropped.
+def read_volume(
+    path: Path, *, allow_constant: bool = False, dtype: DTypeLike = np.float32
+) -> Volume:
+    """Read a 3D NIfTI image as `dtype`; trailing axes of length 1 are dropped.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def read_volume(path: Path, *, allow_constant: bool = False) -> Volume:
     check_grid(image, path)
     _check_gzip(path)
     try:
-        data = np.asarray(image.dataobj, dtype=np.float32)
+        data = np.asarray(image.dataobj, dtype=dtype)
     except NIFTI_READ_ERRORS as error:
         raise damaged(path, "its voxels cannot be read", error) from error
     data = np.ascontiguousarray(data.reshape(shape[:3]))

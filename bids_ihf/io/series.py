@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 STREAM_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
 """What reading raises for a damaged or truncated file."""
@@ -47,7 +47,7 @@ class Series:
     slope: float
     intercept: float
 
-    def volumes(self) -> Iterator[NDArray[np.float32]]:
+    def volumes(self, dtype: DTypeLike = np.float32) -> Iterator[NDArray[Any]]:
         """Yield each volume (X, Y, Z), slope and intercept applied, in one pass over the file.
 
         Raises
@@ -55,9 +55,9 @@ class Series:
         BadData
             The file is truncated or damaged.
         """
-        dtype = self.header.get_data_dtype().newbyteorder(self.header.endianness)
+        stored = self.header.get_data_dtype().newbyteorder(self.header.endianness)
         scaled = (self.slope, self.intercept) != (1, 0)
-        size = math.prod(self.shape) * dtype.itemsize
+        size = math.prod(self.shape) * stored.itemsize
         with open_uncompressed(self.path) as stream:
             try:
                 stream.seek(self.offset)
@@ -65,10 +65,10 @@ class Series:
                     block = stream.read(size)
                     if len(block) < size:
                         raise EOFError(f"ends in volume {number} of {self.volume_count}")
-                    data = np.frombuffer(block, dtype).reshape(self.shape, order="F")
+                    data = np.frombuffer(block, stored).reshape(self.shape, order="F")
                     if scaled:
                         data = data * np.float64(self.slope) + np.float64(self.intercept)
-                    yield np.ascontiguousarray(data, dtype=np.float32)
+                    yield np.ascontiguousarray(data, dtype=dtype)
                 while stream.read(CHUNK_BYTES):  # the checksum is at the end
                     pass
             except STREAM_READ_ERRORS as error:
@@ -123,10 +123,10 @@ def is_series(path: Path) -> bool:
 
 
 class SeriesWriter:
-    """Compress a float32 series on the grid of `like` into a stream, one volume at a time.
+    """Compress a series on the grid of `like` into a stream, one volume at a time.
 
-    Orientation, voxel sizes and time step are those of `like`, to the bit; slope is 1 and
-    intercept 0.  Equal input gives equal bytes.
+    Orientation, voxel sizes and time step are those of `like`, to the bit; the data type is that
+    of the first volume, slope is 1 and intercept 0.  Equal input gives equal bytes.
     """
 
     def __init__(self, stream: IO[bytes], like: Series) -> None:
@@ -135,12 +135,16 @@ class SeriesWriter:
         self._stream = stream
         # Window bits above 16 ask for a gzip header, into which isal writes no time stamp.
         self._gzip = isal_zlib.compressobj(level=GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
-        header = like.header.copy()
-        self._put(header_block(header, (*like.shape, like.volume_count)))
-        self._dtype = np.dtype(np.float32).newbyteorder(header.endianness)
+        self._like = like
+        self._dtype: np.dtype[Any] | None = None
 
-    def add(self, volume: NDArray[np.float32]) -> None:
+    def add(self, volume: NDArray[Any]) -> None:
         """Append a volume (X, Y, Z)."""
+        if self._dtype is None:
+            header = self._like.header.copy()
+            shape = (*self._like.shape, self._like.volume_count)
+            self._put(header_block(header, shape, volume.dtype))
+            self._dtype = volume.dtype.newbyteorder(header.endianness)
         self._put(volume.astype(self._dtype, copy=False).tobytes(order="F"))
 
     def close(self) -> None:

@@ -49,7 +49,8 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
     if is_series(harmonized):
         _restore_series(harmonized, change, output)
         return
-    image, difference = read_volume(harmonized), read_volume(change, allow_constant=True)
+    image = read_volume(harmonized)
+    difference = read_volume(change, allow_constant=True, dtype=np.float64)
     if image.data.shape != difference.data.shape or not np.allclose(
         image.affine, difference.affine
     ):
@@ -69,6 +70,6 @@ def _restore_series(harmonized: Path, change: Path, output: Path) -> None:
         )
     with open_atomic(output) as stream:
         writer = SeriesWriter(stream, image)
-        for one, other in zip(image.volumes(), difference.volumes(), strict=True):
-            writer.add(one - other)
+        for one, other in zip(image.volumes(), difference.volumes(np.float64), strict=True):
+            writer.add((one - other).astype(np.float32))
         writer.close()

@@ -195,7 +195,8 @@ def _harmonize_anat(
     progress("write", HARMONIZED_FRACTION)
     write_atomic(outputs.harmonized, encode_nifti(harmonized.image, prepared.volume))
     if outputs.change is not None:
-        write_atomic(outputs.change, encode_nifti(harmonized.change, prepared.volume))
+        change = harmonized.change
+        write_atomic(outputs.change, encode_nifti(change, prepared.volume, dtype=change.dtype))
     quality = assess(harmonized.qc, files.modality, harmonization.target.encoder_hash)
     measures = anat_outputs.measures(prepared, harmonized) | quality.measures
     return SingleResult({**preparation_measures(prepared), **measures}, quality.warning, device)

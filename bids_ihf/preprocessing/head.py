@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_ihf.preprocessing.brain_mask import head_mask
+from bids_ihf.preprocessing.intensities import has_bright_air
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,13 +23,15 @@ HEAD_FEATHER_VOXELS = 1.5
 def head_weight(prepared: Prepared) -> NDArray[np.float32]:
     """Weight (X, Y, Z): 1 in the head, 0 in the air, smooth between.
 
-    Voxels that are exactly zero (skull-stripped or defaced) always get 0.
+    Voxels that are exactly zero (skull-stripped or defaced) always get 0.  Where noise in the air
+    is as bright as the head, the brain mask is all that is known of the head.
     """
     original = prepared.volume.data
     signal = (original != 0).astype(np.float32)
     if prepared.stripped:
         return signal
-    head = head_mask(original, prepared.volume.affine) | prepared.mask
+    shown = np.where(prepared.mask, original, 0) if has_bright_air(original) else original
+    head = head_mask(shown, prepared.volume.affine) | prepared.mask
     grown = ndimage.binary_dilation(head, iterations=2)
     smooth: NDArray[np.float32] = ndimage.gaussian_filter(
         grown.astype(np.float32), HEAD_FEATHER_VOXELS

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid, resample
@@ -15,6 +15,7 @@ from bids_ihf.io.nifti import Volume, read_volume
 from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template
 from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.preprocessing.brain_mask import Brain, find_brain, is_stripped
+from bids_ihf.preprocessing.intensities import brain_error, check_not_signed, has_bright_air
 from bids_ihf.preprocessing.segmentation import segment
 from bids_ihf.preprocessing.tissue_map import tissue_map
 
@@ -125,20 +126,26 @@ def prepare(
     """
     start = time.perf_counter()
     volume = read_volume(path)
+    check_not_signed(volume)
     if preprocessed:
         ones, mask = np.ones_like(volume.data), volume.data != 0
         seconds = time.perf_counter() - start
         return Prepared(volume, ones, mask, None, True, np.eye(4), None, seconds=seconds)
-    brain = _find_brain(volume, mask_path)
+    scan, given_mask = volume, None if mask_path is None else _read_mask(mask_path, volume)
+    is_masked = given_mask is not None and has_bright_air(volume.data)
+    if given_mask is not None and is_masked:
+        scan = evolve(volume, data=np.where(given_mask, volume.data, np.float32(0)))
+    brain = _find_brain(scan, given_mask)
     reference = t1w_reference if modality != "T1w" else None
-    keep_mask = mask_path is not None or brain.stripped
-    alignment, mask = _register(volume, brain, reference, keep_mask=keep_mask)
+    keep_mask = given_mask is not None or brain.stripped
+    alignment, mask = _register(scan, brain, reference, keep_mask=keep_mask)
     warning = alignment_warning(alignment.similarity, alignment.coverage)
     if warning:
         LOGGER.warning("%s: %s", path, warning)
-    bias = bias_field(volume.data, volume.affine, mask)
+    bias = bias_field(scan.data, scan.affine, mask)
+    is_only_brain = brain.stripped and not is_masked
     return Prepared(
-        volume, bias, mask, brain.segmentation, brain.stripped, alignment.matrix,
+        volume, bias, mask, brain.segmentation, is_only_brain, alignment.matrix,
         alignment.similarity, alignment.coverage, time.perf_counter() - start,
     )  # fmt: skip
 
@@ -162,14 +169,13 @@ def _grid(volume: Volume) -> Grid:
     return Grid(volume.data.shape, volume.affine)
 
 
-def _find_brain(volume: Volume, mask_path: Path | None) -> Brain:
+def _find_brain(volume: Volume, mask: NDArray[np.bool_] | None) -> Brain:
     brain = find_brain(volume.data, volume.affine)
-    if mask_path is not None:
-        mask = _read_mask(mask_path, volume)
+    if mask is not None:
         brain = Brain(mask, brain.segmentation, is_stripped(volume.data, volume.affine, mask))
     if not brain.mask.any():
-        raise BadData(
-            f"{volume.path}: no brain is found; check the image, or give a mask by --derivatives."
+        raise brain_error(
+            volume, "no brain is found", "check the image, or give a mask by --derivatives."
         )
     return brain
 
@@ -222,13 +228,15 @@ def _align_to_t1w(volume: Volume, brain: Brain, t1w_reference: Prepared) -> Alig
 
 def _register_to_template(volume: Volume, brain: Brain) -> Alignment:
     if not brain.segmentation.brain.any():
-        raise BadData(f"{volume.path}: no brain is found; check the image.")
+        raise brain_error(volume, "no brain is found", "check the image.")
     alignment = align_to_template(brain.segmentation)
     if alignment.similarity < MIN_SIMILARITY_ACCEPTED:
-        raise BadData(
-            f"{volume.path}: the brain does not match the template (similarity "
-            f"{alignment.similarity:.2f}, at least {MIN_SIMILARITY_ACCEPTED} is needed); check "
-            "image and header, or register it to the template yourself and use --preprocessed."
+        raise brain_error(
+            volume,
+            f"the brain does not match the template (similarity {alignment.similarity:.2f}, at "
+            f"least {MIN_SIMILARITY_ACCEPTED} is needed)",
+            "check image and header, or register it to the template yourself and use "
+            "--preprocessed.",
         )
     if alignment.rotation_degrees > MAX_HEADER_ROTATION_DEGREES:
         LOGGER.warning(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
@@ -33,6 +35,11 @@ MAX_RELATIVE_SLOPE = 3.0
 MAX_UNIT_RATIO = 2.0
 """Largest ratio of the target's intensity range to the image's, either way, at which background
 intensities are kept."""
+
+
+MAX_FLOAT32_UNIT_RATIO = 100.0
+"""Largest ratio of the target's intensity range to the image's at which a change in single
+precision restores the original: rounding is 6e-8 of the target's range, 6e-6 of the image's."""
 
 
 @frozen
@@ -68,6 +75,11 @@ def background_gain(unit_ratio: float) -> float:
     (1.0, 0.001)
     """
     return 1.0 if 1 / MAX_UNIT_RATIO < unit_ratio < MAX_UNIT_RATIO else unit_ratio
+
+
+def change_dtype(unit_ratio: float) -> type[np.floating[Any]]:
+    """Precision of a change map, by the ratio of the target's intensity range to the image's."""
+    return np.float32 if unit_ratio <= MAX_FLOAT32_UNIT_RATIO else np.float64
 
 
 def robust_scale(data: Image, mask: NDArray[np.bool_]) -> IntensityScale:

@@ -95,6 +95,31 @@ def test_harmonized_minus_change_is_the_original() -> None:
     assert done.image.shape == original.shape
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_units_change_nothing_and_restore(unit: float) -> None:
+    model = tiny_model(identity=False)
+    target = target_of(head(seed=1, gamma=1.5), model)
+    usual, scaled = (harmonize(head(gain=gain), target, model) for gain in (300.0, 300.0 * unit))
+    np.testing.assert_allclose(scaled.image, usual.image, atol=1e-4 * usual.image.max())
+    original = head(gain=300 * unit).volume.data
+    restored = scaled.image - scaled.change
+    np.testing.assert_allclose(restored, original, atol=1e-5 * original.max())
+    assert scaled.change.dtype == (np.float64 if unit < 1 else np.float32)
+
+
+def test_no_voxel_becomes_negative(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(identity=False)
+    source = head(gain=300)
+    monkeypatch.setattr(
+        "bids_ihf.anat.harmonize.to_native_grid",
+        lambda change, *_: np.full(source.volume.data.shape, -3, np.float32),
+    )
+    done = harmonize(source, target_of(head(seed=1), model), model)
+    assert (done.image == 0).any()
+    assert done.image.min() == 0
+    np.testing.assert_array_equal(done.image - done.change, source.volume.data)
+
+
 def test_the_networks_change_counts_by_the_scanners_share() -> None:
     model = tiny_model(identity=False)
     on_grid = to_network_input(head())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.preprocessing.bias_field import bias_field
@@ -49,3 +50,13 @@ def test_too_little_to_go_by_gives_ones() -> None:
     mask = np.zeros(data.shape, dtype=bool)
     mask[4:6, 4:6, 4:6] = True
     assert (bias_field(data, np.eye(4), mask) == 1).all()
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_field_does_not_depend_on_units(unit: float) -> None:
+    brain, grid, mask = small_brain()
+    data = brain * slope(grid)
+    field, scaled = (
+        bias_field(each, grid.affine, mask, shrink=6) for each in (data, data * np.float32(unit))
+    )
+    np.testing.assert_allclose(scaled, field, rtol=1e-3)
