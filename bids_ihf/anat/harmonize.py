@@ -46,8 +46,9 @@ class Harmonized:
     """A harmonized image (X, Y, Z) on the native grid.
 
     ``change`` is harmonized minus original, both in units of the target, in double precision where
-    the units of the scan are much smaller; ``scaling`` says how units were mapped (the sidecar's ``IntensityScaling``); ``round_trip_error`` is the largest
-    absolute difference of image minus change to the original, relative to the latter's maximum.
+    the units of the scan are much smaller; ``scaling`` says how units were mapped (the sidecar's
+    ``IntensityScaling``); ``round_trip_error`` is the largest absolute difference of image minus
+    change to the original, relative to the latter's maximum.
     """
 
     image: Array
