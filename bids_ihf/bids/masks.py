@@ -1,4 +1,4 @@
-"""Brain masks in the derivatives of other tools: fMRIPrep, FreeSurfer, SynthStrip."""
+"""Brain masks in the derivatives of other tools, by the names that these give them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,35 @@ from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
 LOGGER = logging.getLogger(__name__)
 
-# After the entities: fMRIPrep, CAT12 and others, which do not state the modality of the mask.
+# After the entities: fMRIPrep, QSIPrep, CAT12, ANTs and others, which do not state the modality.
 _MASK_ENDINGS = tuple(
-    "desc-brain_mask label-brain_mask desc-synthstrip_mask brainmask mask".split()
+    "_desc-brain_mask _label-brain_mask _desc-synthstrip_mask _desc-hdbet_mask _desc-bet_mask "
+    "_brainmask _brain_mask _bet_mask _BrainExtractionMask _mask".split()
 )
-# After the entities and the suffix: common names for the output of mri_synthstrip.
-_SUFFIX_MASK_ENDINGS = tuple("mask brainmask brain_mask desc-brain_mask synthstrip_mask".split())
+# After the entities and the suffix: SynthStrip, BET, HD-BET and ANTs; the last ones are stripped
+# images, but HD-BET 2 calls its mask "_bet".
+_SUFFIX_MASK_ENDINGS = tuple(
+    "_mask _brainmask _brain_mask _desc-brain_mask _synthstrip_mask _bet_mask _brain_bet_mask "
+    "_hdbet_mask _hd-bet_mask _BrainExtractionMask BrainExtractionMask _bet_bet "
+    "_bet _brain _synthstrip _BrainExtractionBrain BrainExtractionBrain".split()
+)
+_FREESURFER_EXTENSIONS = (".mgz", *NIFTI_EXTENSIONS)
 
 
 def find_mask(derivatives: Sequence[Path], image: SourceImage) -> Path | None:
     """Find the brain mask of an image, in its native space.
 
     The mask must have all the image's entities except ``part``: a mask of another run, or one
-    averaged over runs or sessions, is not aligned with this image.  Names with ``space-`` are on
-    other grids and never used.  The folders are searched in the given order, each as a BIDS tree,
+    averaged over runs or sessions, is not aligned with this image.  Names with another ``space-``
+    than the image's (or than its own suffix: nibabies) are not in its space and never used.  The
+    folders are searched in the given order, each as a BIDS tree,
     as one flat folder and as a FreeSurfer subjects folder.
 
     Returns
     -------
     Path or None
-        A mask, or for FreeSurfer the masked image ``brainmask`` (the brain is what is not zero),
-        in the image's world coordinates but not necessarily on its grid.
+        A mask or a skull-stripped image, such as FreeSurfer's ``brainmask.mgz`` (the brain is what
+        is not zero), in the image's world coordinates but not necessarily on its grid.
     """
     for folder in (path.absolute() for path in derivatives):
         for candidate in (*_bids_masks(folder, image), *_freesurfer_masks(folder, image)):
@@ -46,16 +54,18 @@ def find_mask(derivatives: Sequence[Path], image: SourceImage) -> Path | None:
 def _bids_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
     entities = dict(image.name.without("part", "desc"))
     stem = "_".join(f"{key}-{value}" for key, value in in_schema_order(entities))
-    endings = [f"{image.suffix}_{ending}" for ending in _SUFFIX_MASK_ENDINGS]
+    endings = [f"_{image.suffix}{ending}" for ending in _SUFFIX_MASK_ENDINGS]
     if image.suffix == "T2w":
-        endings.insert(0, "desc-brainT2w_mask")
+        endings.insert(0, "_desc-brainT2w_mask")
+    if image.suffix != "dwi":  # QSIPrep's space-T1w is that of the T1w image after rotation
+        endings.insert(0, f"_space-{image.suffix}_desc-brain_mask")
     # With a T1w image of the same entities, a mask without a modality belongs to the T1w image.
     if image.suffix != "T2w" or not has_t1w_twin(image):
         endings = [*_MASK_ENDINGS, *endings]
     subfolder = Path(image.relative).parent
-    for parent in dict.fromkeys((folder / subfolder, folder / subfolder.parent, folder)):
+    for parent in (folder / subfolder, *(folder / above for above in subfolder.parents)):
         for ending in endings:
-            yield from (parent / f"{stem}_{ending}{extension}" for extension in NIFTI_EXTENSIONS)
+            yield from (parent / f"{stem}{ending}{extension}" for extension in NIFTI_EXTENSIONS)
 
 
 def _freesurfer_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
@@ -66,4 +76,4 @@ def _freesurfer_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
         f"{key}-{value}" for key, value in image.name.entities if key in {"sub", "ses"}
     )
     for parent in (folder / name / "mri", folder / name, folder / Path(image.relative).parent):
-        yield from (parent / f"brainmask{extension}" for extension in NIFTI_EXTENSIONS)
+        yield from (parent / f"brainmask{extension}" for extension in _FREESURFER_EXTENSIONS)

@@ -91,7 +91,8 @@ class RunConfig:
     )
     derivatives: tuple[Path, ...] = _selection(
         "-d --derivatives",
-        "derivatives whose brain masks are used (file names of fMRIPrep, FreeSurfer, SynthStrip)",
+        "derivatives whose brain masks are used (file names of fMRIPrep, QSIPrep, "
+        "FreeSurfer, SynthStrip, HD-BET, BET, ANTs)",
         values.derivatives_folder,
         (),
         metavar="[NAME=]DIR",

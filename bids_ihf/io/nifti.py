@@ -12,6 +12,7 @@ import numpy as np
 from attrs import frozen
 from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError, MGHImage
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
@@ -94,6 +95,24 @@ def read_volume(
         raise damaged(path, "its voxels cannot be read", error) from error
     data = np.ascontiguousarray(data.reshape(shape[:3]))
     _check_voxels(data, path, allow_constant=allow_constant)
+    return Volume(data, np.asarray(image.affine, dtype=np.float64), image.header.copy(), path)
+
+
+def read_freesurfer(path: Path) -> Volume:
+    """Read a 3D image in FreeSurfer's format (.mgz), such as ``mri/brainmask.mgz``.
+
+    Raises
+    ------
+    BadData
+        The file is missing, damaged or of another format.
+    """
+    try:
+        image = MGHImage.from_filename(path)
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except (*NIFTI_READ_ERRORS, MGHError) as error:
+        raise damaged(path, "cannot be read as a FreeSurfer image", error) from error
+    if data.ndim != 3:
+        raise BadData(f"{path}: does not have three dimensions (shape {data.shape}).")
     return Volume(data, np.asarray(image.affine, dtype=np.float64), image.header.copy(), path)
 
 

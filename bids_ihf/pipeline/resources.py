@@ -55,6 +55,8 @@ def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceIm
     ------
     NothingSelected
         No image of the selected modalities is left.
+    BadData
+        Masks in derivatives are needed, and there is none.
     """
     via_t1w = any(suffix in REGISTERED_VIA_T1W for suffix in config.modalities)
     modalities = dict.fromkeys([*config.modalities, *(["T1w"] if via_t1w else [])])
@@ -73,7 +75,26 @@ def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceIm
     ]
     if not any(image.suffix in config.modalities for image in images):
         raise NothingSelected(_nothing_selected(config, subjects))
+    if config.derivatives and config.brain_mask != "network":
+        _count_masks([image for image in images if image.suffix in config.modalities], config)
     return images
+
+
+def _count_masks(images: Sequence[SourceImage], config: RunConfig) -> None:
+    """Warn of images without a mask in ``--derivatives``; refuse a folder without any if needed."""
+    without = [image for image in images if image.mask is None]
+    if not without:
+        return
+    message = (
+        f"{' '.join(map(str, config.derivatives))}: no brain mask for {len(without)} of "
+        f"{len(images)} images, such as {without[0].path.name}"
+    )
+    if config.brain_mask != "derivatives":
+        LOGGER.warning("%s; these are masked without --derivatives.", message)
+    elif len(without) == len(images):
+        raise BadData(f"{message}; check folder and names, or use --brain-mask auto.")
+    else:
+        LOGGER.warning("%s; these will fail.", message)
 
 
 def _nothing_selected(config: RunConfig, subjects: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid, resample
-from bids_ihf.io.nifti import Volume, read_volume
+from bids_ihf.io.nifti import Volume, read_freesurfer, read_volume
 from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template
 from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.preprocessing.brain_mask import Brain, find_brain, is_stripped
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+FREESURFER_ERASED_VALUE = 1
+"""Value that FreeSurfer's editor gives to voxels of ``brainmask.mgz`` that a user erases."""
 MIN_SIMILARITY_TO_T1W = 0.6
 """Similarity below which a scan is not registered via the T1w of its session."""
 
@@ -182,8 +184,10 @@ def _find_brain(volume: Volume, mask: NDArray[np.bool_] | None) -> Brain:
 
 def _read_mask(path: Path, volume: Volume) -> NDArray[np.bool_]:
     """A mask file on the scan's grid, by world coordinates."""
-    mask_volume = read_volume(path)
-    binary = (mask_volume.data > 0).astype(np.float32)
+    mask_volume = read_freesurfer(path) if path.suffix == ".mgz" else read_volume(path)
+    is_freesurfer = path.name.startswith("brainmask.") and mask_volume.data.max() > 1
+    threshold = FREESURFER_ERASED_VALUE if is_freesurfer else 0
+    binary = (mask_volume.data > threshold).astype(np.float32)
     mask = resample(binary, _grid(mask_volume), _grid(volume)) > 0.5
     if not mask.any():
         raise BadData(f"{path}: does not overlap {volume.path.name}; give the mask of this scan.")

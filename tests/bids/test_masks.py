@@ -34,6 +34,22 @@ def image(root: Path, name: str) -> SourceImage:
         ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_T1w_mask.nii.gz"),
         ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1_desc-brain_mask.nii.gz"),
         ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/mri/brainmask.nii.gz"),
+        ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/mri/brainmask.mgz"),
+        ("sub-1/ses-A/anat/sub-1_ses-A_T1w.nii.gz", "sub-1_ses-A/mri/brainmask.mgz"),
+        (
+            "sub-1/ses-A/anat/sub-1_ses-A_T1w.nii.gz",
+            "sub-1/ses-A/anat/sub-1_ses-A_T1w_bet_mask.nii.gz",
+        ),
+        ("sub-1/ses-A/anat/sub-1_ses-A_T1w.nii.gz", "sub-1/sub-1_ses-A_T1w_bet.nii.gz"),
+        ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1_T1w_brain_mask.nii.gz"),
+        ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_T1w_synthstrip_mask.nii.gz"),
+        ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_BrainExtractionMask.nii.gz"),
+        ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_T1wBrainExtractionMask.nii.gz"),
+        ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_space-T1w_desc-brain_mask.nii.gz"),
+        (
+            "sub-1/dwi/sub-1_space-ACPC_desc-preproc_dwi.nii.gz",
+            "sub-1/dwi/sub-1_space-ACPC_desc-brain_mask.nii.gz",
+        ),
         ("sub-1/ses-A/anat/sub-1_ses-A_T1w.nii", "sub-1_ses-A/mri/brainmask.nii.gz"),
         ("sub-1/anat/sub-1_T2w.nii.gz", "sub-1/anat/sub-1_T2w_brainmask.nii"),
         ("sub-1/anat/sub-1_acq-i_T2w.nii.gz", "sub-1/anat/sub-1_acq-i_desc-brain_mask.nii.gz"),
@@ -51,6 +67,8 @@ def test_masks_of_known_names_are_found(tmp_path: Path, source: str, mask: str) 
     [
         # Another grid, another run, averaged runs or sessions, another person.
         ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_space-MNI_desc-brain_mask.nii.gz"),
+        ("sub-1/dwi/sub-1_dwi.nii.gz", "sub-1/dwi/sub-1_space-T1w_desc-brain_mask.nii.gz"),
+        ("sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_T1w.nii.gz"),
         ("sub-1/anat/sub-1_run-2_T1w.nii.gz", "sub-1/anat/sub-1_run-1_desc-brain_mask.nii.gz"),
         ("sub-1/anat/sub-1_run-2_T1w.nii.gz", "sub-1/anat/sub-1_desc-brain_mask.nii.gz"),
         ("sub-1/ses-A/anat/sub-1_ses-A_T1w.nii.gz", "sub-1/anat/sub-1_desc-brain_mask.nii.gz"),

@@ -291,6 +291,24 @@ class TestProblems:
         assert files == [f"{stem}.nii.gz" for stem in SCANS]
 
 
+class TestDerivatives:
+    def test_a_folder_that_matches_nothing(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call(dataset, "-d", str(dataset)) == 0
+        assert "no brain mask for 6 of 6 images" in capsys.readouterr().err
+        assert call(dataset, "-d", str(dataset), "--brain-mask", "derivatives") == 65
+        assert "no brain mask for 6 of 6 images" in capsys.readouterr().err
+
+    def test_masks_of_some(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        masks = dataset.parent / "hd-bet"
+        write_image(masks / "sub-02/anat/sub-02_T1w_bet_mask.nii.gz")
+        assert call(dataset, "-d", str(masks), "-m", "T1w") == 0
+        assert "no brain mask for 2 of 3 images" in capsys.readouterr().err
+
+
 class TestOtherDataset:
     def test_is_refused_unless_allowed(
         self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
