@@ -81,7 +81,7 @@ def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceIm
 
 
 def _count_masks(images: Sequence[SourceImage], config: RunConfig) -> None:
-    """Warn of images without a mask in ``--derivatives``; refuse a folder without any if needed."""
+    """Warn of images without a mask in ``--derivatives``, or refuse where all need one."""
     without = [image for image in images if image.mask is None]
     if not without:
         return
