@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
+from bids_ihf.bids.diffusion_weighting import NO_WEIGHTING_ACTION, SINGLE_VOLUME_ACTION
 from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, CannotWrite, InvalidBIDS, TemporaryFailure
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 SOME_FAILED_CODE = 1
+NO_SERIES_ACTIONS = (NO_WEIGHTING_ACTION, SINGLE_VOLUME_ACTION)
 COMMON_CODES = frozenset(
     error.exit_code for error in (InvalidBIDS, BadData, CannotWrite, TemporaryFailure)
 )
@@ -54,7 +56,9 @@ def announce(jobs: Sequence[Job], target: ResolvedTarget) -> None:
     for job in jobs:
         with subject_context(job.image.subject):
             vendor = f", source vendor {job.image.vendor}" if job in todo else ""
-            LOGGER.info("%s: %s%s", job.name, job.action, vendor)
+            # What is passed over stands in the report, among the warnings.
+            level = logging.WARNING if job.action in NO_SERIES_ACTIONS else logging.INFO
+            LOGGER.log(level, "%s: %s%s", job.name, job.action, vendor)
 
 
 def log_failures(results: Sequence[Result]) -> None:

@@ -143,6 +143,13 @@ class RunConfig:
         "are accepted",
         **_FLAG_OPTION,
     )
+    b0_threshold: float | None = _processing(
+        "--b0-threshold",
+        "largest b-value (s/mm2), 50 or more, that counts as b=0 (default: 50, or that of the "
+        "lowest b-values up to 150 if the next are at least three times as large)",
+        values.positive_number,
+        metavar="B",
+    )
     output_spaces: tuple[str, ...] = _processing(
         "--output-spaces",
         "also write harmonized T1w and T2w images in template space",
@@ -246,4 +253,6 @@ def configuration_hash(
         "seed": config.random_seed,
         "image": dict(image),
     }
+    if config.b0_threshold is not None:
+        content["b0_threshold"] = config.b0_threshold
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

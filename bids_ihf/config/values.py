@@ -113,3 +113,14 @@ def existing_file(text: str) -> Path:
 def folder(text: str) -> Path:
     """A folder, absolute, links not followed."""
     return Path(text).absolute()
+
+
+def positive_number(text: str) -> float:
+    """A number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number above zero")
+    return number

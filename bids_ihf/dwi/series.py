@@ -66,7 +66,9 @@ class SeriesSink(Protocol):
 
 
 @contextmanager
-def mean_b0_image(image: Path, tables: Tables, folder: Path) -> Iterator[Path]:
+def mean_b0_image(
+    image: Path, tables: Tables, folder: Path, b0_threshold: float | None = None
+) -> Iterator[Path]:
     """A file in ``folder`` with the mean volume without weighting, of a series that was checked.
 
     Errors raised inside about this file are raised about the series.
@@ -77,7 +79,7 @@ def mean_b0_image(image: Path, tables: Tables, folder: Path) -> Iterator[Path]:
         The series or its b-table cannot be used.
     """
     series = open_series(image)
-    gradients = read_gradient_table(image, *tables, series.volume_count)
+    gradients = read_gradient_table(image, *tables, series.volume_count, b0_threshold)
     path = folder / "mean_b0.nii.gz"
     mean = mean_unweighted(series, gradients)
     like = Volume(mean, series.affine, series.header.copy(), path)
@@ -164,7 +166,11 @@ class FittedSeries:
 
 
 def fit_series(
-    image: Path, tables: Tables, prepared: Prepared, on_volume: OnVolume | None = None
+    image: Path,
+    tables: Tables,
+    prepared: Prepared,
+    on_volume: OnVolume | None = None,
+    b0_threshold: float | None = None,
 ) -> FittedSeries:
     """Fit the shells of a prepared series in one pass, and measure them.
 
@@ -174,7 +180,7 @@ def fit_series(
         The series or its b-table cannot be used.
     """
     series = open_series(image)
-    gradients = read_gradient_table(image, *tables, series.volume_count)
+    gradients = read_gradient_table(image, *tables, series.volume_count, b0_threshold)
     factor = _unit_factor(prepared.volume.data)
     series = evolve(series, slope=series.slope * factor, intercept=series.intercept * factor)
     # The brain is head, whatever its intensities.

@@ -144,6 +144,8 @@ def _prepare_node(image: SourceImage, config: RunConfig, threads: int) -> Any:
             setattr(interface.inputs, name, str(path))
     if image.problem is not None:
         interface.inputs.problem = image.problem
+    if image.suffix == "dwi" and config.b0_threshold is not None:
+        interface.inputs.b0_threshold = config.b0_threshold
     return _node(interface, context, config, threads, PREPARE_MEMORY.of(image.path))
 
 

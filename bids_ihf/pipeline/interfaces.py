@@ -98,6 +98,7 @@ class PrepareInputs(StepInputs):
     t1w = File(desc="result of Prepare for the T1w image of the same session")
     bval = File(desc="b-values of a diffusion series")
     bvec = File(desc="directions of a diffusion series")
+    b0_threshold = traits.Float(desc="largest b-value that counts as b=0 (s/mm2)")
     seed = traits.Int(0, usedefault=True, desc="seed of the registration")
     version = traits.Str(mandatory=True, desc="version of this package")
 
@@ -128,6 +129,7 @@ class Prepare(StepInterface):
             mask_needed=inputs.mask_needed,
             t1w=_path(inputs.t1w),
             tables=(_path(inputs.bval), _path(inputs.bvec)),
+            b0_threshold=inputs.b0_threshold if isdefined(inputs.b0_threshold) else None,
             seed=inputs.seed,
             threads=inputs.threads,
         )

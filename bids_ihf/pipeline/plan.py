@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from bids_ihf.bids.diffusion_weighting import why_not_harmonized
 from bids_ihf.bids.images import OutputPaths, SourceImage, output_paths, sidecar_path
 from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
@@ -139,6 +140,10 @@ def _job(
     paths = output_paths(config.out_dir, image)
     if not target.covers(image.suffix):
         return Job(image, NO_PROFILE_ACTION.format(image.suffix), paths)
+    if image.suffix == "dwi" and image.problem is None:
+        reason = why_not_harmonized(image.path, image.bval, config.b0_threshold)
+        if reason is not None:
+            return Job(image, reason, paths)
     source_hash = content_hash(image.path)
     facts = {
         "vendor": image.vendor,

@@ -62,6 +62,8 @@ class ImageFiles:
         T1w image of the same session, by which a T2w image or a series is registered.
     bval, bvec
         Gradient table of a diffusion series, as FSL and BIDS have it.
+    b0_threshold
+        Largest b-value that counts as b=0 (s/mm2); None: it is found.
     """
 
     image: Path
@@ -71,6 +73,7 @@ class ImageFiles:
     t1w: Path | None = None
     bval: Path | None = None
     bvec: Path | None = None
+    b0_threshold: float | None = None
 
     @classmethod
     def around(
@@ -83,6 +86,7 @@ class ImageFiles:
         t1w: Path | None = None,
         bval: Path | None = None,
         bvec: Path | None = None,
+        b0_threshold: float | None = None,
     ) -> ImageFiles:
         """The image with what its name, its sidecar and the files beside it tell.
 
@@ -104,7 +108,7 @@ class ImageFiles:
         vendor = _sidecar_vendor(image)
         if vendor == UNKNOWN_VENDOR:
             vendor = normalize_vendor(source_vendor)
-        return cls(image, suffix, vendor, mask, t1w, bval, bvec)
+        return cls(image, suffix, vendor, mask, t1w, bval, bvec, b0_threshold)
 
 
 def _sidecar_vendor(image: Path) -> str:
@@ -170,7 +174,9 @@ def harmonize_files(
         if files.modality == "dwi":
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="ihf-harmony-")))
             tables = (files.bval, files.bvec)
-            scan = stack.enter_context(mean_b0_image(files.image, tables, folder))
+            scan = stack.enter_context(
+                mean_b0_image(files.image, tables, folder, files.b0_threshold)
+            )
         prepared = prepare(
             scan,
             modality=files.modality,
@@ -211,7 +217,9 @@ def _harmonize_series(
         progress(doing, PREPARED_FRACTION + (1 - PREPARED_FRACTION) * passes / 2)
 
     with TemporaryDirectory(prefix="ihf-harmony-") as folder:
-        fitted = fit_series(files.image, (files.bval, files.bvec), prepared, on_volume)
+        fitted = fit_series(
+            files.image, (files.bval, files.bvec), prepared, on_volume, files.b0_threshold
+        )
         change = outputs.change or Path(folder) / "change.nii.gz"
         with dwi_outputs.writing_series(outputs.harmonized, change, fitted.series) as sink:
             series = harmonization.harmonize_series(

@@ -50,6 +50,7 @@ def prepare_image(
     seed: int,
     threads: int,
     tables: tuple[Path | None, Path | None] = (None, None),
+    b0_threshold: float | None = None,
 ) -> None:
     """Write bias field, brain mask and transform to the template of an image to ``output`` (.npz).
 
@@ -67,8 +68,12 @@ def prepare_image(
         raise BadData(
             f"{image}: --derivatives hold no brain mask of it; add one, or use --brain-mask auto."
         )
-    is_series = modality == "dwi"
-    with mean_b0_image(image, tables, output.parent) if is_series else nullcontext(image) as path:
+    unweighted = (
+        mean_b0_image(image, tables, output.parent, b0_threshold)
+        if modality == "dwi"
+        else nullcontext(image)
+    )
+    with unweighted as path:
         prepared = prepare(
             path,
             modality=modality,
@@ -177,7 +182,9 @@ def _harmonize_series(
     start = time.perf_counter()
     image, paths = job.image, job.outputs
     on_volume = _series_progress(job.name)
-    fitted = fit_series(image.path, (image.bval, image.bvec), prepared, on_volume)
+    fitted = fit_series(
+        image.path, (image.bval, image.bvec), prepared, on_volume, config.b0_threshold
+    )
     if config.output_spaces:
         LOGGER.warning(
             "%s: --output-spaces is ignored for diffusion series: in template space their "

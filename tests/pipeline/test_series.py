@@ -24,6 +24,7 @@ from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
 from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
+from bids_ihf.pipeline.restore import restore
 from bids_ihf.reports.figures import FIGURE_DESCS, figure_name
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
 from bids_ihf.targets.intensity import background_gain
@@ -170,6 +171,40 @@ def run(
     (job,) = plan([image_of(root)], config, RESOLVED)
     worker._harmonize_series(job, prepared_of(root), config, RESOLVED)
     return job
+
+
+@pytest.mark.parametrize(
+    ("wrong", "action"),
+    [
+        (write("bval", " ".join(14 * ["0"])), "skip: no diffusion weighting"),
+        (spoil(lambda data: data[..., 0]), "skip: a single volume"),
+    ],
+)
+def test_files_without_weighting_are_passed_over(
+    root: Path, tmp_path: Path, wrong: Callable[[Path], None], action: str
+) -> None:
+    wrong(root)
+    (job,) = plan([image_of(root)], RunConfig(root, tmp_path / "out"), RESOLVED)
+    assert job.action == action
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_units_change_nothing_and_restore(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: float
+) -> None:
+    usual = run(root, tmp_path / "usual", monkeypatch)
+    mask = prepared_of(root).mask
+    path = root / f"{STEM}.nii.gz"
+    save(path, ball() * unit)
+    original = nibabel.load(path).get_fdata()
+    scaled_prepared = evolve(prepared_of(root), mask=mask)
+    monkeypatch.setitem(globals(), "prepared_of", lambda _: scaled_prepared)
+    scaled = run(root, tmp_path / "scaled", monkeypatch)
+    images = [nibabel.load(job.outputs.harmonized).get_fdata()[mask] for job in (usual, scaled)]
+    np.testing.assert_allclose(images[1], images[0], rtol=1e-3, atol=1e-4 * images[0].max())
+    restore(scaled.outputs.harmonized, None, tmp_path / "restored.nii.gz")
+    restored = nibabel.load(tmp_path / "restored.nii.gz").get_fdata()
+    np.testing.assert_allclose(restored, original, atol=1e-5 * original.max())
 
 
 def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

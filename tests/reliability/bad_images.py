@@ -388,7 +388,7 @@ SERIES = tuple(
         ("a negative b-value", _table("bval", _series_bval(0, 0, -5, *5 * [1000])), "s/mm2"),
         ("b-values in s/m2", _table("bval", _series_bval(0, 0, *6 * [1e9])), "s/mm2"),
         ("b-values in ms/um2", _table("bval", _series_bval(0, 0, *6 * [1])), "multiply by 1000"),
-        ("nothing weighted", _table("bval", _series_bval(*8 * [0])), "no volume is diffusion"),
+        ("b0 of 300", _table("bval", _series_bval(300, 300, *6 * [800])), "--b0-threshold"),
         ("nothing unweighted", _table("bval", _series_bval(*8 * [1000])), "no volume has"),
         ("a volume without direction", _table("bvec", 3 * "0 0 1 1 1 1 1 0\n"), "no direction"),
         ("a NaN in a volume", _series(_set((3, 3, 3, 4), np.nan)), "volume 5"),

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace output files that exist")
     for setting in (
         "target", "model", "source_vendor", "source_profile", "preprocessed", "random_seed",
-        "device", "batch_size", "omp_nthreads",
+        "b0_threshold", "device", "batch_size", "omp_nthreads",
     ):  # fmt: skip
         add_option(parser, setting)
 
@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         t1w=arguments.t1w,
         bval=arguments.bval,
         bvec=arguments.bvec,
+        b0_threshold=options["b0_threshold"],
     )
     threads = options["omp_nthreads"] or min(available_processors(), MAX_THREADS_PER_IMAGE)
     set_up_process(threads, options["random_seed"])
