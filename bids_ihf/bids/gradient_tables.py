@@ -156,7 +156,9 @@ def _decode_lengths(
         np.ptp(lengths[weighted & np.isclose(values, b, rtol=0.01)])
         for b in np.unique(values[weighted])
     ]
-    if not ranges or max(ranges) <= UNIT_LENGTH_TOLERANCE:
+    if max(ranges, default=0.0) <= UNIT_LENGTH_TOLERANCE:
+        if np.abs(lengths[weighted] - 1).max(initial=0) > UNIT_LENGTH_TOLERANCE:
+            LOGGER.warning("%s: directions do not have unit length and are normalized.", path)
         return values
     LOGGER.warning(
         "%s: directions of one b-value differ in length, which codes shells; b-values are "
@@ -226,7 +228,5 @@ def _unit_directions(
             f"{path}: volume {first + 1} has b-value {values[first]:g} but no direction, like a "
             "mean (trace) image; remove it and its entries in the gradient table."
         )
-    if np.abs(length[weighted] - 1).max() > UNIT_LENGTH_TOLERANCE:
-        LOGGER.warning("%s: directions do not have unit length and are normalized.", path)
     safe = np.where(length > 0, length, 1)[:, None]
     return np.asarray(np.where(weighted[:, None], vectors / safe, 0.0))
