@@ -95,7 +95,7 @@ def test_up_to_date(name: str) -> None:
 
 def test_table_lists_every_option() -> None:
     table = (ROOT / "README.md").read_text().partition("<!-- options:begin -->")[2]
-    listed = set(re.findall(r"`(--?[a-z-]+)", table.partition("<!-- options:end -->")[0]))
+    listed = set(re.findall(r"`(--?[a-z0-9-]+)", table.partition("<!-- options:end -->")[0]))
     visible = {a for a in build_parser()._actions if a.help != argparse.SUPPRESS}
     assert listed == {flag for a in visible for flag in a.option_strings} - {
         *("-h", "--help", "--version")
