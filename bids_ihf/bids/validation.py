@@ -26,6 +26,8 @@ _MAX_SHOWN_ERRORS = 5
 _DATASET_LOCATIONS = frozenset(
     {"", "/", "/dataset_description.json", "/participants.tsv", "/participants.json"}
 )
+# A participant that participants.tsv does not list, or the reverse: the list is not used.
+_PARTICIPANT_LIST_CODE = "PARTICIPANT_ID_MISMATCH"
 # Left to the reader of the image, which says more: content that is missing.
 _READER_CODES = frozenset({"SYMLINK_BROKEN", "EMPTY_FILE"})
 _TIMEOUT_SECONDS = 3600
@@ -66,7 +68,11 @@ def validate_input(bids_dir: Path, images: Sequence[SourceImage]) -> list[Source
         LOGGER.warning("%s failed (%s): the input is NOT validated.", _VALIDATOR_NAME, error)
         return list(images)
     errors = _relevant(issues)
-    of_dataset = [issue for issue in errors if _location(issue) in _DATASET_LOCATIONS]
+    of_dataset = [
+        issue
+        for issue in errors
+        if _location(issue) in _DATASET_LOCATIONS and issue["code"] != _PARTICIPANT_LIST_CODE
+    ]
     if of_dataset:
         raise InvalidBIDS(_message(bids_dir, of_dataset))
     errors_by_location: dict[str, list[dict[str, Any]]] = {}

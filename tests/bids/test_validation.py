@@ -68,6 +68,7 @@ def test_errors_in_other_files_are_a_warning_with_counts(
         "onset\tduration\tstim_file\n1\t1\tgone.jpg\n"
     )
     (raw / "sub-02/anat/sub-02_T1w.nii.gz").write_bytes(b"")
+    (raw / "participants.tsv").write_text("participant_id\nsub-01\n")
     images = validate(raw, ["01", "02"])
     assert [image.path.name for image in images] == [
         "sub-01_T1w.nii.gz",
