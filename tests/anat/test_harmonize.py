@@ -252,15 +252,42 @@ def test_turned_and_flipped_storage_gives_the_same_image() -> None:
     np.testing.assert_allclose(back, straight, atol=1e-3 * straight.max())
 
 
-def test_a_slab_works() -> None:
+def slab_of(prepared: Prepared, slices: slice) -> Prepared:
+    """Some slices of a scan, where they lay."""
+    affine = prepared.volume.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * slices.start
+    data, bias, mask = (
+        array[:, :, slices].copy()
+        for array in (prepared.volume.data, prepared.bias, prepared.mask)
+    )
+    volume = attrs.evolve(prepared.volume, data=data, affine=affine)
+    return attrs.evolve(prepared, volume=volume, bias=bias, mask=mask)
+
+
+def test_a_slab_is_harmonized_like_the_whole_head() -> None:
+    model, slices = tiny_model(identity=True), slice(16, 19)
+    truth = head(gain=700, gamma=1.6)
+    target = target_of(head(seed=1, gain=700, gamma=1.6), model)
+    slab = slab_of(head(gain=90), slices)
+    whole, result = harmonize(head(gain=90), target, model), harmonize(slab, target, model)
+    inside, largest = slab.mask, truth.volume.data.max()
+    expected = truth.volume.data[:, :, slices]
+    assert np.abs(result.image - expected)[inside].mean() < 0.05 * largest
+    assert np.abs(result.image - whole.image[:, :, slices])[inside].mean() < 0.05 * largest
+    assert np.abs(result.image[inside]).mean() > 5 * np.abs(slab.volume.data[inside]).mean()
+    assert (result.image[slab.volume.data == 0] == 0).all()
+
+
+def test_a_slab_goes_through_the_network() -> None:
     model = tiny_model(identity=False)
-    whole, profile = head(), target_of(head(seed=1), model)
-    affine = whole.volume.affine.copy()
-    affine[2, 3] += 2 * 16
-    cut = np.s_[:, :, 16:19]
-    volume = attrs.evolve(whole.volume, data=whole.volume.data[cut].copy(), affine=affine)
-    slab = attrs.evolve(whole, volume=volume, bias=whole.bias[cut], mask=whole.mask[cut])
-    assert np.isfinite(harmonize(slab, profile, model).image).all()
+    slab = slab_of(head(), slice(16, 19))
+    target = target_of(head(seed=1), model)
+    result = harmonize(slab, target, model)
+    curve_alone = harmonize(slab, target, tiny_model(identity=True))
+    assert (
+        np.abs(result.image - curve_alone.image)[slab.mask].max() > 1e-3 * slab.volume.data.max()
+    )
+    np.testing.assert_allclose(result.image - result.change, slab.volume.data, atol=1e-3)
 
 
 def test_an_empty_brain_is_bad_data_that_names_the_file() -> None:
