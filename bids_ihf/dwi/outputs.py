@@ -17,7 +17,7 @@ from bids_ihf.bids.sidecars import (
     derivative_sidecar,
     write_json,
 )
-from bids_ihf.dwi.series import relative_exponent
+from bids_ihf.dwi.shell_plan import relative_exponent
 from bids_ihf.io.atomic import open_atomic, write_atomic
 from bids_ihf.io.series import SeriesWriter
 

@@ -20,7 +20,7 @@ from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-TISSUE_CONTRAST_B_VALUE = 1000.0
+TISSUE_CONTRAST_B_S_PER_MM2 = 1000.0
 """The shell nearest to this b-value (s/mm2) separates CSF, anisotropic and other tissue."""
 
 TISSUE_ATTENUATION_BOUNDS = (0.4, 1.5)
@@ -29,7 +29,7 @@ TISSUE_ATTENUATION_BOUNDS = (0.4, 1.5)
 MIN_CSF_ATTENUATION = 2.6
 """Smallest attenuation of CSF, relative to the median of tissue."""
 
-MIN_CSF_FLOOR_B_VALUE = 1800.0
+MIN_CSF_FLOOR_B_S_PER_MM2 = 1800.0
 """b-value (s/mm2) above which the signal of CSF is the noise floor alone."""
 
 CSF_FLOOR_PERCENTILE = 25.0
@@ -95,7 +95,7 @@ def attenuation(fit: ShellFit, b0: Array, floor: float) -> Array:
 
 
 def find_tissues(fits: Sequence[ShellFit], brain: Mask) -> Tissues:
-    """CSF and the two halves of tissue, from the shell nearest to TISSUE_CONTRAST_B_VALUE.
+    """CSF and the two halves of tissue, from the shell nearest to TISSUE_CONTRAST_B_S_PER_MM2.
 
     Raises
     ------
@@ -122,8 +122,8 @@ def find_tissues(fits: Sequence[ShellFit], brain: Mask) -> Tissues:
 
 
 def tissue_contrast_shell(fits: Sequence[ShellFit]) -> ShellFit:
-    """The weighted shell nearest to TISSUE_CONTRAST_B_VALUE."""
-    return min(fits[1:], key=lambda fit: abs(fit.shell.b - TISSUE_CONTRAST_B_VALUE))
+    """The weighted shell nearest to TISSUE_CONTRAST_B_S_PER_MM2."""
+    return min(fits[1:], key=lambda fit: abs(fit.shell.b - TISSUE_CONTRAST_B_S_PER_MM2))
 
 
 def noise_floor(fits: Sequence[ShellFit], tissues: Tissues) -> float:
@@ -133,7 +133,7 @@ def noise_floor(fits: Sequence[ShellFit], tissues: Tissues) -> float:
     from the residuals of the harmonics in tissue, assuming Rician noise.
     """
     highest = fits[-1]
-    if highest.shell.b >= MIN_CSF_FLOOR_B_VALUE and tissues.csf.sum() >= MIN_REGION_VOXELS:
+    if highest.shell.b >= MIN_CSF_FLOOR_B_S_PER_MM2 and tissues.csf.sum() >= MIN_REGION_VOXELS:
         return float(np.percentile(highest.mean[tissues.csf], CSF_FLOOR_PERCENTILE))
     residual = tissue_contrast_shell(fits).residual[tissues.fibrous]
     residual = residual[np.isfinite(residual)]

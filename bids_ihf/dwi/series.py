@@ -6,43 +6,33 @@ pass fits the shells, the third changes the volumes and measures the result.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from attrs import evolve, frozen
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2, read_gradient_table
-from bids_ihf.dwi.harmonize import EXPONENT_BOUNDS, harmonize_volumes, make_harmonizer, make_plan
+from bids_ihf.bids.gradient_tables import GradientTable, read_gradient_table
+from bids_ihf.dwi.harmonize import ShellHarmonizer, harmonize_volumes
+from bids_ihf.dwi.mean_b0 import Tables
 from bids_ihf.dwi.profile import measure_profile
-from bids_ihf.dwi.shell_fit import ShellSums, fit_shells
+from bids_ihf.dwi.shell_fit import ShellFit, ShellSums, fit_shells
+from bids_ihf.dwi.shell_plan import DiffusionSource, ShellPlan, make_plan
 from bids_ihf.dwi.shells import find_shells
 from bids_ihf.dwi.tensor import TensorSums
 from bids_ihf.errors import BadData
-from bids_ihf.io.nifti import Volume, encode_nifti
-from bids_ihf.io.series import open_series
+from bids_ihf.io.series import Series, open_series
 from bids_ihf.preprocessing.head import head_weight
+from bids_ihf.preprocessing.prepare import Prepared
+from bids_ihf.targets.diffusion_profile import DiffusionProfile, attenuation_distance
 from bids_ihf.targets.intensity import background_gain, change_dtype
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.bids.gradient_tables import GradientTable
-    from bids_ihf.dwi.harmonize import ShellPlan
-    from bids_ihf.dwi.shell_fit import ShellFit
-    from bids_ihf.io.series import Series
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.diffusion_profile import DiffusionProfile
-    from bids_ihf.targets.source_profile import SourceProfile
-
-    Array = NDArray[np.float32]
-    Tables = tuple[Path | None, Path | None]
-    OnVolume = Callable[[str, int, int], None]
-    """Called with what is done (``fitting``, ``changing``), volumes done, and volumes in all."""
+Array = NDArray[np.float32]
+OnVolume = Callable[[str, int, int], None]
+"""Called with what is done (``fitting``, ``changing``), volumes done, and volumes in all."""
 
 USUAL_LEVELS = (0.1, 1e7)
 """Range of the 99th percentile of the mean b0 in which a series is computed in its units; others
@@ -52,80 +42,11 @@ MASK_EROSION_MM = 4.0
 """Distance to the edge of the brain mask of the voxels in which a series is measured."""
 
 
-EXPONENT_WARNING = (
-    "The attenuation of a shell differs from the target's by more than scanners do (out-of-range "
-    "score {:.2f}, limit 1); inspect the result before using this series."
-)
-
-
 class SeriesSink(Protocol):
     """Takes the volumes (X, Y, Z) of a harmonized series and of its change map, in order."""
 
     def add(self, image: Array, change: Array) -> None:
         """The next volume of each."""
-
-
-@contextmanager
-def mean_b0_image(
-    image: Path, tables: Tables, folder: Path, b0_threshold: float | None = None
-) -> Iterator[Path]:
-    """A file in ``folder`` with the mean volume without weighting, of a series that was checked.
-
-    Errors raised inside about this file are raised about the series.
-
-    Raises
-    ------
-    BadData
-        The series or its b-table cannot be used.
-    """
-    series = open_series(image)
-    gradients = read_gradient_table(image, *tables, series.volume_count, b0_threshold)
-    path = folder / "mean_b0.nii.gz"
-    mean = mean_unweighted(series, gradients)
-    like = Volume(mean, series.affine, series.header.copy(), path)
-    path.write_bytes(encode_nifti(mean, like))
-    try:
-        yield path
-    except BadData as error:
-        raise BadData(str(error).replace(str(path), str(image))) from error
-
-
-def mean_unweighted(series: Series, gradients: GradientTable) -> Array:
-    """Mean (X, Y, Z) of the volumes without weighting; every volume is checked.
-
-    Raises
-    ------
-    BadData
-        A volume has NaN voxels or lacks slices that the others have.
-    """
-    total = np.zeros(series.shape, dtype=np.float64)
-    nonzero_slices = np.zeros((series.volume_count, series.shape[2]), dtype=bool)
-    unweighted = gradients.bvals <= MAX_B0_S_PER_MM2
-    for number, volume in enumerate(series.volumes()):
-        if not np.isfinite(volume).all():
-            count = int(np.count_nonzero(~np.isfinite(volume)))
-            raise BadData(
-                f"{series.path}: {count} voxels of volume {number + 1} are NaN or infinite; "
-                "repair the series or exclude that volume and its b-table entry."
-            )
-        nonzero_slices[number] = volume.any(axis=(0, 1))
-        if unweighted[number]:
-            total += volume
-    _check_slices(series.path, nonzero_slices)
-    return (total / unweighted.sum()).astype(np.float32)
-
-
-def _check_slices(path: Path, nonzero_slices: NDArray[np.bool_]) -> None:
-    """Refuse a series in which a volume lacks slices that most volumes have."""
-    missing = ~nonzero_slices & (nonzero_slices.mean(axis=0) > 0.5)
-    bad = np.flatnonzero(missing.any(axis=1))
-    if bad.size:
-        raise BadData(
-            f"{path}: volume {bad[0] + 1} has {int(missing[bad[0]].sum())} empty slices where "
-            "others have signal; exclude that volume and its b-table entry."
-        )
-    if not nonzero_slices.any():
-        raise BadData(f"{path}: all voxels are 0, so it is empty; exclude it.")
 
 
 @frozen(eq=False)
@@ -242,7 +163,7 @@ def harmonize_series(
     fitted: FittedSeries,
     prepared: Prepared,
     target: DiffusionProfile,
-    scanner: SourceProfile[DiffusionProfile] | None,
+    scanner: DiffusionSource | None,
     sink: SeriesSink,
     on_volume: OnVolume | None = None,
 ) -> HarmonizedSeries:
@@ -259,7 +180,7 @@ def harmonize_series(
     scaled_plan = evolve(
         plan, source_floor=plan.source_floor * factor, source_levels=plan.source_levels * factor
     )
-    changer = make_harmonizer(fitted.fits, scaled_plan, fitted.bias)
+    changer = ShellHarmonizer(fitted.fits, scaled_plan, fitted.bias)
     sums = ShellSums(gradients, [fit.shell for fit in fitted.fits], head)
     tensors = [TensorSums(gradients, prepared.mask) for _ in ("before", "after")]
     change_power, largest_error, largest_intensity = 0.0, 0.0, 0.0
@@ -290,7 +211,7 @@ def harmonize_series(
         before=_lowest_shell_image(fitted.fits, head) / np.float32(factor),
         after=_lowest_shell_image(fits_after, head),
         distances=(
-            distance(fitted.profile, target),
+            attenuation_distance(fitted.profile, target),
             _distance_after(fits_after, fitted.interior, target),
         ),
         change_rms=float(np.sqrt(change_power / series.volume_count)),
@@ -299,47 +220,13 @@ def harmonize_series(
     )
 
 
-def relative_exponent(plan: ShellPlan) -> float:
-    """The largest exponent that a shell asks for: 0 is none, 1 the limit of what is applied."""
-    low, high = np.log(EXPONENT_BOUNDS)
-    logs = [float(np.log(shell.measured)) for shell in plan.shells]
-    return max((log / (high if log > 0 else low) for log in logs), default=0.0)
-
-
-def exponent_warning(plan: ShellPlan) -> str | None:
-    """A sentence where a shell asks for more than the limit of what is applied."""
-    score = relative_exponent(plan)
-    return EXPONENT_WARNING.format(score) if score >= 1 else None
-
-
-def shell_warnings(plan: ShellPlan) -> list[str]:
-    """A sentence on each shell that differs from the target's by more than scanners do."""
-    return [
-        f"at b = {shell.b:.0f} s/mm2 the attenuation differs from the target's by more than "
-        f"scanners do (an exponent of {shell.measured:.2f} would be needed, {shell.exponent:.2f} "
-        "is applied); inspect the result."
-        for shell in plan.shells
-        if not EXPONENT_BOUNDS[0] < shell.measured < EXPONENT_BOUNDS[1]
-    ]
-
-
-def distance(profile: DiffusionProfile, target: DiffusionProfile) -> float:
-    """Root mean square of the log ratios of the tissues' attenuations, over all shells."""
-    logs = [
-        np.log(getattr(target.at(shell.b), name) / getattr(shell, name))
-        for shell in profile.shells
-        for name in ("fibrous", "other")
-    ]
-    return float(np.sqrt(np.nanmean(np.square(logs))))
-
-
 def _distance_after(
     fits: tuple[ShellFit, ...], interior: NDArray[np.bool_], target: DiffusionProfile
 ) -> float:
     """Distance of the result, from which the receive field has been divided out."""
     ones = np.ones(len(interior), dtype=np.float32)
     try:
-        return distance(measure_profile(fits, interior, ones), target)
+        return attenuation_distance(measure_profile(fits, interior, ones), target)
     except ValueError:  # the result is written all the same; the table has no number
         return float("nan")
 

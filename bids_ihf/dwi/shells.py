@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2
 
-MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH = 100.0, 0.1
+MAX_SHELL_WIDTH_S_PER_MM2, MAX_RELATIVE_SHELL_WIDTH = 100.0, 0.1
 """Largest range of b-values in a shell: s/mm2, or relative to the lowest if that is more."""
 
 
@@ -43,7 +43,7 @@ def find_shells(bvals: NDArray[np.float64]) -> tuple[Shell, ...]:
     for index in np.argsort(bvals, kind="stable"):
         value = bvals[index]
         lowest = bvals[groups[-1][0]] if groups else -np.inf
-        width = max(MAX_SHELL_WIDTH, MAX_RELATIVE_SHELL_WIDTH * lowest)
+        width = max(MAX_SHELL_WIDTH_S_PER_MM2, MAX_RELATIVE_SHELL_WIDTH * lowest)
         same_weighted = lowest > MAX_B0_S_PER_MM2 and value - lowest <= width
         if groups and (value <= MAX_B0_S_PER_MM2 or same_weighted):
             groups[-1].append(int(index))

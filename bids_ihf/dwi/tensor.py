@@ -13,7 +13,7 @@ from bids_ihf.bids.gradient_tables import GradientTable
 
 Array = NDArray[np.float32]
 
-MAX_TENSOR_B_VALUE = 1500.0
+MAX_TENSOR_B_S_PER_MM2 = 1500.0
 """Largest b-value (s/mm2) that is fitted; above, the signal is not monoexponential."""
 
 MIN_RELATIVE_SIGNAL = 0.01
@@ -28,7 +28,7 @@ class TensorSums:
 
     def __init__(self, gradients: GradientTable, mask: NDArray[np.bool_]) -> None:
         self._mask = mask
-        volumes = np.flatnonzero(gradients.bvals <= MAX_TENSOR_B_VALUE)
+        volumes = np.flatnonzero(gradients.bvals <= MAX_TENSOR_B_S_PER_MM2)
         design = _design(gradients.bvals[volumes], gradients.bvecs[volumes])
         self.possible = bool(len(volumes) and np.linalg.matrix_rank(design) == design.shape[1])
         solution = np.linalg.pinv(design).astype(np.float32) if self.possible else design.T

@@ -10,7 +10,7 @@ from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.dwi import outputs as dwi_outputs
-from bids_ihf.dwi.series import exponent_warning, shell_warnings
+from bids_ihf.dwi.shell_plan import exponent_warning, shell_warnings
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
 from bids_ihf.qc.assess import assess
 from bids_ihf.reports.figures import ReportVolumes, write_figures

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
-from bids_ihf.dwi.series import fit_series, mean_b0_image
+from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
 from bids_ihf.preprocessing.prepare import prepare

@@ -16,11 +16,9 @@ from bids_ihf.bids.images import gradient_table_paths, sidecar_path
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.dwi import outputs as dwi_outputs
-from bids_ihf.dwi.series import (
-    exponent_warning,
-    fit_series,
-    mean_b0_image,
-)
+from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.series import fit_series
+from bids_ihf.dwi.shell_plan import exponent_warning
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import encode_nifti

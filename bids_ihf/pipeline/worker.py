@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_ihf.bids.output_files import clear_outputs
+from bids_ihf.dwi.mean_b0 import mean_b0_image
 from bids_ihf.dwi.outputs import writing_series
-from bids_ihf.dwi.series import fit_series, mean_b0_image
+from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.atomic import folder_lock

@@ -99,6 +99,16 @@ def merge_diffusion_profiles(profiles: Sequence[DiffusionProfile]) -> DiffusionP
     )
 
 
+def attenuation_distance(profile: DiffusionProfile, target: DiffusionProfile) -> float:
+    """Root mean square of the log ratios of the tissues' attenuations, over all shells."""
+    logs = [
+        np.log(getattr(target.at(shell.b), name) / getattr(shell, name))
+        for shell in profile.shells
+        for name in ("fibrous", "other")
+    ]
+    return float(np.sqrt(np.nanmean(np.square(logs))))
+
+
 def to_content(profile: DiffusionProfile) -> dict[str, Any]:
     """A profile as JSON content, SIGNIFICANT_DIGITS each; NaN is null."""
 

@@ -9,17 +9,15 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.dwi.harmonize import (
+from bids_ihf.dwi.harmonize import ShellHarmonizer, gain_curve, harmonize_volumes
+from bids_ihf.dwi.profile import measure_profile
+from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
+from bids_ihf.dwi.shell_plan import (
     SCANNER_LOG_ATTENUATION_SD,
     SUBJECT_LOG_ATTENUATION_SD,
     VENDOR_ATTENUATION_WEIGHT,
-    gain_curve,
-    harmonize_volumes,
-    make_harmonizer,
     make_plan,
 )
-from bids_ihf.dwi.profile import measure_profile
-from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shells import find_shells
 from bids_ihf.lab.simulation.gradient_scheme import gradient_table
 from bids_ihf.targets.diffusion_profile import DiffusionProfile
@@ -76,7 +74,7 @@ def harmonized(
 ) -> np.ndarray:
     fits = fitted(volumes, scheme)
     plan = make_plan(measure_profile(fits, WHERE.ravel(), ONES), target, **how)
-    changer = make_harmonizer(fits, plan, ONES)
+    changer = ShellHarmonizer(fits, plan, ONES)
     weight = np.ones(WHERE.shape, dtype=np.float32)
     pairs = harmonize_volumes(iter(volumes), scheme, changer, WHERE, weight, 1.0)
     return np.stack([image for _, image in pairs])

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.dwi.tensor import MAX_TENSOR_B_VALUE, TensorSums
+from bids_ihf.dwi.tensor import MAX_TENSOR_B_S_PER_MM2, TensorSums
 
 
 def table(directions: int = 20, b: float = 1000.0) -> GradientTable:
@@ -27,7 +27,7 @@ def test_known_tensors() -> None:
     values = np.array([[1.7e-3, 0.2e-3, 0.2e-3], [0.7e-3] * 3])
     gradients = table()
     volumes = series(gradients, values)
-    volumes[-1] = 7  # above MAX_TENSOR_B_VALUE: must not count
+    volumes[-1] = 7  # above MAX_TENSOR_B_S_PER_MM2: must not count
     sums = TensorSums(gradients, np.ones(volumes.shape[1:], dtype=bool))
     for number, volume in enumerate(volumes):
         sums.add(number, volume)
@@ -77,7 +77,7 @@ def test_anisotropy_is_dipys() -> None:
     anisotropy = sums.anisotropy()
     assert anisotropy is not None
 
-    fitted = gradients.bvals <= MAX_TENSOR_B_VALUE
+    fitted = gradients.bvals <= MAX_TENSOR_B_S_PER_MM2
     scheme = gradient_table(gradients.bvals[fitted], bvecs=gradients.bvecs[fitted])
     reference = TensorModel(scheme, fit_method="OLS").fit(volumes[fitted, 0, 0].T)
     # Single precision of our sums; eigenvalues are positive, which the two clip differently.

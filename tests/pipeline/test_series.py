@@ -17,7 +17,8 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi import series
-from bids_ihf.dwi.series import mean_b0_image, relative_exponent
+from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.shell_plan import relative_exponent
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series

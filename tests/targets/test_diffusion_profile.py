@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from bids_ihf.dwi.harmonize import VENDOR_ANISOTROPY_WEIGHT, VENDOR_ATTENUATION_WEIGHT
+from bids_ihf.dwi.shell_plan import VENDOR_ANISOTROPY_WEIGHT, VENDOR_ATTENUATION_WEIGHT
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.targets.build import build_target, reference_target
 from bids_ihf.targets.diffusion_profile import (

@@ -8,8 +8,9 @@ import numpy as np
 from attrs import evolve, frozen
 from skimage.exposure import match_histograms
 
-from bids_ihf.dwi.harmonize import harmonize_volumes, make_harmonizer, make_plan
+from bids_ihf.dwi.harmonize import ShellHarmonizer, harmonize_volumes
 from bids_ihf.dwi.profile import measure_profile
+from bids_ihf.dwi.shell_plan import make_plan
 from bids_ihf.lab.comparators import rish
 from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles
 from bids_ihf.targets.source_profile import SourceProfile
@@ -172,7 +173,7 @@ def harmonize_by_shell_model(
         pairs = harmonize_volumes(
             iter(scan.volumes),
             scan.gradients,
-            make_harmonizer(fits, plan, no_bias),
+            ShellHarmonizer(fits, plan, no_bias),
             brain,
             brain.astype(np.float32),
             plan.gain,
