@@ -25,6 +25,9 @@ FADE_DISTANCE_MM = 12.0
 MIN_N4_VOXELS = 200
 """Voxels below which a field cannot be separated from anatomy."""
 
+MIN_N4_INTENSITY = 1e-6
+"""Smallest intensity that N4 sees, in units of the image or, if smaller, of its maximum."""
+
 MAX_LOG_FIELD = np.log(8.0)
 """Log of the largest plausible field."""
 
@@ -79,10 +82,12 @@ def _n4(values: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid) -> N
         for s in ndimage.find_objects(inside.astype(np.uint8))[0]
     )
     origin = shifted_affine(grid.affine, [axis.start for axis in box])
+    # N4 takes logarithms; images in tiny units must not all lie below the smallest value.
+    floor = MIN_N4_INTENSITY * min(1.0, float(values[inside].max()))
     field = (
         load_ants()
         .n4_bias_field_correction(
-            to_ants(np.maximum(values[box], 1e-6), origin),
+            to_ants(np.maximum(values[box], floor), origin),
             mask=to_ants(inside[box].astype(np.float32), origin),  # N4 accepts no bytes
             shrink_factor=1,
             convergence={"iters": list(N4_ITERATIONS), "tol": 1e-6},

@@ -149,7 +149,12 @@ def test_explicit_gpu_that_is_not_there(app: App, one: Path, tmp_path: Path) -> 
 
 def test_invalid_dataset(app: App, one: Path, tmp_path: Path) -> None:
     (one / "sub-01/ses-ge/anat/notes.txt").write_text("not BIDS")
-    done = app(one, tmp_path / "out", "--target", "GE", options=["--n-procs", "1"])
+    options = ["--n-procs", "1", "--dry-run"]
+    done = app(one, tmp_path / "out", "--target", "GE", options=options)
+    assert done.code == 0  # nothing that is used is wrong
+    assert "BIDS validator" in done.err
+    (one / "dataset_description.json").write_text("{}")
+    done = app(one, tmp_path / "out", "--target", "GE", options=options)
     assert done.code == 16
     assert "--skip-bids-validation" in done.last
 

@@ -142,7 +142,7 @@ def test_series(run: Run, bids: Path) -> None:
     assert all(0.9 < exponent < 1.2 and exponent != 1 for exponent in exponents)
     assert (run.out / f"{stem}_desc-brain_mask.nii.gz").is_file()
     assert "changing, 26 of 26 volumes" in run.done.err
-    assert "sub-01_ses-ge_dwi: --output-spaces does not hold for it" in run.done.err
+    assert "sub-01_ses-ge_dwi: --output-spaces is ignored for diffusion series" in run.done.err
 
 
 @pytest.mark.parametrize("suffix", ["T1w", "T2w"])

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from bids_ihf.pipeline.failures import failures
 
+from bids_ihf.io.failures import read_failures
 from tests.reliability import outputs, phantom, runs
 from tests.reliability.bad_images import TAKEN
 from tests.reliability.runs import Limits
@@ -113,7 +113,9 @@ def _judge_image(case: BadImage, path: Path, scan: str, done: Done, out: Path) -
         complaints.append(f"no remedy in '{sentence}'")
     if written:
         complaints.append(f"something was written: {written}")
-    codes = {f.exit_code for node, f in failures(log).items() if node.endswith(scan)}
+    codes = {
+        f.exit_code for f in read_failures(log).values() if Path(f.image).name.startswith(scan)
+    }
     if codes != {65}:
         complaints.append(f"exit codes {codes} and not 65")
     return Verdict("images", case.name, "refused with 65", tuple(complaints))

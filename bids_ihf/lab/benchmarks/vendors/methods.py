@@ -150,4 +150,6 @@ def compose_slices(
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
     result = apply_network(matched, model, slices=slices)
     change = (result - matched.data)[:, :, slices] * feather(on_grid.mask)[:, :, slices]
-    return matched.target.scale.restore(curve + change)
+    image = matched.target.scale.restore(curve + change)
+    image[(image < 0) & (on_grid.data[:, :, slices] >= 0)] = 0
+    return image

@@ -6,21 +6,21 @@ import os
 
 import pytest
 
-from bids_ihf.pipeline import job_limits
+from bids_ihf.pipeline import process
 
 
 def test_processors_from_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
-    assert job_limits.available_processors() == 5
+    assert process.available_processors() == 5
 
 
 def test_processors_from_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 6})
-    assert job_limits.available_processors() == 3
+    assert process.available_processors() == 3
 
 
 @pytest.mark.parametrize(("granted", "gb"), [("2048", 2.0), ("512", 0.5)])
 def test_memory_from_scheduler(granted: str, gb: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_MEM_PER_NODE", granted)
-    assert job_limits.available_memory_gb() == gb
+    assert process.available_memory_gb() == gb
