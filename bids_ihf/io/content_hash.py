@@ -47,5 +47,5 @@ def _uncompressed_bytes(head: bytes) -> int:
         header = nib.Nifti1Header(block, check=False)
         voxels = math.prod(header.get_data_shape())
         return int(header["vox_offset"]) + voxels * header.get_data_dtype().itemsize
-    except (zlib.error, WrapStructError, HeaderDataError, ValueError, OverflowError):
+    except (zlib.error, WrapStructError, HeaderDataError, KeyError, ValueError, OverflowError):
         return -1
