@@ -82,8 +82,8 @@ def run_participant_level(config: RunConfig) -> int:
     if config.dry_run:
         summary.list_jobs(jobs, target, config.bids_dir, sys.stdout)
         problems = [job.image.problem for job in jobs if job.image.problem]
-        for problem in problems:
-            LOGGER.error("%s", problem.message)
+        for message in dict.fromkeys(problem.message for problem in problems):
+            LOGGER.error("%s", message)
         return summary.common_exit_code([p.error.exit_code for p in problems], len(jobs))
     return harmonize(jobs, config, target)
 

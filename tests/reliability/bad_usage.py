@@ -147,7 +147,7 @@ DATASETS = tuple(
         ("a sidecar of another kind", dataset(_sidecar("[1, 2]")), 16, ("sub-01", "correct")),
         ("a sidecar that is no text", dataset(_sidecar(b"\xff\xfe\x00")), 16, ("sub-01",)),
         ("a sidecar nested without end", dataset(_sidecar("[" * 100_000)), 16, ("sub-01",)),
-        ("a broken sidecar above", dataset(_conflicting_sidecars), 16, ("sub-01",)),
+        ("a broken sidecar above", dataset(_conflicting_sidecars), 16, ("T1w.json", "correct")),
         ("a vendor that is a number", dataset(_sidecar('{"Manufacturer": 7}')), 0, ()),
         ("an unknown vendor", dataset(_sidecar('{"Manufacturer": "Acme"}')), 0, ()),
         ("no participant", dataset(_no_participant), 18, ("no folder sub-*",)),
