@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import frozen
 
@@ -13,6 +13,12 @@ from bids_ihf.errors import InvalidBIDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Modality = Literal["T1w", "T2w", "FLAIR"]
+"""Contrast of an anatomical image, as the suffix of its file name."""
+
+ANATOMICAL_MODALITIES: tuple[Modality, ...] = get_args(Modality)
+"""The anatomical contrasts that are harmonized."""
 
 ANATOMICAL_SUFFIXES = ("T1w", "T2w")
 IMAGE_SUFFIXES = (*ANATOMICAL_SUFFIXES, "dwi")

@@ -21,7 +21,7 @@ from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
 
 SUBJECT_SEED = 5
 RANDOM_SCANNERS = 5

@@ -59,9 +59,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
-    from bids_ihf.lab.simulation.protocol import Modality
 
 SLAB_MODALITY: Modality = "T1w"
 BENCHMARK_SEED = 1

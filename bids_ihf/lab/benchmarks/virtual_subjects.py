@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.targets.network_input import NetworkInput

@@ -19,10 +19,10 @@ from bids_ihf.lab.simulation.storage_axes import to_storage_axes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.simulation.anatomy import Anatomy
     from bids_ihf.lab.simulation.demo_series import DemoSeries, DiffusionScheme
     from bids_ihf.lab.simulation.metadata import Sidecar
-    from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.template_head import TemplateHead
 
 POSE_SD_MM, POSE_SD_DEGREES = 3.0, 3.0

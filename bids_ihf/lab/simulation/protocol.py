@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from attrs import frozen
 
-Modality = Literal["T1w", "T2w"]
-ANATOMICAL_MODALITIES: tuple[Modality, ...] = get_args(Modality)
+from bids_ihf.bids.names import Modality
+
+ANATOMICAL_MODALITIES: tuple[Modality, ...] = ("T1w", "T2w")
 
 Sequence = Literal["MPRAGE", "BRAVO", "TFE", "SPGR", "TSE", "CUBE", "VISTA"]
 GRADIENT_ECHO_SEQUENCES = frozenset({"MPRAGE", "BRAVO", "TFE", "SPGR"})

@@ -12,7 +12,7 @@ from bids_ihf.lab.simulation.signal_equations import brain_contrast
 if TYPE_CHECKING:
     import numpy as np
 
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
 
 FLIP_ANGLE_VARIATION = 0.01
 """Standard deviation of the flip angle between scans, relative to its value."""

@@ -13,7 +13,8 @@ from bids_ihf.lab.simulation.random_protocols import random_protocol, vary_calib
 from bids_ihf.lab.simulation.signal_equations import brain_contrast
 
 if TYPE_CHECKING:
-    from bids_ihf.lab.simulation.protocol import Modality, Protocol
+    from bids_ihf.bids.names import Modality
+    from bids_ihf.lab.simulation.protocol import Protocol
 
 
 @frozen

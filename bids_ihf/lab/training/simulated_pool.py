@@ -27,7 +27,7 @@ from bids_ihf.targets.target import BUILTIN_VENDORS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.lab.training.scan_pool import PoolScan

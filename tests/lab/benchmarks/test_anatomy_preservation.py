@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
 
 SHAPE = (64, 68, 40)
 LEVELS = {"T1w": (250.0, 400.0, 80.0), "T2w": (300.0, 200.0, 700.0)}

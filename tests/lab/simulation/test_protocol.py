@@ -8,8 +8,9 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bids_ihf.bids.names import Modality
 from bids_ihf.lab.simulation.metadata import anatomical_sidecar
-from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS, Modality, Protocol
+from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS, Protocol
 from bids_ihf.lab.simulation.random_protocols import is_plausible, random_protocol
 from bids_ihf.lab.simulation.signal_equations import brain_contrast, tissue_signal
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, Tissue, tissue

@@ -17,8 +17,8 @@ from bids_ihf.targets.target import BUILTIN_VENDORS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.simulation.anatomy import Anatomy
-    from bids_ihf.lab.simulation.protocol import Modality
 
 IDEAL = Scanner(
     protocol=VENDOR_PROTOCOLS["Siemens", "T1w"],

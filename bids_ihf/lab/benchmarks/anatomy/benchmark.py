@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.benchmarks.anatomy.ground_truth import GroundTruth
     from bids_ihf.lab.benchmarks.metrics.edges import EdgeShift
     from bids_ihf.lab.benchmarks.tables import Row
-    from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput

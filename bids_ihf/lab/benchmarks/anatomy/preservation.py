@@ -25,7 +25,7 @@ from bids_ihf.lab.benchmarks.metrics.tissues import BeforeAfter, Tissue, tissue_
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
 
 MIN_PURE_FRACTION = 0.9
 """Fraction of a tissue above which a voxel represents it."""

@@ -14,7 +14,7 @@ from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, to_unit_
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
 
 
 class Tissue(IntEnum):

@@ -19,13 +19,13 @@ from bids_ihf.targets.target import BUILTIN_VENDORS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.benchmarks.vendors.example_slices import CasePanel
     from bids_ihf.lab.benchmarks.vendors.plan import Plan
     from bids_ihf.lab.benchmarks.vendors.readout import Embedding
     from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
-    from bids_ihf.lab.simulation.protocol import Modality
 
 
 @frozen(eq=False)

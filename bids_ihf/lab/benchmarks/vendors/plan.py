@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bids_ihf.lab.simulation.protocol import Modality
+    from bids_ihf.bids.names import Modality
     from bids_ihf.network.checkpoint import ModelBundle
 
 TEST_SUBJECTS = ("head-13", "head-14", "head-15", "head-16")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.benchmarks.tables import Row
-    from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.network.checkpoint import ModelBundle

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.bids.names import Modality
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
-    from bids_ihf.lab.simulation.protocol import Modality
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 
 VOXEL_STRIDE = 4
