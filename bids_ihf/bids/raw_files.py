@@ -86,10 +86,14 @@ def _files(folder: Path) -> list[Path]:
     files = []
     for path in _entries(folder):
         if file_stem(path).rsplit("_", 1)[-1] in IMAGE_SUFFIXES:
-            if not path.is_dir():
+            named_image = path.name.endswith(NIFTI_EXTENSIONS)
+            if path.is_dir():
+                if named_image:
+                    LOGGER.warning("%s is left out: it is a folder.", path)
+            elif named_image or path.is_file() or not path.exists():
                 files.append(path)
-            elif path.name.endswith(NIFTI_EXTENSIONS):
-                LOGGER.warning("%s is left out: it is a folder.", path)
+            else:  # reading it might never end
+                LOGGER.warning("%s is left out: it is a pipe or a device.", path)
     return files
 
 

@@ -5,7 +5,6 @@ Its files are in the package's ``data`` folder (Fonov et al. 2011, NeuroImage 54
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from attrs import frozen
 from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
+from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.paths import packaged_file
 
@@ -82,7 +82,7 @@ def read_template_files() -> tuple[
     arrays = []
     for label, sha256 in TEMPLATE_FILES.items():
         path = packaged_file(f"tpl-{TEMPLATE_SPACE}_res-1_{label}.nii.gz")
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if file_hash(path) != sha256:
             raise BadData(f"{path}: missing or altered; reinstall the package.")
         volume = read_volume(path)
         arrays.append(volume.data / volume.data.max())

@@ -19,6 +19,20 @@ GZIP_TRAILER_BYTES = 8
 NIFTI1_HEADER_BYTES = 348
 
 
+def file_hash(path: Path | None) -> str | None:
+    """SHA-256 of a regular file; None if it cannot be read or there is no path.
+
+    A pipe or a device is never opened: it might deliver nothing, or no end.
+    """
+    try:
+        if path is None or not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
 def content_hash(path: Path) -> str | None:
     """SHA-256 that changes with the content of an image file; None if it cannot be read.
 
@@ -27,6 +41,8 @@ def content_hash(path: Path) -> str | None:
     tells.  Any other file (of several members, padded, uncompressed) is hashed whole.
     """
     try:
+        if not path.is_file():
+            return None
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
@@ -34,10 +50,9 @@ def content_hash(path: Path) -> str | None:
             trailer = file.read()
             if _uncompressed_bytes(head) % 2**32 == int.from_bytes(trailer[4:], "little"):
                 return hashlib.sha256(b"%d" % size + head + trailer).hexdigest()
-            file.seek(0)
-            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
+    return file_hash(path)
 
 
 def _uncompressed_bytes(head: bytes) -> int:

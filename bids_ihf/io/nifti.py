@@ -130,7 +130,7 @@ def open_image(path: Path) -> nib.Nifti1Image:
     Raises
     ------
     BadData
-        The file is missing, not fetched, or not a NIfTI image.
+        The file is missing, not fetched, not readable, or not a NIfTI image.
     """
     if path.is_symlink() and not path.exists():
         raise BadData(f"{path}: a link without content (not fetched); fetch it first.")
@@ -139,16 +139,7 @@ def open_image(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
     except NIFTI_READ_ERRORS as error:
-        pointer = _pointer_kind(path)
-        if pointer:
-            raise BadData(
-                f"{path}: a {pointer} pointer, not the image itself; fetch its content first, for "
-                "instance with 'datalad get' or 'git lfs pull'."
-            ) from error
-        raise BadData(
-            f"{path}: cannot be read as NIfTI, so it is damaged, truncated or of another format; "
-            "copy or convert it again."
-        ) from error
+        raise _not_nifti(path) from error
     if not isinstance(image, nib.Nifti1Image):
         raise BadData(f"{path}: not a NIfTI image; convert it to .nii.gz.")
     # Before memory is allocated; that an uncompressed file is too short shows on reading.
@@ -160,13 +151,27 @@ def open_image(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _pointer_kind(path: Path) -> str | None:
-    """Whose pointer a file is that has the name of an image, if it is one."""
-    with path.open("rb") as stream:
-        beginning = stream.read(64)
-    if beginning.startswith((b"/annex/objects/", b"../.git/annex/")):
-        return "git-annex"
-    return "Git LFS" if beginning.startswith(b"version https://git-lfs") else None
+def _not_nifti(path: Path) -> BadData:
+    """Return the error for a file that nibabel does not read."""
+    try:
+        with path.open("rb") as stream:
+            beginning = stream.read(64)
+    except OSError as error:
+        return BadData(f"{path}: cannot be read ({error.strerror}); check its permissions.")
+    pointers = {
+        "git-annex": (b"/annex/objects/", b"../.git/annex/"),
+        "Git LFS": (b"version https://git-lfs",),
+    }
+    for kind, signatures in pointers.items():
+        if beginning.startswith(signatures):
+            return BadData(
+                f"{path}: a {kind} pointer, not the image itself; fetch its content first, for "
+                "instance with 'datalad get' or 'git lfs pull'."
+            )
+    return BadData(
+        f"{path}: cannot be read as NIfTI, so it is damaged, truncated or of another format; "
+        "copy or convert it again."
+    )
 
 
 def open_uncompressed(path: Path) -> IO[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
 from bids_ihf.dwi.outputs import DIFFUSION_MODEL
-from bids_ihf.io.content_hash import content_hash
+from bids_ihf.io.content_hash import content_hash, file_hash
 from bids_ihf.io.paths import file_stem
 
 HARMONIZE_ACTION = "harmonize"
@@ -147,17 +146,17 @@ def _job(
     source_hash = content_hash(image.path)
     facts = {
         "vendor": image.vendor,
-        "mask": _digest(image.mask),
+        "mask": file_hash(image.mask),
         "anchor": t1w.relative if t1w else None,
         "anchor_content": content_hash(t1w.path) if t1w else None,
-        "anchor_mask": _digest(t1w.mask) if t1w else None,
+        "anchor_mask": file_hash(t1w.mask) if t1w else None,
         "content": source_hash,
         "source": target.source_hash,
         "problem": image.problem.message if image.problem else None,
     }
     target_hash, model_hash = target.target_hash, target.model_hash
     if image.suffix == "dwi":
-        facts |= {"bval": _digest(image.bval), "bvec": _digest(image.bvec)}
+        facts |= {"bval": file_hash(image.bval), "bvec": file_hash(image.bvec)}
         target_hash, model_hash = target.diffusion_hash, DIFFUSION_MODEL
     identity = configuration_hash(
         config,
@@ -168,10 +167,3 @@ def _job(
     )
     job = Job(image, HARMONIZE_ACTION, paths, identity, t1w, source_hash)
     return evolve(job, action=DONE_ACTION) if job.finished else job
-
-
-def _digest(path: Path | None) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
-    except OSError:
-        return None

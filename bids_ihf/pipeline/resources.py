@@ -14,6 +14,7 @@ from bids_ihf.bids.filters import read_filters
 from bids_ihf.config import to_toml
 from bids_ihf.errors import BadData, NothingSelected
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.paths import file_stem, is_nifti_name
 from bids_ihf.pipeline.harmonization import choose_device
 from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W, ResolvedTarget
@@ -197,9 +198,10 @@ def _source_hash(config: RunConfig, model: ModelBundle) -> str:
 
 def describe_run(config: RunConfig, target: ResolvedTarget) -> str:
     """The settings of a run and what they were applied to, as TOML."""
+    description = config.bids_dir / "dataset_description.json"
     return to_toml(
         config,
-        dataset_description_sha256=_sha256(config.bids_dir / "dataset_description.json"),
+        dataset_description_sha256=file_hash(description) or "missing",
         target=target.name,
         target_hash=target.target_hash,
         model=target.model_name,
@@ -207,10 +209,3 @@ def describe_run(config: RunConfig, target: ResolvedTarget) -> str:
         brain_hash=target.brain_hash,
         device=choose_device(config.device),
     )
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return "missing"

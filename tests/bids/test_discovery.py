@@ -221,6 +221,19 @@ def test_dwi_with_inherited_tables(dataset: Maker) -> None:
     assert (plain.suffix, plain.datatype) == ("dwi", "dwi")
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_or_device_in_place_of_a_table_or_sidecar_is_never_opened(
+    dataset: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    series = "sub-01/dwi/sub-01_dwi"
+    root = dataset(f"{series}.nii.gz", f"{series}.bvec")
+    os.mkfifo(root / f"{series}.bval")
+    (root / f"{series}.json").symlink_to("/dev/zero")
+    (image,) = find_images(root, "01")
+    assert (image.bval, image.sidecars) == (None, ())
+    assert caplog.text.count("a pipe or a device") == 2
+
+
 def test_dwi_without_tables(dataset: Maker) -> None:
     root = dataset("sub-1/dwi/sub-1_dwi.nii.gz", "sub-1/dwi/sub-1_acq-b_dwi.bval")
     (image,) = find_images(root, "1")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_ihf.io.content_hash import content_hash
+from bids_ihf.io.content_hash import content_hash, file_hash
 
 
 def image_bytes(value: int, size: int = 64) -> bytes:
@@ -60,3 +62,21 @@ def test_what_is_no_image_or_cannot_be_read(tmp_path: Path) -> None:
         path.write_bytes(content)
         hashes.add(content_hash(path))
     assert len(hashes) == 5
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_or_device_is_never_opened(tmp_path: Path) -> None:
+    pipe, device = tmp_path / "pipe_T1w.nii.gz", tmp_path / "device_T1w.nii.gz"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    assert [digest(path) for digest in (content_hash, file_hash) for path in (pipe, device)] == [
+        None
+    ] * 4
+
+
+def test_hash_of_any_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.bval"
+    path.write_bytes(b"0 1000")
+    assert file_hash(path) == hashlib.sha256(b"0 1000").hexdigest()
+    assert file_hash(None) is None
+    assert file_hash(tmp_path) is None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER = 348
-UNUSUAL = "judge the result"
+UNUSUAL = "inspect the report before using"
 NOT_NIFTI = "cannot be read as NIfTI"
 TAKEN = ""
 """What is said of an image that is harmonized."""

@@ -4,6 +4,7 @@ traceback, and no effect on anything else."""
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,7 +16,6 @@ from tests.reliability.runs import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from tests.reliability.bad_images import BadImage
     from tests.reliability.bad_usage import BadUsage

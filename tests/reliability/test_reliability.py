@@ -26,10 +26,6 @@ def test_the_catalogue_is_as_large_as_promised() -> None:
     assert len(set(names)) == len(names) >= 100
 
 
-@pytest.mark.skip(
-    reason="harmonizing in a process forked from one that has loaded torch hangs since threads "
-    "are limited in every step; `python -m tests.reliability` is to start fresh processes"
-)
 def test_bad_images_are_refused_and_the_good_one_unharmed(tmp_path: Path) -> None:
     """All that are refused, which is quick, and a few of those that are harmonized."""
     refused = [case for case in bad_images.IMAGES if case.says]
