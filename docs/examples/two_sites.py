@@ -29,7 +29,7 @@ SITES = {
     "Hitachi": Scanner(
         Protocol("Hitachi", 1.5, "SPGR", echo_time=0.004, repetition_time=0.020, flip_angle=25),
         psf=(1.5, 1.5, 1.5),
-        acquired=(0.9, 0.8, 0.9),
+        pixel=(1.1, 1.25, 1.1),
         noise=0.025,
         fat=0.35,
         units=2600.0,

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.anatomy import crop_to_brain
 from bids_ihf.lab.simulation.label_anatomy import from_labels
-from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.random_scanners import random_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -40,7 +41,7 @@ def draw(labels: Path, figure_path: Path) -> None:
     axes = figure.subplots(2, 3 + RANDOM_SCANNERS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for row, modality in enumerate(MODALITIES):
         scanners = {
-            vendor: vendor_scanner(vendor, modality, SUBJECT_SEED) for vendor in BUILTIN_VENDORS
+            vendor: typical_scanner(vendor, modality, SUBJECT_SEED) for vendor in BUILTIN_VENDORS
         }
         scanners |= {
             f"random {n + 1}": random_scanner(modality, SUBJECT_SEED + n)

@@ -20,8 +20,8 @@ from bids_ihf.lab.simulation.reference_segmentation import (
     reference_brain_mask,
     reference_segmentation,
 )
-from bids_ihf.lab.simulation.scanner import vendor_scanner
 from bids_ihf.lab.simulation.template_head import draw_template_head
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.bias_field import bias_field
@@ -59,7 +59,7 @@ def scans(person: Anatomy) -> dict[tuple[str, str], NetworkInput]:
     )
     found = {}
     for vendor, modality in product(BUILTIN_VENDORS, MODALITIES):
-        image = scan(person, vendor_scanner(vendor, modality, SEED), SEED)
+        image = scan(person, typical_scanner(vendor, modality, SEED), SEED)
         image /= bias_field(image, person.affine, brain)
         found[vendor, modality] = to_network_input(subject.prepared(image))
     return found

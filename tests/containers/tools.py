@@ -98,7 +98,8 @@ def report(what: str, done: Done) -> None:
 
 def demo(folder: Path, subjects: int) -> Path:
     """A demo dataset, read-only for everyone."""
-    done = call(BIN / "ihf", "demo-data", folder, "--subjects", str(subjects), "--zoom", ZOOM)
+    done = call(BIN / "ihf", "demo-data", folder, "--subjects", str(subjects), "--zoom", ZOOM,
+                "--modalities", "T1w", "T2w", "dwi")  # fmt: skip
     assert done.code == 0, done
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)

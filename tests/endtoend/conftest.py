@@ -75,7 +75,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
 def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One person on three scanners, T1w and T2w, with coarse voxels."""
     folder = tmp_path_factory.mktemp("demo") / "bids"
-    done = command("ihf", "demo-data", folder, "--subjects", "1", "--zoom", str(ZOOM))
+    kinds = ("--modalities", "T1w", "T2w", "dwi")
+    done = command("ihf", "demo-data", folder, "--subjects", "1", "--zoom", str(ZOOM), *kinds)
     assert done.code == 0, done.err
     return folder
 

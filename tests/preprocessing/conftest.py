@@ -50,14 +50,14 @@ def whole_head() -> tuple[np.ndarray, Grid, np.ndarray]:
     """A simulated person's T1w scan, 2 mm: image, grid, brain."""
     from bids_ihf.lab.simulation.acquisition import scan
     from bids_ihf.lab.simulation.demo_anatomy import demo_anatomy
-    from bids_ihf.lab.simulation.scanner import vendor_scanner
     from bids_ihf.lab.simulation.template_head import draw_template_head
+    from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 
     shape = (96, 120, 112)
     affine = np.diag([2.0, 2, 2, 1])
     affine[:3, 3] = (-95.5, -133.5, -117.5)
     person = demo_anatomy(draw_template_head(), 5, shape=shape, affine=affine)
-    data = scan(person, vendor_scanner("Siemens", "T1w", 5), 5)
+    data = scan(person, typical_scanner("Siemens", "T1w", 5), 5)
     return data, Grid(shape, affine), person.brain.numpy()
 
 

@@ -13,8 +13,9 @@ from attrs import frozen
 
 from bids_ihf.lab.simulation.anatomy import crop_to_brain
 from bids_ihf.lab.simulation.label_anatomy import from_labels
+from bids_ihf.lab.simulation.random_scanners import random_scanner
 from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
-from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
 from bids_ihf.preprocessing import morphology
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -83,7 +84,7 @@ def load_test_subject(path: Path, name: str, seed: int) -> RegisteredSubject:
 def vendor_scanners(name: str, modality: Modality, seed: int) -> dict[str, Scanner]:
     """A scanner of each vendor, with small session effects that depend on the subject."""
     return {
-        vendor: vendor_scanner(vendor, modality, seed_of(seed, name, vendor))
+        vendor: typical_scanner(vendor, modality, seed_of(seed, name, vendor))
         for vendor in BUILTIN_VENDORS
     }
 

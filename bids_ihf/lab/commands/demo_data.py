@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.config.values import positive_integer
 from bids_ihf.errors import CannotWrite
 
@@ -27,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--zoom", type=float, default=1.0, metavar="MM", help="voxel size (default: 1 mm)"
     )
+    parser.add_argument(
+        "--modalities",
+        nargs="+",
+        choices=(*ANATOMICAL_MODALITIES, "dwi"),
+        default=(*ANATOMICAL_MODALITIES, "dwi"),
+        help="kinds of images (default: all)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
 
     write_demo_dataset(
-        folder, subjects=arguments.subjects, seed=arguments.seed, zoom=arguments.zoom
+        folder,
+        subjects=arguments.subjects,
+        seed=arguments.seed,
+        zoom=arguments.zoom,
+        suffixes=arguments.modalities,
     )
     sys.stdout.write(f"{folder}\n")
     return 0

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.anatomy import Anatomy
     from bids_ihf.lab.simulation.scanner import Scanner
 
-TRANSMIT_KNOTS = np.linspace(0.5, 1.5, 21)
-"""Relative transmit fields at which the signal is computed; a parabola is fitted through them."""
+TRANSMIT_RANGE = (0.4, 1.5)
+"""Bounds of the relative transmit field."""
+
+TRANSMIT_KNOTS = np.linspace(*TRANSMIT_RANGE, 23)
+"""Relative transmit fields at which the signal is computed; a cubic is fitted through them."""
 
 TEXTURE_STEP_SD = 0.5
 """Step of the finite difference that gives the change of signal with texture, SD."""
@@ -48,19 +51,20 @@ def scan(anatomy: Anatomy, scanner: Scanner, seed: int) -> NDArray[np.float32]:
         radius_squared = smooth_fields.radius_squared(axes, device)
         transmit = smooth_fields.random_waves(axes, rng, device).mul_(0.15 * scanner.transmit_bias)
         transmit += 1 + scanner.transmit_bias * (0.45 - radius_squared).clamp_(-1.0, 1.0)
-        image = _contrast_image(anatomy, scanner, transmit.clamp_(0.5, 1.5))
+        image = _contrast_image(anatomy, scanner, transmit.clamp_(*TRANSMIT_RANGE))
         image *= _receive_field(scanner, axes, radius_squared, rng)
         if scanner.distortion:
             image = _distort(image, axes, radius_squared, scanner.distortion)
         image = k_space.acquire(image, anatomy.zooms, scanner, radius_squared, seed)
-        return _stored_values(image, scanner).cpu().numpy()
+        stored = _stored_values(image, scanner).cpu().numpy()
+    return scanner.history.apply(stored, anatomy.brain.cpu().numpy(), anatomy.zooms)
 
 
 def _contrast_image(anatomy: Anatomy, scanner: Scanner, transmit: torch.Tensor) -> torch.Tensor:
     """Noise-free, sharp image with white matter at one.
 
-    The signal of each tissue is a parabola in the transmit field and linear in the texture, so
-    the image is a matrix product of the tissue fractions with the six coefficients.
+    The signal of each tissue is a cubic in the transmit field and linear in the texture, so
+    the image is a matrix product of the tissue fractions with the eight coefficients.
     """
     table = torch.from_numpy(_signal_coefficients(scanner)).to(transmit.device)
     image = torch.empty_like(transmit)
@@ -68,27 +72,27 @@ def _contrast_image(anatomy: Anatomy, scanner: Scanner, transmit: torch.Tensor) 
         rows = slice(start, start + ROWS_PER_SLAB)
         c = torch.einsum("ck,kxyz->cxyz", table, anatomy.fractions[:, rows])
         b = transmit[rows] - 1
-        mean = c[0] + b * (c[1] + b * c[2])
-        slope = c[3] + b * (c[4] + b * c[5])
+        mean = c[0] + b * (c[1] + b * (c[2] + b * c[3]))
+        slope = c[4] + b * (c[5] + b * (c[6] + b * c[7]))
         texture = anatomy.texture[rows].clamp(-MAX_TEXTURE_SD, MAX_TEXTURE_SD)
         image[rows] = mean + slope * texture
     return image.clamp_(min=0)
 
 
 def _signal_coefficients(scanner: Scanner) -> NDArray[np.float32]:
-    """Parabolas (6, K) in (b1 - 1) of the signal of K tissues and of its slope in the texture."""
+    """Cubics (8, K) in (b1 - 1) of the signal of K tissues and of its slope in the texture."""
     protocol = scanner.protocol
     white = float(tissue_signal(protocol, tissue("white")))
-    table = np.empty((6, len(SIMULATED_TISSUES)))
+    table = np.empty((8, len(SIMULATED_TISSUES)))
     for k, imaged in enumerate(SIMULATED_TISSUES):
         mean, high, low = (
             tissue_signal(protocol, imaged, TRANSMIT_KNOTS, texture=texture) / white
             for texture in (0.0, TEXTURE_STEP_SD, -TEXTURE_STEP_SD)
         )
         slope = scanner.texture_gain * (high - low) / (2 * TEXTURE_STEP_SD)
-        for row, values in ((0, mean), (3, slope)):
-            parabola = np.polynomial.polynomial.polyfit(TRANSMIT_KNOTS - 1, values, 2)
-            table[row : row + 3, k] = parabola
+        for row, values in ((0, mean), (4, slope)):
+            cubic = np.polynomial.polynomial.polyfit(TRANSMIT_KNOTS - 1, values, 3)
+            table[row : row + 4, k] = cubic
     table[:, TISSUE_INDEX["fat"]] *= scanner.fat
     return table.astype(np.float32)
 
@@ -139,11 +143,8 @@ def _stored_values(image: torch.Tensor, scanner: Scanner) -> torch.Tensor:
     if scanner.gamma != 1:
         image = image.pow(scanner.gamma)
     image = image.clamp(max=scanner.ceiling)
-    if scanner.levels:
-        step = float(image.max()) / scanner.levels
-        image = (image / step).round_() * step
     image = image * scanner.units
-    return image.round_() if scanner.rounding and not scanner.levels else image
+    return image.round_() if scanner.rounding else image
 
 
 def _sharpen(image: torch.Tensor, amount: float) -> torch.Tensor:

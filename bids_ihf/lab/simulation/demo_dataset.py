@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 from isal import igzip
 
+from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.lab.simulation.demo_files import dataset_files
 from bids_ihf.lab.simulation.demo_session import DemoSession
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text
-from bids_ihf.lab.simulation.protocol import ANATOMICAL_MODALITIES
 from bids_ihf.lab.simulation.template_head import draw_template_head
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
+IMAGE_SUFFIXES = (*ANATOMICAL_MODALITIES, "dwi")
+"""Kinds of images of a session."""
+
 
 def write_demo_dataset(
     out_dir: Path,
@@ -34,9 +37,10 @@ def write_demo_dataset(
     seed: int = 0,
     zoom: float = 1.0,
     vendors: Sequence[str] = BUILTIN_VENDORS,
+    suffixes: Sequence[str] = IMAGE_SUFFIXES,
     scheme: DiffusionScheme | None = None,
 ) -> list[Path]:
-    """Write a raw BIDS dataset: T1w, T2w and DWI of each subject on each vendor's scanner.
+    """Write a raw BIDS dataset: images of each subject on each vendor's scanner.
 
     Existing files of the same names are replaced; the same arguments give the same files.
 
@@ -44,6 +48,8 @@ def write_demo_dataset(
     ----------
     zoom
         Voxel size, mm.
+    suffixes
+        Kinds of images: T1w, T2w, FLAIR, dwi; all by default.
     scheme
         Scheme of the diffusion series; that of each vendor by default.
 
@@ -59,21 +65,31 @@ def write_demo_dataset(
         path
         for subject in range(1, subjects + 1)
         for vendor in vendors
-        for path in _write_session(out_dir, DemoSession(subject, vendor, seed, zoom), head, scheme)
+        for path in _write_session(
+            out_dir, DemoSession(subject, vendor, seed, zoom), head, suffixes, scheme
+        )
     ]
 
 
 def _write_session(
-    out_dir: Path, session: DemoSession, head: TemplateHead, scheme: DiffusionScheme | None
+    out_dir: Path,
+    session: DemoSession,
+    head: TemplateHead,
+    suffixes: Sequence[str],
+    scheme: DiffusionScheme | None,
 ) -> list[Path]:
     """Write all images of a session, whose anatomy is freed on return."""
     anatomy = session.anatomy(head)
     written = []
     for modality in ANATOMICAL_MODALITIES:
+        if modality not in suffixes:
+            continue
         image, _ = session.scan(modality, anatomy)
         written.append(_image_path(out_dir, session, "anat", modality))
         _write_image(written[-1], image)
         LOGGER.info("simulated %s", written[-1].name)
+    if "dwi" not in suffixes:
+        return written
     series = session.series(anatomy, scheme)
     written.append(_image_path(out_dir, session, "dwi", "dwi"))
     _write_image(written[-1], series)

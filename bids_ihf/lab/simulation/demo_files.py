@@ -9,16 +9,18 @@ from bids_ihf.version import __version__
 README_TEMPLATE = """# Simulated traveling subjects
 
 {subjects} simulated people, each scanned once on a simulated Siemens, GE and Philips scanner
-(sessions `ses-siemens`, `ses-ge`, `ses-philips`), a T1w and a T2w image each, {zoom:g} mm, and a
-small diffusion series (two b 0 volumes; 12 directions at b 1000 and at b 2000, or 15 at b 1000).
+(sessions `ses-siemens`, `ses-ge`, `ses-philips`), a T1w, a T2w and a FLAIR image each,
+{zoom:g} mm, and a small diffusion series (two b 0 volumes; 12 directions at b 1000 and at b 2000,
+or 15 at b 1000).
 Nobody was scanned. What differs between the sessions of a person is the scanner and the position
 of the head, so the dataset shows what harmonization should take away.
 
 - Anatomy: the grey and white matter maps of the MNI152 average (ICBM 2009a),
   deformed at random for each person; skull, scalp, face and eyes are drawn around it.
 - Images: signal equations of inversion-prepared gradient-echo trains (T1w) and of trains of spin
-  echoes (T2w), with the three vendors' public protocols of the ABCD study, coil sensitivities,
-  transmit field, blur, zero-filling, noise, and the range of numbers of each vendor. The Philips
+  echoes without (T2w) and with an inversion that nulls CSF (FLAIR), with a typical research
+  protocol of each vendor at 3 T from public sidecars, coil sensitivities, transmit field, blur,
+  zero-filling, noise, and the range of numbers of each vendor. The Philips
   T2w images have slices twice as thick; the axes of the stored arrays differ between vendors.
 - Diffusion: the NODDI model along smooth fields of fibres, through spin-echo EPI whose b-values
   act some per cent off the nominal ones, with each vendor's echo time, blur, noise floor and a

@@ -12,9 +12,9 @@ from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.demo_anatomy import demo_anatomy
 from bids_ihf.lab.simulation.demo_series import demo_series
 from bids_ihf.lab.simulation.metadata import anatomical_sidecar
-from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS
-from bids_ihf.lab.simulation.scanner import vendor_scanner
+from bids_ihf.lab.simulation.populations import typical_protocol
 from bids_ihf.lab.simulation.storage_axes import to_storage_axes
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,19 +126,22 @@ class DemoSession:
         geometry = VENDOR_GEOMETRIES[self.vendor]
         slice_voxels = geometry.slice_voxels(modality)
         movement = np.eye(4)
-        if modality == "T2w":
+        if modality != "T1w":
             # Shifting the whole grid is the same as moving the head, without interpolation.
-            rng = np.random.default_rng([self.seed, self.subject, *self.vendor.encode()])
+            contrast = () if modality == "T2w" else modality.encode()
+            rng = np.random.default_rng(
+                [self.seed, self.subject, *self.vendor.encode(), *contrast]
+            )
             movement = random_rigid(rng, MOVEMENT_SD_MM, MOVEMENT_SD_DEGREES)
         anatomy = anatomy.averaged((slice_voxels, 1, 1))
         anatomy = evolve(anatomy, affine=movement @ anatomy.affine)
-        scanner = vendor_scanner(self.vendor, modality, self.scan_seed)
+        scanner = typical_scanner(self.vendor, modality, self.scan_seed)
         data = scan(anatomy, scanner, self.scan_seed)
         stored, affine = to_storage_axes(data, anatomy.affine, geometry.storage_axes)
         brain, _ = to_storage_axes(anatomy.brain.numpy(), anatomy.affine, geometry.storage_axes)
         voxels = np.clip(stored, 0, np.iinfo(np.int16).max).astype(np.int16)
         metadata = anatomical_sidecar(
-            VENDOR_PROTOCOLS[self.vendor, modality], slice_thickness=self.zoom * slice_voxels
+            typical_protocol(self.vendor, modality), slice_thickness=self.zoom * slice_voxels
         )
         truth = ScanTruth(anatomy, brain, movement @ self.pose)
         return DemoImage(voxels, affine, metadata), truth

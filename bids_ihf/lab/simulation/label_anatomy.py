@@ -58,11 +58,12 @@ def read_label_map(path: Path) -> LabelMap:
     )
 
 
-def from_labels(path: Path, *, seed: int) -> Anatomy:
+def from_labels(path: Path, *, seed: int, contrast_agent: bool = False) -> Anatomy:
     """Read a whole-head label map of about 1 mm: FreeSurfer labels, and extracerebral ones.
 
     The axes become the nearest to RAS; the field of view ends around the head and 45 mm below
     the brain.  ``seed`` draws the texture and the fat between the muscles, so it is the subject.
+    With ``contrast_agent`` vessels and dura enhance as in a scan after gadolinium.
     """
     label_map = read_label_map(path)
     zooms = label_map.zooms
@@ -70,7 +71,7 @@ def from_labels(path: Path, *, seed: int) -> Anatomy:
     labels = np.ascontiguousarray(label_map.labels[box])
     x, y, z = labels.shape
     texture = smooth_fields.random_texture((x, y, z), zooms, seed)
-    fractions = torch.from_numpy(_partial_volumes(labels, zooms, seed))
+    fractions = torch.from_numpy(_partial_volumes(labels, zooms, seed, contrast_agent))
     brain = torch.from_numpy(np.isin(labels, BRAIN_LABELS))
     affine = shifted_affine(label_map.affine, [axis.start for axis in box])
     return Anatomy(fractions, standardized_texture(texture, brain), affine, brain)
@@ -98,10 +99,10 @@ def _head_box(labels: NDArray[np.int16], zooms: NDArray[np.float64]) -> tuple[sl
 
 
 def _partial_volumes(
-    labels: NDArray[np.int16], zooms: NDArray[np.float64], seed: int
+    labels: NDArray[np.int16], zooms: NDArray[np.float64], seed: int, contrast_agent: bool
 ) -> NDArray[np.float32]:
     """Smoothed tissue fractions (K, X, Y, Z) that sum to one."""
-    table, index = mixture_table(labels, zooms, seed)
+    table, index = mixture_table(labels, zooms, seed, contrast_agent=contrast_agent)
     fractions = np.empty((len(SIMULATED_TISSUES), *labels.shape), dtype=np.float32)
     for tissue in range(len(SIMULATED_TISSUES)):
         if not table[:, tissue].any():

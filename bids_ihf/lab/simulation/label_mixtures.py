@@ -59,6 +59,15 @@ LABEL_MIXTURES: dict[int, dict[str, float]] = {
 }
 """Mixture of tissues of each label."""
 
+ENHANCED_MIXTURES: dict[int, dict[str, float]] = {
+    **_mixture((30, 62), csf=0.4, enhanced=0.6),  # small vessels
+    **_mixture((136, 163, 137, 164), csf=0.3, grey=0.2, enhanced=0.5),  # choroid plexus
+    502: {"bone": 0.3, "enhanced": 0.7},  # carotid arteries
+    509: {"muscle": 0.3, "enhanced": 0.7},  # nasal mucosa
+    514: {"bone": 0.2, "enhanced": 0.8},  # venous sinuses, dura
+}
+"""Mixtures of the labels that take up contrast agent."""
+
 FAT_MIXTURE = {"fat": 0.85, "muscle": 0.15}
 UNLISTED_LABEL_MIXTURE = {"muscle": 1.0}
 
@@ -70,15 +79,21 @@ BRAIN_LABELS: tuple[int, ...] = (
 
 
 def mixture_table(
-    labels: NDArray[np.int16], zooms: NDArray[np.float64], seed: int
+    labels: NDArray[np.int16],
+    zooms: NDArray[np.float64],
+    seed: int,
+    *,
+    contrast_agent: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Table (R, K) of mixtures of the K tissues, and the row of each voxel (X, Y, Z) in it.
 
     Soft tissue near the skin, and in smooth random planes between the muscles, becomes fat;
-    ``zooms`` are voxel sizes in mm.
+    ``zooms`` are voxel sizes in mm.  With a contrast agent, vessels, sinuses, dura, choroid plexus
+    and mucosa enhance.
     """
     values = np.unique(labels)
-    mixtures = [LABEL_MIXTURES.get(int(value), UNLISTED_LABEL_MIXTURE) for value in values]
+    by_label = LABEL_MIXTURES | ENHANCED_MIXTURES if contrast_agent else LABEL_MIXTURES
+    mixtures = [by_label.get(int(value), UNLISTED_LABEL_MIXTURE) for value in values]
     mixtures.append(FAT_MIXTURE)
     lookup = np.zeros(int(values[-1]) + 1, dtype=np.intp)
     lookup[values] = np.arange(values.size)

@@ -17,27 +17,38 @@ VENDOR_MODELS: dict[str, tuple[str, str]] = {
 }
 """Manufacturer and ManufacturersModelName."""
 
-SEQUENCE_CODES: dict[str, tuple[str, str, str]] = {
-    "MPRAGE": ("GR\\IR", "SK\\SP\\MP", "*tfl3d1_16ns"),
-    "BRAVO": ("GR\\IR", "SS\\SP\\MP", "efgre3d"),
-    "TFE": ("GR\\IR", "MP", "T1TFE"),
-    "SPGR": ("GR", "SS\\SP", "spgr"),
-    "TSE": ("SE", "SK\\SP", "*spc_282ns"),
-    "CUBE": ("SE", "SK", "3DFSE"),
-    "VISTA": ("SE", "SK", "T2TSE"),
+SEQUENCE_CODES: dict[str, tuple[str, str]] = {
+    "MPRAGE": ("GR\\IR", "SP\\MP"),
+    "SPGR": ("GR", "SS\\SP"),
+    "SE": ("SE", "SP"),
+    "TSE": ("SE", "SK\\SP"),
+    "SPACE": ("SE", "SK\\SP"),
 }
-"""ScanningSequence, SequenceVariant and SequenceName."""
+"""ScanningSequence and SequenceVariant."""
+
+SEQUENCE_NAMES: dict[tuple[str, str], str] = {
+    ("Siemens", "MPRAGE"): "*tfl3d1_16ns",
+    ("GE", "MPRAGE"): "efgre3d",
+    ("Philips", "MPRAGE"): "T1TFE",
+    ("Siemens", "SPACE"): "*spc_282ns",
+    ("GE", "SPACE"): "3DFSE",
+    ("Philips", "SPACE"): "T2TSE",
+}
+"""SequenceName of vendor and kind."""
 
 
 def anatomical_sidecar(protocol: Protocol, *, slice_thickness: float = 1.0) -> Sidecar:
     """Sidecar of an anatomical image; times in seconds, angles in degrees, thickness in mm."""
-    scanning, variant, name = SEQUENCE_CODES[protocol.sequence]
+    scanning, variant = SEQUENCE_CODES[protocol.sequence]
+    is_inverted_spin_echo = protocol.inversion_time is not None and scanning == "SE"
     fields: Sidecar = {
         **_scanner_fields(protocol.vendor, protocol.field_strength),
         "MRAcquisitionType": "3D",
-        "ScanningSequence": scanning,
+        "ScanningSequence": "SE\\IR" if is_inverted_spin_echo else scanning,
         "SequenceVariant": variant,
-        "SequenceName": name,
+        "SequenceName": SEQUENCE_NAMES.get(
+            (protocol.vendor, protocol.sequence), protocol.sequence.lower()
+        ),
         "PulseSequenceType": protocol.sequence,
         "EchoTime": protocol.echo_time,
         "RepetitionTime": protocol.repetition_time,

@@ -1,4 +1,4 @@
-"""Signal of a tissue in a T1w or T2w protocol, in the steady state."""
+"""Signal of a tissue in a T1w, T2w or FLAIR protocol, in the steady state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tissue_signal(
         return np.zeros_like(field)
     if protocol.sequence == "SPGR":
         return spoiled_gradient_echo(protocol, relaxation, field)
-    if protocol.modality == "T1w":
+    if protocol.sequence == "MPRAGE":
         return inversion_recovery_train(protocol, relaxation, field)
     return spin_echo_train(protocol, relaxation, field)
 
@@ -88,30 +88,48 @@ def spoiled_gradient_echo(protocol: Protocol, relaxation: Relaxation, b1: Field)
 
 
 def spin_echo_train(protocol: Protocol, relaxation: Relaxation, b1: Field) -> Field:
-    """Train of spin echoes with low refocusing angles.
+    """Spin echoes, one or a train, with refocusing angles of 180 degrees or less.
 
     While a pathway is stored along the main field it decays with T1 and not T2, so the signal is
     exp(-t / T2 - (TE - t) / T1) with the transverse time t (Busse et al. 2006, Magn Reson Med
-    55:1030; Mugler 2014, J Magn Reson Imaging 39:745).  The magnetization recovers from zero
-    after the train.  A stronger transmit field raises the refocusing angles, and with them both
-    the echo, about sin(angle / 2), and t.
+    55:1030; Mugler 2014, J Magn Reson Imaging 39:745).  A stronger transmit field raises the
+    refocusing angles, and with them both the echo, about sin(angle / 2), and t.
     """
     half_angle = np.deg2rad(protocol.flip_angle) / 2
     refocusing = np.sin(np.minimum(half_angle * b1, np.pi / 2)) / np.sin(half_angle)
     transverse = (protocol.transverse_time or protocol.echo_time) * refocusing
     stored = np.maximum(protocol.echo_time - transverse, 0.0)
-    train_time = protocol.echoes * protocol.echo_spacing
-    recovery = 1 - np.exp(-max(protocol.repetition_time - train_time, 0.0) / relaxation.t1)
-    excitation = np.sin(np.pi / 2 * b1) * refocusing
+    longitudinal = _before_excitation(protocol, relaxation)
+    excitation = np.sin(np.minimum(np.deg2rad(protocol.excitation_angle) * b1, np.pi)) * refocusing
     decay = np.exp(-transverse / relaxation.t2 - stored / relaxation.t1)
-    return np.asarray(relaxation.density * recovery * excitation * decay)
+    return np.abs(relaxation.density * longitudinal * excitation * decay)
+
+
+def _before_excitation(protocol: Protocol, relaxation: Relaxation) -> float:
+    """Longitudinal magnetization before the excitation of a spin echo.
+
+    It recovers from zero after a train of refocusing pulses; an inversion reverses what has
+    recovered until then (De Coene et al. 1992, AJNR 13:1555).  An excitation below 90 degrees
+    leaves a part, and one refocusing pulse turns that upside down: the steady state of spin echo
+    imaging (DiIorio et al. 1995, Magn Reson Imaging 13:39).
+    """
+    train_time = protocol.echoes * protocol.echo_spacing
+    inversion_time = protocol.inversion_time
+    if inversion_time is not None:
+        recovery_time = max(protocol.repetition_time - inversion_time - train_time, 0.0)
+        recovered = 1 - np.exp(-recovery_time / relaxation.t1)
+        remaining = np.exp(-inversion_time / relaxation.t1)
+        return float(1 - (1 + INVERSION_EFFICIENCY * recovered) * remaining)
+    remaining = np.exp(-max(protocol.repetition_time - train_time, 0.0) / relaxation.t1)
+    left = np.cos(np.deg2rad(protocol.excitation_angle)) if protocol.echoes == 1 else 0.0
+    return float((1 - remaining) / (1 + left * remaining))
 
 
 def brain_contrast(protocol: Protocol) -> dict[str, float]:
     """Signals of grey matter, deep grey matter and CSF, relative to white matter.
 
-    >>> from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS
-    >>> contrast = brain_contrast(VENDOR_PROTOCOLS["Siemens", "T1w"])
+    >>> from bids_ihf.lab.simulation.populations import typical_protocol
+    >>> contrast = brain_contrast(typical_protocol("Siemens", "T1w"))
     >>> contrast["csf"] < contrast["grey"] < contrast["deep_grey"] < 1
     True
     """

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.lab.training.simulated_pool import RANDOM_VENDOR
+from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
 from bids_ihf.targets.network_input import clip_to_network_range
 from bids_ihf.targets.profile import merge_profiles, slice_position
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve

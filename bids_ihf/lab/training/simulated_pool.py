@@ -15,9 +15,11 @@ import torch
 from bids_ihf.errors import BadData
 from bids_ihf.lab.simulation.anatomy import crop_to_brain
 from bids_ihf.lab.simulation.label_anatomy import from_labels
+from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
+from bids_ihf.lab.simulation.random_scanners import random_scanner
 from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
-from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
 from bids_ihf.lab.simulation.signal_equations import brain_contrast
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, fit_slices, read_index, write_index
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-RANDOM_VENDOR = "random"
-"""Vendor of the scanners that belong to none."""
 
 SCANNER_STRIDE = 7
 """Offset between the random scanners of one subject and of the next."""
@@ -58,7 +58,7 @@ def subject_scanners(
         for number in range(config.data.vendor_scanners):
             # Varied between subjects, so that a vendor's mean is that of its scans.
             seed = config.seed * 1000 + subject_number * config.data.vendor_scanners + number
-            scanner = vendor_scanner(vendor, modality, seed)
+            scanner = typical_scanner(vendor, modality, seed)
             scanners[f"{vendor.lower()}{number}"] = vendor, scanner
     total = config.data.random_scanners
     for visit in range(min(config.data.random_per_person, total)):

@@ -9,9 +9,8 @@ from typing import Any, Literal, TypeVar
 import attrs
 from attrs import field, frozen
 
-from bids_ihf.bids.names import Modality
+from bids_ihf.bids.names import ANATOMICAL_MODALITIES, Modality
 from bids_ihf.errors import UsageError
-from bids_ihf.lab.simulation.protocol import ANATOMICAL_MODALITIES
 
 T = TypeVar("T")
 

@@ -21,13 +21,14 @@ import torch
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.paths import packaged_file
+from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
 from bids_ihf.lab.training.batch_sampling import Sampler, slice_with_neighbours, usable_slices
 from bids_ihf.lab.training.bids_pool import prepare_pool
 from bids_ihf.lab.training.encoder_training import train_encoder
 from bids_ihf.lab.training.imagenet_encoder import imagenet_encoder
 from bids_ihf.lab.training.network_training import train_network
 from bids_ihf.lab.training.segmenter_training import train_segmenter
-from bids_ihf.lab.training.simulated_pool import RANDOM_VENDOR, find_label_maps, simulate_pool
+from bids_ihf.lab.training.simulated_pool import find_label_maps, simulate_pool
 from bids_ihf.lab.training.training_config import SHIPPED_WEIGHTS, TrainConfig, read_config
 from bids_ihf.network.checkpoint import load_encoder, pack_encoder, pack_network, pack_segmenter
 from bids_ihf.pipeline.process import reuse_freed_memory

@@ -39,7 +39,7 @@ def test_each_subject_is_once_on_each_scanner(study: Path) -> None:
     assert images == sorted(
         f"sub-01/ses-{vendor}/{folder}/sub-01_ses-{vendor}_{suffix}.nii.gz"
         for vendor in ("siemens", "ge", "philips")
-        for folder, suffix in (("anat", "T1w"), ("anat", "T2w"), ("dwi", "dwi"))
+        for folder, suffix in (("anat", "T1w"), ("anat", "T2w"), ("anat", "FLAIR"), ("dwi", "dwi"))
     )
     assert (study / "participants.tsv").read_text().splitlines()[1].startswith("sub-01\t")
 
@@ -95,11 +95,13 @@ def test_one_scanner_and_another_scheme(tmp_path: Path) -> None:
 
     scheme = DiffusionScheme({0: 1, 700: 6}, zoom=2 * ZOOM)
     written = write_demo_dataset(
-        tmp_path, subjects=1, seed=3, zoom=ZOOM, vendors=["GE"], scheme=scheme
-    )
+        tmp_path, subjects=1, seed=3, zoom=ZOOM, vendors=["GE"], suffixes=["T1w", "dwi"],
+        scheme=scheme,
+    )  # fmt: skip
     assert [path.name.rsplit("_", 1)[1] for path in written] == [
-        "T1w.nii.gz", "T2w.nii.gz", "dwi.nii.gz",
-    ]  # fmt: skip
+        "T1w.nii.gz",
+        "dwi.nii.gz",
+    ]
     series = nib.load(written[-1])
     assert series.shape[3] == 7
     assert np.allclose(series.header.get_zooms()[:3], 2 * ZOOM)

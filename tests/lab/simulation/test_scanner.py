@@ -9,9 +9,11 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.lab.simulation.acquisition import scan
-from bids_ihf.lab.simulation.protocol import VENDOR_PROTOCOLS
-from bids_ihf.lab.simulation.scanner import Scanner, random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.populations import typical_protocol
+from bids_ihf.lab.simulation.random_scanners import random_scanner
+from bids_ihf.lab.simulation.scanner import Scanner
 from bids_ihf.lab.simulation.signal_equations import brain_contrast
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.anatomy import Anatomy
 
 IDEAL = Scanner(
-    protocol=VENDOR_PROTOCOLS["Siemens", "T1w"],
+    protocol=typical_protocol("Siemens", "T1w"),
     receive_bias=0,
     receive_edge=0,
     transmit_bias=0,
@@ -46,7 +48,7 @@ def where(phantom: Anatomy, name: str) -> NDArray[np.bool_]:
 def test_ideal_scan_shows_the_protocols_contrast(
     phantom: Anatomy, vendor: str, modality: Modality
 ) -> None:
-    protocol = VENDOR_PROTOCOLS[vendor, modality]
+    protocol = typical_protocol(vendor, modality)
     image = scan(phantom, evolve(IDEAL, protocol=protocol), 0)
     contrast = brain_contrast(protocol)
     white = image[where(phantom, "white")].mean()
@@ -57,7 +59,7 @@ def test_ideal_scan_shows_the_protocols_contrast(
 
 
 def test_same_arguments_same_bytes(phantom: Anatomy) -> None:
-    scanner = vendor_scanner("GE", "T2w", 3)
+    scanner = typical_scanner("GE", "T2w", 3)
     first, second = (scan(phantom, scanner, 7) for _ in range(2))
     assert first.dtype == np.float32
     assert first.shape == phantom.shape
@@ -97,16 +99,18 @@ def test_g_factor_raises_the_noise_in_the_middle(phantom: Anatomy) -> None:
 
 
 def test_blur_and_zero_filling_take_detail(phantom: Anatomy) -> None:
+    zoom = float(phantom.zooms[0])
+
     def detail(scanner: Scanner) -> float:
         return float(np.abs(np.diff(scan(phantom, scanner, 0), axis=1)).max())
 
     sharp = detail(IDEAL)
     assert detail(evolve(IDEAL, psf=(8, 8, 8))) < 0.8 * sharp
-    assert detail(evolve(IDEAL, acquired=(0.5, 0.5, 0.5), apodisation=1.0)) < 0.8 * sharp
+    assert detail(evolve(IDEAL, pixel=(2 * zoom,) * 3, apodisation=1.0)) < 0.8 * sharp
 
 
 def test_zero_filling_empties_the_edge_of_k_space(phantom: Anatomy) -> None:
-    image = scan(phantom, evolve(IDEAL, acquired=(1.0, 0.5, 1.0)), 0)
+    image = scan(phantom, evolve(IDEAL, pixel=(0.0, 2 * phantom.zooms[1], 0.0)), 0)
     spectrum = np.abs(np.fft.fft(image, axis=1)).sum(axis=(0, 2))
     high = np.abs(np.fft.fftfreq(image.shape[1])) > 0.3
     full = np.abs(np.fft.fft(scan(phantom, IDEAL, 0), axis=1)).sum(axis=(0, 2))
@@ -136,7 +140,7 @@ def test_texture_shows_with_opposite_signs(phantom: Anatomy) -> None:
     texture = phantom.texture.numpy()[inside]
     signs = []
     for modality in ("T1w", "T2w"):
-        protocol = VENDOR_PROTOCOLS["Philips", modality]
+        protocol = typical_protocol("Philips", modality)
         image = scan(phantom, evolve(IDEAL, protocol=protocol, texture_gain=1.0), 0)
         signs.append(np.corrcoef(image[inside], texture)[0, 1])
     assert signs[0] < -0.9
@@ -163,7 +167,7 @@ def test_anatomy_without_a_brain_is_scanned_all_the_same(phantom: Anatomy) -> No
 def test_vendor_scanners_differ_between_scans_a_little(
     phantom: Anatomy, modality: Modality
 ) -> None:
-    one, again, other = (vendor_scanner("Siemens", modality, seed) for seed in (1, 1, 2))
+    one, again, other = (typical_scanner("Siemens", modality, seed) for seed in (1, 1, 2))
     assert one == again
     assert one != other
     assert one.units == pytest.approx(other.units, rel=0.5)

@@ -15,7 +15,7 @@ from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.anatomy import crop_to_brain
 from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.reference_segmentation import reference_segmentation
-from bids_ihf.lab.simulation.scanner import vendor_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.lab.training import network_training
 from bids_ihf.lab.training.training_config import read_config
@@ -175,7 +175,7 @@ def test_a_network_with_the_encoder_of_the_paper_harmonizes(vgg19: Path) -> None
         np.eye(4),
         vgg19.parent / "person-0_T1w.nii.gz",
     )
-    image = scan(anatomy, vendor_scanner("Siemens", "T1w", 7), 7)
+    image = scan(anatomy, typical_scanner("Siemens", "T1w", 7), 7)
     result = harmonize(subject.prepared(image), target.profile("T1w"), model)
     assert result.image.shape == image.shape
     assert np.isfinite(result.image).all()

@@ -21,7 +21,8 @@ from bids_ihf.lab.benchmarks.metrics.overlap import dice, surface_distance
 from bids_ihf.lab.benchmarks.process_pool import run_tasks, worker_pool
 from bids_ihf.lab.benchmarks.vendors.plan import label_map
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.random_scanners import random_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.network.checkpoint import segmenter_hash
 from bids_ihf.preprocessing.alignment import align_to_template
 from bids_ihf.preprocessing.itk import load_ants, to_ants
@@ -199,9 +200,9 @@ def atlas_rows(atlas: RegisteredSubject, subject: RegisteredSubject, seed: int) 
     rows = []
     for modality in ("T1w", "T2w"):
         scanner_seed = seed_of(seed, subject.name, modality, "brain")
-        scanner = vendor_scanner("Siemens", modality, scanner_seed)
+        scanner = typical_scanner("Siemens", modality, scanner_seed)
         case = scan_head(subject, f"{modality} Siemens", scanner, scanner_seed)
-        atlas_scanner = vendor_scanner("Siemens", "T1w", scanner_seed + 1)
+        atlas_scanner = typical_scanner("Siemens", "T1w", scanner_seed + 1)
         atlas_case = scan_head(atlas, "T1w", atlas_scanner, scanner_seed)
         start = time.perf_counter()
         mask = _registered_mask(downsampled(atlas_case), downsampled(case), case)

@@ -14,8 +14,9 @@ from bids_ihf.geometry.grid import Grid, shifted_affine
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.label_anatomy import from_labels
+from bids_ihf.lab.simulation.random_scanners import random_scanner
 from bids_ihf.lab.simulation.reference_segmentation import filled_brain_mask
-from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -110,7 +111,7 @@ def conditions(subject: RegisteredSubject, seed: int) -> Iterator[Case]:
     for modality in ("T1w", "T2w"):
         scanner_seed = seed_of(seed, subject.name, modality, "brain")
         for vendor in BUILTIN_VENDORS:
-            scanner = vendor_scanner(vendor, modality, scanner_seed)
+            scanner = typical_scanner(vendor, modality, scanner_seed)
             case = scan_head(subject, f"{modality} {vendor}", scanner, scanner_seed)
             yield case
             if (modality, vendor) == ("T1w", "Siemens"):
@@ -159,7 +160,9 @@ def block_averaged(case: Case, condition: str, size: tuple[int, int, int]) -> Ca
 
 def echo_planar(subject: RegisteredSubject, scanner: Scanner, seed: int) -> Case:
     """Like the b = 0 image of a diffusion series: blurred, noisy, without fat, 2 mm."""
-    blurred = attrs.evolve(scanner, fat=0.05, noise=0.05, psf=(2.5, 3.0, 2.5), acceleration=2.0)
+    blurred = attrs.evolve(
+        scanner, fat=0.05, noise=0.05, psf=(2.5, 3.0, 2.5), acceleration=(1.0, 2.0, 1.0)
+    )
     return block_averaged(scan_head(subject, "b = 0", blurred, seed), "b = 0", (2, 2, 2))
 
 

@@ -10,7 +10,8 @@ from attrs import frozen
 
 from bids_ihf.lab.benchmarks.metrics.variance import variance_fractions
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.lab.simulation.scanner import random_scanner, vendor_scanner
+from bids_ihf.lab.simulation.random_scanners import random_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.qc.readout import read_out
 from bids_ihf.targets.network_input import measure_profile
@@ -44,7 +45,7 @@ class Embedding:
 def shared_scanners(modality: Modality, seed: int) -> dict[str, Scanner]:
     """A scanner of each vendor and OFF_RANGE_SCANNER_COUNT others, which scan all subjects."""
     first = seed_of(seed, "read-out")
-    scanners = {vendor: vendor_scanner(vendor, modality, first) for vendor in BUILTIN_VENDORS}
+    scanners = {vendor: typical_scanner(vendor, modality, first) for vendor in BUILTIN_VENDORS}
     for number in range(OFF_RANGE_SCANNER_COUNT):
         scanners[f"other {number + 1}"] = random_scanner(modality, first + number)
     return scanners
