@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError, TemporaryFailure
+from bids_ihf.pipeline.termination import EXIT_TERMINATED, Terminated, ending_in_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +41,11 @@ def run_command(program: str, command: Callable[[], int]) -> int:
         Reads the command line, does the work and returns an exit code.
     """
     try:
-        try:
-            return command()
-        finally:
-            sys.stdout.flush()
+        with ending_in_time():
+            try:
+                return command()
+            finally:
+                sys.stdout.flush()
     except HarmonyError as error:
         sys.stderr.write(f"{program}: error: {error}\n")
         return error.exit_code
@@ -53,6 +55,9 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: interrupted\n")
         return EXIT_INTERRUPTED
+    except Terminated:
+        sys.stderr.write(f"{program}: terminated; the same command, run again, continues\n")
+        return EXIT_TERMINATED
     except BrokenPipeError:
         if not _reader_is_gone():
             raise

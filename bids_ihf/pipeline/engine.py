@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.run_log import quiet_nipype
+from bids_ihf.pipeline.termination import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,8 @@ def execute(
     folder = os.getcwd()
     try:
         workflow.run(**runner)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
+        LOGGER.warning("The run was stopped; the same command, run again, does what is left.")
         if hasattr(runner["plugin"], "kill"):
             runner["plugin"].kill()
         raise

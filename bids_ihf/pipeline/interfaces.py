@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 from pathlib import Path
 from traceback import format_exc
 from typing import Any
@@ -22,6 +24,7 @@ from bids_ihf.errors import HarmonyError
 from bids_ihf.io.failures import Failure, Step, write_failure
 from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.run_log import RunLog, join_run, subject_context
+from bids_ihf.pipeline.termination import EXIT_TERMINATED, Terminated
 
 LOGGER = logging.getLogger(__name__)
 
@@ -69,6 +72,15 @@ class StepInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
 class StepInterface(SimpleInterface):  # type: ignore[misc]
     """A step whose failure is kept as a value, and raised so that nipype skips the next one."""
 
+    _stop: BaseException | None = None
+
+    def run(self, *args: Any, **options: Any) -> Any:
+        """Run the step; nipype takes a stop of the run for a failure, and would go on."""
+        result = super().run(*args, **options)
+        if self._stop is not None:
+            raise self._stop
+        return result
+
     def _run_interface(self, runtime: Any) -> Any:
         context: StepContext = self.inputs.context
         join_run(context.run_log)
@@ -77,6 +89,11 @@ class StepInterface(SimpleInterface):  # type: ignore[misc]
                 self._work(Path(runtime.cwd))
             except Exception as error:
                 context.keep_failure(error, format_exc())
+                raise
+            except (KeyboardInterrupt, Terminated) as stop:
+                if multiprocessing.parent_process() is not None:  # a worker, nothing half-written
+                    os._exit(EXIT_TERMINATED)
+                self._stop = stop
                 raise
         return runtime
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 import threading
+import time
 from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
 from functools import partial
 from traceback import format_exception
@@ -17,6 +19,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.pipeline.run_log import RunLog, join_run
+from bids_ihf.pipeline.termination import MAX_UNWINDING_SECONDS, raise_terminated
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -35,6 +38,7 @@ JOB_KILLED = (
 
 def start_worker(run_log: RunLog, folder: str) -> None:
     """Prepare a worker process."""
+    signal.signal(signal.SIGTERM, raise_terminated)
     os.chdir(folder)
     join_run(run_log)
     threading.Thread(target=_end_with_run, daemon=True).start()
@@ -70,12 +74,17 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
 
     pool: ProcessPoolExecutor
     _taskid: int
+    _killed = False
 
     def __init__(self, config: RunConfig, plugin_args: dict[str, Any]) -> None:
         super().__init__(plugin_args=plugin_args)
         self._run_log = RunLog.of(config)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["bids_ihf.pipeline.interfaces"])
+        # Ctrl-C reaches the workers too, but ending them is for the run.
+        on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        multiprocessing.forkserver.ensure_running()
+        signal.signal(signal.SIGINT, on_interrupt)
         self.pool.shutdown()
         self.pool = self._new_pool()
 
@@ -99,6 +108,8 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
         return taskid
 
     def _collect(self, taskid: int, node: Any, future: Future[dict[str, Any]]) -> None:
+        if self._killed:
+            return
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             self._taskresult[taskid] = future.result()
@@ -119,9 +130,15 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
             return "not written"
 
     def kill(self) -> None:
-        """End the workers at once, whatever they do: their outputs are complete or absent."""
+        """End the workers soon, whatever they do: their outputs are complete or absent."""
+        self._killed = True
         # Not public before Python 3.14, where it is ProcessPoolExecutor.kill_workers.
-        for process in list(self.pool._processes.values()):
+        processes = list((self.pool._processes or {}).values())
+        for process in processes:
+            process.terminate()
+        end = time.monotonic() + MAX_UNWINDING_SECONDS
+        for process in processes:
+            process.join(max(0.0, end - time.monotonic()))
             process.kill()
 
     def stop(self) -> None:

@@ -13,6 +13,7 @@
 #SBATCH --cpus-per-task=1
 #SBATCH --mem=4G
 #SBATCH --time=01:00:00
+#SBATCH --requeue
 #SBATCH --output=ihf-harmony-%A_%a.log
 set -euo pipefail
 
@@ -23,6 +24,7 @@ mapfile -t participants < <(tail -n "+$first" "${PARTICIPANTS:-participants.txt}
 # Intermediate files stay on the node's own disk and go with the task.
 work=$(mktemp -d "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/ihf-harmony.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+trap : TERM  # the run, which gets the signal too, ends by itself and is waited for
 mkdir -p "$OUT_DIR"
 
 device=cpu nvidia=()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.containers.cluster import Cluster, one_node
+from tests.containers.cluster import Cluster, one_node, wait_until
 from tests.containers.tools import (
     BIN,
     MODALITIES,
@@ -121,6 +121,36 @@ def _mend(bids: Path) -> None:
         shutil.copyfile(
             source, bids / BROKEN / "ses-ge" / "anat" / source.name.replace("sub-01", BROKEN)
         )
+
+
+def test_a_requeued_task_goes_on(cluster: Cluster, bids: Path, tmp_path: Path) -> None:
+    """Slurm ends a task with SIGTERM; what it had finished is kept, and nothing else is left."""
+    out, (person, *_) = tmp_path / "out", PEOPLE
+    (tmp_path / "participants.txt").write_text(f"{person.removeprefix('sub-')}\n")
+    expected = len(images(bids, [f"{person}/ses-ge"]))
+
+    def finished() -> dict[str, int]:
+        sidecars = out.glob("*/*/*/*_desc-harmonized_*.json")
+        return {path.name: path.stat().st_mtime_ns for path in sidecars}
+
+    number = cluster.begin(
+        *("--array=1", "--mem=2G", f"--chdir={tmp_path}", "--open-mode=append"),
+        EXAMPLES / "array.sh",
+        **{**COMMON, "BIDS_DIR": str(bids), "OUT_DIR": str(out)},
+    )
+    wait_until(lambda: 0 < len(finished()) < expected, "the first image", seconds=600)
+    first = finished()
+    assert cluster.call("scontrol", "requeue", number).code == 0
+    (log,) = tmp_path.glob("ihf-harmony-*.log")
+    wait_until(lambda: "terminated" in log.read_text(), "the end of the task", seconds=10)
+    assert list(out.rglob(".*.tmp")) == []
+    # Slurm waits for two minutes before it starts the task again.
+    wait_until(lambda: cluster.jobs(number)["1"].state == "COMPLETED", "the task", seconds=900)
+    assert "1 already done" in log.read_text()
+    assert len(finished()) == expected
+    assert first.items() <= finished().items()
+    assert_harmonized(bids, out, [f"{person}/ses-ge"])
+    assert list(out.rglob("crash-*")) == []
 
 
 def test_nipype_plugin(cluster: Cluster, bids: Path, tmp_path: Path) -> None:

@@ -62,11 +62,15 @@ class Cluster:
         """Run a command as a user of the cluster would."""
         return call(*words, **{**self.environment, **environment})
 
-    def submit(self, *words: str | Path, **environment: str) -> str:
-        """Submit a script and wait until it, or all of an array, has ended; its number."""
-        done = self.call("sbatch", "--parsable", "--wait", *words, **environment)
+    def begin(self, *words: str | Path, **environment: str) -> str:
+        """Submit a script, and do not wait for it; its number."""
+        done = self.call("sbatch", "--parsable", *words, **environment)
         assert done.out.strip().isdecimal(), done
         return done.out.strip()
+
+    def submit(self, *words: str | Path, **environment: str) -> str:
+        """Submit a script and wait until it, or all of an array, has ended; its number."""
+        return self.begin("--wait", *words, **environment)
 
     def jobs(self, number: str) -> dict[str, Job]:
         """The jobs of a number; those of an array by their index."""
@@ -166,11 +170,17 @@ def _running(folder: Path, environment: dict[str, str], *words: str) -> Iterator
                 process.wait()
 
 
-def _wait(ready: Callable[[], bool], what: str, folder: Path, seconds: float = 90) -> None:
+def wait_until(ready: Callable[[], bool], event: str, seconds: float) -> None:
+    """Wait for something; fail if it takes longer."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if ready():
-            return
+    while not ready():
+        assert time.monotonic() < end, f"{event} did not come within {seconds:.0f} s."
         time.sleep(0.5)
-    logs = "\n".join(path.read_text(errors="replace")[-1500:] for path in folder.glob("*.log"))
-    raise AssertionError(f"{what} did not start within {seconds:.0f} s.\n{logs}")
+
+
+def _wait(ready: Callable[[], bool], program_name: str, folder: Path) -> None:
+    try:
+        wait_until(ready, f"The start of {program_name}", seconds=90)
+    except AssertionError as error:
+        logs = "\n".join(path.read_text(errors="replace")[-1500:] for path in folder.glob("*.log"))
+        raise AssertionError(f"{error}\n{logs}") from error

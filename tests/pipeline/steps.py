@@ -1,10 +1,11 @@
-"""Steps that end in three ways, and a graph of them, for tests of what runs them."""
+"""Steps that end in several ways, and a graph of them, for tests of what runs them."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from nipype.interfaces.base import TraitedSpec, traits
 from nipype.pipeline import engine
 from threadpoolctl import threadpool_info
 
+from bids_ihf.io.atomic import open_atomic
 from bids_ihf.pipeline.interfaces import StepContext, StepInputs, StepInterface
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.run_log import RunLog
 
-FINE, RAISING, KILLED, THREADS = "fine", "raising", "killed", "threads"
+FINE, RAISING, KILLED, THREADS, WRITING = "fine", "raising", "killed", "threads", "writing"
 
 
 class WorkInputs(StepInputs):
@@ -29,7 +31,7 @@ class WorkInputs(StepInputs):
 
 
 class Work(StepInterface):
-    """A step that is fine, raises an error, or is killed."""
+    """A step that is fine, raises an error, is killed, or takes long to write a file."""
 
     input_spec = WorkInputs
     output_spec = TraitedSpec
@@ -43,6 +45,11 @@ class Work(StepInterface):
             set_up_process(self.inputs.threads, 0)
             report = Path(self.inputs.folder) / f"threads-{self.inputs.context.node}.json"
             report.write_text(json.dumps(threads_in_use()))
+        if self.inputs.ending == WRITING:
+            with open_atomic(Path(self.inputs.folder) / WRITING) as stream:
+                stream.write(b"half of it")
+                stream.flush()
+                time.sleep(60)
         (Path(self.inputs.folder) / FINE).touch()
 
 
