@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE, available_processors, set_up_process
 from bids_ihf.pipeline.references import collect_references, target_from_references
-from bids_ihf.pipeline.resources import load_model_cached
+from bids_ihf.pipeline.resources import load_harmonization, load_model_cached
 from bids_ihf.pipeline.restore import restore as restore_file
-from bids_ihf.pipeline.single_image import (
-    ImageFiles,
-    SingleOutputs,
-    harmonize_files,
-)
+from bids_ihf.pipeline.single_image import ImageFiles, SingleOutputs, harmonize_files
 from bids_ihf.targets.build import load_target as load_target_spec
 from bids_ihf.targets.target import Target, pack_target
 
@@ -146,12 +141,11 @@ def harmonize(
             bvec=None if bvec is None else Path(bvec),
         )
         out, change, brain = (folder / f"{name}.nii.gz" for name in ("out", "change", "brain"))
-        harmonization = Harmonization(
-            target=_as_target(target, model, preprocessed=preprocessed),
-            source=None if source_profile is None else _as_target(source_profile, model),
-            load_model=_model_loader(model),
-            device=device,
-            batch_size=batch_size,
+        harmonization = load_harmonization(
+            _name_or_target(target),
+            None if source_profile is None else _name_or_target(source_profile),
+            *(_network(model), device, batch_size),
+            preprocessed=preprocessed,
         )
         result = harmonize_files(
             files,
@@ -229,7 +223,9 @@ def load_target(
     >>> target.name, target.modalities
     ('Siemens', ('T1w', 'T2w'))
     """
-    return load_target_spec(str(name), _model_loader(model)("cpu"), preprocessed=preprocessed)
+    return load_target_spec(
+        str(name), load_model_cached("cpu", _network(model)), preprocessed=preprocessed
+    )
 
 
 def build_target(
@@ -265,24 +261,19 @@ def build_target(
     """
     references = collect_references([Path(image) for image in images], modality=modality)
     target = target_from_references(
-        references, name, _model_loader(model)("cpu"), preprocessed=preprocessed
+        references, name, load_model_cached("cpu", _network(model)), preprocessed=preprocessed
     )
     if output is not None:
         write_atomic(Path(output), pack_target(target))
     return target
 
 
-def _model_loader(model: PathLike | None) -> Callable[[str], Any]:
-    file = None if model is None else Path(model)
-    return lambda device: load_model_cached(device, file)
+def _network(model: PathLike | None) -> Path | None:
+    return None if model is None else Path(model)
 
 
-def _as_target(
-    target: PathLike | Target, model: PathLike | None, *, preprocessed: bool = False
-) -> Target:
-    if isinstance(target, Target):
-        return target
-    return load_target(target, model=model, preprocessed=preprocessed)
+def _name_or_target(target: PathLike | Target) -> str | Target:
+    return target if isinstance(target, Target) else str(target)
 
 
 def _as_file(image: ImageLike, path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from bids_ihf.bids.names import BIDSName, parse_name
+from bids_ihf.bids.names import BIDSName, NamedImage, parse_name
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.tsv import MISSING_VALUE
@@ -23,7 +23,7 @@ IMAGE_DATATYPES = ("anat", "dwi")
 
 
 @frozen
-class HarmonizedImage:
+class HarmonizedImage(NamedImage):
     """A harmonized image that was written completely.
 
     Attributes
@@ -45,21 +45,6 @@ class HarmonizedImage:
     name: BIDSName
     sidecar: dict[str, Any] = field(factory=dict)
     measures: dict[str, str] = field(factory=dict)
-
-    @property
-    def suffix(self) -> str:
-        """``T1w``, ``T2w`` or ``dwi``."""
-        return self.name.suffix
-
-    @property
-    def subject(self) -> str:
-        """Label of the participant."""
-        return self.name.get("sub") or ""
-
-    @property
-    def session(self) -> str | None:
-        """Label of the session."""
-        return self.name.get("ses")
 
     @property
     def stem(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from bids_ihf.bids.names import TEMPLATE_SPACE, BIDSName, derivative_name, parse_name
+from bids_ihf.bids.names import TEMPLATE_SPACE, BIDSName, NamedImage, derivative_name, parse_name
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
@@ -34,7 +34,7 @@ class Problem:
 
 
 @frozen
-class SourceImage:
+class SourceImage(NamedImage):
     """A T1w, T2w or DWI image of the input dataset.
 
     Attributes
@@ -84,21 +84,6 @@ class SourceImage:
         metadata = dict(metadata or {})
         vendor = normalize_vendor(metadata.get("Manufacturer"))
         return cls(path, root, parse_name(path), metadata, vendor)
-
-    @property
-    def subject(self) -> str:
-        """Label of the participant, without ``sub-``."""
-        return self.name.get("sub") or ""
-
-    @property
-    def session(self) -> str | None:
-        """Label of the session, without ``ses-``."""
-        return self.name.get("ses")
-
-    @property
-    def suffix(self) -> str:
-        """``T1w``, ``T2w`` or ``dwi``."""
-        return self.name.suffix
 
     @property
     def datatype(self) -> str:

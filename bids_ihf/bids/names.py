@@ -64,6 +64,28 @@ class BIDSName:
         return _join(self.entities, self.suffix, self.extension)
 
 
+class NamedImage:
+    """An image with a BIDS name: the labels in it that are asked for most."""
+
+    __slots__ = ()
+    name: BIDSName
+
+    @property
+    def subject(self) -> str:
+        """Label of the participant, without ``sub-``."""
+        return self.name.get("sub") or ""
+
+    @property
+    def session(self) -> str | None:
+        """Label of the session, without ``ses-``."""
+        return self.name.get("ses")
+
+    @property
+    def suffix(self) -> str:
+        """``T1w``, ``T2w`` or ``dwi``."""
+        return self.name.suffix
+
+
 def parse_name(name: str | PurePath) -> BIDSName:
     """Parse a file name or the path of a file.
 

@@ -109,9 +109,10 @@ def harmonize(jobs: Sequence[Job], config: RunConfig, target: ResolvedTarget) ->
 
             results = run_participants(todo, config, target, device, on_progress)
     summary.log_failures(results)
-    failed = {result.job.image.subject for result in results if not result.harmonized}
-    missing = {job.image.subject for job in jobs if page_is_missing(job, config)}
-    reported = build_reports(missing | failed | pages.pending, config) and pages.all_built
+    marks = [(job, job.sidecar) for job in jobs if job.finished]
+    marks += [(result.job, result.crash_file) for result in results if result.crash_file]
+    outdated = {job.image.subject for job, mark in marks if page_is_older(job, mark, config)}
+    reported = build_reports(outdated | pages.pending, config) and pages.all_built
     summary.close(jobs, results, config)
     return summary.exit_code(results) or (0 if reported else 1)
 
@@ -138,15 +139,14 @@ class ParticipantPages:
                 self.all_built &= build_reports([subject], self._config)
 
 
-def page_is_missing(job: Job, config: RunConfig) -> bool:
-    """Whether an image is finished that the page of its participant does not show.
+def page_is_older(job: Job, mark: Path, config: RunConfig) -> bool:
+    """Whether the page of a participant is missing or older than a sidecar or crash file.
 
-    A run that was stopped has left finished images behind without a page.
+    A run that was stopped has left finished images behind without a page, and batch systems
+    report a failure when the page may be built already.
     """
     page = config.out_dir / f"sub-{job.image.subject}.html"
-    return job.finished and not (
-        page.is_file() and page.stat().st_mtime >= job.sidecar.stat().st_mtime
-    )
+    return mark.exists() and not (page.is_file() and page.stat().st_mtime >= mark.stat().st_mtime)
 
 
 def remove_stale_files(out_dir: Path, subjects: Iterable[str]) -> None:

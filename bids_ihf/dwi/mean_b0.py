@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 
 from bids_ihf.bids.gradient_tables import MAX_B0_S_PER_MM2, GradientTable, read_gradient_table
@@ -15,13 +16,36 @@ from bids_ihf.io.nifti import Volume, encode_nifti
 from bids_ihf.io.series import Series, open_series
 
 Array = NDArray[np.float32]
-Tables = tuple[Path | None, Path | None]
+
+
+@frozen
+class SeriesFiles:
+    """A diffusion series with its gradient table.
+
+    `b0_threshold` is the largest b-value that counts as b=0 (s/mm2); None: it is found.
+    """
+
+    image: Path
+    bval: Path | None
+    bvec: Path | None
+    b0_threshold: float | None = None
+
+    def open(self) -> tuple[Series, GradientTable]:
+        """Open the series and read its table.
+
+        Raises
+        ------
+        BadData
+            One of them cannot be used.
+        """
+        series = open_series(self.image)
+        return series, read_gradient_table(
+            self.image, self.bval, self.bvec, series.volume_count, self.b0_threshold
+        )
 
 
 @contextmanager
-def mean_b0_image(
-    image: Path, tables: Tables, folder: Path, b0_threshold: float | None = None
-) -> Iterator[Path]:
+def mean_b0_image(files: SeriesFiles, folder: Path) -> Iterator[Path]:
     """A file in ``folder`` with the mean volume without weighting, of a series that was checked.
 
     Errors raised inside about this file are raised about the series.
@@ -31,8 +55,7 @@ def mean_b0_image(
     BadData
         The series or its b-table cannot be used.
     """
-    series = open_series(image)
-    gradients = read_gradient_table(image, *tables, series.volume_count, b0_threshold)
+    series, gradients = files.open()
     path = folder / "mean_b0.nii.gz"
     mean = mean_unweighted(series, gradients)
     like = Volume(mean, series.affine, series.header.copy(), path)
@@ -40,7 +63,7 @@ def mean_b0_image(
     try:
         yield path
     except BadData as error:
-        raise BadData(str(error).replace(str(path), str(image))) from error
+        raise BadData(str(error).replace(str(path), str(files.image))) from error
 
 
 def mean_unweighted(series: Series, gradients: GradientTable) -> Array:

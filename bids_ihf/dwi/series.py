@@ -7,7 +7,6 @@ pass fits the shells, the third changes the volumes and measures the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,16 +14,16 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_ihf.bids.gradient_tables import GradientTable, read_gradient_table
+from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.harmonize import ShellHarmonizer, harmonize_volumes
-from bids_ihf.dwi.mean_b0 import Tables
+from bids_ihf.dwi.mean_b0 import SeriesFiles
 from bids_ihf.dwi.profile import measure_profile
 from bids_ihf.dwi.shell_fit import ShellFit, ShellSums, fit_shells
 from bids_ihf.dwi.shell_plan import DiffusionSource, ShellPlan, make_plan
 from bids_ihf.dwi.shells import find_shells
 from bids_ihf.dwi.tensor import TensorSums
 from bids_ihf.errors import BadData
-from bids_ihf.io.series import Series, open_series
+from bids_ihf.io.series import Series
 from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, attenuation_distance
@@ -87,11 +86,7 @@ class FittedSeries:
 
 
 def fit_series(
-    image: Path,
-    tables: Tables,
-    prepared: Prepared,
-    on_volume: OnVolume | None = None,
-    b0_threshold: float | None = None,
+    files: SeriesFiles, prepared: Prepared, on_volume: OnVolume | None = None
 ) -> FittedSeries:
     """Fit the shells of a prepared series in one pass, and measure them.
 
@@ -100,8 +95,7 @@ def fit_series(
     BadData
         The series or its b-table cannot be used.
     """
-    series = open_series(image)
-    gradients = read_gradient_table(image, *tables, series.volume_count, b0_threshold)
+    series, gradients = files.open()
     factor = _unit_factor(prepared.volume.data)
     series = evolve(series, slope=series.slope * factor, intercept=series.intercept * factor)
     # The brain is head, whatever its intensities.
@@ -113,7 +107,7 @@ def fit_series(
     try:
         profile = measure_profile(fits, interior, bias)
     except ValueError as error:
-        raise BadData(f"{image}: {error}; check the series and its mask.") from error
+        raise BadData(f"{files.image}: {error}; check the series and its mask.") from error
     levels = profile.levels[0] / factor, profile.levels[1] / factor
     profile = evolve(profile, levels=levels, floor=profile.floor / factor)
     return FittedSeries(series, gradients, weight, fits, bias, interior, profile, factor)

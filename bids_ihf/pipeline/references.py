@@ -14,7 +14,7 @@ from tqdm import tqdm
 from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
-from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
@@ -136,10 +136,10 @@ def _diffusion_profiles(
     profiles = []
     with TemporaryDirectory(prefix="ihf-target-") as folder:
         for reference in _with_progress(references):
-            path, tables = reference.path, reference.tables
-            with mean_b0_image(path, tables, Path(folder)) as mean:
+            files = SeriesFiles(reference.path, *reference.tables)
+            with mean_b0_image(files, Path(folder)) as mean:
                 prepared = _prepare(reference, mean, preprocessed)
-            profiles.append(fit_series(path, tables, prepared).profile)
+            profiles.append(fit_series(files, prepared).profile)
     return profiles
 
 

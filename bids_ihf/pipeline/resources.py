@@ -16,7 +16,7 @@ from bids_ihf.errors import BadData, NothingSelected
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.paths import file_stem, is_nifti_name
-from bids_ihf.pipeline.harmonization import choose_device
+from bids_ihf.pipeline.harmonization import Harmonization, choose_device
 from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W, ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
@@ -47,6 +47,40 @@ def load_target_cached(spec: str, network: Path | None = None) -> Target:
     from bids_ihf.targets.build import load_target
 
     return load_target(spec, load_model_cached("cpu", network))
+
+
+def load_harmonization(
+    target: str | Target,
+    source_profile: str | Target | None,
+    network: Path | None,
+    device: str,
+    batch_size: int,
+    *,
+    preprocessed: bool = False,
+) -> Harmonization:
+    """How to harmonize to a target, given or loaded, with a network (the shipped one).
+
+    Raises
+    ------
+    UsageError
+        There is no such target.
+    BadData
+        The target, the network or the source profile cannot be used.
+    """
+    from bids_ihf.targets.build import load_target
+
+    model = load_model_cached("cpu", network)
+    if isinstance(target, str):
+        target = load_target(target, model, preprocessed=preprocessed)
+    if isinstance(source_profile, str):
+        source_profile = load_target(source_profile, model)
+    return Harmonization(
+        target=target,
+        source=source_profile,
+        load_model=lambda device: load_model_cached(device, network),
+        device=device,
+        batch_size=batch_size,
+    )
 
 
 def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceImage]:

@@ -16,7 +16,7 @@ from bids_ihf.bids.images import gradient_table_paths, sidecar_path
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.dwi import outputs as dwi_outputs
-from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.dwi.shell_plan import exponent_warning
 from bids_ihf.errors import BadData, UsageError
@@ -72,6 +72,11 @@ class ImageFiles:
     bval: Path | None = None
     bvec: Path | None = None
     b0_threshold: float | None = None
+
+    @property
+    def series(self) -> SeriesFiles:
+        """The files of a diffusion series."""
+        return SeriesFiles(self.image, self.bval, self.bvec, self.b0_threshold)
 
     @classmethod
     def around(
@@ -171,10 +176,7 @@ def harmonize_files(
         scan = files.image
         if files.modality == "dwi":
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="ihf-harmony-")))
-            tables = (files.bval, files.bvec)
-            scan = stack.enter_context(
-                mean_b0_image(files.image, tables, folder, files.b0_threshold)
-            )
+            scan = stack.enter_context(mean_b0_image(files.series, folder))
         prepared = prepare(
             scan,
             modality=files.modality,
@@ -215,9 +217,7 @@ def _harmonize_series(
         progress(doing, PREPARED_FRACTION + (1 - PREPARED_FRACTION) * passes / 2)
 
     with TemporaryDirectory(prefix="ihf-harmony-") as folder:
-        fitted = fit_series(
-            files.image, (files.bval, files.bvec), prepared, on_volume, files.b0_threshold
-        )
+        fitted = fit_series(files.series, prepared, on_volume)
         change = outputs.change or Path(folder) / "change.nii.gz"
         with dwi_outputs.writing_series(outputs.harmonized, change, fitted.series) as sink:
             series = harmonization.harmonize_series(

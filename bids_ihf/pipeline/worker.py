@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_ihf.bids.output_files import clear_outputs
-from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.outputs import writing_series
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.atomic import folder_lock
 from bids_ihf.io.nifti import read_volume
-from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.outputs import finish_series, write_anat
 from bids_ihf.pipeline.process import set_up_process
-from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
+from bids_ihf.pipeline.resources import load_harmonization, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.preprocessing.segmentation import Segmentation
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.config import RunConfig
+    from bids_ihf.pipeline.harmonization import Harmonization
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
 
 LOGGER = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def prepare_image(
             f"{image}: --derivatives hold no brain mask of it; add one, or use --brain-mask auto."
         )
     unweighted = (
-        mean_b0_image(image, tables, output.parent, b0_threshold)
+        mean_b0_image(SeriesFiles(image, *tables, b0_threshold), output.parent)
         if modality == "dwi"
         else nullcontext(image)
     )
@@ -150,15 +150,11 @@ def harmonize_image(
 
 def _harmonization(config: RunConfig, target: ResolvedTarget) -> Harmonization:
     """Target, source profile and network of the run, loaded once in each process."""
-    source = None
-    if config.source_profile is not None:
-        source = load_target_cached(str(config.source_profile), config.model)
-    return Harmonization(
-        target=load_target_cached(target.spec, config.model),
-        source=source,
-        load_model=lambda device: load_model_cached(device, config.model),
-        device=config.device,
-        batch_size=config.batch_size,
+    source = config.source_profile
+    return load_harmonization(
+        load_target_cached(target.spec, config.model),
+        None if source is None else load_target_cached(str(source), config.model),
+        *(config.model, config.device, config.batch_size),
     )
 
 
@@ -183,9 +179,8 @@ def _harmonize_series(
     start = time.perf_counter()
     image, paths = job.image, job.outputs
     on_volume = _series_progress(job.name)
-    fitted = fit_series(
-        image.path, (image.bval, image.bvec), prepared, on_volume, config.b0_threshold
-    )
+    files = SeriesFiles(image.path, image.bval, image.bvec, config.b0_threshold)
+    fitted = fit_series(files, prepared, on_volume)
     if config.output_spaces:
         LOGGER.warning(
             "%s: --output-spaces is ignored for diffusion series: in template space their "

@@ -97,6 +97,8 @@ def test_one_bad_image_among_good_ones(app: App, bids: Path, tmp_path: Path) -> 
     done = app(root, tmp_path / "out", *words)
     assert done.code == 1, done.err
     assert "1 harmonized, 0 already done, 1 failed" in done.err
+    assert done.err.count("NOTICE Report: ") == 1
+    assert "truncated" in (tmp_path / "out/sub-01.html").read_text()
     assert (tmp_path / "out/sub-01/ses-ge/anat/sub-01_ses-ge_desc-harmonized_T2w.json").is_file()
 
 

@@ -17,7 +17,7 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi import series
-from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.shell_plan import relative_exponent
 from bids_ihf.errors import BadData
 from bids_ihf.io.nifti import read_volume
@@ -75,9 +75,13 @@ def image_of(root: Path) -> SourceImage:
     return evolve(SourceImage.from_path(path, root), bval=bval, bvec=bvec)
 
 
-def stand_in(root: Path) -> Path:
+def files_of(root: Path) -> SeriesFiles:
     image = image_of(root)
-    with mean_b0_image(image.path, (image.bval, image.bvec), root) as path:
+    return SeriesFiles(image.path, image.bval, image.bvec)
+
+
+def stand_in(root: Path) -> Path:
+    with mean_b0_image(files_of(root), root) as path:
         return path
 
 
@@ -89,11 +93,9 @@ def test_mean_of_the_unweighted_volumes_stands_in(root: Path) -> None:
 
 
 def test_trouble_with_the_stand_in_is_told_of_the_series(root: Path) -> None:
-    image = image_of(root)
-    tables = (image.bval, image.bvec)
     with (
         pytest.raises(BadData, match=r"sub-1_dwi\.nii\.gz: no brain"),
-        mean_b0_image(image.path, tables, root) as path,
+        mean_b0_image(files_of(root), root) as path,
     ):
         raise BadData(f"{path}: no brain.")
 

@@ -71,15 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--target is required: Siemens, GE, Philips, a target file or an image.")
     _check_outputs(arguments)
     from bids_ihf.io.atomic import write_atomic
-    from bids_ihf.pipeline.harmonization import Harmonization
     from bids_ihf.pipeline.process import set_up_process
-    from bids_ihf.pipeline.resources import load_model_cached
-    from bids_ihf.pipeline.single_image import (
-        ImageFiles,
-        SingleOutputs,
-        harmonize_files,
-    )
-    from bids_ihf.targets.build import load_target
+    from bids_ihf.pipeline.resources import load_harmonization
+    from bids_ihf.pipeline.single_image import ImageFiles, SingleOutputs, harmonize_files
 
     options = _options(arguments)
     files = ImageFiles.around(
@@ -94,14 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     threads = options["omp_nthreads"] or min(available_processors(), MAX_THREADS_PER_IMAGE)
     set_up_process(threads, options["random_seed"])
-    model = load_model_cached("cpu", options["model"])
     source = options["source_profile"]
-    harmonization = Harmonization(
-        target=load_target(target, model, preprocessed=options["preprocessed"]),
-        source=None if source is None else load_target(str(source), model),
-        load_model=lambda device: load_model_cached(device, options["model"]),
-        device=options["device"],
-        batch_size=options["batch_size"],
+    harmonization = load_harmonization(
+        target,
+        None if source is None else str(source),
+        *(options["model"], options["device"], options["batch_size"]),
+        preprocessed=options["preprocessed"],
     )
     outputs = SingleOutputs(arguments.output, arguments.change, arguments.save_mask)
     result = harmonize_files(
