@@ -15,7 +15,7 @@ from bids_ihf.lab.simulation.anatomy import crop_to_brain
 from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.random_scanners import random_scanner
 from bids_ihf.lab.simulation.reference_segmentation import reference_brain_mask
-from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scanner
 from bids_ihf.lab.simulation.virtual_subject import VirtualSubject, register, scan_subject
 from bids_ihf.preprocessing import morphology
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -35,6 +35,10 @@ FIRST_SEED = 900_000
 
 OFF_RANGE_SCANNERS = ("off-range 1", "off-range 2")
 """Scanners far from any vendor's."""
+
+SITE_SUFFIX = " site"
+"""Ends the name of a scanner of a vendor's population, as scans in use come from; the vendor's
+name alone is its typical scanner, which targets stand for."""
 
 REPEAT_SUFFIX = " again"
 """Ends the name of the second scan by the same scanner."""
@@ -82,9 +86,18 @@ def load_test_subject(path: Path, name: str, seed: int) -> RegisteredSubject:
 
 
 def vendor_scanners(name: str, modality: Modality, seed: int) -> dict[str, Scanner]:
-    """A scanner of each vendor, with small session effects that depend on the subject."""
+    """The typical scanner of each vendor, with small session effects that depend on the
+    subject."""
     return {
         vendor: typical_scanner(vendor, modality, seed_of(seed, name, vendor))
+        for vendor in BUILTIN_VENDORS
+    }
+
+
+def site_scanners(name: str, modality: Modality, seed: int) -> dict[str, Scanner]:
+    """A scanner of each vendor's population, another for each subject."""
+    return {
+        f"{vendor}{SITE_SUFFIX}": vendor_scanner(vendor, modality, seed_of(seed, name, vendor))
         for vendor in BUILTIN_VENDORS
     }
 
@@ -100,10 +113,12 @@ def off_range_scanners(name: str, modality: Modality, seed: int) -> dict[str, Sc
 def traveling_scans(
     subject: RegisteredSubject, modality: Modality, seed: int
 ) -> dict[str, NetworkInput]:
-    """All scans of a test subject by name: vendors, their repeats, off-range scanners."""
+    """All scans of a test subject by name: typical scanners of the vendors and their repeats, one
+    of each vendor's population, off-range scanners."""
     vendors = vendor_scanners(subject.name, modality, seed)
     repeats = {f"{vendor}{REPEAT_SUFFIX}": scanner for vendor, scanner in vendors.items()}
-    scanners = vendors | repeats | off_range_scanners(subject.name, modality, seed)
+    sites = site_scanners(subject.name, modality, seed)
+    scanners = vendors | repeats | sites | off_range_scanners(subject.name, modality, seed)
     return {
         name: scan_subject(subject, scanner, seed_of(seed, subject.name, modality, name, "noise"))
         for name, scanner in scanners.items()

@@ -12,7 +12,7 @@ import pytest
 
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.lab.benchmarks.vendors import worker
-from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP, cases_of
+from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP, SAME_SCANNER, cases_of
 from bids_ihf.lab.benchmarks.vendors.methods import (
     CURVE_ONLY,
     HISTOGRAM_MATCHING,
@@ -124,6 +124,7 @@ def test_a_repeat_scan_has_fresh_noise_only() -> None:
     assert set(found) == {
         *BUILTIN_VENDORS,
         *(f"{v} again" for v in BUILTIN_VENDORS),
+        *(f"{v} site" for v in BUILTIN_VENDORS),
         "off-range 1",
         "off-range 2",
     }
@@ -173,8 +174,12 @@ def test_cases_are_complete() -> None:
     assert set(permutations(BUILTIN_VENDORS, 2)) <= set(pairs)
     for vendor in BUILTIN_VENDORS:
         assert pairs.count((OFF_RANGE_GROUP, vendor)) == 2
-    assert sorted(case.source for case in cases if case.same_scanner) == sorted(BUILTIN_VENDORS)
-    assert len(cases) == len(set(cases)) == 15
+        # A vendor's other scanners are not its typical one, so they are harmonized, too.
+        assert pairs.count((vendor, vendor)) == 1
+    same = [case for case in cases if case.same_scanner]
+    assert [case.scanner for case in same] == list(BUILTIN_VENDORS)
+    assert {case.vendor for case in cases} == {*BUILTIN_VENDORS, None}
+    assert len(cases) == len(set(cases)) == 18
 
 
 def test_metrics_in_separate_ranges_are_independent_of_units() -> None:
@@ -288,7 +293,9 @@ def test_one_subject(monkeypatch: pytest.MonkeyPatch) -> None:
     mean = {m: np.mean([r["rmse"] for r in rows if r["method"] == m]) for m in all_methods}
     assert mean[REPEAT_SCAN] < mean[TRUE_SCAN_MATCHING] < mean[NO_HARMONIZATION]
     assert mean[HISTOGRAM_MATCHING] < mean[NO_HARMONIZATION]
-    assert {panel.source for panel in panels} == {*BUILTIN_VENDORS, OFF_RANGE_GROUP}
+    assert {panel.source for panel in panels} == {
+        *BUILTIN_VENDORS, OFF_RANGE_GROUP, SAME_SCANNER
+    }  # fmt: skip
     assert all(panel.counts[IHF_HARMONY].sum() > 0 for panel in panels)
 
 

@@ -14,7 +14,11 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
     run_baseline,
     run_networks,
 )
-from bids_ihf.lab.benchmarks.virtual_subjects import OFF_RANGE_SCANNERS, select_slices
+from bids_ihf.lab.benchmarks.virtual_subjects import (
+    OFF_RANGE_SCANNERS,
+    SITE_SUFFIX,
+    select_slices,
+)
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 OFF_RANGE_GROUP = "off-range"
 """Source of all off-range scanners in the tables."""
 
+SAME_SCANNER = "own scanner"
+"""Source, in the tables, of the scan by the target's scanner."""
+
 
 @frozen
 class Case:
@@ -39,8 +46,17 @@ class Case:
 
     @property
     def source(self) -> str:
-        """What the tables call the scanner."""
-        return OFF_RANGE_GROUP if self.scanner in OFF_RANGE_SCANNERS else self.scanner
+        """What the tables call the scanner: its vendor, unless it has none or is the target's."""
+        if self.same_scanner:
+            return SAME_SCANNER
+        return OFF_RANGE_GROUP if self.vendor is None else self.vendor
+
+    @property
+    def vendor(self) -> str | None:
+        """The vendor, as a sidecar would state it; None of an off-range scanner."""
+        if self.scanner in OFF_RANGE_SCANNERS:
+            return None
+        return self.scanner.removesuffix(SITE_SUFFIX)
 
     @property
     def same_scanner(self) -> bool:
@@ -49,8 +65,9 @@ class Case:
 
 
 def cases_of(target: str) -> list[Case]:
-    """Every vendor, the target included, and the off-range scanners to one vendor."""
-    return [Case(scanner, target) for scanner in (*BUILTIN_VENDORS, *OFF_RANGE_SCANNERS)]
+    """The target's own scanner, one of each vendor's population, and the off-range scanners."""
+    sites = [f"{vendor}{SITE_SUFFIX}" for vendor in BUILTIN_VENDORS]
+    return [Case(scanner, target) for scanner in (target, *sites, *OFF_RANGE_SCANNERS)]
 
 
 @frozen(eq=False)
@@ -78,7 +95,7 @@ def harmonize_case(
     if not case.same_scanner:
         for name in baseline_names():
             images[name] = run_baseline(name, source, target.reference)
-    manufacturer = vendors.get(case.scanner)
+    manufacturer = vendors.get(case.vendor or "")
     images |= run_networks(
         scans[case.scanner],
         target.profile,

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 
-from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP
+from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP, SAME_SCANNER
 from bids_ihf.lab.benchmarks.vendors.example_slices import (
     AS_SCANNED,
     FIGURE_TARGET,
@@ -46,7 +46,8 @@ PALETTE_SIZES = (96, 64, 32, 16)
 """Numbers of colours that a figure of example slices is reduced to, until it is small enough."""
 
 SOURCE_COLOURS = {
-    "Siemens": "#222222",
+    SAME_SCANNER: "#222222",
+    "Siemens": "#3a7d44",
     "GE": "#d1495b",
     "Philips": "#2e77ae",
     OFF_RANGE_GROUP: "#c9a227",
@@ -128,8 +129,8 @@ def intensity_densities(panels: Sequence[CasePanel], modality: str) -> bytes:
     figure = _figure(10, 5.6)
     for axis, histogram in zip(figure.subplots(2, 2).flat, DENSITY_PANELS, strict=True):
         harmonized = histogram in (HISTOGRAM_MATCHING, IHF_HARMONY)
-        for source in (*BUILTIN_VENDORS, OFF_RANGE_GROUP):
-            is_target = source == FIGURE_TARGET
+        for source in (SAME_SCANNER, *BUILTIN_VENDORS, OFF_RANGE_GROUP):
+            is_target = source == SAME_SCANNER
             # The target's own scans are the reference and stay as they are.
             shown = RANGE_SCALED if is_target and histogram != AS_SCANNED else histogram
             curve = _density(panels, source, shown)
@@ -137,7 +138,7 @@ def intensity_densities(panels: Sequence[CasePanel], modality: str) -> bytes:
                 axis.plot(
                     *curve, "--" if is_target and harmonized else "-", linewidth=1.6,
                     color=SOURCE_COLOURS[source],
-                    label=f"{source}, the target" if is_target else source,
+                    label=f"{FIGURE_TARGET}, the target" if is_target else source,
                 )  # fmt: skip
         axis.set_title(f"after {histogram}" if harmonized else histogram, fontsize=10)
         axis.set_xlabel(
@@ -170,7 +171,7 @@ def _density(
 
 def example_images(panels: Sequence[CasePanel], modality: str) -> bytes:
     """One slice of one subject by every source: scan, results, truth and errors."""
-    rows = [panel for panel in panels if panel.source != FIGURE_TARGET]
+    rows = [panel for panel in panels if panel.source != SAME_SCANNER]
     figure = _figure(9.4, 1.65 * len(rows) + 0.3, "black")
     axes = figure.subplots(
         len(rows), len(IMAGE_TITLES) + len(ERROR_TITLES), squeeze=False,

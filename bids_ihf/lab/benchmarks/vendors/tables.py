@@ -8,7 +8,7 @@ import attrs
 
 from bids_ihf.lab.benchmarks.bootstrap import BOOTSTRAP_SAMPLES, CONFIDENCE_LEVEL, summarize
 from bids_ihf.lab.benchmarks.tables import Column, aligned, group_rows
-from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP
+from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP, SAME_SCANNER
 from bids_ihf.lab.benchmarks.vendors.methods import METHOD_DESCRIPTIONS
 from bids_ihf.lab.benchmarks.vendors.metrics import METRIC_COLUMNS, RANGE_SCALED_COLUMNS
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.tables import Row
 
 ALL_VENDORS = "all vendors"
-SAME_VENDOR = "own vendor"
 
 INTERVAL_METRICS = ("rmse", "psnr", "ms_ssim")
 """Metrics that are given with their bootstrap interval."""
@@ -31,13 +30,16 @@ _SELF_RANGE = "each image scaled by its own 0.1 and 99.9 percentiles in the brai
 
 SUBJECT_COLUMNS: dict[str, Column] = {
     "subject": Column("Label map of the simulated subject"),
-    "modality": Column("T1w or T2w"),
+    "modality": Column("T1w, T2w or FLAIR"),
     "source": Column(
-        "Scanner of the scan that is harmonized: a vendor, off-range (scanners far from any "
-        "vendor's), or a group of them"
+        "Scanner of the scan that is harmonized: one of a vendor's population, off-range (far "
+        "from any vendor's), the target's own, or a group of them"
     ),
     "scanner": Column("The scan; there are two off-range scanners for each subject"),
-    "target": Column("Vendor the scan is harmonized to; the truth is the same subject's scan"),
+    "target": Column(
+        "Vendor the scan is harmonized to; the truth is the same subject's scan by its typical "
+        "scanner"
+    ),
     "method": Column(
         "What made the image that is compared with the truth", levels=METHOD_DESCRIPTIONS
     ),
@@ -92,9 +94,9 @@ def _groups(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Row]]]:
     for (source, target), pair in group_rows(rows, ["source", "target"]).items():
         yield source, target, pair
     vendors = [row for row in rows if row["source"] in BUILTIN_VENDORS]
-    yield ALL_VENDORS, ALL_VENDORS, [row for row in vendors if row["source"] != row["target"]]
+    yield ALL_VENDORS, ALL_VENDORS, vendors
     yield OFF_RANGE_GROUP, ALL_VENDORS, [row for row in rows if row["source"] == OFF_RANGE_GROUP]
-    yield SAME_VENDOR, ALL_VENDORS, [row for row in vendors if row["source"] == row["target"]]
+    yield SAME_SCANNER, ALL_VENDORS, [row for row in rows if row["source"] == SAME_SCANNER]
 
 
 def _summarized(rows: Sequence[Row], seed: int) -> Iterator[Row]:
