@@ -30,7 +30,7 @@ def random_scanner(modality: Modality, seed: int) -> Scanner:
         real = vendor_scanner(ANY_VENDOR, modality, int(rng.integers(2**31)))
         return evolve(real, **_processing(real.protocol, rng))
     protocol = random_protocol(modality, rng)
-    width = uniform(0.4, 2.4)
+    width = float(np.exp(uniform(np.log(0.4), np.log(3.2))))
     stretch = np.exp(rng.normal(0, 0.15, 3))
     # An acquired share of k-space of 0.25 to 1 of what a pixel of 1 mm needs.
     pixel = np.where(rng.random(3) < 0.5, 0.0, 1 / uniform(0.25, 1.0, 3))
@@ -52,10 +52,10 @@ def random_scanner(modality: Modality, seed: int) -> Scanner:
         elliptical=bool(rng.random() < 0.2),
         partial_fourier=float(uniform(0.625, 0.9)) if rng.random() < 0.2 else 1.0,
         apodisation=float(uniform(0.0, 1.0)),
-        noise=float(np.exp(uniform(np.log(0.005), np.log(0.10)))),
+        noise=float(np.exp(uniform(np.log(0.003), np.log(0.07)))),
         g_factor=float(uniform(0.0, 1.2)),
         acceleration=(acceleration[0], acceleration[1], acceleration[2]),
-        texture_gain=float(uniform(0.5, 1.6)),
+        texture_gain=float(uniform(0.2, 1.4)),
         fat=float(uniform(0.1, 1.0)),
         gamma=float(np.exp(rng.normal(0, 0.15))),
         units=float(np.exp(uniform(np.log(80), np.log(20000)))),
