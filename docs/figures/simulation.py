@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.anatomy import crop_to_brain
 from bids_ihf.lab.simulation.label_anatomy import from_labels
@@ -21,25 +21,21 @@ from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
-if TYPE_CHECKING:
-    from bids_ihf.bids.names import Modality
-
 SUBJECT_SEED = 5
 RANDOM_SCANNERS = 5
-MODALITIES: tuple[Modality, ...] = ("T1w", "T2w")
 
 
 def draw(labels: Path, figure_path: Path) -> None:
-    """Two modalities by eight scanners, one axial slice each, each with its own grey scale."""
+    """Three modalities by eight scanners, one axial slice each, each with its own grey scale."""
     anatomy, lesions = with_lesions(
         crop_to_brain(from_labels(labels, seed=SUBJECT_SEED)), SUBJECT_SEED, count=20
     )
     middle = anatomy.shape[2] // 2
     height = middle - 10 + int(lesions[:, :, middle - 10 : middle + 25].sum(axis=(0, 1)).argmax())
-    figure = Figure(figsize=(14, 4.4), facecolor="black")
+    figure = Figure(figsize=(14, 6.5), facecolor="black")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 3 + RANDOM_SCANNERS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
-    for row, modality in enumerate(MODALITIES):
+    axes = figure.subplots(3, 3 + RANDOM_SCANNERS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    for row, modality in enumerate(ANATOMICAL_MODALITIES):
         scanners = {
             vendor: typical_scanner(vendor, modality, SUBJECT_SEED) for vendor in BUILTIN_VENDORS
         }
