@@ -14,6 +14,8 @@ from bids_ihf.lab.simulation.protocol_table import real_protocols
 from bids_ihf.lab.simulation.signal_equations import brain_contrast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bids_ihf.bids.names import Modality
     from bids_ihf.lab.simulation.protocol import Protocol
     from bids_ihf.lab.simulation.protocol_table import RealProtocol
@@ -77,6 +79,17 @@ def typical_row(vendor: str, modality: Modality) -> RealProtocol:
 def typical_protocol(vendor: str, modality: Modality) -> Protocol:
     """The protocol of a vendor's target; what no sidecar states is at the middle of its range."""
     return complete_protocol(typical_row(vendor, modality), vendor, Completion())
+
+
+def typical_protocol_records(vendor: str, modalities: Iterable[Modality]) -> dict[str, str]:
+    """What the record of a vendor's target says of its protocols.
+
+    >>> typical_protocol_records("GE", ["T2w"])["T2w_protocol"].split(": ")[1]
+    '3 T, TE 66.83 ms, TR 3.2 s, flip angle 90 degrees'
+    """
+    return {
+        f"{modality}_protocol": typical_row(vendor, modality).summary for modality in modalities
+    }
 
 
 def draw_protocol(

@@ -69,6 +69,19 @@ class RealProtocol:
         model = f"{self.vendor} {self.model}" if self.model else self.vendor
         return f"{self.sequence} of {self.dataset}, {model}"
 
+    @property
+    def summary(self) -> str:
+        """Its name with field strength and times."""
+        times = {
+            "TR": (self.repetition_time, 1, "s"),
+            "pulse interval": (self.pulse_interval, 1000, "ms"),
+            "TI": (self.inversion_time, 1, "s"),
+            "flip angle": (self.flip_angle, 1, "degrees"),
+        }
+        stated = [f"TE {self.echo_time * 1000:g} ms"]
+        stated += [f"{key} {v * f:g} {unit}" for key, (v, f, unit) in times.items() if v]
+        return f"{self.name}: {self.field_strength:g} T, {', '.join(stated)}"
+
 
 COLUMNS = tuple(field.name for field in attrs.fields(RealProtocol))
 _TEXT = frozenset(
