@@ -54,7 +54,7 @@ class FileHistory:
             image = ndimage.shift(image, self.resampling, order=1, mode="nearest")
         if self.clipping is not None and brain.any():
             low, high = np.percentile(image[brain], self.clipping)
-            image = np.clip(image, low, high) - np.float32(low)
+            image = np.clip(image - np.float32(low), 0, np.float32(high - low))
         if self.grey_levels:
             step = float(image.max()) / self.grey_levels or 1.0
             image = np.rint(image / step) * np.float32(step)
