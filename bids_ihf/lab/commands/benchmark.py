@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf benchmark``."""
     add = parser.add_argument
-    add("labels", type=Path, metavar="LABELS_DIR", help="label maps, NAME_dseg.nii.gz")
+    add(
+        "labels",
+        type=Path,
+        nargs="?",
+        metavar="LABELS_DIR",
+        help="label maps, NAME_dseg.nii.gz; not with --travellers",
+    )
     add("-o", "--output", type=Path, required=True, metavar="OUT_DIR", help="tables and figures")
     add(
         "--people",
@@ -62,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "reports, ranges.json and familiar.safetensors",
     )
     add(
+        "--travellers",
+        type=Path,
+        metavar="DIR",
+        help="measure real people instead: a BIDS dataset, preprocessed and in template space, of "
+        "at least three subjects on several scanners, told by the entity acq or ses",
+    )
+    add(
         "--poses",
         type=positive_integer,
         default=500,
@@ -94,13 +107,17 @@ def run(arguments: argparse.Namespace) -> int:
     Raises
     ------
     UsageError
-        Diffusion is requested together with other modalities.
+        Diffusion is requested together with other modalities, or there is not one input.
     """
     from bids_ihf.pipeline.run_log import start_logging
 
     # Progress is INFO, and shown without --verbose: a benchmark takes minutes to hours.
     start_logging(arguments.verbose + 1)
-    if arguments.ranges:
+    if (arguments.labels is None) == (arguments.travellers is None):
+        raise UsageError("Name either LABELS_DIR or --travellers DIR.")
+    if arguments.travellers:
+        summary = run_travels(arguments)
+    elif arguments.ranges:
         summary = run_ranges(arguments)
     elif "dwi" in (arguments.modalities or ()):
         summary = run_diffusion(arguments)
@@ -164,6 +181,24 @@ def run_brain(arguments: argparse.Namespace) -> str:
     columns = (
         "condition", "method", "scans", "dice", "dice_least", "hd95_mm", "mask_s", "align_s",
     )  # fmt: skip
+    return aligned(rows, columns)
+
+
+def run_travels(arguments: argparse.Namespace) -> str:
+    """The benchmark on real traveling subjects; the means by modality and method."""
+    from bids_ihf.bids.names import ANATOMICAL_MODALITIES
+    from bids_ihf.lab.benchmarks.tables import aligned
+    from bids_ihf.lab.benchmarks.travellers.benchmark import TravelPlan, run_travellers
+
+    modalities = tuple(dict.fromkeys(arguments.modalities or ANATOMICAL_MODALITIES))
+    if "dwi" in modalities:
+        raise UsageError("--travellers measures T1w, T2w and FLAIR; leave dwi out.")
+    weights = weights_of(arguments.model, dict(arguments.network))
+    plan = TravelPlan(
+        arguments.travellers, modalities[:1] if arguments.quick else modalities, weights
+    )
+    rows = run_travellers(plan, arguments.output)
+    columns = ("modality", "method", "rmse", "ratio", "rmse_aligned", "ratio_aligned", "nearer")
     return aligned(rows, columns)
 
 

@@ -94,3 +94,14 @@ def test_diffusion_without_label_maps(tmp_path: Path, capsys: pytest.CaptureFixt
     pytest.importorskip("dipy")
     assert call(str(tmp_path), "-o", str(tmp_path / "out"), "--modality", "dwi") == 65
     assert "NAME_dseg.nii.gz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("labels", "--travellers", "bids")])
+def test_one_input_is_named(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*words, "-o", "out") == 2
+    assert "either LABELS_DIR or --travellers" in capsys.readouterr().err
+
+
+def test_travellers_are_anatomical(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--travellers", "bids", "-o", "out", "--modality", "dwi") == 2
+    assert "leave dwi out" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""The benchmark on real people scanned on several scanners, leaving one person out."""
