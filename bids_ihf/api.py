@@ -11,11 +11,17 @@ from attrs import frozen
 
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE, available_processors, set_up_process
+from bids_ihf.pipeline.process import (
+    MAX_THREADS_PER_IMAGE,
+    available_processors,
+    reuse_freed_memory,
+    single_threaded,
+)
 from bids_ihf.pipeline.references import collect_references, target_from_references
 from bids_ihf.pipeline.resources import load_harmonization, load_model_cached
 from bids_ihf.pipeline.restore import restore as restore_file
 from bids_ihf.pipeline.single_image import ImageFiles, SingleOutputs, harmonize_files
+from bids_ihf.preprocessing.itk import configure_itk
 from bids_ihf.targets.build import load_target as load_target_spec
 from bids_ihf.targets.target import Target, pack_target
 
@@ -60,6 +66,7 @@ class Harmonized:
     device: str
 
 
+@single_threaded()
 def harmonize(
     image: ImageLike,
     target: PathLike | Target,
@@ -112,7 +119,8 @@ def harmonize(
     batch_size
         Slices in the network at once.
     threads
-        Threads of this process from now on; by default those granted to this job, at most 8.
+        Batches in the network at a time, on the CPU; by default the processors granted to this
+        job, at most 4.  Their number does not change the result.
     random_seed
         Seed of the registration.
     progress
@@ -128,7 +136,8 @@ def harmonize(
         The image, a file that belongs to it, or the target cannot be used; ``exit_code`` is that
         of the command line.
     """
-    set_up_process(threads or min(available_processors(), MAX_THREADS_PER_IMAGE), random_seed)
+    reuse_freed_memory()
+    configure_itk(random_seed)
     with TemporaryDirectory(prefix="ihf-harmony-") as name:
         folder = Path(name)
         files = ImageFiles.around(
@@ -145,6 +154,7 @@ def harmonize(
             _name_or_target(target),
             None if source_profile is None else _name_or_target(source_profile),
             *(_network(model), device, batch_size),
+            threads or min(available_processors(), MAX_THREADS_PER_IMAGE),
             preprocessed=preprocessed,
         )
         result = harmonize_files(
@@ -194,6 +204,7 @@ def restore(
         return _in_memory(output)
 
 
+@single_threaded()
 def load_target(
     name: PathLike, *, model: PathLike | None = None, preprocessed: bool = False
 ) -> Target:
@@ -228,6 +239,7 @@ def load_target(
     )
 
 
+@single_threaded()
 def build_target(
     images: Sequence[PathLike],
     *,

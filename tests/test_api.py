@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 import bids_ihf
 from bids_ihf.bids.images import SourceImage
@@ -52,7 +53,7 @@ def by_app(image: Path, tmp_path: Path) -> Any:
     (job,) = plan([source], config, TARGET)
     prepare_image(
         image, tmp_path / "prepared.npz", modality="T1w", preprocessed=False, mask=None,
-        mask_needed=False, t1w=None, seed=0, threads=1,
+        mask_needed=False, t1w=None, seed=0,
     )  # fmt: skip
     harmonize_image(job, tmp_path / "prepared.npz", config, TARGET, threads=1)
     return job.outputs
@@ -89,6 +90,29 @@ def test_function_gives_the_numbers_of_the_app(image: Path, by_app: Any) -> None
     assert result.measures["mask_volume_ml"] > 0
     assert [step for step, _ in steps] == ["prepare", "harmonize", "write", "done"]
     assert steps[-1][1] == 1
+
+
+def test_threads_are_those_of_the_caller_again(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums take one thread, so that their number changes no bit; the caller's torch keeps its."""
+    threads = []
+
+    def align(*_: object) -> Alignment:
+        threads.append(torch.get_num_threads())
+        return Alignment(np.eye(4), 0.9, 1.0)
+
+    monkeypatch.setattr(prepare, "align_to_template", align)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        bids_ihf.load_target(image)
+        one, two = (bids_ihf.harmonize(image, "GE", device="cpu", threads=n) for n in (1, 2))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 1, 1]
+    assert np.array_equal(np.asarray(one.image.dataobj), np.asarray(two.image.dataobj))
 
 
 def test_images_in_memory(image: Path) -> None:

@@ -8,6 +8,8 @@ back from the network's grid by a single interpolation.  The original voxels are
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -65,11 +67,12 @@ def harmonize(
     *,
     source: SourceProfile[Profile] | None = None,
     batch_size: int = BATCH_SLICES,
+    threads: int = 1,
 ) -> Harmonized:
     """Bring a scan to a target profile.
 
     ``source`` is the typical profile of the scan's scanner, if available; ``batch_size`` is the
-    number of slices that the network gets at once.
+    number of slices that the network gets at once, ``threads`` that of batches at a time.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def harmonize(
         matched = match_intensities(network_input, target, model, source)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
-    change = apply_network(matched, model, batch_size) - matched.data
+    change = apply_network(matched, model, batch_size, threads=threads) - matched.data
     change *= feather(network_input.mask)
     statistics = qc_statistics(matched, matched.data + change, model)
 
@@ -121,6 +124,7 @@ def apply_network(
     model: ModelBundle,
     batch_size: int = BATCH_SLICES,
     slices: NDArray[np.intp] | None = None,
+    threads: int = 1,
 ) -> Array:
     """The scan (X, Y, Z) with some axial ``slices`` (default: all that contain brain) sent through
     the network, in network units of the target.
@@ -129,6 +133,9 @@ def apply_network(
     statistics of a single subject's scan, and by the reliability of the target, which comes from
     few subjects.  Beyond the positions that the target covers, statistics of the last position are
     used for both: differences between positions are not attributed to scanners.
+
+    On a CPU ``threads`` batches run at a time, each in one thread of torch, so that their number
+    does not change a bit.
 
     Raises
     ------
@@ -143,33 +150,57 @@ def apply_network(
         profile.embeddings_at(z) for profile in (target, matched.matched)
     )
     weight = np.float32(matched.scanner_weight * target.reliability)
-    result = matched.data.copy()
-    start = 0
-    while start < len(slices):
-        batch = slices[start : start + batch_size]
+
+    def run_batch(batch: NDArray[np.intp]) -> Array:
         arrays = (
             slice_stack(matched.data, batch.tolist()),
             np.ascontiguousarray(np.moveaxis(network_input.mask[:, :, batch], 2, 0)[:, None]),
             target_embeddings[batch],
             scan_embeddings[batch],
         )
-        try:
-            with torch.inference_mode():
-                out = model.network(*(torch.from_numpy(a).to(model.device) for a in arrays))
-        except torch.OutOfMemoryError as error:
-            if batch_size == 1:
-                raise TemporaryFailure(
-                    "The device is out of memory; free it, or use --device cpu."
-                ) from error
-            batch_size = max(1, batch_size // 2)
-            LOGGER.warning("Out of device memory: continuing with %d slices at once.", batch_size)
-            torch.cuda.empty_cache()
-            continue
+        with torch.inference_mode():
+            out = model.network(*(torch.from_numpy(a).to(model.device) for a in arrays))
         before = matched.data[:, :, batch]
         change = np.moveaxis(out[:, 1].cpu().numpy(), 0, 2) - before
-        result[:, :, batch] = before + weight * change
-        start += len(batch)
+        changed: Array = before + weight * change
+        return changed
+
+    result = matched.data.copy()
+    workers = threads if model.device.type == "cpu" else 1
+    for batch, changed in _run_batches(run_batch, slices, batch_size, workers):
+        result[:, :, batch] = changed
     return result
+
+
+def _run_batches(
+    run_batch: Callable[[NDArray[np.intp]], Array],
+    slices: NDArray[np.intp],
+    batch_size: int,
+    workers: int,
+) -> Iterator[tuple[NDArray[np.intp], Array]]:
+    """Batches of slices and their results; smaller batches once the device's memory is full."""
+    start = 0
+    # New threads would take all cores for each sum.
+    with ThreadPoolExecutor(workers, "batch", torch.set_num_threads, (1,)) as pool:
+        run_all = map if workers == 1 else pool.map
+        while start < len(slices):
+            group = slices[start : start + workers * batch_size]
+            batches = np.split(group, range(batch_size, len(group), batch_size))
+            try:
+                results = list(run_all(run_batch, batches))
+            except torch.OutOfMemoryError as error:
+                if batch_size == 1:
+                    raise TemporaryFailure(
+                        "The device is out of memory; free it, or use --device cpu."
+                    ) from error
+                batch_size = max(1, batch_size // 2)
+                LOGGER.warning(
+                    "Out of device memory: continuing with %d slices at once.", batch_size
+                )
+                torch.cuda.empty_cache()
+                continue
+            yield from zip(batches, results, strict=True)
+            start += len(group)
 
 
 def feather(mask: Array) -> Array:

@@ -76,7 +76,7 @@ def run_participant_level(config: RunConfig) -> int:
     images = find_all_images(config, subjects)
     if not config.skip_bids_validation:
         images = validate_input(config.bids_dir, images)
-    limit_threads(config.omp_nthreads or config.n_procs)
+    limit_threads(1)
     target = resolve_target(config)
     jobs = plan(images, config, target)
     if config.dry_run:

@@ -178,7 +178,7 @@ class RunConfig:
     )
     omp_nthreads: int | None = _resource(
         "--omp-nthreads",
-        "number of processors per image (default: --n-procs / images, at most 8)",
+        "number of processors per image (default: --n-procs / images, at most 4)",
         values.positive_integer,
     )
     mem_gb: float | None = _resource(

@@ -53,6 +53,8 @@ class MemoryEstimate:
 
 PREPARE_MEMORY = MemoryEstimate(base_gb=0.8, bytes_per_voxel=60)
 HARMONIZE_MEMORY = MemoryEstimate(base_gb=1.0, bytes_per_voxel=60)
+BATCH_MEMORY_GB = 0.3
+"""For each further batch in the network at a time, on the CPU."""
 DIFFUSION_MEMORY = MemoryEstimate(base_gb=0.8, bytes_per_voxel=600)
 """For four shells; it does not grow with the number of volumes."""
 
@@ -95,8 +97,8 @@ def build_graph(
         for job in sorted(subject_jobs, key=lambda job: job.t1w is not None):
             t1w = job.t1w if via_t1w else None
             if t1w is not None and t1w.path not in prepared:
-                prepared[t1w.path] = _prepare_node(t1w, config, threads)
-            node = prepared[job.image.path] = _prepare_node(job.image, config, threads)
+                prepared[t1w.path] = _prepare_node(t1w, config)
+            node = prepared[job.image.path] = _prepare_node(job.image, config)
             if t1w is not None:
                 graph.connect(prepared[t1w.path], "prepared", node, "t1w")
             harmonize = _harmonize_node(job, config, target, device, threads)
@@ -127,7 +129,7 @@ def _node(
     return node
 
 
-def _prepare_node(image: SourceImage, config: RunConfig, threads: int) -> Any:
+def _prepare_node(image: SourceImage, config: RunConfig) -> Any:
     context = _context("prepare", image, config)
     interface = Prepare(
         context=context,
@@ -137,7 +139,6 @@ def _prepare_node(image: SourceImage, config: RunConfig, threads: int) -> Any:
         mask_needed=config.brain_mask == "derivatives",
         seed=config.random_seed,
         version=__version__,
-        threads=threads,
     )
     for name, path in (("mask", image.mask), ("bval", image.bval), ("bvec", image.bvec)):
         if path is not None:
@@ -146,7 +147,7 @@ def _prepare_node(image: SourceImage, config: RunConfig, threads: int) -> Any:
         interface.inputs.problem = image.problem
     if image.suffix == "dwi" and config.b0_threshold is not None:
         interface.inputs.b0_threshold = config.b0_threshold
-    return _node(interface, context, config, threads, PREPARE_MEMORY.of(image.path))
+    return _node(interface, context, config, 1, PREPARE_MEMORY.of(image.path))
 
 
 def _harmonize_node(
@@ -161,5 +162,8 @@ def _harmonize_node(
         threads=threads,
         use_gpu=device != "cpu",
     )
-    memory = DIFFUSION_MEMORY if job.image.suffix == "dwi" else HARMONIZE_MEMORY
-    return _node(interface, context, config, threads, memory.of(job.image.path))
+    if job.image.suffix == "dwi":
+        memory_gb = DIFFUSION_MEMORY.of(job.image.path)
+    else:
+        memory_gb = HARMONIZE_MEMORY.of(job.image.path) + (threads - 1) * BATCH_MEMORY_GB
+    return _node(interface, context, config, threads, memory_gb)

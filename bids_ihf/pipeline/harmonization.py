@@ -42,6 +42,8 @@ class Harmonization:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     batch_size
         Slices in the network at once.
+    threads
+        Batches of them at a time, on the CPU.
     """
 
     target: Target
@@ -49,6 +51,7 @@ class Harmonization:
     load_model: Callable[[str], ModelBundle]
     device: str = "auto"
     batch_size: int = 8
+    threads: int = 1
 
     def harmonize_anat(
         self, prepared: Prepared, modality: str, vendor: str
@@ -83,6 +86,7 @@ class Harmonization:
             source=source_profile_of(self.source, modality)
             or source_profile_of(typical, modality),
             batch_size=self.batch_size,
+            threads=self.threads,
         )
 
     def harmonize_series(

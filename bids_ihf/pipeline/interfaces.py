@@ -66,7 +66,6 @@ class StepInputs(BaseInterfaceInputSpec):  # type: ignore[misc]
     """What every step gets; nothing of it changes a result."""
 
     context = traits.Any(mandatory=True, nohash=True, desc="of which image (StepContext)")
-    threads = traits.Int(1, usedefault=True, nohash=True, desc="threads to use")
 
 
 class StepInterface(SimpleInterface):  # type: ignore[misc]
@@ -148,7 +147,6 @@ class Prepare(StepInterface):
             tables=(_path(inputs.bval), _path(inputs.bvec)),
             b0_threshold=inputs.b0_threshold if isdefined(inputs.b0_threshold) else None,
             seed=inputs.seed,
-            threads=inputs.threads,
         )
         self._results["prepared"] = str(output)
 
@@ -164,6 +162,7 @@ class HarmonizeInputs(StepInputs):
     job = traits.Any(mandatory=True, desc="the image and its outputs (plan.Job)")
     config = traits.Any(mandatory=True, desc="settings of the run (config.RunConfig)")
     target = traits.Any(mandatory=True, desc="target of the run (plan.ResolvedTarget)")
+    threads = traits.Int(1, usedefault=True, nohash=True, desc="batches at a time on the CPU")
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="runs on a GPU")
 
 

@@ -55,6 +55,7 @@ def load_harmonization(
     network: Path | None,
     device: str,
     batch_size: int,
+    threads: int,
     *,
     preprocessed: bool = False,
 ) -> Harmonization:
@@ -80,6 +81,7 @@ def load_harmonization(
         load_model=lambda device: load_model_cached(device, network),
         device=device,
         batch_size=batch_size,
+        threads=threads,
     )
 
 

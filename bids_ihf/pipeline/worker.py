@@ -49,7 +49,6 @@ def prepare_image(
     mask_needed: bool,
     t1w: Path | None,
     seed: int,
-    threads: int,
     tables: tuple[Path | None, Path | None] = (None, None),
     b0_threshold: float | None = None,
 ) -> None:
@@ -63,7 +62,7 @@ def prepare_image(
     BadData
         The image or its mask cannot be used, or its mask is missing.
     """
-    set_up_process(threads, seed)
+    set_up_process(seed)
     LOGGER.info("%s: preparing", image.name)
     if mask_needed and mask is None:
         raise BadData(
@@ -140,29 +139,29 @@ def harmonize_image(
     HarmonyError
         The image cannot be used, or an output cannot be written.
     """
-    set_up_process(threads, config.random_seed)
+    set_up_process(config.random_seed)
     LOGGER.info("%s: harmonizing to %s", job.name, target.name)
     prepared = load_prepared(prepared_file)
     write = _harmonize_series if job.image.suffix == "dwi" else _harmonize_anat
-    write(job, prepared, config, target)
+    write(job, prepared, config, target, threads)
     LOGGER.info("%s: written", job.name)
 
 
-def _harmonization(config: RunConfig, target: ResolvedTarget) -> Harmonization:
+def _harmonization(config: RunConfig, target: ResolvedTarget, threads: int) -> Harmonization:
     """Target, source profile and network of the run, loaded once in each process."""
     source = config.source_profile
     return load_harmonization(
         load_target_cached(target.spec, config.model),
         None if source is None else load_target_cached(str(source), config.model),
-        *(config.model, config.device, config.batch_size),
+        *(config.model, config.device, config.batch_size, threads),
     )
 
 
 def _harmonize_anat(
-    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget
+    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget, threads: int
 ) -> None:
     start = time.perf_counter()
-    harmonization = _harmonization(config, target)
+    harmonization = _harmonization(config, target, threads)
     image = job.image
     harmonized, device = harmonization.harmonize_anat(prepared, image.suffix, image.vendor)
     seconds = time.perf_counter() - start
@@ -174,7 +173,7 @@ def _harmonize_anat(
 
 
 def _harmonize_series(
-    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget
+    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget, threads: int
 ) -> None:
     start = time.perf_counter()
     image, paths = job.image, job.outputs
@@ -187,7 +186,7 @@ def _harmonize_series(
             "gradient directions would have to be rotated.",
             job.name,
         )
-    harmonization = _harmonization(config, target)
+    harmonization = _harmonization(config, target, threads)
     with folder_lock(paths.folder):  # see above
         if job.finished:
             return

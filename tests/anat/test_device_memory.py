@@ -14,6 +14,8 @@ from torch import Tensor
 from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.pipeline.harmonization import Harmonization
+from bids_ihf.pipeline.process import single_threaded
+from bids_ihf.pipeline.resources import load_model_cached
 
 SLICES = np.arange(1, 14)
 
@@ -67,6 +69,27 @@ def test_enough_memory_is_used() -> None:
     before, after = through(network)
     assert network.batches == [8, 5]
     assert np.array_equal(after, 2 * before)
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_batches_at_a_time_do_not_change_a_bit(threads: int) -> None:
+    """The sums of the shipped network differ in the last bits if torch splits them."""
+    model = load_model_cached("cpu")
+    data = np.random.default_rng(0).random((60, 64, 24), dtype=np.float32)
+    embeddings = np.random.default_rng(1).random((24, model.encoder.size), dtype=np.float32)
+    profile: Any = SimpleNamespace(
+        embeddings_at=lambda _: embeddings, positions=np.arange(3), reliability=1.0
+    )
+    matched: Any = SimpleNamespace(
+        data=data, matched=profile, target=profile, scanner_weight=1.0,
+        network_input=SimpleNamespace(
+            mask=np.ones_like(data), z=np.arange(24.0), brain_slices=np.arange(24)
+        ),
+    )  # fmt: skip
+    with single_threaded():
+        first, second = (apply_network(matched, model, 5, threads=n) for n in (1, threads))
+    assert not np.array_equal(first, data)
+    assert np.array_equal(first, second)
 
 
 def test_not_even_one_slice() -> None:

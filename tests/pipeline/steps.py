@@ -42,7 +42,7 @@ class Work(StepInterface):
         if self.inputs.ending == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.inputs.ending == THREADS:
-            set_up_process(self.inputs.threads, 0)
+            set_up_process(0)
             report = Path(self.inputs.folder) / f"threads-{self.inputs.context.node}.json"
             report.write_text(json.dumps(threads_in_use()))
         if self.inputs.ending == WRITING:

@@ -107,7 +107,7 @@ def test_a_scan_goes_through_everything_once(
     kept = tmp_path / "prepared.npz"
     prepare_image(
         job.image.path, kept, modality="T1w", preprocessed=False, mask=None, mask_needed=False,
-        t1w=None, seed=0, threads=1,
+        t1w=None, seed=0,
     )  # fmt: skip
     config = RunConfig(tmp_path / "bids", tmp_path / "out", device="cpu")
     harmonize_image(job, kept, config, TARGET, threads=1)

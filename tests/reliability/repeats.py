@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BOUND = 1e-4
-"""Most that a voxel may differ between numbers of threads or of slices at once, as a share of the
-image's largest intensity."""
+"""Most that a voxel may differ between numbers of slices at once, as a share of the image's
+largest intensity."""
 TIME = slice(4, 8)
 """Where a gzip file has its time stamp."""
 
@@ -39,7 +39,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "2 workers": ("--n-procs", "2", "--omp-nthreads", "1"),
     "2 threads": ("--n-procs", "2", "--omp-nthreads", "2"),
 }
-SAME_BYTES = ("again", "2 workers")
+SAME_BYTES = ("again", "2 workers", "2 threads")
 
 
 def repeats(folder: Path, cases: Sequence[str] = tuple(VARIANTS)) -> list[Repeat]:

@@ -57,10 +57,11 @@ def test_one_participant_twice_at_the_same_time(tmp_path: Path, targets: tuple[s
     assert together.same(tmp_path, 2, targets, 3).complaints == ()
 
 
-def test_slices_at_once_hardly_matter(tmp_path: Path) -> None:
-    (found,) = repeats.repeats(tmp_path, ["3 slices at once"])
-    assert found.complaints == ()
-    assert found.difference < repeats.BOUND
+def test_threads_do_not_matter_and_slices_at_once_hardly(tmp_path: Path) -> None:
+    threads, slices = repeats.repeats(tmp_path, ["2 threads", "3 slices at once"])
+    assert threads.complaints == slices.complaints == ()
+    assert threads.difference == 0
+    assert slices.difference < repeats.BOUND
 
 
 def test_voxels_stay_in_place(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bids_ihf.pipeline.process import set_up_process
 
-set_up_process(1, 0)
+set_up_process(0)
 
 import matplotlib.pyplot as plt  # noqa: E402, F401
 import torch  # noqa: E402, F401

@@ -87,12 +87,12 @@ def run(arguments: argparse.Namespace) -> int:
         b0_threshold=options["b0_threshold"],
     )
     threads = options["omp_nthreads"] or min(available_processors(), MAX_THREADS_PER_IMAGE)
-    set_up_process(threads, options["random_seed"])
+    set_up_process(options["random_seed"])
     source = options["source_profile"]
     harmonization = load_harmonization(
         target,
         None if source is None else str(source),
-        *(options["model"], options["device"], options["batch_size"]),
+        *(options["model"], options["device"], options["batch_size"], threads),
         preprocessed=options["preprocessed"],
     )
     outputs = SingleOutputs(arguments.output, arguments.change, arguments.save_mask)

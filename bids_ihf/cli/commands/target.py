@@ -10,7 +10,6 @@ from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import CannotWrite
-from bids_ihf.pipeline.process import available_processors
 
 if TYPE_CHECKING:
     import argparse
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=IMAGE_SUFFIXES,
         help="use only this modality of the datasets; type of images whose names lack a suffix",
     )
-    for setting in ("participant_label", "bids_filter_file", "preprocessed", "n_procs"):
+    for setting in ("participant_label", "bids_filter_file", "preprocessed"):
         add_option(build, setting)
 
 
@@ -107,7 +106,7 @@ def build(arguments: argparse.Namespace) -> int:
         labels=unique_items(arguments.participant_label or ()),
         filter_file=arguments.bids_filter_file,
     )
-    set_up_process(arguments.n_procs or available_processors(), 0)
+    set_up_process(0)
     name = arguments.name or output.stem
     model = load_model_cached("cpu")
     preprocessed = arguments.preprocessed

@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.stdout.write(markdown_row(TABLE_HEAD) + markdown_row(["---"] * len(TABLE_HEAD)))
     with ProcessPoolExecutor(
-        1, get_context("spawn"), set_up_process, (arguments.threads, 0), max_tasks_per_child=1
+        1, get_context("spawn"), set_up_process, (0, arguments.threads), max_tasks_per_child=1
     ) as pool:
         for row in pool.map(measure, arguments.images):
             sys.stdout.write(markdown_row(row))

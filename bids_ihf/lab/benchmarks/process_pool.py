@@ -24,7 +24,7 @@ def start_worker() -> None:
 
     from bids_ihf.pipeline.process import set_up_process
 
-    set_up_process(threads=1, seed=0)
+    set_up_process(seed=0)
     torch.use_deterministic_algorithms(mode=True)
 
 

@@ -19,7 +19,8 @@ from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
 from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, read_index, write_index
-from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.pipeline.process import single_threaded
+from bids_ihf.preprocessing.itk import configure_itk
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.targets.network_input import to_network_input
 
@@ -38,6 +39,7 @@ SUBJECT_FILE_PATTERNS = ("index.json", "*_scan.npy", "*_mask.npy")
 """Files of a subject in the pool, the index first: without it the others are ignored."""
 
 
+@single_threaded()
 def prepare_pool(config: TrainConfig) -> ScanPool:
     """The pool of a BIDS dataset: what is up to date is kept, the rest is prepared.
 
@@ -56,7 +58,7 @@ def prepare_pool(config: TrainConfig) -> ScanPool:
     source, folder = config.data.source, config.data.pool
     if folder.resolve() == source.resolve():
         raise UsageError(f"{folder}: the pool is the dataset itself; name another folder.")
-    set_up_process(config.threads, 0)
+    configure_itk()
     images = {
         subject: _subject_images(config, subject)
         for subject in select_subjects(source, config.data.people)

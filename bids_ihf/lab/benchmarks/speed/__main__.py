@@ -176,7 +176,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     LOGGER.setLevel(logging.INFO)
     # As the commands do.
-    set_up_process(torch.get_num_threads(), 0)
+    set_up_process(0, torch.get_num_threads())
     adopt_orphans()
     arguments.output.mkdir(parents=True, exist_ok=True)
     command = (
