@@ -76,6 +76,7 @@ def harmonize(
     t1w: ImageLike | None = None,
     bval: PathLike | None = None,
     bvec: PathLike | None = None,
+    b0_threshold: float | None = None,
     source_vendor: str | None = None,
     source_profile: PathLike | Target | None = None,
     preprocessed: bool = False,
@@ -105,6 +106,9 @@ def harmonize(
         shares its brain mask, as in the BIDS App.
     bval, bvec
         Gradient table of a diffusion series; by default the files beside it.
+    b0_threshold
+        Largest b-value (s/mm2), 50 or more, that counts as b=0; by default 50, or that of the
+        lowest b-values up to 150 if the next are at least three times as large.
     source_vendor
         Vendor of the scanner where no sidecar names it.
     source_profile
@@ -148,6 +152,7 @@ def harmonize(
             t1w=None if t1w is None else _as_file(t1w, folder / "t1w.nii"),
             bval=None if bval is None else Path(bval),
             bvec=None if bvec is None else Path(bvec),
+            b0_threshold=b0_threshold,
         )
         out, change, brain = (folder / f"{name}.nii.gz" for name in ("out", "change", "brain"))
         harmonization = load_harmonization(
@@ -248,6 +253,7 @@ def build_target(
     output: PathLike | None = None,
     model: PathLike | None = None,
     preprocessed: bool = False,
+    b0_threshold: float | None = None,
 ) -> Target:
     """Build a target from images of one scanner, as ``ihf target build`` does.
 
@@ -265,13 +271,17 @@ def build_target(
         Network with whose encoder the target is built; by default that of the package.
     preprocessed
         The images are bias-corrected, skull-stripped and in template orientation.
+    b0_threshold
+        Largest b-value that counts as b=0, as for :func:`harmonize`.
 
     Raises
     ------
     bids_ihf.errors.HarmonyError
         An image cannot be used, none is left, or the file cannot be written.
     """
-    references = collect_references([Path(image) for image in images], modality=modality)
+    references = collect_references(
+        [Path(image) for image in images], modality=modality, b0_threshold=b0_threshold
+    )
     target = target_from_references(
         references, name, load_model_cached("cpu", _network(model)), preprocessed=preprocessed
     )

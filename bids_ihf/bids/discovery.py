@@ -188,9 +188,7 @@ def _usable(images: Iterable[SourceImage]) -> list[SourceImage]:
             rivals.setdefault(key, []).append(image)
     usable = [_first_of(images_of_output) for images_of_output in rivals.values()]
     for image in usable:
-        if image.problem:
-            LOGGER.warning("%s", image.problem.message)
-        elif not image.fetched:
+        if not image.problem and not image.fetched:
             LOGGER.warning("%s", not_fetched_message(image.path))
     return usable
 

@@ -29,6 +29,7 @@ from bids_ihf.pipeline.resources import (
 from bids_ihf.pipeline.run_log import (
     NOTICE_LEVEL,
     RunLog,
+    keep_early_records,
     log_to_subjects,
     start_logging,
     subject_context,
@@ -52,6 +53,7 @@ def run(config: RunConfig) -> int:
         The run as a whole is not possible.
     """
     start_logging(config.verbose)
+    keep_early_records()
     prepare_environment(config.work_dir)
     if config.analysis_level == "group":
         from bids_ihf.pipeline.group import run_group

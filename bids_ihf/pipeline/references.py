@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 from tqdm import tqdm
 
+from bids_ihf.bids.diffusion_weighting import why_not_harmonized
 from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
@@ -37,13 +38,15 @@ class Reference:
     """A reference image.
 
     ``t1w`` is the T1w image of the same session, by which a T2w image or a diffusion series is
-    registered; ``tables`` are the .bval and .bvec of the latter.
+    registered; ``tables`` are the .bval and .bvec of the latter, and ``b0_threshold`` is the
+    largest b-value (s/mm2) that counts as b=0.
     """
 
     path: Path
     modality: str
     t1w: Path | None = None
     tables: tuple[Path | None, Path | None] = (None, None)
+    b0_threshold: float | None = None
 
 
 def collect_references(
@@ -52,8 +55,11 @@ def collect_references(
     modality: str | None = None,
     labels: Sequence[str] = (),
     filter_file: Path | None = None,
+    b0_threshold: float | None = None,
 ) -> list[Reference]:
     """Images to build a target from; in datasets, ``modality`` selects.
+
+    Series of a dataset without diffusion weighting are left out, by name.
 
     Raises
     ------
@@ -65,9 +71,9 @@ def collect_references(
     images: list[Reference] = []
     for path in references:
         if path.is_dir():
-            images += _in_dataset(path, modality, labels, filter_file)
+            images += _in_dataset(path, modality, labels, filter_file, b0_threshold)
         elif is_nifti_name(path):
-            images.append(_single(path, modality))
+            images.append(_single(path, modality, b0_threshold))
         else:
             raise UsageError(f"{path}: neither a NIfTI image nor a folder; check the name.")
     if not images:
@@ -78,16 +84,20 @@ def collect_references(
     return images
 
 
-def _single(path: Path, modality: str | None) -> Reference:
+def _single(path: Path, modality: str | None, b0_threshold: float | None) -> Reference:
     suffix = modality or modality_from_name(path)
     if suffix != "dwi":
         return Reference(path, suffix)
     bval, bvec = (table if table.is_file() else None for table in gradient_table_paths(path))
-    return Reference(path, suffix, tables=(bval, bvec))
+    return Reference(path, suffix, tables=(bval, bvec), b0_threshold=b0_threshold)
 
 
 def _in_dataset(
-    folder: Path, modality: str | None, labels: Sequence[str], filter_file: Path | None
+    folder: Path,
+    modality: str | None,
+    labels: Sequence[str],
+    filter_file: Path | None,
+    b0_threshold: float | None,
 ) -> list[Reference]:
     filters = read_filters(filter_file) if filter_file else None
     references = []
@@ -98,9 +108,18 @@ def _in_dataset(
             if image.problem:
                 image.problem.raise_error()
             t1w = None if image.suffix == "T1w" else t1w_by_session.get(image.session)
-            if modality in (None, image.suffix):
-                tables = image.bval, image.bvec
-                references.append(Reference(image.path, image.suffix, t1w, tables))
+            if modality not in (None, image.suffix):
+                continue
+            reason = (
+                why_not_harmonized(image.path, image.bval, b0_threshold)
+                if image.suffix == "dwi"
+                else None
+            )
+            if reason:
+                LOGGER.warning("%s: %s", image.path, reason)
+                continue
+            tables = image.bval, image.bvec
+            references.append(Reference(image.path, image.suffix, t1w, tables, b0_threshold))
     return references
 
 
@@ -136,7 +155,7 @@ def _diffusion_profiles(
     profiles = []
     with TemporaryDirectory(prefix="ihf-target-") as folder:
         for reference in _with_progress(references):
-            files = SeriesFiles(reference.path, *reference.tables)
+            files = SeriesFiles(reference.path, *reference.tables, reference.b0_threshold)
             with mean_b0_image(files, Path(folder)) as mean:
                 prepared = _prepare(reference, mean, preprocessed)
             profiles.append(fit_series(files, prepared).profile)

@@ -18,7 +18,7 @@ from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.paths import file_stem, is_nifti_name
 from bids_ihf.pipeline.harmonization import Harmonization, choose_device
 from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W, ResolvedTarget
-from bids_ihf.pipeline.run_log import NOTICE_LEVEL
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL, subject_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,18 +98,17 @@ def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceIm
     via_t1w = any(suffix in REGISTERED_VIA_T1W for suffix in config.modalities)
     modalities = dict.fromkeys([*config.modalities, *(["T1w"] if via_t1w else [])])
     filters = read_filters(config.bids_filter_file) if config.bids_filter_file else None
-    images = [
-        image
-        for subject in subjects
-        for image in find_images(
-            config.bids_dir,
-            subject,
-            sessions=config.session_label,
-            modalities=tuple(modalities),
-            filters=filters,
-            derivatives=() if config.brain_mask == "network" else config.derivatives,
-        )
-    ]
+    images = []
+    for subject in subjects:
+        with subject_context(subject):
+            images += find_images(
+                config.bids_dir,
+                subject,
+                sessions=config.session_label,
+                modalities=tuple(modalities),
+                filters=filters,
+                derivatives=() if config.brain_mask == "network" else config.derivatives,
+            )
     if not any(image.suffix in config.modalities for image in images):
         raise NothingSelected(_nothing_selected(config, subjects))
     if config.derivatives and config.brain_mask != "network":

@@ -80,6 +80,27 @@ class SubjectFiles(logging.Handler):
             )
 
 
+class EarlyRecords(logging.Handler):
+    """Keeps what is logged before the subjects of the run, and so their logs, are known."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._records: list[tuple[str | None, logging.LogRecord]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record with its subject."""
+        self._records.append((_SUBJECT.get(), record))
+
+    def pass_on(self, files: SubjectFiles) -> None:
+        """Write to the logs of the run's subjects what was kept."""
+        for subject, record in self._records:
+            if subject is None:
+                files.handle(record)
+            elif subject in files.subjects:
+                with subject_context(subject):
+                    files.handle(record)
+
+
 @contextmanager
 def subject_context(subject: str) -> Iterator[None]:
     """Send what is logged inside to the log of this subject."""
@@ -106,12 +127,21 @@ def start_logging(verbose: int) -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR if verbose < 1 else logging.WARNING)
 
 
+def keep_early_records() -> None:
+    """Keep what is logged until `log_to_subjects` is called."""
+    logging.getLogger("bids_ihf").addHandler(EarlyRecords())
+
+
 def log_to_subjects(run_log: RunLog, subjects: Sequence[str]) -> None:
-    """Also write what is logged from now on to the subjects' own logs."""
+    """Also write what is logged, early records first, to the subjects' own logs."""
     root = logging.getLogger("bids_ihf")
-    for handler in [h for h in root.handlers if isinstance(h, SubjectFiles)]:
-        root.removeHandler(handler)
-    root.addHandler(SubjectFiles(run_log, subjects))
+    files = SubjectFiles(run_log, subjects)
+    for handler in list(root.handlers):
+        if isinstance(handler, EarlyRecords):
+            handler.pass_on(files)
+        if isinstance(handler, EarlyRecords | SubjectFiles):
+            root.removeHandler(handler)
+    root.addHandler(files)
 
 
 def quiet_nipype(verbose: int) -> None:

@@ -103,9 +103,7 @@ def test_unusual_parts_are_left_out_by_name(
     assert f"{odd} is left out: a {word}" in caplog.text
 
 
-def test_images_that_would_share_an_output_fail_together_and_alone(
-    dataset: Maker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_images_that_would_share_an_output_fail_together_and_alone(dataset: Maker) -> None:
     folder = "sub-1/anat/sub-1"
     root = dataset(
         f"{folder}_T1w.nii",
@@ -120,7 +118,7 @@ def test_images_that_would_share_an_output_fail_together_and_alone(
     assert t2w.problem is not None
     assert "sub-1_T1w.nii, sub-1_T1w.nii.gz would have one output" in t1w.problem.message
     assert t2w.problem.error is BadData
-    assert "sub-1_desc-a_T2w.nii would have one output" in caplog.text
+    assert "sub-1_desc-a_T2w.nii would have one output" in t2w.problem.message
     filters = {"T1w": {"extension": ".nii.gz"}}
     (chosen,) = find_images(root, "1", modalities=["T1w"], filters=filters)
     assert (chosen.path.name, chosen.problem) == ("sub-1_T1w.nii.gz", None)

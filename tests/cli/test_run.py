@@ -495,3 +495,17 @@ def test_labels_with_a_plus(dataset: Path, fake_steps: FakeSteps) -> None:
         path.rename(path.with_name(path.name.replace("sub-02", "sub-a+b")))
     assert call(dataset, "--participant-label", "a+b") == 0
     assert fake_steps.harmonized == ["sub-a+b_T1w"]
+
+
+def test_what_is_left_out_stands_in_the_log_of_its_participant(
+    dataset: Path, fake_steps: FakeSteps
+) -> None:
+    """Discovery comes before the logs, whose participants it finds."""
+    write_image(dataset / "sub-02/anat/sub-02_part-phase_T1w.nii.gz")
+    (dataset / "sub-03").mkdir()
+    assert call(dataset, "-d", str(dataset)) == 0
+    assert "sub-02_part-phase_T1w.nii.gz is left out: a phase image" in log_of(dataset, "02")
+    assert "part-phase" not in log_of(dataset, "01")
+    for subject in ("01", "02"):
+        assert "no brain mask for 6 of 6 images" in log_of(dataset, subject)
+    assert not (dataset.parent / "out/sub-03").exists()

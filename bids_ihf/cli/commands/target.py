@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=IMAGE_SUFFIXES,
         help="use only this modality of the datasets; type of images whose names lack a suffix",
     )
-    for setting in ("participant_label", "bids_filter_file", "preprocessed"):
+    for setting in ("participant_label", "bids_filter_file", "preprocessed", "b0_threshold"):
         add_option(build, setting)
 
 
@@ -105,6 +105,7 @@ def build(arguments: argparse.Namespace) -> int:
         modality=arguments.modality,
         labels=unique_items(arguments.participant_label or ()),
         filter_file=arguments.bids_filter_file,
+        b0_threshold=arguments.b0_threshold,
     )
     set_up_process(0)
     name = arguments.name or output.stem
