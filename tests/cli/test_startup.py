@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "ants", "nipype", "pandas", "bids", "nibabel", "numpy", "scipy", "matplotlib")
+HEAVY = ("torch", "ants", "nipype", "pandas", "nibabel", "numpy", "scipy", "matplotlib")
 SCRIPT = """
 import runpy, sys
 sys.argv = ["x", *{options!r}]

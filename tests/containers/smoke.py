@@ -15,7 +15,7 @@ from pathlib import Path
 
 MODULES = (
     "ants",
-    "bids",
+    "bidsschematools.schema",
     "bids_ihf.cli.run",
     "bids_ihf.anat.harmonize",
     "bids_ihf.reports.group_page",
