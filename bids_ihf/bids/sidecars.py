@@ -28,7 +28,9 @@ _GRID_FIELDS = frozenset(
     "PhaseEncodingDirection SliceEncodingDirection SliceThickness SliceTiming "
     "SpacingBetweenSlices TablePosition".split()
 )
-
+# BIDS requires them of a derivative with these entities, which the source may be itself.
+_ENTITY_FIELDS = {"space": "SpatialReference", "res": "Resolution", "den": "Density"}
+_UNKNOWN_TEXT = "As in the source image, whose sidecar does not specify it."
 
 HARMONIZED_DESCRIPTION = "Image with its contrast harmonized to {}, on the grid of its source."
 CHANGE_DESCRIPTION = "Harmonized image minus its source."
@@ -68,6 +70,7 @@ def derivative_sidecar(
         "SkullStripped": skull_stripped,
         "Sources": [image.uri],
         **{key: value for key, value in sorted(image.metadata.items()) if key in copied},
+        **(_grid_reference(image) if same_grid else {}),
         **extra,
     }
 
@@ -76,7 +79,24 @@ def mask_sidecar(
     image: SourceImage, *, description: str, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the sidecar of the brain mask of `image`; `extra` replaces the other fields."""
-    return {"Description": description, "Type": "Brain", "Sources": [image.uri], **extra}
+    return {
+        "Description": description,
+        "Type": "Brain",
+        "Sources": [image.uri],
+        **_grid_reference(image),
+        **extra,
+    }
+
+
+def _grid_reference(image: SourceImage) -> dict[str, Any]:
+    """Fields on space and resolution of a source that is a derivative; a space that its sidecar
+    does not specify is that of the source itself."""
+    missing = {"SpatialReference": image.uri}
+    return {
+        field: image.metadata.get(field, missing.get(field, _UNKNOWN_TEXT))
+        for entity, field in _ENTITY_FIELDS.items()
+        if image.name.get(entity)
+    }
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from bids_ihf.bids.images import SourceImage, gradient_table_paths, output_paths, sidecar_path
 from bids_ihf.bids.sidecars import derivative_sidecar, is_finished, mask_sidecar, write_json
@@ -50,6 +51,23 @@ def test_axes_of_the_source_do_not_hold_on_another_grid() -> None:
     assert "PhaseEncodingDirection" not in content
     assert content["EchoTime"] == 0.003
     assert content["Sources"] == ["bids::x"]
+
+
+def test_a_source_that_is_a_derivative_passes_on_space_and_resolution() -> None:
+    name = "sub-01/anat/sub-01_space-T1w_res-2_desc-preproc_T1w.nii.gz"
+    image = evolve(scan(name), metadata={"Resolution": "2 mm", "Density": "not in the name"})
+    texts = {"description": "It.", "extra": {}}
+    expected = {"Resolution": "2 mm", "SpatialReference": image.uri}
+    for content in (
+        derivative_sidecar(image, skull_stripped=False, **texts),
+        mask_sidecar(image, **texts),
+    ):
+        assert expected.items() <= content.items()
+        assert "Density" not in content
+    other_grid = derivative_sidecar(image, skull_stripped=False, same_grid=False, **texts)
+    assert not expected.keys() & other_grid.keys()
+    silent = mask_sidecar(evolve(image, metadata={}), **texts)
+    assert "source image" in silent["Resolution"]
 
 
 def test_mask_sidecar() -> None:
