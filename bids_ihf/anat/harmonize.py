@@ -30,6 +30,7 @@ from bids_ihf.targets.intensity import background_gain, change_dtype
 from bids_ihf.targets.network_input import NETWORK_VOXEL_MM, NetworkInput, to_network_input
 from bids_ihf.targets.profile import Profile, position_centre
 from bids_ihf.targets.source_profile import SourceProfile
+from bids_ihf.targets.target import ANY_MODALITY
 
 Array = NDArray[np.float32]
 
@@ -43,6 +44,11 @@ BATCH_SLICES = 8
 """Slices that the network gets at once."""
 
 
+CURVE_ALONE_TEXT = (
+    "%s: the network was not trained on %s images, so the intensity curve alone is applied."
+)
+
+
 @frozen(eq=False)
 class Harmonized:
     """A harmonized image (X, Y, Z) on the native grid.
@@ -50,7 +56,9 @@ class Harmonized:
     ``change`` is harmonized minus original, both in units of the target, in double precision where
     the units of the scan are much smaller; ``scaling`` says how units were mapped (the sidecar's
     ``IntensityScaling``); ``round_trip_error`` is the largest absolute difference of image minus
-    change to the original, relative to the latter's maximum.
+    change to the original, relative to the latter's maximum; ``modality`` is what the scan was
+    harmonized as; ``network_applied`` is False where the network was not trained on it and the
+    intensity curve alone changed the scan.
     """
 
     image: Array
@@ -58,6 +66,8 @@ class Harmonized:
     scaling: dict[str, float]
     round_trip_error: float
     qc: QCStatistics
+    modality: str
+    network_applied: bool
 
 
 def harmonize(
@@ -65,14 +75,16 @@ def harmonize(
     target: Profile,
     model: ModelBundle,
     *,
+    modality: str = ANY_MODALITY,
     source: SourceProfile[Profile] | None = None,
     batch_size: int = BATCH_SLICES,
     threads: int = 1,
 ) -> Harmonized:
     """Bring a scan to a target profile.
 
-    ``source`` is the typical profile of the scan's scanner, if available; ``batch_size`` is the
-    number of slices that the network gets at once, ``threads`` that of batches at a time.
+    ``modality`` is that of scan and target; ``source`` is the typical profile of the scan's
+    scanner, if available; ``batch_size`` is the number of slices that the network gets at once,
+    ``threads`` that of batches at a time.
 
     Raises
     ------
@@ -82,12 +94,17 @@ def harmonize(
         The device ran out of memory even with single slices.
     """
     try:
-        network_input = to_network_input(prepared)
+        network_input = to_network_input(prepared, modality)
         matched = match_intensities(network_input, target, model, source)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
-    change = apply_network(matched, model, batch_size, threads=threads) - matched.data
-    change *= feather(network_input.mask)
+    applies_network = modality == ANY_MODALITY or model.was_trained_on(modality)
+    change = np.zeros_like(matched.data)
+    if applies_network:
+        change = apply_network(matched, model, batch_size, threads=threads) - matched.data
+        change *= feather(network_input.mask)
+    else:
+        LOGGER.warning(CURVE_ALONE_TEXT, prepared.volume.path.name, modality)
     statistics = qc_statistics(matched, matched.data + change, model)
 
     original, scale = prepared.volume.data, network_input.scale
@@ -116,6 +133,8 @@ def harmonize(
             np.abs((image - difference) - original).max() / np.abs(original).max()
         ),
         qc=statistics,
+        modality=modality,
+        network_applied=applies_network,
     )
 
 

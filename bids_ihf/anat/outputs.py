@@ -38,6 +38,8 @@ TEMPLATE_DESCRIPTION = "Harmonized image resampled to the template ({} normaliza
 def provenance(harmonized: Harmonized) -> dict[str, Any]:
     """Sidecar fields that tell how an image was harmonized."""
     return {
+        "HarmonizationModality": harmonized.modality,
+        "NetworkApplied": harmonized.network_applied,
         "RoundTripMaxError": harmonized.round_trip_error,
         "IntensityScaling": harmonized.scaling,
     }

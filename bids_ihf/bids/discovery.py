@@ -93,7 +93,7 @@ def find_images(
     sessions
         Labels, with or without ``ses-``; none means all.
     modalities
-        Suffixes out of ``T1w``, ``T2w`` and ``dwi``.
+        Suffixes of file names, out of `IMAGE_SUFFIXES`.
     filters
         Conditions by modality, from `read_filters`.
     derivatives
@@ -127,7 +127,7 @@ def find_images(
             " ".join(modalities),
             " ".join(sorted(session_labels)) or "any",
             dict(filters) if filters else "none",
-            ", ".join(path.name for path, _ in present) or "no T1w, T2w or dwi image at all",
+            ", ".join(path.name for path, _ in present) or "no such image at all",
         )
     return [attrs.evolve(image, mask=find_mask(derivatives, image)) for image in images]
 

@@ -14,9 +14,7 @@ from bids_ihf.errors import UsageError
 LOGGER = logging.getLogger(__name__)
 
 # Modalities in filter files that are shared with other BIDS Apps; such images are not harmonized.
-_IGNORED_MODALITIES = frozenset(
-    {"flair", "sbref", "fmap", "bold", "asl", "roi", "pet", "t2starw", "pdw"}
-)
+_IGNORED_MODALITIES = frozenset({"sbref", "fmap", "bold", "asl", "roi", "pet", "t2starw", "pdw"})
 # Names that pybids uses besides those of the schema.
 _PYBIDS_NAMES = {"proc": "proc", "staining": "stain", "inv": "inv", "mt": "mt"}
 _NAME_FIELDS = frozenset({"suffix", "extension", "datatype"})
@@ -27,10 +25,9 @@ Filters = Mapping[str, Mapping[str, Any]]
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:
     """Read a filter file: JSON of ``{modality: {entity: value}}``.
 
-    Modalities are accepted in any case and returned as ``T1w``, ``T2w`` and ``dwi``.  A value is
-    text, a number, a list of those (any may match), ``null`` (must be absent) or ``"*"`` (must be
-    present).  Entities have their long or short names; a key with a capital letter is a field of
-    the sidecar.
+    Modalities are accepted in any case and returned as suffixes.  A value is text, a number, a
+    list of those (any may match), ``null`` (must be absent) or ``"*"`` (must be present).
+    Entities have their long or short names; a key with a capital letter is a field of the sidecar.
 
     Raises
     ------

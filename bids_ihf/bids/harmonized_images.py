@@ -47,6 +47,11 @@ class HarmonizedImage(NamedImage):
     measures: dict[str, str] = field(factory=dict)
 
     @property
+    def modality(self) -> str:
+        """What it was harmonized as: its suffix, unless it turned out to be another contrast."""
+        return str(self.sidecar.get("HarmonizationModality") or self.suffix)
+
+    @property
     def stem(self) -> str:
         """All entities of the source, without its suffix."""
         return "_".join(f"{key}-{value}" for key, value in self.name.without("desc"))

@@ -7,7 +7,15 @@ from typing import Any
 
 from attrs import field, frozen
 
-from bids_ihf.bids.names import TEMPLATE_SPACE, BIDSName, NamedImage, derivative_name, parse_name
+from bids_ihf.bids.contrast import contrast_by_sidecar
+from bids_ihf.bids.names import (
+    ANATOMICAL_MODALITIES,
+    TEMPLATE_SPACE,
+    BIDSName,
+    NamedImage,
+    derivative_name,
+    parse_name,
+)
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
@@ -35,7 +43,7 @@ class Problem:
 
 @frozen
 class SourceImage(NamedImage):
-    """A T1w, T2w or DWI image of the input dataset.
+    """An anatomical or diffusion image of the input dataset.
 
     Attributes
     ----------
@@ -84,6 +92,11 @@ class SourceImage(NamedImage):
         metadata = dict(metadata or {})
         vendor = normalize_vendor(metadata.get("Manufacturer"))
         return cls(path, root, parse_name(path), metadata, vendor)
+
+    @property
+    def modality(self) -> str:
+        """What it is harmonized as: its suffix, unless its sidecar says another contrast."""
+        return contrast_by_sidecar(self.suffix, self.metadata)[0]
 
     @property
     def datatype(self) -> str:
@@ -172,16 +185,25 @@ def session_folder(out_dir: Path, image: SourceImage) -> Path:
 def mask_desc_label(image: SourceImage) -> str:
     """Return the ``desc`` of the brain mask: ``brain``, or ``brainT2w`` where that is taken.
 
-    Names of masks have no modality, so the mask of a T2w image that has all its entities in common
-    with a T1w image would overwrite that of the T1w image.  BIDS allows no ``mod`` entity there.
+    Names of masks have no modality, so the mask of a T2w or FLAIR image that has all its entities
+    in common with a T1w image would overwrite that of the T1w image.  BIDS allows no ``mod``
+    entity there.
     """
-    return "brainT2w" if image.suffix == "T2w" and has_t1w_twin(image) else "brain"
+    return f"brain{image.suffix}" if has_twin(image) else "brain"
 
 
-def has_t1w_twin(image: SourceImage) -> bool:
-    """Whether the folder has a T1w image with exactly the same entities."""
-    stem = derivative_name(image.name, add=dict(image.name.entities), suffix="T1w", extension="")
-    twins = (image.path.with_name(stem + extension) for extension in NIFTI_EXTENSIONS)
+def has_twin(image: SourceImage) -> bool:
+    """Whether the folder has an image with exactly the same entities whose mask has the plain
+    name: a T1w image, or for FLAIR a T2w image."""
+    if image.suffix not in ANATOMICAL_MODALITIES:
+        return False
+    entities = dict(image.name.entities)
+    earlier = ANATOMICAL_MODALITIES[: ANATOMICAL_MODALITIES.index(image.suffix)]
+    twins = (
+        image.path.with_name(derivative_name(image.name, add=entities, suffix=suffix, extension=e))
+        for suffix in earlier
+        for e in NIFTI_EXTENSIONS
+    )
     # A dangling link counts: names must not depend on what has been fetched.
     return any(twin.exists() or twin.is_symlink() for twin in twins)
 

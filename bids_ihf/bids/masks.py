@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bids_ihf.bids.images import SourceImage, has_t1w_twin, not_fetched_message
+from bids_ihf.bids.images import SourceImage, has_twin, not_fetched_message
 from bids_ihf.bids.names import in_schema_order
 from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
@@ -55,12 +55,12 @@ def _bids_masks(folder: Path, image: SourceImage) -> Iterator[Path]:
     entities = dict(image.name.without("part", "desc"))
     stem = "_".join(f"{key}-{value}" for key, value in in_schema_order(entities))
     endings = [f"_{image.suffix}{ending}" for ending in _SUFFIX_MASK_ENDINGS]
-    if image.suffix == "T2w":
-        endings.insert(0, "_desc-brainT2w_mask")
+    if image.suffix not in ("T1w", "dwi"):
+        endings.insert(0, f"_desc-brain{image.suffix}_mask")
     if image.suffix != "dwi":  # QSIPrep's space-T1w is that of the T1w image after rotation
         endings.insert(0, f"_space-{image.suffix}_desc-brain_mask")
     # With a T1w image of the same entities, a mask without a modality belongs to the T1w image.
-    if image.suffix != "T2w" or not has_t1w_twin(image):
+    if not has_twin(image):
         endings = [*_MASK_ENDINGS, *endings]
     subfolder = Path(image.relative).parent
     for parent in (folder / subfolder, *(folder / above for above in subfolder.parents)):

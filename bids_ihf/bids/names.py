@@ -18,10 +18,9 @@ Modality = Literal["T1w", "T2w", "FLAIR"]
 """Contrast of an anatomical image, as the suffix of its file name."""
 
 ANATOMICAL_MODALITIES: tuple[Modality, ...] = get_args(Modality)
-"""The anatomical contrasts that are harmonized."""
+"""The anatomical contrasts that are harmonized; a T1w shows the brain best, so it comes first."""
 
-ANATOMICAL_SUFFIXES = ("T1w", "T2w")
-IMAGE_SUFFIXES = (*ANATOMICAL_SUFFIXES, "dwi")
+IMAGE_SUFFIXES = (*ANATOMICAL_MODALITIES, "dwi")
 """Suffixes of the images that are harmonized."""
 
 TEMPLATE_SPACE = "MNI152NLin2009aSym"
@@ -82,7 +81,7 @@ class NamedImage:
 
     @property
     def suffix(self) -> str:
-        """``T1w``, ``T2w`` or ``dwi``."""
+        """Suffix of the file name: ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``."""
         return self.name.suffix
 
 

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from bids_ihf.bids.diffusion_weighting import NO_WEIGHTING_ACTION, SINGLE_VOLUME_ACTION
+from bids_ihf.bids.contrast import contrast_by_sidecar, misnamed_text
 from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, CannotWrite, InvalidBIDS, TemporaryFailure
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 SOME_FAILED_CODE = 1
-NO_SERIES_ACTIONS = (NO_WEIGHTING_ACTION, SINGLE_VOLUME_ACTION)
 COMMON_CODES = frozenset(
     error.exit_code for error in (InvalidBIDS, BadData, CannotWrite, TemporaryFailure)
 )
@@ -40,6 +39,8 @@ def list_jobs(jobs: Sequence[Job], target: ResolvedTarget, bids_dir: Path, out: 
     for job in jobs:
         file = job.image.path.relative_to(bids_dir).as_posix()
         action = f"fail: {job.image.problem.message}" if job.image.problem else job.action
+        if action == HARMONIZE_ACTION and job.image.modality != job.image.suffix:
+            action += f" as {job.image.modality}"
         out.write(f"{file}\t{job.image.vendor}\t{target.name}\t{action}\n")
 
 
@@ -54,10 +55,15 @@ def announce(jobs: Sequence[Job], target: ResolvedTarget) -> None:
         rest = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         LOGGER.warning(VENDOR_UNKNOWN_TEXT, unknown[0].image.path.name, rest)
     for job in jobs:
-        with subject_context(job.image.subject):
-            vendor = f", source vendor {job.image.vendor}" if job in todo else ""
+        image = job.image
+        with subject_context(image.subject):
+            vendor = f", source vendor {image.vendor}" if job in todo else ""
+            modality, reason = contrast_by_sidecar(image.suffix, image.metadata)
+            if reason and job.action != DONE_ACTION:
+                LOGGER.warning("%s", misnamed_text(job.name, image.suffix, modality, reason))
             # What is passed over stands in the report, among the warnings.
-            level = logging.WARNING if job.action in NO_SERIES_ACTIONS else logging.INFO
+            is_passed_over = job.action not in (HARMONIZE_ACTION, DONE_ACTION)
+            level = logging.WARNING if is_passed_over else logging.INFO
             LOGGER.log(level, "%s: %s%s", job.name, job.action, vendor)
 
 

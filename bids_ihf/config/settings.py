@@ -152,7 +152,7 @@ class RunConfig:
     )
     output_spaces: tuple[str, ...] = _processing(
         "--output-spaces",
-        "also write harmonized T1w and T2w images in template space",
+        "also write harmonized anatomical images in template space",
         default=(),
         choices=(TEMPLATE_SPACE,),
         nargs="*",

@@ -49,7 +49,7 @@ session_labels = partial(_bids_labels, "ses-")
 
 
 def modality(text: str) -> str:
-    """``T1w``, ``T2w`` or ``dwi``, in upper or lower case."""
+    """A suffix out of `IMAGE_SUFFIXES`, in upper or lower case."""
     for suffix in IMAGE_SUFFIXES:
         if text.lower() == suffix.lower():
             return suffix

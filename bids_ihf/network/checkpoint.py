@@ -46,6 +46,11 @@ class ModelBundle:
     record: Mapping[str, Any]
     device: torch.device
 
+    def was_trained_on(self, modality: str) -> bool:
+        """Whether the network was trained on images of a modality, as far as its record tells."""
+        data = self.record.get("settings", {}).get("data", {})
+        return "modalities" not in data or modality in data["modalities"]
+
 
 def pack_encoder(encoder: Encoder, record: Mapping[str, Any]) -> bytes:
     """Serialize an encoder with the record of its training."""

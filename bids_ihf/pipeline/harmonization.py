@@ -12,6 +12,7 @@ from bids_ihf.dwi.series import harmonize_series
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.targets.source_profile import diffusion_source_of, source_profile_of
 from bids_ihf.targets.target import vendor_target
+from bids_ihf.targets.tissue_priors import modality_by_contrast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ class Harmonization:
     def harmonize_anat(
         self, prepared: Prepared, modality: str, vendor: str
     ) -> tuple[Harmonized, str]:
-        """A harmonized T1w or T2w image, and the device: the CPU where ``auto`` finds a full GPU.
+        """A harmonized anatomical image, and the device: the CPU where ``auto`` finds a full GPU.
 
         Raises
         ------
@@ -65,6 +66,7 @@ class Harmonization:
         TemporaryFailure
             The device that was named is full.
         """
+        modality = modality_by_contrast(modality, prepared)
         device = choose_device(self.device)
         try:
             return self._harmonize_on(device, prepared, modality, vendor), device
@@ -83,6 +85,7 @@ class Harmonization:
             prepared,
             self.target.profile(modality),
             model,
+            modality=modality,
             source=source_profile_of(self.source, modality)
             or source_profile_of(typical, modality),
             batch_size=self.batch_size,

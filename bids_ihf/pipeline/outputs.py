@@ -42,7 +42,7 @@ def write_anat(
     """
     image, paths = job.image, job.outputs
     clear_outputs(paths)
-    quality = assess(harmonized.qc, image.suffix, target.encoder_hash)
+    quality = assess(harmonized.qc, harmonized.modality, target.encoder_hash)
     if quality.warning:
         LOGGER.warning("%s: %s", job.name, quality.warning)
     extra = _provenance(
@@ -127,7 +127,7 @@ def _update_row(
 
 
 def shown_anat(prepared: Prepared, harmonized: Harmonized) -> ReportVolumes:
-    """What the figures of a T1w or T2w image show."""
+    """What the figures of an anatomical image show."""
     return ReportVolumes(
         before=prepared.volume.data,
         after=harmonized.image,

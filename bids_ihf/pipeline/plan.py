@@ -9,11 +9,13 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from bids_ihf.bids.diffusion_weighting import why_not_harmonized
-from bids_ihf.bids.images import OutputPaths, SourceImage, output_paths, sidecar_path
+from bids_ihf.bids.images import OutputPaths, Problem, SourceImage, output_paths, sidecar_path
+from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
 from bids_ihf.dwi.outputs import DIFFUSION_MODEL
+from bids_ihf.errors import BadData
 from bids_ihf.io.content_hash import content_hash, file_hash
 from bids_ihf.io.paths import file_stem
 
@@ -22,7 +24,7 @@ DONE_ACTION = "skip: done"
 NO_PROFILE_ACTION = "skip: the target has no {}"
 ANY_MODALITY = "any"
 """Modality of a target that serves all but diffusion."""
-REGISTERED_VIA_T1W = ("T2w", "dwi")
+REGISTERED_VIA_T1W = ("T2w", "FLAIR", "dwi")
 """Suffixes of the images that are registered by the T1w image of their session."""
 
 
@@ -39,7 +41,7 @@ class ResolvedTarget:
     brain_hash, encoder_hash, source_hash
         Hashes of the segmentation network, of the encoder, and of the source profiles.
     modalities
-        Suffixes that the target has a profile for; ``any`` serves all but diffusion.
+        Modalities that the target has a profile for; ``any`` serves all but diffusion.
     diffusion_hash
         Hash of the target's diffusion profile; empty where it has none.
     """
@@ -55,11 +57,11 @@ class ResolvedTarget:
     source_hash: str = ""
     encoder_hash: str = ""
 
-    def covers(self, suffix: str) -> bool:
-        """Whether images of this suffix can be harmonized."""
-        if suffix == "dwi":
+    def covers(self, modality: str) -> bool:
+        """Whether images of this modality can be harmonized."""
+        if modality == "dwi":
             return bool(self.diffusion_hash)
-        return suffix in self.modalities or ANY_MODALITY in self.modalities
+        return modality in self.modalities or ANY_MODALITY in self.modalities
 
 
 @frozen
@@ -137,8 +139,11 @@ def _job(
     image: SourceImage, config: RunConfig, target: ResolvedTarget, t1w: SourceImage | None
 ) -> Job:
     paths = output_paths(config.out_dir, image)
-    if not target.covers(image.suffix):
-        return Job(image, NO_PROFILE_ACTION.format(image.suffix), paths)
+    if not target.covers(image.modality):
+        if config.modalities == IMAGE_SUFFIXES:
+            return Job(image, NO_PROFILE_ACTION.format(image.modality), paths)
+        # What was asked for by name is not passed over.
+        image = evolve(image, problem=image.problem or _no_profile(image, target))
     if image.suffix == "dwi" and image.problem is None:
         reason = why_not_harmonized(image.path, image.bval, config.b0_threshold)
         if reason is not None:
@@ -152,6 +157,7 @@ def _job(
         "anchor_mask": file_hash(t1w.mask) if t1w else None,
         "content": source_hash,
         "source": target.source_hash,
+        "modality": image.modality,
         "problem": image.problem.message if image.problem else None,
     }
     target_hash, model_hash = target.target_hash, target.model_hash
@@ -167,3 +173,9 @@ def _job(
     )
     job = Job(image, HARMONIZE_ACTION, paths, identity, t1w, source_hash)
     return evolve(job, action=DONE_ACTION) if job.finished else job
+
+
+def _no_profile(image: SourceImage, target: ResolvedTarget) -> Problem:
+    advice = f"name a target built from {image.modality} images ('ihf target build')"
+    message = f"{image.path}: the target {target.name} has no {image.modality} profile; {advice}."
+    return Problem(message, BadData)

@@ -37,9 +37,9 @@ LOGGER = logging.getLogger(__name__)
 class Reference:
     """A reference image.
 
-    ``t1w`` is the T1w image of the same session, by which a T2w image or a diffusion series is
-    registered; ``tables`` are the .bval and .bvec of the latter, and ``b0_threshold`` is the
-    largest b-value (s/mm2) that counts as b=0.
+    ``t1w`` is the T1w image of the same session, by which another image is registered; ``tables``
+    are the .bval and .bvec of a diffusion series, and ``b0_threshold`` is the largest b-value
+    (s/mm2) that counts as b=0.
     """
 
     path: Path
@@ -79,7 +79,7 @@ def collect_references(
     if not images:
         names = " ".join(map(str, references))
         raise NothingSelected(
-            f"{names}: no {modality or 'T1w, T2w or dwi'} image is left; select more."
+            f"{names}: no {modality or 'T1w, T2w, FLAIR or dwi'} image is left; select more."
         )
     return images
 
@@ -119,7 +119,7 @@ def _in_dataset(
                 LOGGER.warning("%s: %s", image.path, reason)
                 continue
             tables = image.bval, image.bvec
-            references.append(Reference(image.path, image.suffix, t1w, tables, b0_threshold))
+            references.append(Reference(image.path, image.modality, t1w, tables, b0_threshold))
     return references
 
 

@@ -163,7 +163,7 @@ def _harmonize_anat(
     start = time.perf_counter()
     harmonization = _harmonization(config, target, threads)
     image = job.image
-    harmonized, device = harmonization.harmonize_anat(prepared, image.suffix, image.vendor)
+    harmonized, device = harmonization.harmonize_anat(prepared, image.modality, image.vendor)
     seconds = time.perf_counter() - start
     # Another run may work on the same image, with this target or another: nothing may be mixed,
     # and what it has just finished is not removed.

@@ -14,7 +14,7 @@ from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, merge_diffusion_profiles
 from bids_ihf.targets.network_input import measure_profile, to_network_input
-from bids_ihf.targets.profile import Profile, merge_profiles
+from bids_ihf.targets.profile import Profile, aligned_by_white_matter, merge_profiles
 from bids_ihf.targets.target import (
     ANY_MODALITY,
     BUILTIN_VENDORS,
@@ -23,13 +23,14 @@ from bids_ihf.targets.target import (
     builtin_path,
     read_target,
 )
+from bids_ihf.targets.tissue_priors import contrast_by_tissues, modality_by_contrast
 
 TARGETS_FOLDER_VARIABLE = "IHF_HARMONY_TARGETS"
 """Environment variable with the folder of a laboratory's own target files."""
 
 
 def modality_from_name(path: Path) -> str:
-    """T1w, T2w or dwi where a BIDS-like file name ends in it, else ``any``.
+    """Suffix out of `IMAGE_SUFFIXES` where a BIDS-like file name ends in it, else ``any``.
 
     >>> modality_from_name(Path("sub-01_T2w.nii.gz")), modality_from_name(Path("scan.nii"))
     ('T2w', 'any')
@@ -47,7 +48,7 @@ def build_target(
     model: ModelBundle,
     series: Sequence[DiffusionProfile] = (),
 ) -> Target:
-    """A target from prepared T1w and T2w scans, each with its modality, and from the profiles of
+    """A target from prepared anatomical scans, each with its modality, and from the profiles of
     diffusion series; those of one modality are averaged.
 
     Raises
@@ -58,14 +59,19 @@ def build_target(
         A scan contains too little signal, or the series differ in their shells.
     """
     profiles: dict[str, list[Profile]] = defaultdict(list)
-    for modality, prepared in scans:
+    for named, prepared in scans:
+        modality = modality_by_contrast(named, prepared)
+        contrast = contrast_by_tissues(prepared) if modality == ANY_MODALITY else modality
         try:
-            profiles[modality].append(measure_profile(to_network_input(prepared), model.encoder))
+            network_input = to_network_input(prepared, contrast)
+            profiles[modality].append(measure_profile(network_input, model.encoder))
         except ValueError as error:
             path = prepared.volume.path
             raise BadData(f"{path}: {error}; check the image and its mask.") from error
     if not profiles and not series:
         raise UsageError("A target needs at least one reference image; name one.")
+    if "FLAIR" in profiles:
+        profiles["FLAIR"] = aligned_by_white_matter(profiles["FLAIR"])
     merged = {modality: merge_profiles(group) for modality, group in profiles.items()}
     try:
         diffusion = merge_diffusion_profiles(series) if series else None

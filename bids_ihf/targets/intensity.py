@@ -37,6 +37,10 @@ MAX_UNIT_RATIO = 2.0
 intensities are kept."""
 
 
+PRIOR_POWER = 4
+"""Power of a tissue's fraction or probability by which voxels count for its median: those that
+hold more than one tissue count little."""
+
 MAX_FLOAT32_UNIT_RATIO = 100.0
 """Largest ratio of the target's intensity range to the image's at which a change in single
 precision restores the original: rounding is 6e-8 of the target's range, 6e-6 of the image's."""
@@ -106,6 +110,13 @@ def histogram(values: Image, weights: NDArray[np.float64] | None = None) -> Coun
     clipped, limits = np.clip(values, *HISTOGRAM_RANGE), HISTOGRAM_RANGE
     counts, _ = np.histogram(clipped, bins=HISTOGRAM_BINS, range=limits, weights=weights)
     return counts.astype(np.float64)
+
+
+def weighted_median(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float:
+    """Median of values (N,) of these weights (N,)."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
 
 
 def histogram_quantiles(counts: Counts, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

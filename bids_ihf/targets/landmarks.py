@@ -6,8 +6,6 @@ through them; the intensity of a tissue does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,12 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_ihf.network.encoder import TISSUE_CLASSES, Encoder, join_statistics
-from bids_ihf.targets.intensity import HISTOGRAM_BINS, histogram
+from bids_ihf.targets.intensity import HISTOGRAM_BINS, PRIOR_POWER, histogram, weighted_median
 
 Array = NDArray[np.float64]
 
 TISSUE_COUNT = len(TISSUE_CLASSES) - 1
 """Tissues with a landmark: grey matter, white matter and CSF, but not "other"."""
+
+CSF = TISSUE_CLASSES.index("csf")
+"""Index of CSF among the tissues."""
+
+DARK_CSF_PERCENTILE = 5.0
+"""Percentile of the brain's intensities that CSF does not exceed in FLAIR."""
 
 MIN_BRAIN_FRACTION = 0.9
 """Fraction of a pixel that must lie in the brain mask."""
@@ -60,15 +64,22 @@ class SliceStatistics:
 
 
 def slice_statistics(
-    encoder: Encoder, x: NDArray[np.float32], mask: NDArray[np.float32]
+    encoder: Encoder,
+    x: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    priors: NDArray[np.float32] | None = None,
 ) -> SliceStatistics:
     """Embeddings and tissue statistics of slices x (S, 3, H, W) with brain masks (S, H, W).
 
     Landmarks and histograms are in the units of ``x``.  The landmark of a tissue with too few
     pixels is NaN; with an encoder that has no trained tissue read-out all landmarks are NaN, and
     the histograms are empty.
+
+    Where the encoder's read-out does not know the contrast, ``priors`` (S, 3, H, W) are the
+    fractions of the tissues, and CSF is the darkest: FLAIR.
     """
     device = next(encoder.parameters()).device
+    is_flair = priors is not None
     embeddings, voxels, probabilities = [], [], []
     with torch.inference_mode():
         for start in range(0, len(x), ENCODER_BATCH_SLICES):
@@ -77,23 +88,34 @@ def slice_statistics(
             inside = torch.from_numpy(mask[start:stop, None]).to(device)
             maps = encoder(slices)
             embeddings.append(join_statistics(maps, inside).cpu().numpy())
-            batch_voxels, batch_probabilities = _brain_pixels(encoder, maps, slices, inside)
+            if priors is None:
+                tissues = encoder.tissue_logits(maps).softmax(dim=1)
+            else:
+                tissues = _pixel_priors(torch.from_numpy(priors[start:stop]).to(device))
+            batch_voxels, batch_probabilities = _brain_pixels(tissues, slices, inside)
             voxels.append(batch_voxels)
             probabilities.append(batch_probabilities)
     return SliceStatistics(
         np.concatenate(embeddings),
         *tissue_statistics(
-            np.concatenate(voxels), np.concatenate(probabilities), encoder.has_tissue_head
+            np.concatenate(voxels),
+            np.concatenate(probabilities),
+            encoder.has_tissue_head or is_flair,
+            is_flair=is_flair,
         ),
     )
 
 
-def _brain_pixels(
-    encoder: Encoder, maps: Sequence[Tensor], x: Tensor, mask: Tensor
-) -> tuple[Array, Array]:
+def _pixel_priors(priors: Tensor) -> Tensor:
+    """Probabilities (S, 4, h, w) of TISSUE_CLASSES in pixels of 2 x 2 voxels, from fractions of
+    tissues (S, 3, H, W)."""
+    pooled = F.avg_pool2d(priors, 2, ceil_mode=True)
+    return torch.cat([pooled, 1 - pooled.sum(dim=1, keepdim=True)], dim=1).clamp(0, 1)
+
+
+def _brain_pixels(probabilities: Tensor, x: Tensor, mask: Tensor) -> tuple[Array, Array]:
     """Pixels of the tissue read-out that lie in the brain: intensities (N, 4) of their 2 x 2
     voxels, and probabilities (N, 4) of TISSUE_CLASSES."""
-    probabilities = encoder.tissue_logits(maps).softmax(dim=1)
     height, width = probabilities.shape[-2:]
     x = F.pad(x[:, 1], (0, 2 * width - x.shape[-1], 0, 2 * height - x.shape[-2]), value=-1.0)
     inside = F.adaptive_avg_pool2d(mask[:, 0], (height, width)) > MIN_BRAIN_FRACTION
@@ -105,15 +127,16 @@ def _brain_pixels(
 
 
 def tissue_statistics(
-    voxels: Array, probabilities: Array, has_tissue_head: bool
+    voxels: Array, probabilities: Array, has_tissue_head: bool, *, is_flair: bool = False
 ) -> tuple[Array, Array]:
     """Landmarks (3,) and histograms (3, HISTOGRAM_BINS) of the tissues, from the intensities of
-    pixels' voxels (N, 4) and their encoder probabilities (N, 4)."""
+    pixels' voxels (N, 4) and their probabilities (N, 4).  In FLAIR, CSF without a landmark darker
+    than those of the other tissues has none."""
     landmarks, histograms = np.full(TISSUE_COUNT, np.nan), np.zeros((TISSUE_COUNT, HISTOGRAM_BINS))
     if not has_tissue_head or len(voxels) < MIN_LANDMARK_PIXELS:
         return landmarks, histograms
     level = voxels.mean(axis=1)
-    posterior = tissue_posterior(level, probabilities)
+    posterior = tissue_posterior(level, probabilities, is_flair=is_flair)
     most_likely = posterior.argmax(axis=1)
     intensities = voxels.astype(np.float32).ravel()
     for tissue in range(TISSUE_COUNT):
@@ -124,19 +147,24 @@ def tissue_statistics(
         enough = len(purest) >= MIN_LANDMARK_PIXELS
         if enough and np.median(probability[purest]) >= MIN_MEDIAN_PROBABILITY:
             landmarks[tissue] = np.median(level[purest])
+    if is_flair and landmarks[CSF] > np.nanmin(landmarks):
+        landmarks[CSF] = np.nan
     return landmarks, histograms
 
 
-def tissue_posterior(level: Array, probabilities: Array) -> Array:
+def tissue_posterior(level: Array, probabilities: Array, *, is_flair: bool = False) -> Array:
     """Posterior probability (N, 3) of each tissue, from the intensities (N,) of pixels and their
-    encoder probabilities (N, 4).
+    probabilities (N, 4).
 
     A mixture of one normal distribution per tissue is fitted with the encoder's probabilities as
     priors, as in Ashburner & Friston 2005 (NeuroImage 26:839), so that pixels the encoder
-    misclassifies are assigned by their intensity.
+    misclassifies are assigned by their intensity.  In FLAIR the mean of CSF starts as that of the
+    darkest pixels where it would be brighter, as in a brain with little CSF.
     """
     prior = probabilities[:, :TISSUE_COUNT] + 1e-3
-    mean = np.array([_weighted_median(level, column**4) for column in prior.T])
+    mean = np.array([weighted_median(level, column**PRIOR_POWER) for column in prior.T])
+    if is_flair:
+        mean[CSF] = min(mean[CSF], float(np.percentile(level, DARK_CSF_PERCENTILE)))
     sd = np.full(TISSUE_COUNT, 0.15)
     for _ in range(EM_ITERATIONS):
         likelihood = prior * np.exp(-0.5 * ((level[:, None] - mean) / sd) ** 2) / sd
@@ -148,9 +176,3 @@ def tissue_posterior(level: Array, probabilities: Array) -> Array:
         variance = (posterior * (level[:, None] - mean) ** 2).sum(axis=0) / weight
         sd = np.clip(np.sqrt(variance), *TISSUE_SD_BOUNDS)
     return posterior
-
-
-def _weighted_median(values: Array, weights: Array) -> float:
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(cumulative, cumulative[-1] / 2)])

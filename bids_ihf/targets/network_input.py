@@ -13,6 +13,7 @@ from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.intensity import IntensityScale, histogram, robust_scale
 from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
 from bids_ihf.targets.profile import Profile, position_centre, slice_position
+from bids_ihf.targets.tissue_priors import tissue_priors
 
 Array = NDArray[np.float32]
 
@@ -35,13 +36,15 @@ class NetworkInput:
     """A scan on the network's grid, 1 mm RAS in template space.
 
     ``data`` (X, Y, Z) are bias-corrected intensities in scan units, ``mask`` (X, Y, Z) is the
-    brain mask, 0 to 1.
+    brain mask, 0 to 1.  ``tissues`` (3, X, Y, Z) are fractions of grey matter, white matter and
+    CSF in a FLAIR scan; None for other contrasts, whose tissues the encoder tells.
     """
 
     data: Array
     mask: Array
     grid: Grid
     scale: IntensityScale
+    tissues: Array | None = None
 
     @property
     def z(self) -> NDArray[np.float64]:
@@ -82,8 +85,10 @@ def brain_grid(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Grid:
     return Grid(np.rint((high - low) / voxel).astype(int) + 1, out)
 
 
-def to_network_input(prepared: Prepared) -> NetworkInput:
+def to_network_input(prepared: Prepared, modality: str | None = None) -> NetworkInput:
     """Bias-corrected scan and brain mask on the network's grid, by a single interpolation.
+
+    The tissues of a scan of the modality FLAIR come with it.
 
     Raises
     ------
@@ -98,7 +103,9 @@ def to_network_input(prepared: Prepared) -> NetworkInput:
         for array in (prepared.corrected, prepared.mask.astype(np.float32))
     )
     mask = np.clip(mask, 0, 1)
-    return NetworkInput(data=data, mask=mask, grid=grid, scale=robust_scale(data, mask > 0.5))
+    scale = robust_scale(data, mask > 0.5)
+    tissues = tissue_priors(prepared, grid) if modality == "FLAIR" else None
+    return NetworkInput(data=data, mask=mask, grid=grid, scale=scale, tissues=tissues)
 
 
 def histograms_by_position(
@@ -131,7 +138,10 @@ def position_statistics(
     """Encoder statistics of the slices of ``data`` (network units) at every position."""
     slices = list(slices_by_position(network_input).values())
     mask = np.ascontiguousarray(np.moveaxis(network_input.mask[:, :, slices], 2, 0))
-    return slice_statistics(encoder, slice_stack(data, slices), mask)
+    tissues = network_input.tissues
+    if tissues is not None:
+        tissues = np.ascontiguousarray(np.moveaxis(tissues[..., slices], 3, 0))
+    return slice_statistics(encoder, slice_stack(data, slices), mask, tissues)
 
 
 def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:

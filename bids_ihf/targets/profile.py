@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
-from bids_ihf.targets.contrast import Landmarks, same_protocol_weight
+from bids_ihf.targets.contrast import WHITE_MATTER, Landmarks, same_protocol_weight
 from bids_ihf.targets.intensity import (
     HISTOGRAM_BINS,
+    HISTOGRAM_RANGE,
+    Counts,
     IntensityCurve,
     IntensityScale,
+    histogram_quantiles,
     landmark_curve,
     quantile_curve,
     weighted_mean_curve,
@@ -28,6 +31,9 @@ POSITION_BIN_MM = 6.0
 
 LANDMARK_CURVE_WEIGHT = 0.25
 """Weight of the curve through tissue landmarks, against the curve through tissue quantiles."""
+
+MEDIAN = np.array(0.5)
+"""Probability of the median."""
 
 MIN_OVERLAP_FRACTION = 0.2
 """Fraction of a scan's brain voxels that must lie at positions covered by the target, for only
@@ -145,6 +151,40 @@ class Profile:
             target_rows = target_rows[np.isin(self.positions, scan.positions)]
             scan_rows = scan_rows[shared]
         return quantile_curve(scan_rows.sum(axis=0), target_rows.sum(axis=0))
+
+
+def aligned_by_white_matter(profiles: Sequence[Profile]) -> list[Profile]:
+    """Profiles with their intensities scaled so that white matter has one median in all.
+
+    In FLAIR the 99.9th percentile of a brain is that of a few bright rims, or of lesions, and
+    differs between subjects by more than the signal of their tissues.
+    """
+    medians = [
+        float(histogram_quantiles(p.tissue_histograms[WHITE_MATTER], MEDIAN)) + 1 for p in profiles
+    ]
+    common = float(np.median(medians))
+    return [
+        _scaled(profile, common / median)
+        for profile, median in zip(profiles, medians, strict=True)
+    ]
+
+
+def _scaled(profile: Profile, gain: float) -> Profile:
+    """A profile with intensities multiplied by a gain, no signal staying none; embeddings are
+    kept."""
+
+    def scale_counts(counts: Counts) -> Counts:
+        edges = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS + 1)
+        cumulative = np.concatenate([[0.0], np.cumsum(counts)])
+        inner = np.interp((edges[1:-1] + 1) / gain - 1, edges, cumulative)
+        return np.diff(np.concatenate([[0.0], inner, cumulative[-1:]]))
+
+    return evolve(
+        profile,
+        histograms=np.apply_along_axis(scale_counts, 1, profile.histograms),
+        tissue_histograms=np.apply_along_axis(scale_counts, 1, profile.tissue_histograms),
+        landmarks=(profile.landmarks + 1) * gain - 1,
+    )
 
 
 def merge_profiles(profiles: Sequence[Profile]) -> Profile:

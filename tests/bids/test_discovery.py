@@ -61,6 +61,23 @@ def test_every_entity_is_kept_and_metadata_inherited(dataset: Maker) -> None:
     assert t2w_image.uri == f"bids:raw:{t2w}.nii.gz"
 
 
+def test_flair_is_found_by_name_and_known_by_its_sidecar(dataset: Maker) -> None:
+    root = dataset(
+        *(f"sub-1/anat/sub-1_{name}.nii.gz" for name in ("FLAIR", "T2w", "acq-t1_FLAIR")),
+        **{
+            "sub-1/anat/sub-1_T2w.json": {"InversionTime": 1.8},
+            "sub-1/anat/sub-1_acq-t1_FLAIR.json": {"InversionTime": 0.9},
+        },
+    )
+    images = find_images(root, "1", filters={"T2w": {"suffix": "T2w"}})
+    assert [(image.suffix, image.modality) for image in images] == [
+        ("FLAIR", "FLAIR"),
+        ("T2w", "FLAIR"),
+        ("FLAIR", "T1w"),
+    ]
+    assert names(find_images(root, "1", modalities=["T2w"])) == ["sub-1_T2w.nii.gz"]
+
+
 def test_only_this_subject_is_indexed(dataset: Maker) -> None:
     root = dataset(
         *(f"sub-{label}/anat/sub-{label}_T1w.nii" for label in ("1", "11", "1a", "01")),

@@ -53,8 +53,8 @@ def test_matches(query: dict[str, Any], fits: bool) -> None:
 
 
 def test_modalities_in_any_case(tmp_path: Path) -> None:
-    path = write(tmp_path, {"t1w": {"session": "A"}, "T2W": {}, "DWI": {"part": None}, "bold": {}})
-    assert read_filters(path) == {"T1w": {"session": "A"}, "T2w": {}, "dwi": {"part": None}}
+    path = write(tmp_path, {"t1w": {"session": "A"}, "T2W": {}, "flair": {"run": 1}, "bold": {}})
+    assert read_filters(path) == {"T1w": {"session": "A"}, "T2w": {}, "FLAIR": {"run": 1}}
 
 
 @pytest.mark.parametrize(

@@ -83,15 +83,16 @@ def test_masks_that_do_not_fit_are_not_taken(tmp_path: Path, source: str, mask: 
     assert find_mask([make(tmp_path / "pipeline", mask)], scan) is None
 
 
-def test_the_mask_of_the_t1w_is_not_the_mask_of_the_t2w(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["T2w", "FLAIR"])
+def test_the_mask_of_the_t1w_is_not_that_of_another_image(tmp_path: Path, suffix: str) -> None:
     t1w = image(tmp_path / "raw", "sub-1/anat/sub-1_T1w.nii.gz")
-    t2w = image(tmp_path / "raw", "sub-1/anat/sub-1_T2w.nii.gz")
+    other = image(tmp_path / "raw", f"sub-1/anat/sub-1_{suffix}.nii.gz")
     mask = "sub-1/anat/sub-1_desc-brain_mask.nii.gz"
     folder = make(tmp_path / "pipeline", mask)
     assert find_mask([folder], t1w) == folder / mask
-    assert find_mask([folder], t2w) is None
-    t2w_mask = "sub-1/anat/sub-1_desc-brainT2w_mask.nii.gz"
-    assert find_mask([make(folder, t2w_mask)], t2w) == folder / t2w_mask
+    assert find_mask([folder], other) is None
+    own_mask = f"sub-1/anat/sub-1_desc-brain{suffix}_mask.nii.gz"
+    assert find_mask([make(folder, own_mask)], other) == folder / own_mask
 
 
 def test_freesurfer_is_not_taken_where_its_source_is_unclear(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ KEYS = st.sampled_from(sorted(set(entity_keys().values()) - {"desc"}))
 NAMES = st.builds(
     lambda entities, suffix, extension: BIDSName(tuple(entities.items()), suffix, extension),
     st.dictionaries(KEYS, LABELS, min_size=1, max_size=8),
-    st.sampled_from(["T1w", "T2w", "dwi"]),
+    st.sampled_from(["T1w", "T2w", "FLAIR", "dwi"]),
     st.sampled_from([".nii.gz", ".nii", ".json", ".bval"]),
 )
 

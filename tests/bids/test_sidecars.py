@@ -136,9 +136,10 @@ def test_dwi_names_go_to_their_own_folder() -> None:
     assert named.mask == Path("/out/sub-01/dwi/sub-01_dir-AP_desc-brain_mask.nii.gz")
 
 
-def test_masks_of_a_t1w_and_a_t2w_never_share_a_name(tmp_path: Path) -> None:
+def test_masks_of_images_with_the_same_entities_never_share_a_name(tmp_path: Path) -> None:
     (tmp_path / "sub-1/anat").mkdir(parents=True)
-    paths = [tmp_path / f"sub-1/anat/sub-1_{name}.nii.gz" for name in ("T1w", "T2w", "acq-b_T2w")]
+    names = ("T1w", "T2w", "FLAIR", "acq-b_T2w", "acq-b_FLAIR", "acq-c_FLAIR")
+    paths = [tmp_path / f"sub-1/anat/sub-1_{name}.nii.gz" for name in names]
     for path in paths:
         path.write_bytes(b"")
     masks = [
@@ -148,5 +149,8 @@ def test_masks_of_a_t1w_and_a_t2w_never_share_a_name(tmp_path: Path) -> None:
     assert [mask.name for mask in masks] == [
         "sub-1_desc-brain_mask.nii.gz",
         "sub-1_desc-brainT2w_mask.nii.gz",
+        "sub-1_desc-brainFLAIR_mask.nii.gz",
         "sub-1_acq-b_desc-brain_mask.nii.gz",
+        "sub-1_acq-b_desc-brainFLAIR_mask.nii.gz",
+        "sub-1_acq-c_desc-brain_mask.nii.gz",
     ]

@@ -20,7 +20,7 @@ def test_defaults(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     defaults = config(dataset)
     assert defaults.n_procs == 3
-    assert defaults.modalities == ("T1w", "T2w", "dwi")
+    assert defaults.modalities == ("T1w", "T2w", "FLAIR", "dwi")
     assert defaults.work_dir == Path.cwd() / "work"
     assert defaults.device == "auto"
     assert defaults.normalization == "rigid"

@@ -49,6 +49,25 @@ class TestDryRun:
         assert {row[2] for row in rows} == {"Siemens"}
         assert [row[3] for row in rows] == [*5 * ["harmonize"], "skip: the target has no dwi"]
 
+    def test_names_an_image_of_another_contrast_than_its_name(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        t2w = dataset / "sub-01/ses-A/anat/sub-01_ses-A_T2w.nii.gz"
+        t1_flair = t2w.with_name("sub-01_ses-A_FLAIR.nii.gz")
+        shutil.copy(t2w, t1_flair)
+        for path, inversion in ((t2w, 1.8), (t1_flair, 0.95)):
+            sidecar = path.with_name(path.name.replace(".nii.gz", ".json"))
+            sidecar.write_text(json.dumps({"InversionTime": inversion}))
+        assert call(dataset, "--dry-run", "--participant-label", "01") == 0
+        rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        listed = {Path(row[0]).name: row[3] for row in rows}
+        assert listed[t2w.name] == "skip: the target has no FLAIR"
+        assert listed[t1_flair.name] == "harmonize as T1w"
+        assert call(dataset, "--participant-label", "01") == 0
+        log = log_of(dataset, "01")
+        assert "its name says T2w, but InversionTime 1.8 s is that of FLAIR" in log
+        assert "its name says FLAIR, but InversionTime 0.95 s is that of T1w" in log
+
     def test_writes_nothing(self, dataset: Path, fake_steps: FakeSteps) -> None:
         call(dataset, "--dry-run")
         assert not (dataset.parent / "out").exists()
@@ -366,8 +385,12 @@ class TestExitCodes:
     def test_no_such_participant(self, dataset: Path, fake_steps: FakeSteps) -> None:
         assert call(dataset, "--participant-label", "99") == 18
 
-    def test_only_dwi_is_no_error(self, dataset: Path, fake_steps: FakeSteps) -> None:
-        assert call(dataset, "--modalities", "dwi") == 0
+    def test_what_is_asked_for_by_name_and_the_target_lacks(
+        self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call(dataset, "--participant-label", "02", "--modalities", "dwi") == 65
+        assert "the target Siemens has no dwi profile; name a target" in capsys.readouterr().err
+        assert call(dataset, "--participant-label", "02") == 0
 
     def test_invalid_bids(
         self, dataset: Path, fake_steps: FakeSteps, capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,7 @@ from attrs import evolve
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.sidecars import write_json
 from bids_ihf.config import RunConfig
+from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget, plan
 from tests.datasets import SCANS, write_dataset
@@ -48,6 +49,34 @@ def test_target_without_a_modality(images: list[SourceImage], config: RunConfig)
         actions(plan(images, config, evolve(TARGET, modalities=("any",)))).count(HARMONIZE_ACTION)
         == 5
     )
+
+
+def test_flair_without_a_profile_is_passed_over_unless_asked_for_by_name(
+    images: list[SourceImage], config: RunConfig
+) -> None:
+    root = images[0].root
+    flair = SourceImage.from_path(root / "sub-02/anat/sub-02_FLAIR.nii.gz", root)
+    misnamed = evolve(images[1], metadata={"InversionTime": 1.8})
+    jobs = plan([flair, misnamed, images[4]], config, TARGET)
+    assert actions(jobs) == [*2 * ["skip: the target has no FLAIR"], HARMONIZE_ACTION]
+    assert [job.image.problem for job in jobs] == 3 * [None]
+    by_name = evolve(config, modalities=("FLAIR", "T2w"))
+    for job in plan([flair, misnamed], by_name, TARGET):
+        assert job.action == HARMONIZE_ACTION
+        assert job.image.problem is not None
+        with pytest.raises(BadData, match="the target GE has no FLAIR profile; name a target"):
+            job.image.problem.raise_error()
+    (job, *_) = plan([flair], by_name, evolve(TARGET, modalities=("FLAIR",)))
+    assert (job.action, job.image.problem) == (HARMONIZE_ACTION, None)
+
+
+def test_flair_is_registered_by_the_t1w_of_its_session(
+    images: list[SourceImage], config: RunConfig
+) -> None:
+    root = images[4].root
+    flair = SourceImage.from_path(root / "sub-02/anat/sub-02_FLAIR.nii.gz", root)
+    (_, job) = plan([images[4], flair], config, evolve(TARGET, modalities=("T1w", "FLAIR")))
+    assert job.t1w == images[4]
 
 
 def test_done(images: list[SourceImage], config: RunConfig) -> None:
