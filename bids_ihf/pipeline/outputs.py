@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bids_ihf.anat import outputs as anat_outputs
 from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.bids.output_files import clear_outputs
+from bids_ihf.bids.scanners import scanner_label
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.shell_plan import exponent_warning, shell_warnings
@@ -118,6 +119,7 @@ def _update_row(
     row: dict[str, float | str | None] = {
         "harmonization_target": target.name,
         "source_vendor": job.image.vendor,
+        "batch": scanner_label(job.image.metadata, job.image.vendor),
         "harmonization_warning": "yes" if warning else "no",
         **preparation_measures(prepared),
         **measures,

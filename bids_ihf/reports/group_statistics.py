@@ -11,7 +11,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from bids_ihf.bids.harmonized_images import HarmonizedImage
-from bids_ihf.io.tsv import MISSING_VALUE
+from bids_ihf.bids.scanners import scanner_label
 from bids_ihf.qc.readout import ReadOut, read_out
 from bids_ihf.reports.qc_data import BEFORE_AFTER, QCData, read_qc_data
 
@@ -80,11 +80,9 @@ class Outlier:
 
 
 def scanner_name(image: HarmonizedImage) -> str:
-    """Return manufacturer, model and serial number, as far as the sidecar has them."""
-    fields = [image.sidecar.get(key) for key in ("ManufacturersModelName", "DeviceSerialNumber")]
-    texts = [str(field) for field in fields if isinstance(field, str | int)]
-    tokens = " ".join([image.text("source_vendor", "SourceVendor"), *texts]).split()
-    return " ".join(tokens) or MISSING_VALUE
+    """Return the scanner as far as the sidecar tells, else its vendor."""
+    vendor = image.text("source_vendor", "SourceVendor")
+    return scanner_label(image.sidecar, vendor) or vendor
 
 
 def load_group(out_dir: Path, images: Sequence[HarmonizedImage]) -> list[GroupImage]:

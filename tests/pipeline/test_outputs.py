@@ -96,6 +96,7 @@ def test_all_is_written(job: Job, config: RunConfig) -> None:
     assert "HarmonizationWarning" not in sidecar
     table = (config.out_dir / "sub-01/ses-A/sub-01_ses-A_scans.tsv").read_text().splitlines()
     row = dict(zip(table[0].split("\t"), table[1].split("\t"), strict=True))
+    assert row["batch"] == "Siemens"
     assert row["change_rms"] == "2"
     assert row["mask_volume_ml"] == "0.064"
     assert row["alignment_coverage"] == "0.95"

@@ -170,7 +170,7 @@ class TestStudy:
     def test_page_shows_it(self, study: Path) -> None:
         page = Page(group_page(study))
         assert "before 100 % 33 %" in page.text
-        assert page.text.count("Siemens Prisma (8)") == 1
+        assert page.text.count("Siemens Prisma 3T (8)") == 1
         plots = [v["aria-labelledby"] for tag, v in page.attributes if tag == "svg"]
         assert len(plots) == len(set(plots)) == 3
 
@@ -213,7 +213,7 @@ def test_one_scanner_is_not_told_apart(out: Path) -> None:
 
 def test_scanner_is_named_by_what_is_known(out: Path) -> None:
     image = find_harmonized_images(out, "02")[0]
-    assert scanner_name(image) == "unknown Prisma"
+    assert scanner_name(image) == "Prisma 3T"
 
 
 class TestAxes:

@@ -1,0 +1,1 @@
+"""Agreement between scanners, before and after harmonization, on people scanned on several."""

@@ -1,0 +1,252 @@
+"""Agreement between scanners: AVDP, coefficient of variation, intraclass correlation.
+
+Measurements are (N, K): N people on K scanners, in any unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+from scipy import stats
+
+Measurements = NDArray[np.float64]
+
+CONFIDENCE_LEVEL = 0.95
+"""Coverage of all intervals."""
+
+
+@frozen
+class Estimate:
+    """An estimate and its confidence interval; NaN where there is none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+UNKNOWN_ESTIMATE = Estimate(float("nan"))
+"""Stands for an estimate that too few people allow."""
+
+
+def absolute_difference_percent(first: Measurements, second: Measurements) -> Measurements:
+    """Absolute difference of two volumes in per cent of their mean (AVDP).
+
+    100 |a - b| / ((a + b) / 2), as in Lu et al. 2025 for traveling subjects; NaN where both are 0.
+
+    >>> absolute_difference_percent(np.array([95.0]), np.array([105.0]))
+    array([10.])
+    """
+    mean = (np.asarray(first) + np.asarray(second)) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(mean > 0, 100 * np.abs(first - second) / mean, np.nan)
+
+
+def person_differences(measurements: Measurements) -> Measurements:
+    """AVDP of each person (N,), %: the mean over all pairs of scanners that have the person."""
+    pairs = combinations(range(measurements.shape[1]), 2)
+    differences = [
+        absolute_difference_percent(measurements[:, i], measurements[:, j]) for i, j in pairs
+    ]
+    return _row_means(np.array(differences).reshape(-1, len(measurements)).T)
+
+
+def person_variation(measurements: Measurements) -> Measurements:
+    """Coefficient of variation of each person (N,), %: standard deviation over scanners (with
+    n - 1) divided by the mean; NaN with fewer than two scanners."""
+    present = np.isfinite(measurements)
+    count = present.sum(axis=1)
+    values = np.where(present, measurements, 0)
+    mean = values.sum(axis=1) / np.maximum(count, 1)
+    squares = np.where(present, np.square(measurements - mean[:, None]), 0).sum(axis=1)
+    usable = (count > 1) & (mean > 0)
+    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
+    return np.where(usable, 100 * deviation / np.where(usable, mean, 1), np.nan)
+
+
+def mean_with_interval(values: Measurements) -> Estimate:
+    """Mean of the finite values (N,) with the interval of Student's t; no interval for one."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return UNKNOWN_ESTIMATE
+    mean = float(finite.mean())
+    if finite.size < 2:
+        return Estimate(mean)
+    error = float(finite.std(ddof=1)) / np.sqrt(finite.size)
+    reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, finite.size - 1)) * error
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+def intraclass_correlation(measurements: Measurements, *, absolute: bool) -> Estimate:
+    """Intraclass correlation of single measurements in a two-way design, with its interval.
+
+    Parameters
+    ----------
+    measurements
+        (N, K) without gaps: N people on K scanners.
+    absolute
+        True for ICC(2,1), absolute agreement between random scanners: a constant difference
+        between scanners lowers it.  False for ICC(3,1), consistency.
+
+    Returns
+    -------
+    Estimate
+        Unknown with fewer than two people or scanners, or without any variance.
+
+    Notes
+    -----
+    Shrout and Fleiss 1979, Psychological Bulletin 86:420; intervals after McGraw and Wong 1996,
+    Psychological Methods 1:30, Table 7.
+    """
+    people, scanners = measurements.shape
+    if people < 2 or scanners < 2 or not np.isfinite(measurements).all():
+        return UNKNOWN_ESTIMATE
+    rows, columns, error = _mean_squares(measurements)
+    if absolute:
+        total = rows + (scanners - 1) * error + scanners * (columns - error) / people
+    else:
+        total = rows + (scanners - 1) * error
+    if total <= 0:
+        return UNKNOWN_ESTIMATE
+    value = (rows - error) / total
+    if error <= 0 and (columns <= 0 or not absolute):
+        return Estimate(value, value, value)
+    interval = _absolute_interval if absolute else _consistency_interval
+    return Estimate(value, *interval((rows, columns, error), people, scanners, value))
+
+
+def _mean_squares(measurements: Measurements) -> tuple[float, float, float]:
+    """Mean squares of the two-way analysis of variance: people, scanners, residual."""
+    people, scanners = measurements.shape
+    grand = measurements.mean()
+    row_means, column_means = measurements.mean(axis=1), measurements.mean(axis=0)
+    rows = scanners * np.square(row_means - grand).sum() / (people - 1)
+    columns = people * np.square(column_means - grand).sum() / (scanners - 1)
+    residual = measurements - row_means[:, None] - column_means + grand
+    error = np.square(residual).sum() / ((people - 1) * (scanners - 1))
+    # Rounding is no variance.
+    negligible = (np.finfo(np.float64).eps * max(abs(grand), np.abs(measurements).max())) ** 2
+    rows, columns, error = (0.0 if ms < 100 * negligible else ms for ms in (rows, columns, error))
+    return float(rows), float(columns), float(error)
+
+
+def _consistency_interval(
+    mean_squares: tuple[float, float, float], people: int, scanners: int, _value: float
+) -> tuple[float, float]:
+    rows, _, error = mean_squares
+    level, degrees = (1 + CONFIDENCE_LEVEL) / 2, (people - 1, (people - 1) * (scanners - 1))
+    ratio = rows / error
+    low = ratio / float(stats.f.ppf(level, *degrees))
+    high = ratio * float(stats.f.ppf(level, *degrees[::-1]))
+    return (low - 1) / (low + scanners - 1), (high - 1) / (high + scanners - 1)
+
+
+def _absolute_interval(
+    mean_squares: tuple[float, float, float], people: int, scanners: int, value: float
+) -> tuple[float, float]:
+    rows, columns, error = mean_squares
+    n, k = people, scanners
+    a = k * value / (n * (1 - value))
+    b = 1 + k * value * (n - 1) / (n * (1 - value))
+    squares = (a * columns) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
+    freedom = (a * columns + b * error) ** 2 / squares
+    level = (1 + CONFIDENCE_LEVEL) / 2
+    lower = float(stats.f.ppf(level, n - 1, freedom))
+    upper = float(stats.f.ppf(level, freedom, n - 1))
+    rest = k * columns + (k * n - k - n) * error
+    low = n * (rows - lower * error) / (lower * rest + n * rows)
+    high = n * (upper * rows - error) / (rest + n * upper * rows)
+    return low, high
+
+
+def complete_block(measurements: Measurements) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the people and scanners of the largest table without gaps.
+
+    Of all sets of two or more scanners, the one with most measurements by people who were on all
+    of them; none (0 people) where fewer than two people share two scanners.
+    """
+    present = np.isfinite(measurements)
+    nobody = np.empty(0, dtype=np.intp)
+    best = (nobody, nobody)
+    scanners = range(measurements.shape[1])
+    for count in range(2, measurements.shape[1] + 1):
+        for chosen in combinations(scanners, count):
+            people = np.flatnonzero(present[:, chosen].all(axis=1))
+            if len(people) >= 2 and len(people) * count > best[0].size * best[1].size:
+                best = (people, np.array(chosen))
+    return best
+
+
+@frozen
+class Agreement:
+    """Agreement of one structure's volume between scanners.
+
+    ``difference`` (AVDP) and ``variation`` (coefficient of variation) are means over people, in
+    per cent; ``absolute`` is ICC(2,1) and ``consistent`` ICC(3,1), of ``icc_people`` people on
+    ``icc_scanners`` scanners; ``people`` is the number with two scanners or more.
+    """
+
+    difference: Estimate
+    variation: Estimate
+    absolute: Estimate
+    consistent: Estimate
+    people: int
+    icc_people: int
+    icc_scanners: int
+
+
+def measure_agreement(measurements: Measurements) -> Agreement:
+    """Agreement of measurements (N, K), NaN where a person was not on a scanner."""
+    differences = person_differences(measurements)
+    people, scanners = complete_block(measurements)
+    block = measurements[np.ix_(people, scanners)]
+    return Agreement(
+        difference=mean_with_interval(differences),
+        variation=mean_with_interval(person_variation(measurements)),
+        absolute=intraclass_correlation(block, absolute=True),
+        consistent=intraclass_correlation(block, absolute=False),
+        people=int(np.isfinite(differences).sum()),
+        icc_people=len(people),
+        icc_scanners=len(scanners),
+    )
+
+
+def difference_change(before: Measurements, after: Measurements) -> Estimate:
+    """Mean change of the people's AVDP (percentage points) with its interval, paired by person;
+    negative where scanners agree better after."""
+    return mean_with_interval(person_differences(after) - person_differences(before))
+
+
+def change_verdict(change: Estimate) -> str:
+    """``helped``, ``harmed`` or ``no clear difference``: whether the interval of a change of AVDP
+    excludes zero.
+
+    >>> change_verdict(Estimate(-1.0, -1.5, -0.5)), change_verdict(Estimate(-1.0, -3.0, 1.0))
+    ('helped', 'no clear difference')
+    """
+    if change.high < 0:
+        return "helped"
+    return "harmed" if change.low > 0 else "no clear difference"
+
+
+def stack_measurements(
+    values: Mapping[tuple[str, str], float], people: list[str], scanners: list[str]
+) -> Measurements:
+    """Measurements (N, K) from values by person and scanner, NaN where there is none."""
+    return np.array(
+        [
+            [values.get((person, scanner), float("nan")) for scanner in scanners]
+            for person in people
+        ]
+    ).reshape(len(people), len(scanners))
+
+
+def _row_means(values: Measurements) -> Measurements:
+    """Mean of the finite values of each row; NaN without any."""
+    present = np.isfinite(values)
+    count = present.sum(axis=1)
+    total = np.where(present, values, 0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -1,0 +1,97 @@
+"""Can a classifier name the scanner?  Trained on the images under test, people left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+from scipy import stats
+
+from bids_ihf.qc.readout import read_out
+from bids_ihf.validation.agreement import CONFIDENCE_LEVEL, Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PROBE_PERMUTATIONS = 200
+"""Permutations of the scanners of each person."""
+
+MAX_PROBE_FOLDS = 20
+"""People are left out one by one, or, of more, in so many groups."""
+
+
+@frozen
+class Probe:
+    """How well the scanner of people left out is named.
+
+    Attributes
+    ----------
+    accuracy
+        Fraction of the images, with the exact binomial interval (Clopper and Pearson 1934).
+    chance
+        Accuracy of always naming the most frequent scanner.
+    permuted
+        95th percentile of the accuracy with the scanners of each person permuted: what chance
+        reaches.
+    images, people, scanners
+        Numbers of each.
+    """
+
+    accuracy: Estimate
+    chance: float
+    permuted: float
+    images: int
+    people: int
+    scanners: int
+
+    @property
+    def names_scanner(self) -> bool:
+        """Whether the scanner is named more often than chance allows."""
+        return self.accuracy.value > self.permuted
+
+
+def probe_scanner(
+    features: NDArray[np.floating], scanners: NDArray[Any], people: NDArray[Any], *, seed: int = 0
+) -> Probe | None:
+    """Train a linear classifier to name the scanner, and test it on people left out.
+
+    Parameters
+    ----------
+    features
+        (N, F).
+    scanners, people
+        Of each row, (N,).
+
+    Returns
+    -------
+    Probe or None
+        None with fewer than two people or scanners.
+    """
+    labels, person = np.unique(people, return_inverse=True)
+    names = np.unique(scanners)
+    if len(labels) < 2 or len(names) < 2:
+        return None
+    found = read_out(
+        features, scanners, person % MAX_PROBE_FOLDS, seed=seed, permutations=PROBE_PERMUTATIONS
+    )
+    count = len(features)
+    return Probe(
+        accuracy=binomial_estimate(round(found.accuracy * count), count),
+        chance=found.chance,
+        permuted=found.permuted,
+        images=count,
+        people=len(labels),
+        scanners=len(names),
+    )
+
+
+def binomial_estimate(successes: int, count: int) -> Estimate:
+    """Fraction of successes with its exact interval (Clopper and Pearson 1934, Biometrika 26:404).
+
+    >>> estimate = binomial_estimate(8, 10)
+    >>> round(estimate.low, 3), round(estimate.high, 3)
+    (0.444, 0.975)
+    """
+    interval = stats.binomtest(successes, count).proportion_ci(CONFIDENCE_LEVEL, method="exact")
+    return Estimate(successes / count, float(interval.low), float(interval.high))

@@ -1,0 +1,24 @@
+"""Names of scanners."""
+
+from __future__ import annotations
+
+import pytest
+
+from bids_ihf.bids.scanners import scanner_label
+
+
+@pytest.mark.parametrize(
+    ("metadata", "vendor", "label"),
+    [
+        ({"ManufacturersModelName": "Signa  HDxt"}, "GE", "GE Signa HDxt"),
+        ({"MagneticFieldStrength": 2.89362}, "Siemens", "Siemens 2.9T"),
+        ({"MagneticFieldStrength": 0.064}, "Hyperfine", "Hyperfine 0.064T"),
+        ({"MagneticFieldStrength": 15000}, "Philips", "Philips"),
+        ({"DeviceSerialNumber": 41230}, "unknown", "41230"),
+        ({"MagneticFieldStrength": "3"}, "Siemens", "Siemens 3T"),
+        ({"ManufacturersModelName": None, "MagneticFieldStrength": [3]}, "unknown", None),
+        ({}, "unknown", None),
+    ],
+)
+def test_label(metadata: dict[str, object], vendor: str, label: str | None) -> None:
+    assert scanner_label(metadata, vendor) == label
