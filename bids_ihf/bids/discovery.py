@@ -38,8 +38,8 @@ def list_subjects(bids_dir: Path) -> list[str]:
     if not bids_dir.is_dir():
         raise UsageError(f"{bids_dir} is not a folder: give the root of a BIDS dataset.")
     labels = []
-    for folder in bids_dir.glob("sub-*"):
-        if not folder.is_dir():
+    for folder in bids_dir.iterdir():
+        if not folder.name.lower().startswith(("sub-", "sub_")) or not folder.is_dir():
             continue
         if re.fullmatch(r"sub-[0-9A-Za-z+]+", folder.name):
             labels.append(folder.name.removeprefix("sub-"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from math import inf
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -27,6 +28,14 @@ TEMPLATE_SPACE = "MNI152NLin2009aSym"
 """TemplateFlow's name of the template."""
 
 _ENTITY_PATTERN = re.compile(r"([a-z]+)-([0-9A-Za-z+]+)")
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "number": (int, float),
+    "integer": (int,),
+    "array": (list,),
+    "object": (dict,),
+}
 _SUFFIX_PATTERN = re.compile(r"([0-9A-Za-z]+)(\.[0-9A-Za-z.]+)")
 
 
@@ -174,6 +183,32 @@ def scan_fields() -> frozenset[str]:
     sidecars = _schema().rules.sidecars
     groups = [group for rules in ("mri", "anat", "dwi") for group in sidecars[rules].values()]
     return frozenset(str(field).split("__")[0] for group in groups for field in group["fields"])
+
+
+def is_valid_field(name: str, value: Any) -> bool:
+    """Whether a sidecar field has the type that the BIDS schema asks for; unknown fields have.
+
+    >>> is_valid_field("EchoTime", 0.003), is_valid_field("EchoTime", "0.003")
+    (True, False)
+    """
+    definitions = _schema().objects.metadata
+    return name not in definitions or _fits(value, definitions[name].to_dict())
+
+
+def _fits(value: Any, definition: Mapping[str, Any]) -> bool:
+    """Whether a value fits a definition in the vocabulary of JSON Schema."""
+    if "anyOf" in definition:
+        return any(_fits(value, alternative) for alternative in definition["anyOf"])
+    if not isinstance(value, _JSON_TYPES.get(definition.get("type", ""), object)):
+        return False
+    if isinstance(value, bool):
+        return definition.get("type") in ("boolean", None)
+    if isinstance(value, (int, float)):
+        least, most = definition.get("minimum", value), definition.get("maximum", value)
+        return bool(least <= value <= most and value > definition.get("exclusiveMinimum", -inf))
+    if isinstance(value, list):
+        return all(_fits(item, definition.get("items", {})) for item in value)
+    return "enum" not in definition or value in definition["enum"]
 
 
 @cache

@@ -74,7 +74,8 @@ def inherited(path: Path, candidates: Iterable[Path], extension: str) -> list[Pa
 
 
 def _session_folders(top: Path) -> list[Path]:
-    sessions = [path for path in _entries(top) if path.name.startswith("ses-") and path.is_dir()]
+    folders = [path for path in _entries(top) if path.name.lower().startswith(("ses-", "ses_"))]
+    sessions = [path for path in folders if path.is_dir()]
     for path in sessions:
         if not _SESSION_PATTERN.fullmatch(path.name):
             LOGGER.warning("%s is left out: its name is not a BIDS session label.", path)
@@ -111,7 +112,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _without_ignored(files: Sequence[Path], root: Path, subject: str) -> list[Path]:
     try:
-        lines = (root / ".bidsignore").read_text(encoding="utf-8").splitlines()
+        lines = (root / ".bidsignore").read_text(encoding="utf-8-sig").splitlines()
         spec = GitIgnoreSpec.from_lines(lines)
     except FileNotFoundError:
         return sorted(files)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_ihf.bids.images import SourceImage
-from bids_ihf.bids.names import scan_fields
+from bids_ihf.bids.names import is_valid_field, scan_fields
 from bids_ihf.io.atomic import write_atomic
 
 # Acquisition fields that dcm2niix writes and the BIDS schema does not list for these images.
@@ -46,8 +46,9 @@ def derivative_sidecar(
 ) -> dict[str, Any]:
     """Return the sidecar of an image derived from `image`.
 
-    The acquisition fields of the source remain true and are copied if the BIDS schema has them, so
-    that no private field is passed on; ``Manufacturer`` remains that of the scanner.
+    The acquisition fields of the source remain true and are copied if the BIDS schema has them and
+    accepts their type, so that no private or invalid field is passed on; ``Manufacturer`` remains
+    that of the scanner.
 
     Parameters
     ----------
@@ -69,7 +70,11 @@ def derivative_sidecar(
         "Description": description,
         "SkullStripped": skull_stripped,
         "Sources": [image.uri],
-        **{key: value for key, value in sorted(image.metadata.items()) if key in copied},
+        **{
+            key: value
+            for key, value in sorted(image.metadata.items())
+            if key in copied and is_valid_field(key, value)
+        },
         **(_grid_reference(image) if same_grid else {}),
         **extra,
     }
@@ -93,7 +98,9 @@ def _grid_reference(image: SourceImage) -> dict[str, Any]:
     does not specify is that of the source itself."""
     missing = {"SpatialReference": image.uri}
     return {
-        field: image.metadata.get(field, missing.get(field, _UNKNOWN_TEXT))
+        field: image.metadata[field]
+        if is_valid_field(field, image.metadata.get(field))
+        else missing.get(field, _UNKNOWN_TEXT)
         for entity, field in _ENTITY_FIELDS.items()
         if image.name.get(entity)
     }

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from bids_ihf.bids.dataset_files import dataset_description
+from bids_ihf.bids.dataset_files import PIPELINE_NAME, dataset_description
 from bids_ihf.bids.raw_files import RAW_DATATYPES
 from bids_ihf.bids.sidecars import read_json
 from bids_ihf.errors import UsageError
@@ -27,13 +28,18 @@ def require_same_dataset(out_dir: Path, bids_dir: Path, *, allow_other: bool = F
     decide by their content: one that is the same will do.  If none of them is there (another
     participant's job, for example), the path or the description must be the same.
 
+    What another program has written there would be overwritten where names agree (brain masks).
+
     Raises
     ------
     UsageError
-        It is another dataset, and that is not allowed.
+        It is another dataset or another program's, and that is not allowed.
     """
     recorded = read_json(out_dir / "dataset_description.json")
-    if not recorded:
+    if not recorded and not any(_images(out_dir)):
+        return
+    if _pipeline_name(recorded) != PIPELINE_NAME:
+        _refuse(f"{out_dir} holds results of {_pipeline_name(recorded)}", allow_other=allow_other)
         return
     current = dataset_description(out_dir, bids_dir)
     same_path = recorded.get("DatasetLinks") == current["DatasetLinks"]
@@ -47,11 +53,29 @@ def require_same_dataset(out_dir: Path, bids_dir: Path, *, allow_other: bool = F
         return
     first = (recorded.get("DatasetLinks") or {}).get("raw", "another dataset")
     message = f"{out_dir} holds the results of {first}, and {bids_dir} is another dataset"
+    _refuse(message, allow_other=allow_other)
+
+
+def _refuse(message: str, *, allow_other: bool) -> None:
     if not allow_other:
         raise UsageError(
             f"{message}: name another OUT_DIR, or mix them with --allow-other-dataset."
         )
     LOGGER.warning("%s: they are mixed.", message)
+
+
+def _pipeline_name(description: dict[str, Any]) -> str:
+    """Name of what made a dataset of derivatives."""
+    generators = description.get("GeneratedBy")
+    first = generators[0] if isinstance(generators, list) and generators else None
+    name = first.get("Name") if isinstance(first, dict) else None
+    return str(name or description.get("Name") or "another program")
+
+
+def _images(out_dir: Path) -> Iterator[Path]:
+    for level in ("sub-*", "sub-*/ses-*"):
+        for datatype in RAW_DATATYPES:
+            yield from out_dir.glob(f"{level}/{datatype}/*.nii*")
 
 
 def _source_matches(out_dir: Path, bids_dir: Path) -> Iterator[bool]:

@@ -34,7 +34,7 @@ def _bids_labels(prefix: str, text: str) -> tuple[str, ...]:
     labels = [text]
     if ("/" in text or "." in text) and Path(text).is_file():
         try:
-            labels = Path(text).read_text(encoding="utf-8").split()
+            labels = Path(text).read_text(encoding="utf-8-sig").split()
         except (OSError, UnicodeDecodeError) as error:
             raise ArgumentTypeError(f"{text}: not a readable text file ({error})") from error
     labels = [label.removeprefix(prefix) for label in labels]

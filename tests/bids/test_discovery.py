@@ -21,9 +21,14 @@ def names(images: list[SourceImage]) -> list[str]:
 def test_subjects_are_listed_and_odd_folders_named(
     dataset: Maker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    root = dataset("sub-02/a", "sub-01/a", "sub-01_old/a", "derivatives/sub-09/a", "sub-7.html")
+    odd = ("sub-01_old", "Sub-03", "SUB-04", "sub_05", "sub-06 copy")
+    root = dataset(
+        *(f"{name}/a" for name in ("sub-02", "sub-01", "subjects", "derivatives/sub-09", *odd)),
+        "sub-7.html",
+    )
     assert list_subjects(root) == ["01", "02"]
-    assert "sub-01_old" in caplog.text
+    for name in odd:
+        assert f"{name} is left out" in caplog.text
     assert select_subjects(root) == ["01", "02"]
     assert select_subjects(root, ["sub-02", "02"]) == ["02"]
 
@@ -152,6 +157,7 @@ def test_only_raw_folders_are_searched(dataset: Maker, caplog: pytest.LogCapture
         "sub-1/ses-A/anat/old/sub-1_ses-A_acq-b_T1w.nii.gz",
         "sub-1/old/anat/sub-1_acq-c_T1w.nii.gz",
         "sub-1/ses-A_old/anat/sub-1_ses-A_acq-d_T1w.nii.gz",
+        "sub-1/Ses-B/anat/sub-1_ses-B_acq-k_T1w.nii.gz",
         "sub-1/sub-1_acq-e_T1w.nii.gz",
         "sub-1/ses-A/anat/sub-1_ses-B_acq-f_T1w.nii.gz",
         "sub-1/ses-A/anat/sub-1_acq-g_T1w.nii.gz",
@@ -161,7 +167,15 @@ def test_only_raw_folders_are_searched(dataset: Maker, caplog: pytest.LogCapture
     )
     (image,) = find_images(root, "1")
     assert image.path == root / scan
-    for name in ("ses-A_old", "acq-e_T1w", "acq-f_T1w", "acq-g_T1w", "acq-h_T1w", "acq-i_T1w"):
+    for name in (
+        "ses-A_old",
+        "Ses-B",
+        "acq-e_T1w",
+        "acq-f_T1w",
+        "acq-g_T1w",
+        "acq-h_T1w",
+        "acq-i_T1w",
+    ):
         assert name in caplog.text
     assert "lower case" in caplog.text
 
@@ -181,7 +195,7 @@ def test_bidsignore_is_honoured_and_counted(
         f"sub-1_ses-A_{name}.nii.gz" for name in used
     )
     assert "sub-1: 4 of its images left out by .bidsignore: sub-1_ses-A_" in caplog.text
-    (root / ".bidsignore").write_text("/sub-1/\n")
+    (root / ".bidsignore").write_text("\ufeff/sub-1/\n")
     assert find_images(root, "1") == []
 
 

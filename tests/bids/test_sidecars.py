@@ -70,6 +70,28 @@ def test_a_source_that_is_a_derivative_passes_on_space_and_resolution() -> None:
     assert "source image" in silent["Resolution"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("Manufacturer", ["GE"]),
+        ("EchoTime", "0.003"),
+        ("EchoTime", 0),
+        ("EchoTime", None),
+        ("FlipAngle", [9, "9"]),
+        ("MagneticFieldStrength", True),
+        ("NonlinearGradientCorrection", "true"),
+        ("Resolution", 1),
+    ],
+)
+def test_fields_of_another_type_are_not_passed_on(field: str, value: object) -> None:
+    """The output would be invalid, although nothing of it is wrong."""
+    metadata = {field: value, "DeviceSerialNumber": "7"}
+    image = evolve(scan("sub-01/anat/sub-01_res-2_T1w.nii.gz"), metadata=metadata)
+    content = derivative_sidecar(image, description="It.", skull_stripped=False, extra={})
+    assert field not in content or content[field] != value
+    assert content["DeviceSerialNumber"] == "7"
+
+
 def test_mask_sidecar() -> None:
     content = mask_sidecar(scan(), description="Brain.", extra={"Method": "own"})
     assert content["Type"] == "Brain"
