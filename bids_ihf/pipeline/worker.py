@@ -6,33 +6,28 @@ import logging
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.outputs import writing_series
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import BadData
-from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.atomic import folder_lock
-from bids_ihf.io.nifti import read_volume
 from bids_ihf.pipeline.outputs import finish_series, write_anat
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.resources import load_harmonization, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
-from bids_ihf.preprocessing.prepare import Prepared, prepare
-from bids_ihf.preprocessing.segmentation import Segmentation
+from bids_ihf.preprocessing.prepare import prepare
+from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from bids_ihf.config import RunConfig
     from bids_ihf.pipeline.harmonization import Harmonization
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
+    from bids_ihf.preprocessing.prepare import Prepared
 
 LOGGER = logging.getLogger(__name__)
 
@@ -82,51 +77,6 @@ def prepare_image(
             t1w_reference=load_prepared(t1w) if t1w else None,
         )
     save_prepared(prepared, output)
-
-
-def save_prepared(prepared: Prepared, output: Path) -> None:
-    """Keep what was computed (.npz); the voxels stay in their own file."""
-    arrays: dict[str, Any] = {
-        "path": str(prepared.volume.path),
-        "bias": prepared.bias,
-        "mask": prepared.mask,
-        "stripped": prepared.stripped,
-        "to_template": prepared.to_template,
-        "similarity": np.nan if prepared.similarity is None else prepared.similarity,
-        "coverage": np.nan if prepared.coverage is None else prepared.coverage,
-        "seconds": prepared.seconds,
-    }
-    if prepared.segmentation is not None:
-        arrays["shares"] = prepared.segmentation.tissue_fractions
-        arrays["seen"] = prepared.segmentation.field_of_view
-        arrays["shares_affine"] = prepared.segmentation.grid.affine
-    # Uncompressed: the folder is cleared soon, and zlib takes longer than writing it all.
-    np.savez(output, **arrays)
-
-
-def load_prepared(path: Path) -> Prepared:
-    """What :func:`save_prepared` kept, with the voxels read again from the image."""
-    with np.load(path) as arrays:
-        segmentation = None
-        if "shares" in arrays:
-            fractions, field_of_view = arrays["shares"], arrays["seen"]
-            grid = Grid(field_of_view.shape, arrays["shares_affine"])
-            segmentation = Segmentation(fractions, field_of_view, grid)
-        return Prepared(
-            volume=read_volume(Path(str(arrays["path"]))),
-            bias=arrays["bias"],
-            mask=arrays["mask"],
-            segmentation=segmentation,
-            stripped=bool(arrays["stripped"]),
-            to_template=arrays["to_template"],
-            similarity=_float_or_none(arrays["similarity"]),
-            coverage=_float_or_none(arrays["coverage"]),
-            seconds=float(arrays["seconds"]),
-        )
-
-
-def _float_or_none(value: NDArray[np.float64]) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def harmonize_image(

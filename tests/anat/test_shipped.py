@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from bids_ihf.io.paths import packaged_file
-from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.vendors.methods import run_networks
 from bids_ihf.lab.benchmarks.virtual_subjects import select_slices
 from bids_ihf.lab.simulation.acquisition import scan
@@ -25,6 +24,7 @@ from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.bias_field import bias_field
+from bids_ihf.qc.similarity import similarity_metrics
 from bids_ihf.targets.network_input import to_network_input
 from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 from tests.network.round_trip import round_trip_error

@@ -13,11 +13,11 @@ from bids_ihf.bids.names import parse_name
 from bids_ihf.errors import BadData, InvalidBIDS
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.lab.benchmarks.bootstrap import CONFIDENCE_LEVEL, summarize
-from bids_ihf.lab.benchmarks.metrics.similarity import similarity_metrics
 from bids_ihf.lab.benchmarks.tables import Column, aligned
 from bids_ihf.lab.comparators import histogram_matching, nyul
 from bids_ihf.lab.comparators.interface import MaskedImage
 from bids_ihf.preprocessing.brain_mask import find_brain
+from bids_ihf.qc.similarity import similarity_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

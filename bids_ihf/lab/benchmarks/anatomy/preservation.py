@@ -19,8 +19,8 @@ from bids_ihf.lab.benchmarks.metrics.lesions import (
     LesionRetention,
     lesion_retention,
 )
-from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, rmse, to_unit_range
 from bids_ihf.lab.benchmarks.metrics.tissues import BeforeAfter, Tissue, tissue_dice
+from bids_ihf.qc.similarity import intensity_range, rmse, to_unit_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

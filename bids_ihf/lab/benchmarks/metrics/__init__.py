@@ -1,1 +1,1 @@
-"""Metrics of image similarity, overlap, edges, lesions, tissues and explained variance."""
+"""Metrics of overlap, edges, lesions, tissues and explained variance."""

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from bids_ihf.lab.benchmarks.metrics.overlap import dice
-from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, to_unit_range
+from bids_ihf.qc.similarity import intensity_range, to_unit_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

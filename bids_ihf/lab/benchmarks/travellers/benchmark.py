@@ -10,7 +10,6 @@ from attrs import frozen
 
 from bids_ihf.errors import NothingSelected
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, rmse, to_unit_range
 from bids_ihf.lab.benchmarks.tables import Column, Table, group_rows
 from bids_ihf.lab.benchmarks.travellers.alignment import apply_warp
 from bids_ihf.lab.benchmarks.travellers.methods import (
@@ -21,6 +20,7 @@ from bids_ihf.lab.benchmarks.travellers.methods import (
 from bids_ihf.lab.benchmarks.travellers.scans import read_scans, travels_of
 from bids_ihf.lab.benchmarks.vendors.methods import HISTOGRAM_MATCHING, NO_HARMONIZATION
 from bids_ihf.lab.benchmarks.vendors.plan import load_networks
+from bids_ihf.qc.similarity import intensity_range, rmse, to_unit_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.metrics.similarity import intensity_range, to_unit_range
 from bids_ihf.lab.benchmarks.vendors.methods import (
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
     NO_HARMONIZATION,
 )
+from bids_ihf.qc.similarity import intensity_range, to_unit_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

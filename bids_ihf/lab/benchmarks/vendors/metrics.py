@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_ihf.lab.benchmarks.metrics.similarity import (
+from bids_ihf.qc.similarity import (
     intensity_range,
     similarity_metrics,
     to_unit_range,

@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 from torch.nn import functional
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from bids_ihf.lab.benchmarks.metrics import similarity as metrics
+from bids_ihf.qc import similarity as metrics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,50 @@
+"""Histogram matching of the brain, by scikit-image: what a harmonization has to beat.
+
+Gonzalez & Woods, Digital Image Processing, section 3.3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from skimage.exposure import match_histograms
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def match_brain(
+    data: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    reference: NDArray[np.floating],
+    limits: tuple[float, float],
+) -> NDArray[np.float32]:
+    """Match the histogram of an image's brain to intensities of other brains.
+
+    Parameters
+    ----------
+    data, mask
+        Image and its brain mask, of one shape.
+    reference
+        Intensities inside the brains of the references, (N,).
+    limits
+        Darkest and brightest intensity of the references, air and skull included: outside the
+        intensity range of the image's brain the mapping is linear, to these.
+
+    Raises
+    ------
+    ValueError
+        The mask is empty.
+    """
+    if not mask.any():
+        raise ValueError("the mask is empty")
+    brain = data[mask].astype(np.float64)
+    matched = match_histograms(brain, reference)
+    x, first = np.unique(brain, return_index=True)
+    y = matched[first]
+    if data.min() < x[0]:
+        x, y = np.append(float(data.min()), x), np.append(min(limits[0], y[0]), y)
+    if data.max() > x[-1]:
+        x, y = np.append(x, float(data.max())), np.append(y, max(limits[1], y[-1]))
+    return np.interp(data, x, y).astype(np.float32)
