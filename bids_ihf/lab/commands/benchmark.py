@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "at least three subjects on several scanners, told by the entity acq or ses",
     )
     add(
+        "--reality",
+        type=Path,
+        metavar="DATA_DIR",
+        help="only compare simulated scans with the real T1w, T2w and FLAIR images of a folder",
+    )
+    add(
         "--poses",
         type=positive_integer,
         default=500,
@@ -84,9 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--scans",
         type=positive_integer,
-        default=16,
         metavar="N",
-        help="with --ranges: scans of each subject and modality (default: 16)",
+        help="with --ranges: scans of each subject and modality (default: 16); with --reality: "
+        "simulated scans of each contrast (default: 200)",
     )
     add("--quick", action="store_true", help="only the first subject and modality")
 
@@ -117,6 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("Name either LABELS_DIR or --travellers DIR.")
     if arguments.travellers:
         summary = run_travels(arguments)
+    elif arguments.reality:
+        summary = run_reality(arguments)
     elif arguments.ranges:
         summary = run_ranges(arguments)
     elif "dwi" in (arguments.modalities or ()):
@@ -202,15 +210,35 @@ def run_travels(arguments: argparse.Namespace) -> str:
     return aligned(rows, columns)
 
 
+def run_reality(arguments: argparse.Namespace) -> str:
+    """Compare simulated scans with real ones; the measures with real values outside."""
+    from bids_ihf.lab.benchmarks.reality.benchmark import SIMULATED_SCANS, write_reality
+    from bids_ihf.lab.benchmarks.tables import aligned
+
+    ranges = write_reality(
+        arguments.output, arguments.reality, arguments.labels,
+        count=arguments.scans or SIMULATED_SCANS, seed=arguments.seed, jobs=arguments.jobs,
+    )  # fmt: skip
+    outside = [row for row in ranges if row["outside"]]
+    columns = (
+        "contrast", "voxels", "measure", "real_scans", "real_min", "real_max", "simulated_low",
+        "simulated_high", "below", "above", "outside",
+    )  # fmt: skip
+    return aligned(outside, columns)
+
+
 def run_ranges(arguments: argparse.Namespace) -> str:
     """Measure the scans of a training pool for the reports; the ranges."""
-    from bids_ihf.lab.benchmarks.reference_ranges import write_ranges
+    from bids_ihf.lab.benchmarks.reference_ranges import SCANS_PER_SUBJECT, write_ranges
     from bids_ihf.lab.benchmarks.tables import aligned
     from bids_ihf.lab.benchmarks.vendors.plan import load_networks
 
     model = next(iter(load_networks(plan_of(arguments).weights).values()))
     ranges = write_ranges(
-        arguments.output, arguments.labels, model, scans_per_subject=arguments.scans
+        arguments.output,
+        arguments.labels,
+        model,
+        scans_per_subject=arguments.scans or SCANS_PER_SUBJECT,
     )
     rows: list[Row] = [
         {"modality": modality, "measure": name, **attrs.asdict(values)}

@@ -1,0 +1,1 @@
+"""Real and simulated scans, measured alike: does the simulator cover what scanners do?"""

@@ -1,0 +1,1 @@
+"""Simulated scans compared with real ones."""
