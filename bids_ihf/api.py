@@ -92,17 +92,17 @@ def harmonize(
     Parameters
     ----------
     image
-        T1w or T2w image (3D) or diffusion series (4D): a NIfTI file or a nibabel image.  A JSON
-        sidecar beside a file is read for ``Manufacturer``.
+        T1w, T2w or FLAIR image (3D) or diffusion series (4D): a NIfTI file or a nibabel image.
+        A JSON sidecar beside a file is read for ``Manufacturer`` and ``InversionTime``.
     target
         ``Siemens``, ``GE`` or ``Philips``, a target file, a NIfTI file of the target scanner, or
         what :func:`load_target` or :func:`build_target` return.
     modality
-        ``T1w``, ``T2w`` or ``dwi``; by default the suffix of the file name.
+        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``; by default the suffix of the file name.
     mask
         Brain mask in the same world space, on any grid; by default one is computed.
     t1w
-        T1w image of the same session: a T2w image or diffusion series is registered by it and
+        T1w image of the same session: another image is registered by it and
         shares its brain mask, as in the BIDS App.
     bval, bvec
         Gradient table of a diffusion series; by default the files beside it.

@@ -1,1 +1,1 @@
-"""T1w and T2w: one image to its target, and what is written of it."""
+"""T1w, T2w and FLAIR: one image to its target, and what is written of it."""

@@ -1,4 +1,4 @@
-"""Harmonize one T1w or T2w scan.
+"""Harmonize one T1w, T2w or FLAIR scan.
 
 The harmonized image is the sum of two parts on the native grid: the intensity curve that matches
 the scan to the target, evaluated at the original voxels, and the change by the network, brought

@@ -1,4 +1,4 @@
-"""Match the intensities of a T1w or T2w scan to a target, before the network."""
+"""Match the intensities of an anatomical scan to a target, before the network."""
 
 from __future__ import annotations
 

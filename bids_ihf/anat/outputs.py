@@ -1,4 +1,4 @@
-"""Writing one harmonized T1w or T2w image; its sidecar last, as the mark of completion."""
+"""Writing one harmonized anatomical image; its sidecar last, as the mark of completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of a harmonized T1w or T2w scan, for quality control."""
+"""Statistics of a harmonized anatomical scan, for quality control."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.images import not_fetched_message
-from bids_ihf.errors import InvalidBIDS
+from bids_ihf.bids.images import not_fetched_message, sidecar_path
+from bids_ihf.errors import BadData, InvalidBIDS
 
 _NOT_JSON_NUMBER = re.compile(r"[:\[,]\s*(NaN|-?Infinity)\b")
 
@@ -26,6 +26,23 @@ def merged_metadata(sidecars: Iterable[Path]) -> dict[str, Any]:
     for path in sidecars:
         metadata |= read_sidecar(path)
     return metadata
+
+
+def metadata_beside(image: Path) -> dict[str, Any]:
+    """Content of the sidecar beside an image outside a dataset; empty without one.
+
+    Raises
+    ------
+    BadData
+        It cannot be read.
+    """
+    path = sidecar_path(image)
+    if not path.is_file():
+        return {}
+    try:
+        return read_sidecar(path)
+    except InvalidBIDS as error:
+        raise BadData(str(error)) from error
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:

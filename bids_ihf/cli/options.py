@@ -32,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of ``ihf-harmony``; it returns only what is given, no defaults."""
     parser = argparse.ArgumentParser(
         prog="ihf-harmony",
-        description="Harmonize T1w, T2w and diffusion-weighted (DWI) brain MRI across scanners.",
+        description="Harmonize T1w, T2w, FLAIR and diffusion-weighted (DWI) brain MRI "
+        "across scanners.",
         epilog="exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,

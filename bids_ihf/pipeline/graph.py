@@ -1,6 +1,6 @@
 """The nipype graph of a set of jobs: for each image prepare, then harmonize.
 
-A T2w image or a diffusion series is prepared after the T1w image of its session.
+Any other image is prepared after the T1w image of its session.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def build_graph(
 ) -> Any:
     """A workflow with one sub-workflow for each subject.
 
-    ``via_t1w`` registers T2w images and diffusion series by the T1w image of their session.
+    ``via_t1w`` registers the other images by the T1w image of their session.
     """
     threads = threads_per_image(config, len(jobs))
     workflow = engine.Workflow(WORKFLOW_NAME, base_dir=str(config.work_dir))

@@ -15,7 +15,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 def run_group(out_dir: Path) -> None:
-    """Write ``group_<suffix>.tsv`` with dictionaries and ``group.html``.
+    """Write ``group_<modality>.tsv`` with dictionaries and ``group.html``.
 
     Raises
     ------

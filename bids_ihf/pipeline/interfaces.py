@@ -103,7 +103,7 @@ class StepInterface(SimpleInterface):  # type: ignore[misc]
 class PrepareInputs(StepInputs):
     """What the preparation depends on."""
 
-    image = File(mandatory=True, desc="T1w or T2w image, or diffusion series")
+    image = File(mandatory=True, desc="anatomical image, or diffusion series")
     problem = traits.Any(desc="why it cannot be harmonized (bids.images.Problem)")
     modality = traits.Enum(*IMAGE_SUFFIXES, mandatory=True, desc="suffix of the image")
     preprocessed = traits.Bool(

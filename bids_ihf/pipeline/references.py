@@ -20,7 +20,7 @@ from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
 from bids_ihf.preprocessing.prepare import prepare
-from bids_ihf.targets.build import build_target, modality_from_name
+from bids_ihf.targets.build import build_target, modality_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ def collect_references(
 
 
 def _single(path: Path, modality: str | None, b0_threshold: float | None) -> Reference:
-    suffix = modality or modality_from_name(path)
+    suffix = modality_of_file(path, modality)
     if suffix != "dwi":
         return Reference(path, suffix)
     bval, bvec = (table if table.is_file() else None for table in gradient_table_paths(path))

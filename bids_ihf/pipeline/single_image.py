@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,20 +11,21 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from bids_ihf.anat import outputs as anat_outputs
-from bids_ihf.bids.images import gradient_table_paths, sidecar_path
+from bids_ihf.bids.images import gradient_table_paths
+from bids_ihf.bids.metadata import metadata_beside
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.dwi.shell_plan import exponent_warning
-from bids_ihf.errors import BadData, UsageError
+from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import encode_nifti
 from bids_ihf.preprocessing.outputs import encode_mask, preparation_measures
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.qc.assess import assess
-from bids_ihf.targets.build import modality_from_name
+from bids_ihf.targets.build import modality_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,15 +49,15 @@ class ImageFiles:
     Attributes
     ----------
     image
-        NIfTI file: T1w or T2w (3D), or a diffusion series (4D).
+        NIfTI file: T1w, T2w or FLAIR (3D), or a diffusion series (4D).
     modality
-        ``T1w``, ``T2w`` or ``dwi``.
+        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``.
     vendor
         Vendor of its scanner, ``unknown`` where nothing tells.
     mask
         Brain mask in the same world, on any grid.
     t1w
-        T1w image of the same session, by which a T2w image or a series is registered.
+        T1w image of the same session, by which another image is registered.
     bval, bvec
         Gradient table of a diffusion series, as FSL and BIDS have it.
     b0_threshold
@@ -98,31 +98,21 @@ class ImageFiles:
         UsageError
             The modality is neither named nor told by the file name.
         """
-        suffix = modality or modality_from_name(image)
-        if suffix not in IMAGE_SUFFIXES:
+        modality = modality_of_file(image, modality)
+        if modality not in IMAGE_SUFFIXES:
+            endings = ", ".join(f"_{suffix}" for suffix in IMAGE_SUFFIXES)
             raise UsageError(
-                f"{image}: its name does not end in _T1w, _T2w or _dwi; name its modality."
+                f"{image}: its name ends in none of {endings}; name its modality with --modality."
             )
-        if suffix == "dwi":
+        if modality == "dwi":
             tables = zip((bval, bvec), gradient_table_paths(image), strict=True)
             bval, bvec = (
                 table or (beside if beside.is_file() else None) for table, beside in tables
             )
-        vendor = _sidecar_vendor(image)
+        vendor = normalize_vendor(metadata_beside(image).get("Manufacturer"))
         if vendor == UNKNOWN_VENDOR:
             vendor = normalize_vendor(source_vendor)
-        return cls(image, suffix, vendor, mask, t1w, bval, bvec, b0_threshold)
-
-
-def _sidecar_vendor(image: Path) -> str:
-    """Vendor in the JSON sidecar beside an image, if there is one."""
-    try:
-        content = json.loads(sidecar_path(image).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return UNKNOWN_VENDOR
-    except (OSError, ValueError) as error:
-        raise BadData(f"{sidecar_path(image)}: not a readable JSON file ({error}).") from error
-    return normalize_vendor(content.get("Manufacturer") if isinstance(content, dict) else None)
+        return cls(image, modality, vendor, mask, t1w, bval, bvec, b0_threshold)
 
 
 @frozen
@@ -203,7 +193,7 @@ def _harmonize_anat(
     if outputs.change is not None:
         change = harmonized.change
         write_atomic(outputs.change, encode_nifti(change, prepared.volume, dtype=change.dtype))
-    quality = assess(harmonized.qc, files.modality, harmonization.target.encoder_hash)
+    quality = assess(harmonized.qc, harmonized.modality, harmonization.target.encoder_hash)
     measures = anat_outputs.measures(prepared, harmonized) | quality.measures
     return SingleResult({**preparation_measures(prepared), **measures}, quality.warning, device)
 

@@ -1,4 +1,4 @@
-"""Measure a harmonized T1w or T2w image, and warn if it is out of distribution."""
+"""Measure a harmonized anatomical image, and warn if it is out of distribution."""
 
 from __future__ import annotations
 

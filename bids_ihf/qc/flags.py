@@ -49,6 +49,8 @@ def qc_flags(image: HarmonizedImage) -> list[str]:
         flags.append(registration)
     if image.text("source_vendor", "SourceVendor") in {"unknown", "n/a"}:
         flags.append("The scanner manufacturer is unknown.")
+    if image.modality != image.suffix:
+        flags.append(f"Named {image.suffix}, but harmonized as {image.modality} by its contrast.")
     return flags
 
 

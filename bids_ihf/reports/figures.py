@@ -57,7 +57,7 @@ def write_figures(
     """Write the figures of one image as ``<stem>_desc-<kind>_<suffix>.svg``.
 
     Figures of absent volumes are left out, and those of an earlier run removed.  With
-    `statistics`, which harmonization measured of a T1w or T2w image, its QC data are written
+    `statistics`, which harmonization measured of an anatomical image, its QC data are written
     too, as JSON.  Raises CannotWrite.
     """
     qc_data = None if statistics is None else QCData.from_statistics(statistics)

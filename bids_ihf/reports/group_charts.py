@@ -36,7 +36,7 @@ def group_styles(names: Sequence[str]) -> dict[str, tuple[str, int]]:
     }
 
 
-def distance_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -> str:
+def distance_chart(modality: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -> str:
     """Return an SVG with the distances of each vendor's images before and after, or ""."""
     distances: dict[str, list[tuple[str, tuple[float, float]]]] = {}
     for vendor, members in by_vendor.items():
@@ -77,13 +77,13 @@ def distance_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -
         draw,
         90 + 190 * len(distances),
         charts.PANEL_HEIGHT_PT + 20,
-        name=f"{suffix}-distances",
-        title=f"{suffix}: distance to the target before and after harmonization, by vendor",
+        name=f"{modality}-distances",
+        title=f"{modality}: distance to the target before and after harmonization, by vendor",
         description="A mark for each image; bars are medians.",
     )
 
 
-def vendor_density_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -> str:
+def vendor_density_chart(modality: str, by_vendor: Mapping[str, Sequence[GroupImage]]) -> str:
     """Return an SVG with the mean density of each vendor's images and of the targets, or ""."""
     data: dict[str, list[QCData]] = {}
     for vendor, members in by_vendor.items():
@@ -109,13 +109,13 @@ def vendor_density_chart(suffix: str, by_vendor: Mapping[str, Sequence[GroupImag
         charts.INTENSITY_LABEL,
         width=960,
         has_common_height=True,
-        name=f"{suffix}-densities",
-        title=f"{suffix}: intensity distributions by vendor, before and after harmonization",
+        name=f"{modality}-densities",
+        title=f"{modality}: intensity distributions by vendor, before and after harmonization",
         description=f"Mean over images of {', '.join(data)}.",
     )
 
 
-def embedding_chart(suffix: str, group: Sequence[GroupImage]) -> str:
+def embedding_chart(modality: str, group: Sequence[GroupImage]) -> str:
     """Return an SVG with the images on two principal components of their embeddings, or ""."""
     members, data = stack_embeddings(group)
     if len(members) < 3:
@@ -148,8 +148,8 @@ def embedding_chart(suffix: str, group: Sequence[GroupImage]) -> str:
         draw,
         960,
         charts.PANEL_HEIGHT_PT + legend_height,
-        name=f"{suffix}-embedding",
-        title=f"{suffix}: scanners in embedding space, before and after harmonization",
+        name=f"{modality}-embedding",
+        title=f"{modality}: scanners in embedding space, before and after harmonization",
         description="A mark for each image on the first two principal components of the encoder "
         "embeddings, which are common to both panels.",
     )

@@ -24,14 +24,14 @@ def group_page(out_dir: Path) -> Path:
     without any harmonized image, and CannotWrite.
     """
     images = group_tables.require_harmonized_images(out_dir)
-    groups = group_tables.images_by_suffix(images)
+    groups = group_tables.images_by_modality(images)
     page = render(
         "group.html.j2",
         title="Group",
         navigation=list(groups),
         images=images,
         pages={image.full_name: _page_of(out_dir, image) for image in images},
-        sections=[_section(out_dir, suffix, members) for suffix, members in groups.items()],
+        sections=[_section(out_dir, modality, members) for modality, members in groups.items()],
         dictionary=group_tables.GROUP_COLUMNS,
         statistics=group_statistics,
     )
@@ -40,8 +40,8 @@ def group_page(out_dir: Path) -> Path:
     return path
 
 
-def _section(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> dict[str, Any]:
-    """Return what the page says of the images of one suffix."""
+def _section(out_dir: Path, modality: str, images: Sequence[HarmonizedImage]) -> dict[str, Any]:
+    """Return what the page says of the images of one modality."""
     members = group_statistics.load_group(out_dir, images)
     by_vendor: dict[str, list[GroupImage]] = {}
     for member in members:
@@ -51,14 +51,14 @@ def _section(out_dir: Path, suffix: str, images: Sequence[HarmonizedImage]) -> d
     rows = [group_tables.group_row(image) for image in images]
     measured = {column for row in rows for column, text in row.items() if text != MISSING_VALUE}
     return {
-        "suffix": suffix,
+        "modality": modality,
         "vendors": [_vendor_row(vendor, group) for vendor, group in by_vendor.items()],
         "warnings": [(i, [warning]) for i in images if (warning := harmonization_warning(i))],
         "flags": [(image, flags) for image in images if (flags := qc_flags(image))],
         "outliers": group_statistics.find_outliers(images),
-        "distances": distance_chart(suffix, by_vendor),
-        "densities": vendor_density_chart(suffix, by_vendor),
-        "embedding": embedding_chart(suffix, members),
+        "distances": distance_chart(modality, by_vendor),
+        "densities": vendor_density_chart(modality, by_vendor),
+        "embedding": embedding_chart(modality, members),
         "separation": group_statistics.scanner_separation(members),
         "variances": group_statistics.between_scanner_variance(members),
         "columns": [c for c in group_tables.GROUP_COLUMNS if c in measured and c != "filename"],

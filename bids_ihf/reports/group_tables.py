@@ -32,15 +32,15 @@ SIDECAR_FIELDS = {
 
 
 def group_tables(out_dir: Path) -> list[Path]:
-    """Write ``group_<suffix>.tsv`` for each suffix, and ``participants.tsv``.
+    """Write ``group_<modality>.tsv`` for each modality, and ``participants.tsv``.
 
     Each has a data dictionary beside it.  Any subset of participants may be present; no image is
     loaded.  Raises NothingSelected without any harmonized image, and CannotWrite.
     """
     images = require_harmonized_images(out_dir)
     tables = []
-    for suffix, members in images_by_suffix(images).items():
-        path = out_dir / f"group_{suffix}.tsv"
+    for modality, members in images_by_modality(images).items():
+        path = out_dir / f"group_{modality}.tsv"
         _write_table(path, map(group_row, members), GROUP_COLUMNS)
         tables.append(path)
     participants = out_dir / "participants.tsv"
@@ -59,11 +59,11 @@ def require_harmonized_images(out_dir: Path) -> list[HarmonizedImage]:
     return images
 
 
-def images_by_suffix(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedImage]]:
-    """Group images by suffix, sorted."""
+def images_by_modality(images: Iterable[HarmonizedImage]) -> dict[str, list[HarmonizedImage]]:
+    """Group images by what they were harmonized as, sorted."""
     groups = defaultdict(list)
     for image in images:
-        groups[image.suffix].append(image)
+        groups[image.modality].append(image)
     return dict(sorted(groups.items()))
 
 

@@ -10,7 +10,7 @@ from bids_ihf.io.atomic import remove, write_atomic
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
 from bids_ihf.reports.boilerplate import make_boilerplate, write_boilerplate
 from bids_ihf.reports.figures import FIGURE_DESCS, figure_name
-from bids_ihf.reports.reference_flags import reference_flag
+from bids_ihf.reports.reference_flags import lacks_reference_ranges, reference_flag
 from bids_ihf.reports.run_history import RunHistory, read_run_history
 from bids_ihf.reports.templates import render
 
@@ -80,6 +80,7 @@ def _render_page(
         harmonization_warning=harmonization_warning,
         qc_flags=qc_flags,
         reference_flag=reference_flag,
+        lacks_reference_ranges=lacks_reference_ranges,
     )
 
 

@@ -52,7 +52,7 @@ def reference_flag(image: HarmonizedImage, column: str) -> ReferenceFlag | None:
         low, high, abnormal = FIXED_RANGES[column]
         expected = ReferenceRange(low, (low + high) / 2, high)
     elif column in ABNORMAL_SIDE:
-        expected, abnormal = shipped_ranges().of(image.suffix, column), ABNORMAL_SIDE[column]
+        expected, abnormal = shipped_ranges().of(image.modality, column), ABNORMAL_SIDE[column]
     else:
         return None
     value = image.number(column)
@@ -64,6 +64,11 @@ def reference_flag(image: HarmonizedImage, column: str) -> ReferenceFlag | None:
     out_of_range = column == "out_of_range_score" and value > expected.high
     colour = "red" if out_of_range else expected.light(value, abnormal)
     return ReferenceFlag(texts[abnormal], colour, FLAG_LABELS[colour])
+
+
+def lacks_reference_ranges(image: HarmonizedImage) -> bool:
+    """Whether no range was measured for anatomical images of this modality."""
+    return image.suffix != "dwi" and image.modality not in shipped_ranges().modalities
 
 
 def flag_summary(image: HarmonizedImage) -> tuple[TrafficLight, str] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bids_ihf.bids.contrast import contrast_by_sidecar, misnamed_text
+from bids_ihf.bids.metadata import metadata_beside
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.io.paths import file_stem, is_nifti_name
@@ -25,6 +28,8 @@ from bids_ihf.targets.target import (
 )
 from bids_ihf.targets.tissue_priors import contrast_by_tissues, modality_by_contrast
 
+LOGGER = logging.getLogger(__name__)
+
 TARGETS_FOLDER_VARIABLE = "IHF_HARMONY_TARGETS"
 """Environment variable with the folder of a laboratory's own target files."""
 
@@ -40,6 +45,22 @@ def modality_from_name(path: Path) -> str:
         (suffix for suffix in IMAGE_SUFFIXES if stem.endswith(f"_{suffix}") or stem == suffix),
         ANY_MODALITY,
     )
+
+
+def modality_of_file(path: Path, named: str | None = None) -> str:
+    """Modality of an image outside a dataset: the one that is named or in its file name, unless
+    the sidecar beside it tells of another contrast.
+
+    Raises
+    ------
+    BadData
+        The sidecar cannot be read.
+    """
+    suffix = named or modality_from_name(path)
+    modality, reason = contrast_by_sidecar(suffix, metadata_beside(path))
+    if reason is not None:
+        LOGGER.warning("%s", misnamed_text(path.name, suffix, modality, reason))
+    return modality
 
 
 def build_target(
@@ -90,7 +111,7 @@ def reference_target(path: Path, model: ModelBundle, *, preprocessed: bool = Fal
     UsageError
         It is a diffusion series.
     """
-    modality = modality_from_name(path)
+    modality = modality_of_file(path)
     if modality == "dwi":
         raise UsageError(
             f"{path}: a single diffusion series is not a target; build one from several series of "

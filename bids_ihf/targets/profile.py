@@ -1,4 +1,4 @@
-"""The profile of a scanner's T1w or T2w images, by slice position.
+"""The profile of a scanner's images of one anatomical modality, by slice position.
 
 Positions are axial bins of template space, POSITION_BIN_MM thick.  A profile holds the histogram
 of brain intensities and the encoder's channel statistics (Eq. 1 of arXiv 2602.21536) at every

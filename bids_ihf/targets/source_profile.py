@@ -54,7 +54,7 @@ class SourceProfile(Generic[AnyProfile]):
 
 
 def source_profile_of(target: Target | None, modality: str) -> SourceProfile[Profile] | None:
-    """The scanner behind the T1w or T2w scans of a target; None without this modality."""
+    """The scanner behind the scans of a modality of a target; None without any."""
     profile = target.profiles.get(modality) if target else None
     return _source_profile(target, profile) if target and profile else None
 
@@ -70,7 +70,7 @@ def _source_profile(target: Target, profile: AnyProfile) -> SourceProfile[AnyPro
 
 
 def scanner_weight(scan: Profile, source: SourceProfile[Profile] | None) -> float:
-    """Weight, 0 to 1, with which the deviation of a T1w or T2w scan is attributed to its scanner.
+    """Weight, 0 to 1, with which the deviation of an anatomical scan is attributed to its scanner.
 
     1 without a source profile, and towards 1 as the tissue contrasts of the scan leave the range
     of inter-subject variability around it.

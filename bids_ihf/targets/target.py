@@ -52,13 +52,13 @@ class Target:
     encoder_hash
         SHA-256 of the encoder behind the embeddings.
     profiles
-        T1w and T2w profiles by suffix.
+        Anatomical profiles by modality.
     diffusion
         Diffusion profile, if any.
     provenance
         How the target was made, as in its file.
     hash
-        SHA-256 of the T1w and T2w profiles as the file holds them.
+        SHA-256 of the anatomical profiles as the file holds them.
     is_builtin
         Whether this is the target of a built-in vendor, or an unchanged copy of its file.
     """
@@ -73,7 +73,7 @@ class Target:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Suffixes (T1w, T2w, ...) of the profiles, diffusion not included."""
+        """Modalities of the profiles, diffusion not included."""
         return tuple(sorted(self.profiles))
 
     @property
@@ -88,7 +88,7 @@ class Target:
         return dict(sorted(record.items()))
 
     def profile(self, modality: str) -> Profile:
-        """The T1w or T2w profile.
+        """The profile of an anatomical modality.
 
         Raises
         ------
@@ -99,7 +99,8 @@ class Target:
         if profile is None:
             raise BadData(
                 f"{self.name}: this target has no {modality} profile (it has "
-                f"{', '.join(self.modalities)}); name a target built from {modality} images."
+                f"{', '.join(self.modalities)}); name one built from {modality} images "
+                "('ihf target build')."
             )
         return profile
 
@@ -223,7 +224,7 @@ def read_target(path: Path) -> Target:
 
 @lru_cache(maxsize=8)
 def vendor_target(vendor: str, encoder_hash: str | None = None) -> Target | None:
-    """The target of a built-in vendor; None for any other vendor, or where its T1w and T2w
+    """The target of a built-in vendor; None for any other vendor, or where its anatomical
     profiles belong to another encoder than the one of this hash."""
     if vendor not in BUILTIN_VENDORS:
         return None

@@ -316,3 +316,34 @@ def test_weights_fall_smoothly() -> None:
     assert weight[0, 0, 0] == 0
     assert np.abs(np.diff(weight, axis=0)).max() < 0.4
     assert set(np.unique(head_weight(head()))) == {0.0, 1.0}
+
+
+def test_a_network_leaves_alone_what_it_was_not_trained_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = tiny_model(identity=False)
+    t1w_only = attrs.evolve(model, record={"settings": {"data": {"modalities": ["T1w"]}}})
+    source, target = head(), target_of(head(seed=1, gamma=1.5), model)
+    trained = harmonize(source, target, t1w_only, modality="T1w")
+    assert trained.network_applied
+    assert not caplog.text
+    curve_alone = harmonize(source, target, t1w_only, modality="T2w")
+    assert not curve_alone.network_applied
+    assert "not trained on T2w images, so the intensity curve alone is applied" in caplog.text
+    identity = harmonize(source, target, tiny_model(identity=True), modality="T2w")
+    np.testing.assert_allclose(curve_alone.image, identity.image, atol=1e-3)
+    assert np.abs(trained.image - curve_alone.image)[source.mask].max() > 1
+
+
+def test_flair_is_harmonized_to_flair() -> None:
+    """By tissues of the segmentation, though the encoder of this model tells none."""
+    model = tiny_model(identity=True)
+    source, reference = head(gain=100), head(seed=1, gain=800, gamma=1.4)
+    target = build_target([("FLAIR", reference)], "site", model).profile("FLAIR")
+    assert np.isfinite(target.landmarks).all()
+    done = harmonize(source, target, model, modality="FLAIR")
+    assert done.modality == "FLAIR"
+    for tissue in (1, 2, 3):
+        inside = source.segment().tissue_fractions[tissue] > 0.5
+        expected = np.median(reference.volume.data[inside])
+        assert np.median(done.image[inside]) == pytest.approx(expected, rel=0.1)

@@ -251,3 +251,15 @@ class TestRobustScores:
     ) -> None:
         moved = robust_z_scores([unit * value + origin for value in values])
         assert moved == pytest.approx(robust_z_scores(values))
+
+
+def test_images_stand_with_what_they_were_harmonized_as(out: Path) -> None:
+    add_image(out, "sub-02/anat/sub-02_FLAIR.nii.gz", HarmonizationModality="FLAIR")
+    add_image(out, "sub-02/anat/sub-02_T2w.nii.gz", HarmonizationModality="FLAIR")
+    group_tables(out)
+    assert [Path(row["filename"]).name for row in rows(out / "group_FLAIR.tsv")] == [
+        "sub-02_desc-harmonized_FLAIR.nii.gz",
+        "sub-02_desc-harmonized_T2w.nii.gz",
+    ]
+    text = Page(group_page(out)).text
+    assert "Named T2w, but harmonized as FLAIR by its contrast." in text

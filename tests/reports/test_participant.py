@@ -349,3 +349,19 @@ def test_sidecar_with_unexpected_types(out: Path) -> None:
     odd = {"Manufacturer": ["a"], "IntensityScaling": 3, "Sources": None, "SourceVendor": None}
     path.write_text(json.dumps(odd))
     build_participant_report(out, "02")
+
+
+def test_flair_has_no_reference_ranges_and_the_page_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    add_image(
+        out, "sub-1/anat/sub-1_FLAIR.nii.gz", measures={"snr_after": 1.0},
+        HarmonizationModality="FLAIR", NetworkApplied=False,
+    )  # fmt: skip
+    (image,) = find_harmonized_images(out)
+    assert reference_flags.reference_flag(image, "snr_after") is None
+    assert qc_flags(image) == []
+    text = Page(build_participant_report(out, "1")).text
+    assert "No reference ranges have been measured for FLAIR images yet" in text
+    assert "(intensity curve alone)" in text
+    add_image(out, "sub-2/anat/sub-2_T1w.nii.gz", measures={"snr_after": 1.0})
+    assert "No reference ranges" not in Page(build_participant_report(out, "2")).text

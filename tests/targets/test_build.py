@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from bids_ihf.errors import UsageError
+from bids_ihf.errors import BadData, UsageError
 from bids_ihf.network.checkpoint import ModelBundle, load_model
-from bids_ihf.targets.build import TARGETS_FOLDER_VARIABLE, load_target
+from bids_ihf.targets.build import TARGETS_FOLDER_VARIABLE, load_target, modality_of_file
 from bids_ihf.targets.target import builtin_path, pack_target, read_target
 
 
@@ -40,3 +40,25 @@ def test_a_vendor_is_always_the_built_in_one(folder: Path, model: ModelBundle) -
 def test_an_unknown_name(folder: Path, model: ModelBundle) -> None:
     with pytest.raises(UsageError, match=r"nobody.*IHF_HARMONY_TARGETS"):
         load_target("nobody", model)
+
+
+def test_the_modality_of_a_file_is_that_of_its_name_unless_its_sidecar_knows_better(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = tmp_path / "sub-1_T2w.nii.gz"
+    assert modality_of_file(image) == "T2w"
+    assert modality_of_file(tmp_path / "scan.nii", "FLAIR") == "FLAIR"
+    sidecar = tmp_path / "sub-1_T2w.json"
+    sidecar.write_text('{"InversionTime": 1.8}')
+    assert not caplog.text
+    assert modality_of_file(image) == "FLAIR"
+    assert "sub-1_T2w.nii.gz: its name says T2w, but InversionTime 1.8 s" in caplog.text
+    sidecar.write_text("{")
+    with pytest.raises(BadData, match=r"sub-1_T2w\.json, line 1"):
+        modality_of_file(image)
+
+
+def test_a_vendor_has_no_flair() -> None:
+    target = read_target(builtin_path("Siemens"))
+    with pytest.raises(BadData, match=r"Siemens: this target has no FLAIR profile .*T1w, T2w"):
+        target.profile("FLAIR")

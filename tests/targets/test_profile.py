@@ -14,11 +14,13 @@ from bids_ihf.targets.intensity import (
     HISTOGRAM_RANGE,
     IntensityScale,
     histogram,
+    histogram_quantiles,
     quantile_curve,
 )
 from bids_ihf.targets.profile import (
     POSITION_BIN_MM,
     Profile,
+    aligned_by_white_matter,
     merge_profiles,
     position_centre,
     slice_position,
@@ -220,3 +222,27 @@ def test_vendors_are_named_in_any_case(name: str) -> None:
 def test_an_unknown_target_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="Siemens, GE, Philips"):
         builtin_path("Acme")
+
+
+def test_profiles_are_aligned_by_white_matter() -> None:
+    one = profile_of_bells(white=0.5)
+    two = profile_of_bells(white=0.2)
+    aligned = aligned_by_white_matter([one, two])
+    medians = [float(histogram_quantiles(p.tissue_histograms[1], np.array(0.5))) for p in aligned]
+    assert medians == pytest.approx([0.35, 0.35], abs=0.01)
+    for before, after in zip((one, two), aligned, strict=True):
+        assert after.tissue_histograms.sum() == pytest.approx(before.tissue_histograms.sum())
+        assert after.histograms.sum() == pytest.approx(before.histograms.sum())
+        gain = 1.35 / (1 + before.landmarks[1])
+        np.testing.assert_allclose(after.landmarks + 1, (before.landmarks + 1) * gain, rtol=0.01)
+
+
+def profile_of_bells(white: float) -> Profile:
+    """Grey matter, white matter and CSF as bells; grey 0.1 above and CSF 1 below white."""
+    level = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS)
+    landmarks = np.array([white + 0.1, white, white - 1])
+    bells = np.exp(-0.5 * np.square((level - landmarks[:, None]) / 0.05))
+    return Profile(
+        np.arange(1), bells.sum(axis=0, keepdims=True), np.zeros((1, 4), np.float32), landmarks,
+        bells, IntensityScale(0.0, 100.0),
+    )  # fmt: skip

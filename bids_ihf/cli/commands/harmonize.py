@@ -21,7 +21,12 @@ LOGGER = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``ihf harmonize``."""
     add = parser.add_argument
-    add("image", type=Path, metavar="IN.nii.gz", help="T1w or T2w image, or diffusion series")
+    add(
+        "image",
+        type=Path,
+        metavar="IN.nii.gz",
+        help="T1w, T2w or FLAIR image, or diffusion series",
+    )
     add(
         *("-o", "--output"), type=Path, required=True, metavar="OUT.nii.gz",
         help="harmonized image to write, on the voxel grid of the input",
@@ -36,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--t1w", type=Path, metavar="T1W.nii.gz",
-        help="T1w image of the same session, by which a T2w image or diffusion series is "
+        help="T1w image of the same session, by which another image is "
         "registered as in the BIDS App",
     )  # fmt: skip
     for name in ("bval", "bvec"):
