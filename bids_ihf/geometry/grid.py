@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import field, frozen
-from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
-from bids_ihf.io.nifti import corner_points
+from bids_ihf.io.affines import corner_points, voxel_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

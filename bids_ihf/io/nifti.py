@@ -10,13 +10,13 @@ from typing import IO, TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 from attrs import frozen
-from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.freesurfer.mghformat import MGHError, MGHImage
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from bids_ihf.errors import BadData
+from bids_ihf.io.affines import corner_points, voxel_sizes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,12 +226,6 @@ def check_grid(image: nib.Nifti1Image, path: Path) -> None:
         )
     _check_stored_header(image, path)
     _warn_of_orientation(image, affine, path)
-
-
-def corner_points(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """World coordinates (3, 8), RAS mm, of the centres of a grid's eight corner voxels."""
-    voxels = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]])).reshape(3, -1)
-    return np.asarray(affine[:3, :3] @ voxels + affine[:3, 3:], dtype=np.float64)
 
 
 def _check_stored_header(image: nib.Nifti1Image, path: Path) -> None:

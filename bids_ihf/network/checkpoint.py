@@ -29,6 +29,7 @@ ENCODER_FORMAT = "ihf-harmony encoder 1"
 NETWORK_FORMAT = "ihf-harmony network 1"
 SEGMENTER_FORMAT = "ihf-harmony segmenter 1"
 SEGMENTER_FILE = "brain.safetensors"
+MODALITY_BIAS = "modality_bias"
 
 
 @frozen
@@ -111,7 +112,8 @@ def load_encoder(path: Path | None = None) -> tuple[Encoder, str]:
         int(_header_value(header, "width", path)),
         has_tissue_head=bool(_header_value(header, "names_tissue", path)),
     )
-    _load_weights(encoder, tensors, path)
+    # Encoders of version 0.1.0 are not told the modality.
+    _load_weights(encoder, {MODALITY_BIAS: encoder.modality_bias, **tensors}, path)
     return encoder, str(header["sha256"])
 
 

@@ -1,7 +1,8 @@
 """The fixed encoder: VGG19 up to relu4_1, whose channel statistics describe a scanner (Eq. 1).
 
 A linear read-out of its four feature maps classifies the tissue of each patch of 2 x 2 pixels,
-for the landmarks of the intensity curve.
+for the landmarks of the intensity curve.  The modality of the image, where it is known, is told to
+every convolution as an offset of its bias.
 
 Layers are numbered as in torchvision's ``vgg19().features``, so that ImageNet weights load at the
 full width of 64.  The shipped encoder is narrower and was trained on simulated MRI.
@@ -9,6 +10,7 @@ full width of 64.  The shipped encoder is narrower and was trained on simulated 
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +27,9 @@ VGG19_LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, 4, "pool", 8)
 
 TAP_POSITIONS = (1, 6, 11, 20)
 """Positions of relu1_1, relu2_1, relu3_1 and relu4_1 in ``features``."""
+
+ENCODER_MODALITIES = ("T1w", "T2w", "FLAIR")
+"""Modalities that the encoder can be told, in the order of its offsets."""
 
 TISSUE_CLASSES = ("grey", "white", "csf", "other")
 """Classes of the tissue read-out; deep grey matter is grey."""
@@ -55,6 +60,8 @@ class Encoder(nn.Module):
     ----------
     shift, scale
         Normalization of the three input channels to what the weights were trained on, (3,).
+    modality_bias
+        What a modality adds to the biases of all convolutions, (modalities, channels of all).
 
     Examples
     --------
@@ -75,6 +82,10 @@ class Encoder(nn.Module):
         self.has_tissue_head = has_tissue_head
         self.features = nn.Sequential(*_layers(width))
         self.tissue = nn.Conv2d(sum(self.channels), len(TISSUE_CLASSES), 1)
+        convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+        self.modality_bias = nn.Parameter(
+            torch.zeros(len(ENCODER_MODALITIES), sum(layer.out_channels for layer in convolutions))
+        )
         self.register_buffer("shift", torch.zeros(3))
         self.register_buffer("scale", torch.ones(3))
 
@@ -88,12 +99,41 @@ class Encoder(nn.Module):
         """Length of an embedding: mean and deviation of every channel of the four maps."""
         return 2 * sum(self.channels)
 
-    def forward(self, x: Tensor, taps: int = 4) -> list[Tensor]:
-        """(B, 3, H, W) to the first `taps` feature maps, from fine to coarse."""
+    def for_modality(self, modality: str) -> Encoder:
+        """A copy that knows the modality of its images; unchanged for one it was not trained on.
+
+        >>> encoder = Encoder(width=2)
+        >>> encoder.for_modality("any") is encoder
+        True
+        """
+        if modality not in ENCODER_MODALITIES:
+            return self
+        told = copy.deepcopy(self)
+        offsets = iter(self._offsets(self.modality_bias[[ENCODER_MODALITIES.index(modality)]]))
+        with torch.no_grad():
+            for layer in told.features:
+                if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                    layer.bias += next(offsets)[0]
+            told.modality_bias.zero_()
+        return told
+
+    def _offsets(self, biases: Tensor) -> tuple[Tensor, ...]:
+        """Biases (B, channels of all) by convolution, (B, C) each."""
+        layers = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+        return torch.split(biases, [layer.out_channels for layer in layers], dim=1)
+
+    def forward(self, x: Tensor, taps: int = 4, modality: Tensor | None = None) -> list[Tensor]:
+        """(B, 3, H, W) to the first `taps` feature maps, from fine to coarse.
+
+        `modality` are weights (B, modalities) of ENCODER_MODALITIES, zero where it is unknown.
+        """
+        offsets = None if modality is None else iter(self._offsets(modality @ self.modality_bias))
         x = (x - self.shift[:, None, None]) * self.scale[:, None, None]
         maps = []
         for position in range(TAP_POSITIONS[taps - 1] + 1):
             x = self.features[position](x)
+            if offsets is not None and isinstance(self.features[position], nn.Conv2d):
+                x = x + next(offsets)[:, :, None, None]
             if position in TAP_POSITIONS:
                 maps.append(x)
         return maps
@@ -112,6 +152,17 @@ class Encoder(nn.Module):
         ]
         logits: Tensor = self.tissue(torch.cat(columns, dim=1))
         return logits
+
+
+def modality_weights(modality: str, count: int) -> Tensor:
+    """Weights (count, modalities) of ENCODER_MODALITIES: one for the modality, if it is one of
+    them.
+
+    >>> modality_weights("T2w", 1)
+    tensor([[0., 1., 0.]])
+    """
+    row = [float(name == modality) for name in ENCODER_MODALITIES]
+    return torch.tensor([row]).repeat(count, 1)
 
 
 def join_statistics(maps: Sequence[Tensor], mask: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
@@ -9,11 +11,13 @@ from numpy.typing import NDArray
 from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.network.encoder import Encoder
-from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.intensity import IntensityScale, histogram, robust_scale
 from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
 from bids_ihf.targets.profile import Profile, position_centre, slice_position
 from bids_ihf.targets.tissue_priors import tissue_priors
+
+if TYPE_CHECKING:
+    from bids_ihf.preprocessing.prepare import Prepared
 
 Array = NDArray[np.float32]
 

@@ -1,6 +1,6 @@
 """Ablation of the losses as in Table 1 of the paper, on simulated subjects and equal budgets.
 
-Trains one small T1w network for every set of losses, all from the same simulated pool, encoder,
+Trains one small T1w network for every set of losses, all with the same simulated scans, encoder,
 seed and number of steps, and measures them with ``ihf benchmark`` on subjects not used in
 training.  Tables and figures go to OUT_DIR/benchmark.
 
@@ -32,12 +32,10 @@ bfloat16 = true
 
 [data]
 source = "{labels}"
+people_file = "people.safetensors"
 pool = "pool"
 people = ["head-01", "head-02", "head-03", "head-04", "head-05", "head-06"]
 modalities = ["T1w"]
-vendor_scanners = 1
-random_scanners = 6
-random_per_person = 4
 
 [encoder]
 file = "shipped"

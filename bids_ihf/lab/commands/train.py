@@ -16,6 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config", type=existing_file, metavar="CONFIG.toml", help="data, losses and schedule"
     )
+    parser.add_argument(
+        "--minutes", type=float, metavar="N",
+        help="train the network for N minutes at most; the next run goes on from there",
+    )  # fmt: skip
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N")
 
 
@@ -26,5 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     # Losses are logged at INFO, and belong on the console of a run of hours.
     start_logging(arguments.verbose + 1)
-    sys.stdout.write(f"{train(arguments.config, arguments.device)}\n")
+    sys.stdout.write(f"{train(arguments.config, arguments.device, minutes=arguments.minutes)}\n")
     return 0

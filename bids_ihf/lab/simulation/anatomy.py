@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from attrs import evolve, frozen
-from nibabel.affines import voxel_sizes
 from torch.nn import functional
 
 from bids_ihf.geometry.grid import shifted_affine
+from bids_ihf.io.affines import voxel_sizes
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:
@@ -29,12 +29,15 @@ class Anatomy:
     texture: (X, Y, Z) float32, zero mean and unit variance in the brain, the same in each scan.
     affine: (4, 4) voxel to world in RAS mm.
     brain: (X, Y, Z) bool, brain tissue with ventricles and sulci.
+    centre: voxel index (3,) of the centre of the whole brain, about which the scanner's fields are
+        arranged; by default that of ``brain``, which may be a slab of it.
     """
 
     fractions: torch.Tensor
     texture: torch.Tensor
     affine: NDArray[np.float64]
     brain: torch.Tensor
+    centre: NDArray[np.float64] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,6 +57,8 @@ class Anatomy:
 
     def brain_centre(self) -> NDArray[np.float64]:
         """Mean voxel index (3,) of the brain; the centre of the grid if there is no brain."""
+        if self.centre is not None:
+            return self.centre
         total = float(self.brain.sum())
         if total == 0:
             return (np.asarray(self.shape) - 1) / 2
@@ -67,6 +72,7 @@ class Anatomy:
             texture=self.texture[box].clone(),
             affine=shifted_affine(self.affine, [axis.start for axis in box]),
             brain=self.brain[box].clone(),
+            centre=None if self.centre is None else self.centre - [axis.start for axis in box],
         )
 
     def averaged(self, factors: tuple[int, int, int]) -> Anatomy:
@@ -88,6 +94,7 @@ class Anatomy:
             texture=mean(self.texture[None])[0],
             affine=affine,
             brain=mean(self.brain[None].float())[0] >= 0.5,
+            centre=None if self.centre is None else (self.centre + 0.5) / factors - 0.5,
         )
 
     def to(self, device: str | torch.device) -> Anatomy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
 import torch
 from attrs import frozen
@@ -45,6 +44,8 @@ class LabelMap:
 
 def read_label_map(path: Path) -> LabelMap:
     """Read a label map; specks beside the head, found at half resolution, become background."""
+    import nibabel as nib  # only here: packed label maps are read without it
+
     image = nib.as_closest_canonical(nib.load(path))
     labels = np.asanyarray(image.dataobj).astype(np.int16)
     components, _ = ndimage.label(labels[::2, ::2, ::2] > 0)
@@ -67,7 +68,7 @@ def from_labels(path: Path, *, seed: int, contrast_agent: bool = False) -> Anato
     """
     label_map = read_label_map(path)
     zooms = label_map.zooms
-    box = _head_box(label_map.labels, zooms)
+    box = head_box(label_map.labels, zooms)
     labels = np.ascontiguousarray(label_map.labels[box])
     x, y, z = labels.shape
     texture = smooth_fields.random_texture((x, y, z), zooms, seed)
@@ -77,7 +78,7 @@ def from_labels(path: Path, *, seed: int, contrast_agent: bool = False) -> Anato
     return Anatomy(fractions, standardized_texture(texture, brain), affine, brain)
 
 
-def _head_box(labels: NDArray[np.int16], zooms: NDArray[np.float64]) -> tuple[slice, ...]:
+def head_box(labels: NDArray[np.int16], zooms: NDArray[np.float64]) -> tuple[slice, ...]:
     """The head and some neck; sides are multiples of 8 voxels where the volume is large enough."""
     head = labels > 0
     brain = np.isin(labels, BRAIN_LABELS)

@@ -1,5 +1,4 @@
-"""Batches for the network: source slices, the same slices by the target's scanner, and the
-target's embedding from other subjects."""
+"""Batches for the network, and how they are drawn from a pool of a user's own scans."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
+from bids_ihf.network.encoder import modality_weights
 from bids_ihf.targets.network_input import clip_to_network_range
 from bids_ihf.targets.profile import merge_profiles, slice_position
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
@@ -39,10 +38,6 @@ SAME_SUBJECT_PROBABILITY = 0.15
 SOURCE_PROFILE_PROBABILITY = 0.6
 """Probability that the source scanner's profile from other subjects is used."""
 
-VENDOR_SCAN_PROBABILITY = 0.5
-"""Probability that a scan is drawn from those of the vendors, where there are also others: most
-scans in use come from the vendors' scanners and are harmonized to them."""
-
 STRIPPED_PROBABILITY = 0.3
 """Probability that everything outside the brain is removed."""
 
@@ -55,12 +50,14 @@ class Batch:
     truth: (B, 1, X, Y) slices by the target's scanner; None for unpaired data.
     mask: brain masks (B, 1, X, Y), 0 to 1.
     target: embeddings (B, E) of the target.
+    modality: weights (B, modalities) by `encoder.modality_weights`.
     """
 
     source: Tensor
     truth: Tensor | None
     mask: Tensor
     target: Tensor
+    modality: Tensor
 
 
 def slice_with_neighbours(data: NDArray[np.float16], index: int) -> Array:
@@ -93,18 +90,6 @@ def profile_slab(profile: Profile, z: float, rng: np.random.Generator) -> Profil
     )
 
 
-def _without_background(x: Array, mask: Array) -> Array:
-    return np.where(mask > 0.5, x, np.float32(-1))
-
-
-def _draw_scan(scans: Sequence[PoolScan], rng: np.random.Generator) -> PoolScan:
-    """A random scan, with `VENDOR_SCAN_PROBABILITY` one of a vendor."""
-    vendor_scans = [scan for scan in scans if scan.vendor != RANDOM_VENDOR]
-    if vendor_scans and rng.random() < VENDOR_SCAN_PROBABILITY:
-        scans = vendor_scans
-    return scans[int(rng.integers(len(scans)))]
-
-
 class Sampler:
     """Draws batches from a pool; the same seed and step give the same batch.
 
@@ -114,49 +99,41 @@ class Sampler:
         The profile of every scan, by its file.
     batch
         Slices in a batch.
-    paired
-        Whether each subject was scanned by several scanners, so that there is a truth.
     """
 
     def __init__(
-        self,
-        pool: ScanPool,
-        profiles: Mapping[str, Profile],
-        *,
-        batch: int,
-        seed: int,
-        paired: bool,
+        self, pool: ScanPool, profiles: Mapping[str, Profile], *, batch: int, seed: int
     ) -> None:
         self.pool = pool
         self.profiles = profiles
         self.batch = batch
         self.seed = seed
-        self.paired = paired
-        self.by_subject: dict[tuple[str, str], list[PoolScan]] = defaultdict(list)
         self.by_site: dict[tuple[str, str], list[PoolScan]] = defaultdict(list)
         for scan in pool.scans:
-            self.by_subject[scan.subject, scan.modality].append(scan)
             self.by_site[scan.site, scan.modality].append(scan)
         self.usable = {scan.file: usable_slices(pool.mask(scan)) for scan in pool.scans}
 
-    def __call__(self, step: int) -> Batch:
-        """Draw the batch of a step."""
-        rng = np.random.default_rng([self.seed, step])
-        rows = [self._draw_row(rng) for _ in range(self.batch)]
-        sources, truths, masks, embeddings = zip(*rows, strict=True)
-        truth = torch.from_numpy(np.stack(truths))[:, None] if self.paired else None
-        return Batch(
-            source=torch.from_numpy(np.stack(sources)),
-            truth=truth,
-            mask=torch.from_numpy(np.stack(masks))[:, None],
-            target=torch.from_numpy(np.stack(embeddings)),
-        )
+    steps_per_chunk = 1
 
-    def _draw_row(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
-        """Source slices, truth, mask and target embedding of one row of the batch."""
-        source = _draw_scan(self.pool.scans, rng)
-        target = self._draw_target(source, rng)
-        profile = self._target_profile(source, target, rng)
+    def chunk(self, number: int) -> list[Batch]:
+        """The batch of a step, which is a chunk by itself."""
+        rng = np.random.default_rng([self.seed, number])
+        rows = [self._draw_row(rng) for _ in range(self.batch)]
+        sources, masks, embeddings, modalities = zip(*rows, strict=True)
+        return [
+            Batch(
+                source=torch.from_numpy(np.stack(sources)),
+                truth=None,
+                mask=torch.from_numpy(np.stack(masks))[:, None],
+                target=torch.from_numpy(np.stack(embeddings)),
+                modality=torch.cat([modality_weights(name, 1) for name in modalities]),
+            )
+        ]
+
+    def _draw_row(self, rng: np.random.Generator) -> tuple[Array, Array, Array, str]:
+        """Source slices, mask, target embedding and modality of one row of the batch."""
+        source = self._draw_scan(self.pool.scans, rng)
+        profile = self._target_profile(source, rng)
         index = int(rng.choice(self.usable[source.file]))
         if rng.random() < SLAB_PROBABILITY:
             profile = profile_slab(profile, source.z[index], rng)
@@ -165,28 +142,22 @@ class Sampler:
         )
         slices = slice_with_neighbours(self.pool.data(source), index)
         matched = clip_to_network_range(curve(slices))
-        truth = self._truth(target, profile, index) if self.paired else matched[1]
         embedding = profile.embeddings_at(source.z[index : index + 1])[0]
         mask = self.pool.mask(source)[index].astype(np.float32) / 255
         if rng.random() < STRIPPED_PROBABILITY:
-            matched, truth = _without_background(matched, mask), _without_background(truth, mask)
+            matched = np.where(mask > 0.5, matched, np.float32(-1))
         if rng.random() < 0.5:  # mirror left and right
-            matched, truth, mask = matched[:, ::-1], truth[::-1], mask[::-1]
-        return matched, truth, mask, embedding
+            matched, mask = matched[:, ::-1], mask[::-1]
+        return matched, mask, embedding, source.modality
 
-    def _draw_target(self, source: PoolScan, rng: np.random.Generator) -> PoolScan:
-        """A scan by the target's scanner: of the same subject, if the data are paired."""
-        if self.paired:
-            return _draw_scan(self.by_subject[source.subject, source.modality], rng)
+    @staticmethod
+    def _draw_scan(scans: Sequence[PoolScan], rng: np.random.Generator) -> PoolScan:
+        return scans[int(rng.integers(len(scans)))]
+
+    def _target_profile(self, source: PoolScan, rng: np.random.Generator) -> Profile:
+        """The profile of a target's site from one to eight other subjects, if there are others."""
         same_modality = [s for s in self.pool.scans if s.modality == source.modality]
-        return _draw_scan(same_modality, rng)
-
-    def _target_profile(
-        self, source: PoolScan, target: PoolScan, rng: np.random.Generator
-    ) -> Profile:
-        """The target's profile from one to eight other subjects, at times from the same one."""
-        if self.paired and rng.random() < SAME_SUBJECT_PROBABILITY:
-            return self.profiles[target.file]
+        target = self._draw_scan(same_modality, rng)
         scans = self._scans_of_other_subjects(target, source.subject)
         if not scans:
             return self.profiles[target.file]
@@ -211,9 +182,3 @@ class Sampler:
     ) -> Profile:
         chosen = rng.choice(len(scans), count, replace=False)
         return merge_profiles([self.profiles[scans[i].file] for i in chosen])
-
-    def _truth(self, target: PoolScan, profile: Profile, index: int) -> Array:
-        """The slice (X, Y) by the target's scanner, in the units of the profile."""
-        data = self.pool.data(target)[index].astype(np.float32)
-        ratio = (target.scale.high - target.scale.low) / (profile.scale.high - profile.scale.low)
-        return (data + 1.0) * ratio - 1.0

@@ -4,7 +4,8 @@ describe both."""
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,14 +13,29 @@ import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor, nn
 
-from bids_ihf.lab.training.batch_sampling import slice_with_neighbours, usable_slices
-from bids_ihf.network.encoder import Encoder, join_statistics
+from bids_ihf.errors import UsageError
+from bids_ihf.lab.simulation.signal_equations import brain_contrast
+from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+from bids_ihf.lab.training.brain_samples import CLASS_TISSUES
+from bids_ihf.lab.training.chunks import numbered_batches
+from bids_ihf.lab.training.scan_statistics import measure_blur
+from bids_ihf.lab.training.slab_sampling import draw_scanner
+from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
+from bids_ihf.lab.training.training_config import SHIPPED_WEIGHTS
+from bids_ihf.lab.training.training_state import learning_rate_factor, load_state, save_state
+from bids_ihf.network.checkpoint import load_encoder
+from bids_ihf.network.encoder import Encoder, join_statistics, modality_weights
 from bids_ihf.network.statistics import fit_mask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from bids_ihf.lab.training.scan_pool import ScanPool
+    from bids_ihf.bids.names import Modality
+    from bids_ihf.lab.simulation.scanner import Scanner
+    from bids_ihf.lab.training.scan_statistics import ScannerBlur
+    from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.lab.training.training_config import TrainConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -31,6 +47,18 @@ MAX_LOG_GAMMA = 0.5
 
 CROP_SHAPE = (112, 128)
 """In-plane size of the part of a slice that is used: faster than all of it, and varied."""
+
+SLABS_PER_CHUNK = 10
+"""Slabs whose slices are shuffled together."""
+
+UNTOLD_PROBABILITY = 0.15
+"""Probability that the modality of a slice is not told, as for an image of unknown modality."""
+
+STANDARDIZATION_DRAWS = 150
+"""Scanners of which the mean and the spread of the descriptions are taken."""
+
+MIN_APPEARANCE = 0.02
+"""Smallest contrast, noise or blur whose logarithm is told apart."""
 
 OUTSIDE_BRAIN_WEIGHT = 0.05
 """Weight of pixels outside the brain in the tissue loss."""
@@ -49,9 +77,9 @@ class EncoderWithReadouts(nn.Module):
             nn.LayerNorm(encoder.size), nn.Linear(encoder.size, appearance)
         )
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, mask: Tensor, modality: Tensor) -> tuple[Tensor, Tensor]:
         """Tissue scores and standardized scanner description of slices with their masks."""
-        maps = self.encoder(x)
+        maps = self.encoder(x, modality=modality)
         return self.encoder.tissue_logits(maps), self.scanner(join_statistics(maps, mask))
 
 
@@ -61,8 +89,9 @@ class EncoderBatch:
 
     x: slices (B, 3, X, Y); mask: brain masks (B, 1, X, Y).
     tissue: fractions (B, 4, X, Y) of grey matter, white matter, CSF and the rest.
-    scanner: descriptions (B, A) by `simulated_pool.scanner_appearance`.
+    scanner: descriptions (B, A) by `scanner_appearance`.
     genuine: (B,) 0 where the contrast was changed, so that it is no scanner's any more.
+    modality: weights (B, modalities), zero where the encoder is not told.
     """
 
     x: Tensor
@@ -70,6 +99,7 @@ class EncoderBatch:
     tissue: Tensor
     scanner: Tensor
     genuine: Tensor
+    modality: Tensor
 
 
 def _changed_contrast(x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -90,57 +120,119 @@ def _random_crop(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slic
     return x, y
 
 
-def draw_batch(pool: ScanPool, step: int, config: TrainConfig) -> EncoderBatch:
-    """The batch of a step; it depends on seed and step alone."""
-    rng = np.random.default_rng([config.seed, 1, step])
-    rows = []
-    for number in rng.integers(len(pool.scans), size=config.encoder.batch):
-        scan = pool.scans[number]
-        mask = pool.mask(scan)
-        index = int(rng.choice(usable_slices(mask)))
-        # A gain of a few per cent, since the scale comes from percentiles that vary.
-        x = (slice_with_neighbours(pool.data(scan), index) + 1) * rng.uniform(0.85, 1.15) - 1
-        genuine = rng.random() < 0.5
-        tissue = pool.tissue(scan.subject)[:, index].astype(np.float32) / 255
-        rest = np.clip(1 - tissue.sum(axis=0, keepdims=True), 0, 1)
-        arrays = [
-            x if genuine else _changed_contrast(x, rng),
-            mask[index, None] / 255,
-            np.concatenate([tissue, rest]),
+def scanner_appearance(scanner: Scanner, blur: ScannerBlur) -> tuple[float, ...]:
+    """What the encoder learns to estimate: logarithms of the contrast of grey matter, deep grey
+    matter and CSF to white matter, of the noise and of the blur (mm) of the image."""
+    contrast = brain_contrast(scanner.protocol)
+    width = float(np.hypot(blur.blur, blur.thickness / np.sqrt(3)))
+    values = [contrast[name] for name in ("grey", "deep_grey", "csf")]
+    values += [scanner.noise * blur.noise, width]
+    return tuple(float(v) for v in np.log(np.maximum(values, MIN_APPEARANCE)))
+
+
+class EncoderSampler:
+    """Draws batches of slices with tissue and scanner; the same seed and step give the same."""
+
+    def __init__(
+        self,
+        subjects: Sequence[TemplateSubject],
+        *,
+        modalities: Sequence[Modality],
+        batch: int,
+        seed: int,
+    ) -> None:
+        self.subjects = subjects
+        self.modalities = modalities
+        self.batch = batch
+        self.seed = seed
+
+    @property
+    def steps_per_chunk(self) -> int:
+        """Batches that are made of one chunk of slabs."""
+        return max(1, SLABS_PER_CHUNK * SLAB_SLICES // self.batch)
+
+    def chunk(self, number: int) -> list[EncoderBatch]:
+        """The batches of a chunk: the slices of its slabs in random order."""
+        slabs = -(-self.steps_per_chunk * self.batch // SLAB_SLICES)
+        rows = [row for k in range(slabs) for row in self._draw_rows([self.seed, 1, number, k])]
+        order = np.random.default_rng([self.seed, 1, number]).permutation(len(rows))
+        portions = np.split(order, range(self.batch, len(rows), self.batch))
+        return [
+            EncoderBatch(
+                *(
+                    torch.from_numpy(np.stack([rows[k][column] for k in portion]))
+                    for column in range(len(rows[0]))
+                )
+            )
+            for portion in portions[: self.steps_per_chunk]
         ]
-        crop, mirror = _random_crop(mask.shape[1:], rng), rng.choice((1, -1))
-        arrays = [array[(slice(None), *crop)][:, ::mirror] for array in arrays]
-        rows.append((*arrays, scan.appearance, float(genuine)))
-    return EncoderBatch(
-        *(
-            torch.from_numpy(np.stack(column).astype(np.float32))
-            for column in zip(*rows, strict=True)
-        )
-    )
+
+    def _draw_rows(self, seed: Sequence[int]) -> list[tuple[Any, ...]]:
+        """The rows of one slab of a subject, by one scanner."""
+        rng = np.random.default_rng(seed)
+        while True:
+            subject = self.subjects[int(rng.integers(len(self.subjects)))]
+            modality = self.modalities[int(rng.integers(len(self.modalities)))]
+            scanner = draw_scanner(modality, rng).scanner
+            slab = random_slab(subject, rng)
+            try:
+                data, statistics = scan_slab(subject, slab, scanner, int(rng.integers(2**31)))
+                break
+            except ValueError:  # a scanner whose images show nothing
+                continue
+        appearance = np.array(scanner_appearance(scanner, statistics.blur), dtype=np.float32)
+        told = modality_weights(modality, 1)[0].numpy()
+        rows: list[tuple[Any, ...]] = []
+        for index in rng.permutation(slab.stop - slab.first)[:SLAB_SLICES]:
+            # A gain of a few per cent, since the scale comes from percentiles that vary.
+            x = (data[index : index + 3] + 1) * np.float32(rng.uniform(0.85, 1.15)) - 1
+            genuine = rng.random() < 0.5
+            x = x if genuine else _changed_contrast(x, rng)
+            row = slab.first + int(index)
+            mask = subject.brain_mask(row, row + 1)
+            arrays = [x.astype(np.float32), mask, _tissue(subject, row)]
+            crop, mirror = _random_crop(mask.shape[1:], rng), int(rng.choice((1, -1)))
+            arrays = [array[(slice(None), *crop)][:, ::mirror] for array in arrays]
+            weight = told * np.float32(rng.random() >= UNTOLD_PROBABILITY)
+            rows.append((*arrays, appearance, np.float32(genuine), weight))
+        return rows
 
 
-def train_encoder(pool: ScanPool, config: TrainConfig, device: torch.device) -> Encoder:
-    """An encoder trained from scratch on a simulated pool; deterministic on the CPU."""
+def _tissue(subject: TemplateSubject, index: int) -> NDArray[np.float32]:
+    """Fractions (4, X, Y) of a slice by the classes of the tissue read-out."""
+    fractions = subject.fractions[index].astype(np.float32) / 255
+    rows = [[TISSUE_INDEX[name] for name in group] for group in CLASS_TISSUES]
+    tissue = np.stack([fractions[group].sum(axis=0) for group in rows])
+    return np.concatenate([tissue, np.clip(1 - tissue.sum(axis=0, keepdims=True), 0, 1)])
+
+
+def train_encoder(
+    subjects: Sequence[TemplateSubject], config: TrainConfig, device: torch.device
+) -> Encoder:
+    """An encoder trained on simulated slabs, resuming from the state in the output folder, if any.
+
+    Deterministic on the CPU with the same number of threads, interrupted or not.
+    """
     torch.manual_seed(config.seed)
     settings = config.encoder
-    appearances = torch.tensor([scan.appearance for scan in pool.scans])
-    mean, deviation = appearances.mean(dim=0), appearances.std(dim=0).clamp_min(1e-3)
-    standardization = mean.to(device), deviation.to(device)
-    encoder = initialized_encoder(settings.width)
-    model = EncoderWithReadouts(encoder, appearances.shape[1]).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=max(settings.steps, 2)
+    sampler = EncoderSampler(
+        subjects, modalities=config.data.modalities, batch=settings.batch, seed=config.seed
     )
-    for step in range(settings.steps):
+    mean, deviation = (
+        statistic.to(device) for statistic in _standardization(config.data.modalities, config.seed)
+    )
+    model = EncoderWithReadouts(_first_encoder(config), len(mean)).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    state = config.output / "encoder-state.safetensors"
+    first = load_state(state, model, optimizer).step if state.exists() else 0
+    for step, batch in numbered_batches(sampler, first, settings.steps, config.threads):
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
-            tissue_loss, scanner_loss = _losses(
-                model, draw_batch(pool, step, config), standardization, device
-            )
+            tissue_loss, scanner_loss = _losses(model, batch, (mean, deviation), device)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * learning_rate_factor(step, settings.steps)
         optimizer.zero_grad()
         (tissue_loss + scanner_loss).backward()
         optimizer.step()
-        schedule.step()
         if step % LOG_EVERY_STEPS == 0 or step == settings.steps - 1:
             LOGGER.info(
                 "encoder %d/%d: tissue %.4f scanner %.4f",
@@ -149,7 +241,34 @@ def train_encoder(pool: ScanPool, config: TrainConfig, device: torch.device) -> 
                 float(tissue_loss.detach()),
                 float(scanner_loss.detach()),
             )
+        if (step + 1) % settings.save_every == 0:
+            save_state(state, model, optimizer, step + 1)
     return model.encoder.requires_grad_(requires_grad=False).eval()
+
+
+def _standardization(modalities: Sequence[Modality], seed: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (A,) of the descriptions of random scanners."""
+    rng = np.random.default_rng([seed, 2])
+    rows = []
+    for number in range(STANDARDIZATION_DRAWS):
+        scanner = draw_scanner(modalities[number % len(modalities)], rng).scanner
+        rows.append(scanner_appearance(scanner, measure_blur(scanner, (0.5, 0.5, 0.5))))
+    appearances = torch.tensor(rows)
+    return appearances.mean(dim=0), appearances.std(dim=0).clamp_min(1e-3)
+
+
+def _first_encoder(config: TrainConfig) -> Encoder:
+    """The encoder that training starts from."""
+    settings = config.encoder
+    if not settings.start:
+        return initialized_encoder(settings.width)
+    shipped = settings.start == SHIPPED_WEIGHTS
+    encoder, _ = load_encoder(None if shipped else Path(settings.start))
+    if encoder.width != settings.width:
+        raise UsageError(
+            f"{settings.start}: has a width of {encoder.width}; set width in [encoder] to it."
+        )
+    return encoder.requires_grad_(requires_grad=True).train()
 
 
 def initialized_encoder(width: int) -> Encoder:
@@ -170,7 +289,7 @@ def _losses(
 ) -> tuple[Tensor, Tensor]:
     """Losses of the tissue read-out and of the scanner description, genuine contrasts only."""
     mask = batch.mask.to(device)
-    logits, estimate = model(batch.x.to(device), mask)
+    logits, estimate = model(batch.x.to(device), mask, batch.modality.to(device))
     mean, deviation = standardization
     error = (estimate - (batch.scanner.to(device) - mean) / deviation).square().mean(dim=1)
     genuine = batch.genuine.to(device)

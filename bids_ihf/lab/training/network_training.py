@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import logging
-import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 import torch
 from attrs import frozen
-from safetensors import safe_open
-from safetensors.torch import save
 
 from bids_ihf.errors import UsageError
-from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.paths import packaged_file
 from bids_ihf.io.tensors import read_safetensors
+from bids_ihf.lab.training.chunks import numbered_batches
 from bids_ihf.lab.training.losses import (
     anatomy_loss,
     artefact_loss,
@@ -25,15 +23,25 @@ from bids_ihf.lab.training.losses import (
     supervised_loss,
 )
 from bids_ihf.lab.training.training_config import SHIPPED_WEIGHTS
+from bids_ihf.lab.training.training_state import (
+    Progress,
+    learning_rate_factor,
+    load_state,
+    save_state,
+)
 from bids_ihf.network.checkpoint import NETWORK_FORMAT
 from bids_ihf.network.encoder import join_statistics
 from bids_ihf.network.flow import Architecture, IHFNetwork
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from collections.abc import Callable
 
-    from bids_ihf.lab.training.batch_sampling import Batch, Sampler
+    from torch import Tensor
+
+    from bids_ihf.lab.training.batch_sampling import Batch
+    from bids_ihf.lab.training.chunks import ChunkSampler
     from bids_ihf.lab.training.training_config import NetworkConfig, TrainConfig
+    from bids_ihf.lab.training.validation import Validation
     from bids_ihf.network.encoder import Encoder
 
 LOGGER = logging.getLogger(__name__)
@@ -44,13 +52,10 @@ ARTEFACT_TAPS = 3
 """Feature maps of the artefact loss, relu1_1 to relu3_1; the last one is that of the anatomy
 loss."""
 
-WARM_UP_STEPS = 100
-"""Steps in which the learning rate rises to its maximum."""
-
-FINAL_RATE_FACTOR = 0.01
-"""Learning rate of the last step, relative to the maximum."""
-
 MAX_GRADIENT_NORM = 1.0
+
+AVERAGE_DELAY_STEPS = 10
+"""Steps after which the running average of the weights spans half of the training so far."""
 
 
 def architecture(config: NetworkConfig, encoder: Encoder) -> Architecture:
@@ -77,14 +82,14 @@ def batch_losses(
 ) -> StepLosses:
     """Harmonize a batch and compute its losses, except those of weight 0."""
     with torch.no_grad():
-        source_features = encoder(batch.source)
+        source_features = encoder(batch.source, modality=batch.modality)
         source = join_statistics(source_features, batch.mask)
     output = network(batch.source, batch.mask, batch.target, source)
     terms: dict[str, tuple[float, Tensor]] = {}
     if config.supervised and batch.truth is not None:
         terms["supervised"] = config.supervised, supervised_loss(output, batch.truth, batch.mask)
     if config.anatomy or config.artefact:
-        features = encoder(output, taps=ARTEFACT_TAPS)
+        features = encoder(output, taps=ARTEFACT_TAPS, modality=batch.modality)
         if config.anatomy:
             same_layer = source_features[ARTEFACT_TAPS - 1]
             terms["anatomy"] = config.anatomy, anatomy_loss(same_layer, features[-1])
@@ -95,53 +100,109 @@ def batch_losses(
     return StepLosses(total, {name: float(value.detach()) for name, (_, value) in terms.items()})
 
 
-def train_network(
-    sampler: Sampler, encoder: Encoder, config: TrainConfig, device: torch.device
-) -> IHFNetwork:
-    """Train for the configured steps, resuming from the state in the output folder, if any.
+class NetworkTrainer:
+    """Trains for the configured steps, resuming from the state in the output folder, if any.
 
     Deterministic on the CPU with the same number of threads, interrupted or not: the batch of a
     step depends on seed and step alone.
+
+    Parameters
+    ----------
+    write
+        Writes the weights of a network to the output folder; called with the running average at
+        every validation that is the best so far, and at the end if there is no validation.
     """
-    torch.manual_seed(config.seed)
-    settings = config.network
-    # Convolutions of this width are a quarter faster with channels last.
-    network = IHFNetwork(architecture(settings, encoder)).to(device)
-    for module in (network, encoder):
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if settings.start:
-        _load_start(network, settings.start)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    state = config.output / "state.safetensors"
-    first = load_state(state, network, optimizer) if state.exists() else 0
-    for step in range(first, settings.steps):
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
-            losses = batch_losses(network, encoder, _on_device(sampler(step), device), settings)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * learning_rate_factor(step, settings.steps)
-        optimizer.zero_grad()
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: TrainConfig,
+        device: torch.device,
+        write: Callable[[IHFNetwork], None],
+        validation: Validation | None = None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.settings, self.device = config, config.network, device
+        self.write, self.validation = write, validation
+        self.encoder = encoder.to(device)
+        self.network = IHFNetwork(architecture(self.settings, encoder)).to(device)
+        # Convolutions of this width are a quarter faster with channels last.
+        for module in (self.network, self.encoder):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.settings.start:
+            _load_start(self.network, self.settings.start)
+        self.average = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=self.settings.learning_rate
+        )
+        self.state = config.output / "state.safetensors"
+        self.progress = Progress(0)
+        if self.state.exists():
+            self.progress = load_state(self.state, self.network, self.optimizer, self.average)
+
+    def train(self, sampler: ChunkSampler[Batch], *, minutes: float | None = None) -> None:
+        """Train to the last step, or for some minutes."""
+        steps, first = self.settings.steps, self.progress.step
+        end = time.monotonic() + 60 * minutes if minutes is not None else None
+        if first == 0 and steps:
+            self._validate(0)
+        for step, batch in numbered_batches(sampler, first, steps, self.config.threads):
+            losses = self._step(_on_device(batch, self.device), step)
+            done = step + 1
+            if step % LOG_EVERY_STEPS == 0 or done == steps:
+                terms = " ".join(f"{name} {value:.5f}" for name, value in losses.terms.items())
+                LOGGER.info("network %d/%d: %s", done, steps, terms)
+            timed_out = end is not None and time.monotonic() > end
+            if done % self.settings.validate_every == 0 or done == steps or timed_out:
+                self._validate(done)
+            if done % self.settings.save_every == 0 or done == steps or timed_out:
+                self._save(done)
+            if timed_out:
+                LOGGER.info("Stopped after %g minutes; the next run goes on from here", minutes)
+                break
+        if self.validation is None or not steps:
+            self.write(self.average)
+
+    def _step(self, batch: Batch, step: int) -> StepLosses:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            losses = batch_losses(self.network, self.encoder, batch, self.settings)
+        rate = self.settings.learning_rate * learning_rate_factor(step, self.settings.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
         losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
-        optimizer.step()
-        if step % LOG_EVERY_STEPS == 0 or step == settings.steps - 1:
-            terms = " ".join(f"{name} {value:.5f}" for name, value in losses.terms.items())
-            LOGGER.info("network %d/%d: %s", step + 1, settings.steps, terms)
-        if (step + 1) % settings.save_every == 0:
-            save_state(state, network, optimizer, step + 1)
-    return network.eval()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        # The first steps are forgotten sooner: a random start is no part of the average.
+        decay = min(self.settings.average, (step + 1) / (step + AVERAGE_DELAY_STEPS))
+        with torch.no_grad():
+            for mean, value in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
+                mean.lerp_(value, 1 - decay)
+        return losses
 
+    def _validate(self, step: int) -> None:
+        """Validate the running average, and write it where it is the best so far."""
+        if self.validation is None:
+            return
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            error = self.validation(self.average, self.encoder, step)
+        LOGGER.info("network %d: error %.4f of the intensity curve's", step, error)
+        if error < self.progress.best:
+            self.progress = attrs.evolve(self.progress, best=error)
+            self.write(self.average)
 
-def learning_rate_factor(step: int, steps: int) -> float:
-    """Learning rate of a step, relative to the maximum: a short rise, then half a cosine.
-
-    >>> [round(learning_rate_factor(step, 1100), 3) for step in (0, 100, 600, 1100)]
-    [0.01, 1.0, 0.505, 0.01]
-    """
-    if step < WARM_UP_STEPS:
-        return (step + 1) / WARM_UP_STEPS
-    progress = min(1.0, (step - WARM_UP_STEPS) / max(1, steps - WARM_UP_STEPS))
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return FINAL_RATE_FACTOR + (1 - FINAL_RATE_FACTOR) * cosine
+    def _save(self, step: int) -> None:
+        self.progress = attrs.evolve(self.progress, step=step)
+        save_state(
+            self.state,
+            self.network,
+            self.optimizer,
+            step,
+            average=self.average,
+            best=self.progress.best,
+        )
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
@@ -151,6 +212,7 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
         truth=None if batch.truth is None else batch.truth.to(device),
         mask=batch.mask.to(device),
         target=batch.target.to(device),
+        modality=batch.modality.to(device),
     )
 
 
@@ -164,31 +226,3 @@ def _load_start(network: IHFNetwork, start: str) -> None:
         raise UsageError(
             f"{path}: is of another architecture; set [network] and [encoder] as in its training."
         ) from error
-
-
-def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Adam, step: int) -> None:
-    """Write weights and optimizer moments as safetensors, atomically."""
-    tensors = {f"network.{key}": value.contiguous() for key, value in network.state_dict().items()}
-    for number, values in optimizer.state_dict()["state"].items():
-        for key, value in values.items():
-            tensors[f"adam.{number}.{key}"] = torch.as_tensor(value).contiguous()
-    write_atomic(path, save(tensors, {"step": json.dumps(step)}))
-
-
-def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Adam) -> int:
-    """Restore network and optimizer; returns the number of finished steps."""
-    moments: dict[int, dict[str, Tensor]] = {}
-    weights = {}
-    with safe_open(path, framework="pt") as file:
-        step = int(json.loads(file.metadata()["step"]))
-        for key in file.keys():
-            owner, name = key.split(".", 1)
-            if owner == "network":
-                weights[name] = file.get_tensor(key)
-            else:
-                number, name = name.split(".")
-                moments.setdefault(int(number), {})[name] = file.get_tensor(key)
-    network.load_state_dict(weights)
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    return step

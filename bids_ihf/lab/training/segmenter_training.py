@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from bids_ihf.errors import UsageError
 from bids_ihf.lab.simulation.synthetic_contrast import generate, load_mixture_map
-from bids_ihf.lab.training.network_training import learning_rate_factor, load_state, save_state
-from bids_ihf.lab.training.simulated_pool import find_label_maps
+from bids_ihf.lab.training.packed_people import find_label_maps
+from bids_ihf.lab.training.training_state import learning_rate_factor, load_state, save_state
 from bids_ihf.network.unet import Segmenter
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def train_segmenter(config: TrainConfig, device: torch.device) -> Segmenter:
         raise UsageError(f"[brain] box must be a multiple of {network.multiple}; correct it.")
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
     state = config.output / "brain-state.safetensors"
-    first = load_state(state, network, optimizer) if state.exists() else 0
+    first = load_state(state, network, optimizer).step if state.exists() else 0
     heads = SyntheticHeads(config, settings, first)
     loader = DataLoader(heads, batch_size=1, num_workers=config.threads, prefetch_factor=4)
     recent: list[Tensor] = []

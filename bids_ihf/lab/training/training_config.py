@@ -23,12 +23,13 @@ class DataConfig:
     """Source of the scans.
 
     kind: ``simulated`` or ``bids``.
-    source: of simulated scans, a folder of whole-head label maps.  Every subject visits all
-        scanners of the vendors, ``vendor_scanners`` of each, and ``random_per_person`` of the
-        ``random_scanners``.  Else a BIDS dataset, whose manufacturers are the sites; no
+    source: of simulated scans, a folder of whole-head label maps, which are read once, to make
+        ``people_file``.  Else a BIDS dataset, whose manufacturers are the sites; no
         traveling-subject data are needed, and the supervised loss must be 0.
-    pool: folder of prepared scans, reused by the next run.
-    people: subjects to use; all by default.
+    people_file: of simulated scans, the file of packed label maps.
+    pool: folder of prepared scans, or of the arrays of packed label maps; reused by the next run.
+    people: subjects to train on; by default all but those of ``validation``.
+    validation: of simulated scans, subjects on whose scans the network is validated.
     preprocessed: whether the scans of the dataset need no bias correction.
     """
 
@@ -36,12 +37,11 @@ class DataConfig:
     kind: Literal["simulated", "bids"] = field(
         default="simulated", validator=attrs.validators.in_(("simulated", "bids"))
     )
+    people_file: Path = field(default=Path("people.safetensors"), converter=Path)
     pool: Path = field(default=Path("pool"), converter=Path)
     people: tuple[str, ...] = field(default=(), converter=tuple)
+    validation: tuple[str, ...] = field(default=(), converter=tuple)
     modalities: tuple[Modality, ...] = field(default=ANATOMICAL_MODALITIES, converter=tuple)
-    vendor_scanners: int = 2
-    random_scanners: int = 24
-    random_per_person: int = 10
     preprocessed: bool = False
 
 
@@ -52,6 +52,7 @@ class EncoderConfig:
     kind: ``trained``, on the pool of simulated scans, or ``vgg19``, that of the paper, with
         ImageNet weights.
     file: an encoder to use instead; ``shipped`` for that of the package.
+    start: file of an encoder to train further; ``shipped`` for that of the package.
     weights: file of the ImageNet weights; by default that in the cache of torch.hub.
     width: channels of the first layer of a trained encoder.
     """
@@ -60,11 +61,13 @@ class EncoderConfig:
         default="trained", validator=attrs.validators.in_(("trained", "vgg19"))
     )
     file: str = ""
+    start: str = ""
     weights: str = ""
     width: int = 16
     steps: int = 1500
     batch: int = 8
     learning_rate: float = 1e-3
+    save_every: int = 250
 
 
 @frozen
@@ -72,6 +75,8 @@ class NetworkConfig:
     """The network, the weights of its losses and its training.
 
     start: file of a network to fine-tune; ``shipped`` for that of the package.
+    average: decay of the running average of the weights, which is what is written.
+    validate_every: steps between validations.
     """
 
     start: str = ""
@@ -85,7 +90,9 @@ class NetworkConfig:
     supervised: float = 1.0
     anatomy: float = 0.1
     artefact: float = 0.02
+    average: float = 0.999
     save_every: int = 250
+    validate_every: int = 500
 
 
 @frozen
@@ -169,6 +176,8 @@ def _check(config: TrainConfig, path: Path) -> None:
     encoder = config.encoder
     if encoder.file and encoder.kind == "vgg19":
         raise UsageError(f'{path}: [encoder] has a file and kind = "vgg19"; remove one of them.')
+    if encoder.start and (encoder.file or encoder.kind == "vgg19"):
+        raise UsageError(f"{path}: [encoder] start is where a trained one starts; remove it.")
     if encoder.weights and encoder.kind != "vgg19":
         raise UsageError(f'{path}: [encoder] weights are those of kind = "vgg19"; set it.')
 
@@ -183,11 +192,15 @@ def _with_paths_from(folder: Path, config: TrainConfig) -> TrainConfig:
         config,
         output=folder / config.output,
         data=attrs.evolve(
-            config.data, source=folder / config.data.source, pool=folder / config.data.pool
+            config.data,
+            source=folder / config.data.source,
+            people_file=folder / config.data.people_file,
+            pool=folder / config.data.pool,
         ),
         encoder=attrs.evolve(
             config.encoder,
             file=located(config.encoder.file),
+            start=located(config.encoder.start),
             weights=located(config.encoder.weights),
         ),
         network=attrs.evolve(config.network, start=located(config.network.start)),

@@ -6,42 +6,45 @@ import copy
 import json
 import logging
 import subprocess
-from collections import defaultdict
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import numpy as np
 import torch
 
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.paths import packaged_file
-from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
-from bids_ihf.lab.training.batch_sampling import Sampler, slice_with_neighbours, usable_slices
-from bids_ihf.lab.training.bids_pool import prepare_pool
 from bids_ihf.lab.training.encoder_training import train_encoder
 from bids_ihf.lab.training.imagenet_encoder import imagenet_encoder
-from bids_ihf.lab.training.network_training import train_network
-from bids_ihf.lab.training.segmenter_training import train_segmenter
-from bids_ihf.lab.training.simulated_pool import find_label_maps, simulate_pool
+from bids_ihf.lab.training.network_training import NetworkTrainer
+from bids_ihf.lab.training.packed_people import find_label_maps, pack_people, read_people
+from bids_ihf.lab.training.slab_sampling import SlabSampler
+from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.lab.training.training_config import SHIPPED_WEIGHTS, TrainConfig, read_config
+from bids_ihf.lab.training.validation import Validation
+from bids_ihf.lab.training.vendor_profiles import typical_profiles, vendor_targets
 from bids_ihf.network.checkpoint import load_encoder, pack_encoder, pack_network, pack_segmenter
 from bids_ihf.pipeline.process import reuse_freed_memory
-from bids_ihf.targets.landmarks import slice_statistics
-from bids_ihf.targets.profile import Profile, merge_profiles, slice_position
-from bids_ihf.targets.target import Target, pack_target
+from bids_ihf.targets.target import pack_target
 from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from bids_ihf.lab.training.scan_pool import PoolScan, ScanPool
+    from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.network.encoder import Encoder
+    from bids_ihf.network.flow import IHFNetwork
+    from bids_ihf.targets.target import Target
+
+FILE_OPTIONS = (
+    ("encoder", "file"),
+    ("encoder", "start"),
+    ("encoder", "weights"),
+    ("network", "start"),
+)
+"""Options that are files, of which a record keeps the names alone."""
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,13 +52,15 @@ MAX_FREED_MEMORY_BYTES = 2**31 - 1
 """Freed memory that the process keeps, bytes: every step allocates the same amount again."""
 
 
-def train(config_path: Path, device: str = "auto") -> Path:
+def train(config_path: Path, device: str = "auto", *, minutes: float | None = None) -> Path:
     """Run the training of a TOML file; returns the folder with weights and targets.
 
     Parameters
     ----------
     device
         PyTorch device; ``auto`` for a GPU if there is one.
+    minutes
+        For how long the network is trained at most; the next run goes on from there.
 
     Raises
     ------
@@ -75,8 +80,10 @@ def train(config_path: Path, device: str = "auto") -> Path:
     with logging_to(config.output / "train.log"):
         if config.brain is not None:
             _train_segmenter(config, config_path, torch_device)
+        elif config.data.kind == "simulated":
+            _train_on_slabs(config, config_path, torch_device, minutes)
         else:
-            _train_network(config, config_path, torch_device)
+            _train_on_pool(config, config_path, torch_device, minutes)
         LOGGER.info("The results are in %s", config.output)
     return config.output
 
@@ -98,34 +105,101 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _train_network(config: TrainConfig, config_path: Path, device: torch.device) -> None:
-    """Write the encoder, a target of each vendor or site, and the network."""
-    pool = make_pool(config)
-    subjects = sorted({scan.subject for scan in pool.scans})
-    record = training_record(config, config_path, subjects, scans=len(pool.scans))
-    encoder, encoder_hash = obtain_encoder(config, pool, device, record)
+def _train_on_slabs(
+    config: TrainConfig, config_path: Path, device: torch.device, minutes: float | None
+) -> None:
+    """Write the encoder, the targets of the vendors, and the network, from simulated slabs."""
+    data = config.data
+    if not data.people_file.exists():
+        pack_people(
+            find_label_maps(config), data.people_file, seed=config.seed, processes=config.threads
+        )
+    names = data.people or tuple(
+        packed.name
+        for packed in read_people(data.people_file)
+        if packed.name not in data.validation
+    )
+    subjects = template_subjects(data.people_file, data.pool, names, processes=config.threads)
+    kept_out = (
+        template_subjects(data.people_file, data.pool, data.validation) if data.validation else []
+    )
+    record = training_record(config, config_path, list(names))
+    encoder, encoder_hash = obtain_encoder(config, subjects, device, record)
+    on_cpu = copy.deepcopy(encoder).cpu()
+    profiles = typical_profiles(
+        data.people_file,
+        data.pool,
+        names,
+        (on_cpu, encoder_hash),
+        config.output / "typical",
+        modalities=data.modalities,
+        processes=config.threads,
+    )
+    _write_targets(config, vendor_targets(profiles, encoder_hash, record))
+    sampler = SlabSampler(
+        subjects,
+        profiles,
+        on_cpu,
+        modalities=data.modalities,
+        batch=config.network.batch,
+        seed=config.seed,
+    )
+    validation = None
+    if kept_out:
+        validation = Validation(
+            sampler.of_subjects(kept_out),
+            config.output / "validation.tsv",
+        )
+    trainer = NetworkTrainer(
+        encoder, config, device, _network_writer(config, encoder_hash, record), validation
+    )
+    trainer.train(sampler, minutes=minutes)
+
+
+def _train_on_pool(
+    config: TrainConfig, config_path: Path, device: torch.device, minutes: float | None
+) -> None:
+    """Write a target of each site, and the network, from the scans of a BIDS dataset."""
+    # Preparing scans needs libraries that training on packed people does without.
+    from bids_ihf.lab.training.batch_sampling import Sampler
+    from bids_ihf.lab.training.bids_pool import prepare_pool
+    from bids_ihf.lab.training.pool_profiles import pool_profiles, site_targets
+
+    pool = prepare_pool(config)
+    names = sorted({scan.subject for scan in pool.scans})
+    record = training_record(config, config_path, names, scans=len(pool.scans))
+    encoder, encoder_hash = obtain_encoder(config, [], device, record)
     profiles = pool_profiles(pool, encoder, config.threads)
-    for target in site_targets(pool, profiles, encoder_hash, record):
+    _write_targets(config, site_targets(pool, profiles, encoder_hash, record))
+    sampler = Sampler(pool, profiles, batch=config.network.batch, seed=config.seed)
+    trainer = NetworkTrainer(
+        encoder, config, device, _network_writer(config, encoder_hash, record)
+    )
+    trainer.train(sampler, minutes=minutes)
+
+
+def _network_writer(
+    config: TrainConfig, encoder_hash: str, record: dict[str, Any]
+) -> Callable[[IHFNetwork], None]:
+    def write(network: IHFNetwork) -> None:
+        data = pack_network(network, encoder_hash, config.name, record)
+        write_atomic(config.output / "network.safetensors", data)
+
+    return write
+
+
+def _write_targets(config: TrainConfig, targets: Iterable[Target]) -> None:
+    for target in targets:
         name = f"target-{target.name.lower().replace(' ', '-')}.safetensors"
         write_atomic(config.output / name, pack_target(target))
-    sampler = Sampler(
-        pool, profiles,
-        batch=config.network.batch, seed=config.seed, paired=config.data.kind == "simulated",
-    )  # fmt: skip
-    network = train_network(sampler, encoder, config, device)
-    data = pack_network(network.cpu(), encoder_hash, config.name, record)
-    write_atomic(config.output / "network.safetensors", data)
 
 
 def _train_segmenter(config: TrainConfig, config_path: Path, device: torch.device) -> None:
+    from bids_ihf.lab.training.segmenter_training import train_segmenter
+
     segmenter = train_segmenter(config, device)
     record = training_record(config, config_path, list(find_label_maps(config)))
     write_atomic(config.output / "brain.safetensors", pack_segmenter(segmenter.cpu(), record))
-
-
-def make_pool(config: TrainConfig) -> ScanPool:
-    """The scans to train on, simulated or prepared unless they exist."""
-    return simulate_pool(config) if config.data.kind == "simulated" else prepare_pool(config)
 
 
 def training_record(
@@ -133,7 +207,7 @@ def training_record(
 ) -> dict[str, Any]:
     """Origin of weights: configuration, with the names of its files, data, version and commit."""
     settings = json.loads(json.dumps(attrs.asdict(config), default=_file_name))
-    for section, option in (("encoder", "file"), ("encoder", "weights"), ("network", "start")):
+    for section, option in FILE_OPTIONS:
         settings[section][option] = Path(settings[section][option]).name
     return {
         "config": config_path.name,
@@ -162,12 +236,15 @@ def _commit() -> str:
 
 
 def obtain_encoder(
-    config: TrainConfig, pool: ScanPool, device: torch.device, record: dict[str, Any]
+    config: TrainConfig,
+    subjects: Sequence[TemplateSubject],
+    device: torch.device,
+    record: dict[str, Any],
 ) -> tuple[Encoder, str]:
     """The encoder of a configuration, in half precision as it is stored, and its hash.
 
     Unless it is given as a file it is written to the output folder, where the next run finds it:
-    trained on the pool, or with ImageNet weights.
+    trained on scans of the subjects, or with ImageNet weights.
 
     Raises
     ------
@@ -184,7 +261,7 @@ def obtain_encoder(
         if settings.kind == "vgg19":
             encoder = imagenet_encoder(Path(settings.weights) if settings.weights else None)
         elif config.data.kind == "simulated":
-            encoder = train_encoder(pool, config, device)
+            encoder = train_encoder(subjects, config, device)
         else:
             raise BadData(
                 f"{config.data.source}: an encoder is trained on simulated scans only; set file "
@@ -193,55 +270,3 @@ def obtain_encoder(
         write_atomic(path, pack_encoder(encoder.cpu(), record))
     encoder, digest = load_encoder(path)
     return encoder.to(device), digest
-
-
-def pool_profiles(pool: ScanPool, encoder: Encoder, processes: int) -> dict[str, Profile]:
-    """The profile of every scan, by its file."""
-    if processes == 1:
-        return _profiles(pool, encoder)
-    portions = [attrs.evolve(pool, scans=pool.scans[k::processes]) for k in range(processes)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
-        results = workers.map(_profiles, portions, repeat(copy.deepcopy(encoder).cpu()))
-        return {file: profile for result in results for file, profile in result.items()}
-
-
-def _profiles(pool: ScanPool, encoder: Encoder) -> dict[str, Profile]:
-    return {scan.file: _profile(pool, scan, encoder) for scan in pool.scans}
-
-
-def _profile(pool: ScanPool, scan: PoolScan, encoder: Encoder) -> Profile:
-    """The profile of a scan, from the middle usable slice of each slice position."""
-    data, mask = pool.data(scan), pool.mask(scan)
-    usable = usable_slices(mask)
-    position_of_slice = slice_position(scan.z[usable])
-    positions = np.unique(position_of_slice)
-    indices = []
-    for position in positions:
-        slices = usable[position_of_slice == position]
-        indices.append(int(slices[len(slices) // 2]))
-    x = np.stack([slice_with_neighbours(data, index) for index in indices])
-    statistics = slice_statistics(encoder, x, mask[indices].astype(np.float32) / np.float32(255))
-    return Profile(
-        positions,
-        scan.histograms[np.searchsorted(scan.positions, positions)],
-        statistics.embeddings,
-        statistics.landmarks,
-        statistics.tissue_histograms,
-        scan.scale,
-    )
-
-
-def site_targets(
-    pool: ScanPool, profiles: Mapping[str, Profile], encoder_hash: str, record: Mapping[str, Any]
-) -> list[Target]:
-    """The target of each vendor or site in the pool, from all its subjects; none of random
-    scanners."""
-    groups: dict[str, dict[str, list[Profile]]] = defaultdict(lambda: defaultdict(list))
-    for scan in pool.scans:
-        if scan.vendor != RANDOM_VENDOR:
-            groups[scan.vendor][scan.modality].append(profiles[scan.file])
-    targets = []
-    for vendor, modalities in groups.items():
-        merged = {modality: merge_profiles(scans) for modality, scans in modalities.items()}
-        targets.append(Target(vendor, encoder_hash, merged, provenance=record))
-    return targets

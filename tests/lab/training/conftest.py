@@ -1,4 +1,4 @@
-"""A pool of tiny simulated subjects, made once."""
+"""Tiny subjects, packed once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ threads = 1
 
 [data]
 source = "labels"
-pool = "pool"
-vendor_scanners = 1
-random_scanners = 1
+people = ["person-0", "person-1"]
+validation = ["person-2"]
 
 [encoder]
 width = 2
@@ -33,13 +32,14 @@ style = 4
 steps = 4
 batch = 2
 save_every = 2
+validate_every = 2
 """
 
 
 def label_map(seed: int) -> nib.Nifti1Image:
     """Nested ellipsoids with FreeSurfer values: ventricle, white, grey, CSF, skin."""
     rng = np.random.default_rng(seed)
-    size = np.array([64, 72, 64])
+    size = np.array([44, 48, 36])
     half = size / 2 * rng.uniform(0.95, 1.05, 3)
     grid = np.stack(np.meshgrid(*[np.arange(n) - n / 2 for n in size], indexing="ij"))
     radius = np.sqrt(((grid / half[:, None, None, None]) ** 2).sum(axis=0))
@@ -55,7 +55,7 @@ def label_map(seed: int) -> nib.Nifti1Image:
 def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training") / "labels"
     folder.mkdir()
-    for number in range(2):
+    for number in range(3):
         nib.save(label_map(number), folder / f"person-{number}_dseg.nii.gz")
     return folder
 
@@ -73,5 +73,9 @@ def no_registration() -> object:
     patch = pytest.MonkeyPatch()
     straight = Alignment(np.eye(4), 1.0, 1.0)
     patch.setattr("bids_ihf.preprocessing.alignment.align_to_template", lambda _: straight)
+    # A chunk is many steps of the tests.
+    patch.setattr("bids_ihf.lab.training.slab_sampling.SLABS_PER_CHUNK", 1)
+    patch.setattr("bids_ihf.lab.training.encoder_training.SLABS_PER_CHUNK", 1)
+    patch.setattr("bids_ihf.lab.training.validation.SLABS_PER_MODALITY", 1)
     yield
     patch.undo()

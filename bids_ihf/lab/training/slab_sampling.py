@@ -1,0 +1,322 @@
+"""Batches for the network from slabs that are scanned anew, by scanners drawn anew."""
+
+from __future__ import annotations
+
+import copy
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import torch
+from attrs import frozen
+
+from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
+from bids_ihf.lab.simulation.random_scanners import random_scanner
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scanner
+from bids_ihf.lab.training.batch_sampling import (
+    SAME_SUBJECT_PROBABILITY,
+    SLAB_PROBABILITY,
+    STRIPPED_PROBABILITY,
+    Batch,
+    profile_slab,
+)
+from bids_ihf.lab.training.scan_statistics import scan_statistics
+from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
+from bids_ihf.network.encoder import modality_weights
+from bids_ihf.targets.network_input import clip_to_network_range
+from bids_ihf.targets.profile import merge_profiles, position_centre, slice_position
+from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
+from bids_ihf.targets.target import BUILTIN_VENDORS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.bids.names import Modality
+    from bids_ihf.lab.simulation.scanner import Scanner
+    from bids_ihf.lab.training.slab_scans import Slab
+    from bids_ihf.lab.training.template_subjects import TemplateSubject
+    from bids_ihf.lab.training.vendor_profiles import TypicalProfiles
+    from bids_ihf.network.encoder import Encoder
+    from bids_ihf.targets.profile import Profile
+
+    Array = NDArray[np.float32]
+
+SLABS_PER_CHUNK = 12
+"""Slabs whose slices are shuffled together, so that the slices of a batch are of several."""
+
+TYPICAL_TARGET_PROBABILITY = 0.6
+"""Probability that the target is the typical scanner of a vendor, as it is shipped."""
+
+VENDOR_SCANNER_PROBABILITY = 0.5
+"""Probability that any other scanner is one of a vendor, and not of the wider random ones."""
+
+KNOWN_VENDOR_PROBABILITY = 0.5
+"""Probability that the vendor of the source is known, if it has one."""
+
+OWN_SCANNER_PROBABILITY = 0.2
+"""Probability that else the source scanner's profile from other subjects is available."""
+
+MAX_TARGET_SUBJECTS, MAX_EMBEDDED_SUBJECTS = 4, 2
+"""Most subjects behind the statistics, and behind the embeddings, of a target that is drawn."""
+
+
+@frozen
+class DrawnScanner:
+    """A scanner and its vendor; ``typical`` if it is the one behind the vendor's target."""
+
+    scanner: Scanner
+    vendor: str
+    typical: bool = False
+
+
+@frozen(eq=False)
+class SlabRows:
+    """Rows of training of one slab.
+
+    scaled, matched: (N, 3, X, Y) source slices with their neighbours in network units, as they are
+        and after the intensity curve.
+    truth: (N, X, Y) slices by the target's scanner, in the units of its profile.
+    mask: (N, X, Y) brain mask, 0 to 1; target: (N, E) embeddings.
+    """
+
+    scaled: Array
+    matched: Array
+    truth: Array
+    mask: Array
+    target: Array
+    modality: Modality
+
+
+def draw_scanner(modality: Modality, rng: np.random.Generator) -> DrawnScanner:
+    """A scanner of a vendor, or a random one."""
+    seed = int(rng.integers(2**31))
+    if rng.random() < VENDOR_SCANNER_PROBABILITY:
+        vendor = str(rng.choice(BUILTIN_VENDORS))
+        return DrawnScanner(vendor_scanner(vendor, modality, seed), vendor)
+    return DrawnScanner(random_scanner(modality, seed), RANDOM_VENDOR)
+
+
+class SlabSampler:
+    """Draws batches of simulated pairs; the same seed and step give the same batch.
+
+    Parameters
+    ----------
+    subjects
+        Subjects that are scanned, and that the profiles of targets are of.
+    typical
+        Profiles of the subjects by the vendors' typical scanners.
+    encoder
+        Gives the embeddings; on the CPU.
+    batch
+        Slices in a batch.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[TemplateSubject],
+        typical: TypicalProfiles,
+        encoder: Encoder,
+        *,
+        modalities: Sequence[Modality],
+        batch: int,
+        seed: int,
+    ) -> None:
+        self.subjects = subjects
+        self.others = subjects
+        self.typical = typical
+        self.encoder = encoder
+        self.modalities = modalities
+        self.batch = batch
+        self.seed = seed
+
+    def of_subjects(self, subjects: Sequence[TemplateSubject]) -> SlabSampler:
+        """A sampler of other subjects, to targets from those of this one."""
+        other = copy.copy(self)
+        other.subjects = subjects
+        return other
+
+    @property
+    def steps_per_chunk(self) -> int:
+        """Batches that are made of one chunk of slabs."""
+        return max(1, SLABS_PER_CHUNK * SLAB_SLICES // self.batch)
+
+    def chunk(self, number: int) -> list[Batch]:
+        """The batches of a chunk: the slices of its slabs in random order."""
+        slabs = -(-self.steps_per_chunk * self.batch // SLAB_SLICES)
+        rows = [self.draw_rows([self.seed, number, k]) for k in range(slabs)]
+        order = np.random.default_rng([self.seed, number]).permutation(slabs * SLAB_SLICES)
+        columns = [
+            torch.from_numpy(np.concatenate([getattr(slab, name) for slab in rows])[order])
+            for name in ("matched", "truth", "mask", "target")
+        ]
+        weights = torch.cat([modality_weights(slab.modality, SLAB_SLICES) for slab in rows])
+        columns.append(weights[torch.from_numpy(order)])
+        portions = zip(*(torch.split(column, self.batch) for column in columns), strict=True)
+        return [
+            Batch(source, truth[:, None], mask[:, None], target, modality)
+            for source, truth, mask, target, modality in islice(portions, self.steps_per_chunk)
+        ]
+
+    def draw_rows(self, seed: Sequence[int], modality: Modality | None = None) -> SlabRows:
+        """The rows of a slab; the seed draws subject, scanners and, if not given, the modality."""
+        rng = np.random.default_rng(seed)
+        while True:
+            drawn = self.modalities[int(rng.integers(len(self.modalities)))]
+            try:
+                return self._draw_rows(modality or drawn, rng)
+            except ValueError:  # a scanner whose images show nothing
+                continue
+
+    def _draw_rows(self, modality: Modality, rng: np.random.Generator) -> SlabRows:
+        subject = self.subjects[int(rng.integers(len(self.subjects)))]
+        source, target = draw_scanner(modality, rng), self._draw_target(modality, rng)
+        slab = random_slab(subject, rng)
+        noise = int(rng.integers(2**31))
+        scaled, own = scan_slab(subject, slab, source.scanner, noise)
+        truth, repeat = scan_slab(subject, slab, target.scanner, noise + 1)
+        z = subject.z[slab.first : slab.stop]
+        mask = subject.brain_mask(slab.first, slab.stop)
+        if rng.random() < SAME_SUBJECT_PROBABILITY:
+            profile = self._embedded(repeat.profile, truth, mask, z, modality)
+        else:
+            profile = self._target_profile(subject, slab, target, modality, rng)
+        if rng.random() < SLAB_PROBABILITY:
+            profile = profile_slab(profile, float(z[len(z) // 2]), rng)
+        known = self._source_profile(subject, source, modality, slab, rng)
+        curve = harmonization_curve(own.profile, profile, known)
+        ratio = np.float32(
+            (repeat.profile.scale.high - repeat.profile.scale.low)
+            / (profile.scale.high - profile.scale.low)
+        )
+        index = np.sort(rng.choice(len(z), SLAB_SLICES, replace=len(z) < SLAB_SLICES))
+        stacks = [np.stack([scaled[index + k] for k in range(3)], axis=1)]
+        stacks.append(clip_to_network_range(curve(stacks[0])))
+        rows = [*stacks, (truth[index + 1] + 1) * ratio - 1, mask[index]]
+        source_rows, matched, truth_rows, mask_rows = self._vary(rows, rng)
+        return SlabRows(
+            source_rows, matched, truth_rows, mask_rows, profile.embeddings_at(z[index]), modality
+        )
+
+    @staticmethod
+    def _vary(rows: list[Array], rng: np.random.Generator) -> list[Array]:
+        """Remove the background of some rows, and mirror some left to right."""
+        count = len(rows[0])
+        stripped = rng.random(count) < STRIPPED_PROBABILITY
+        outside = stripped[:, None, None] & (rows[3] <= 0.5)
+        mirrored = rng.random(count) < 0.5
+        varied = []
+        for number, array in enumerate(rows):
+            spread = outside[:, None] if array.ndim == 4 else outside
+            bare = array if number == 3 else np.where(spread, np.float32(-1), array)
+            bare[mirrored] = np.flip(bare[mirrored], axis=-2)
+            varied.append(bare)
+        return varied
+
+    def _draw_target(self, modality: Modality, rng: np.random.Generator) -> DrawnScanner:
+        if rng.random() >= TYPICAL_TARGET_PROBABILITY:
+            return draw_scanner(modality, rng)
+        vendor = str(rng.choice(BUILTIN_VENDORS))
+        scanner = typical_scanner(vendor, modality, int(rng.integers(2**31)))
+        return DrawnScanner(scanner, vendor, typical=True)
+
+    def _target_profile(
+        self,
+        subject: TemplateSubject,
+        slab: Slab,
+        target: DrawnScanner,
+        modality: Modality,
+        rng: np.random.Generator,
+    ) -> Profile:
+        """The target's profile from other subjects."""
+        if target.typical:
+            return self._typical_profile(target.vendor, modality, subject)
+        profiles: list[Profile] = []
+        for turn, other in enumerate(self._draw_others(subject, MAX_TARGET_SUBJECTS, rng)):
+            noise = int(rng.integers(2**31))
+            if turn >= MAX_EMBEDDED_SUBJECTS:
+                statistics = scan_statistics(other.sample, target.scanner, slab.shifts, noise)
+                profiles.append(_with_embeddings_of(statistics.profile, profiles[-1]))
+                continue
+            same = _slab_at(other, slab, subject.z[slab.first])
+            data, statistics = scan_slab(other, same, target.scanner, noise)
+            mask, z = other.brain_mask(same.first, same.stop), other.z[same.first : same.stop]
+            profiles.append(self._embedded(statistics.profile, data, mask, z, modality))
+        return merge_profiles(profiles)
+
+    def _source_profile(
+        self,
+        subject: TemplateSubject,
+        source: DrawnScanner,
+        modality: Modality,
+        slab: Slab,
+        rng: np.random.Generator,
+    ) -> SourceProfile[Profile] | None:
+        """The typical profile of the source's vendor, or that of its scanner, or None."""
+        if source.vendor != RANDOM_VENDOR and rng.random() < KNOWN_VENDOR_PROBABILITY:
+            return SourceProfile(
+                self._typical_profile(source.vendor, modality, subject), name=source.vendor
+            )
+        if rng.random() >= OWN_SCANNER_PROBABILITY:
+            return None
+        profiles = [
+            scan_statistics(
+                other.sample, source.scanner, slab.shifts, int(rng.integers(2**31))
+            ).profile
+            for other in self._draw_others(subject, MAX_TARGET_SUBJECTS, rng)
+        ]
+        return SourceProfile(merge_profiles(profiles), subjects=len(profiles))
+
+    def _typical_profile(
+        self, vendor: str, modality: Modality, subject: TemplateSubject
+    ) -> Profile:
+        """The profile of a vendor's typical scanner from everyone but a subject."""
+        profiles = self.typical[vendor, modality]
+        return merge_profiles([p for name, p in profiles.items() if name != subject.name])
+
+    def _draw_others(
+        self, subject: TemplateSubject, most: int, rng: np.random.Generator
+    ) -> list[TemplateSubject]:
+        """One to ``most`` subjects, not this one unless there is no other."""
+        others = [other for other in self.others if other.name != subject.name] or [subject]
+        count = int(rng.integers(1, min(most, len(others)) + 1))
+        return [others[k] for k in rng.choice(len(others), count, replace=False)]
+
+    def _embedded(
+        self,
+        profile: Profile,
+        data: Array,
+        mask: Array,
+        z: NDArray[np.float64],
+        modality: Modality,
+    ) -> Profile:
+        """A profile with the embeddings of the slices (Z + 2, X, Y) nearest to the centres of the
+        positions in a slab, and beyond it those of the nearest position."""
+        positions = np.unique(slice_position(z))
+        index = np.unique([np.abs(z - position_centre(p)).argmin() for p in positions])
+        stack = torch.from_numpy(np.stack([data[index + k] for k in range(3)], axis=1))
+        with torch.inference_mode():
+            embeddings = self.encoder.for_modality(modality).embed(
+                stack, torch.from_numpy(mask[index, None])
+            )
+        centres = position_centre(profile.positions)
+        nearest = np.abs(centres[:, None] - z[index]).argmin(axis=1)
+        return attrs.evolve(profile, embeddings=embeddings.numpy()[nearest])
+
+
+def _with_embeddings_of(profile: Profile, embedded: Profile) -> Profile:
+    """A profile with the embeddings of another one at the nearest positions."""
+    distance = np.abs(profile.positions[:, None] - embedded.positions)
+    return attrs.evolve(profile, embeddings=embedded.embeddings[distance.argmin(axis=1)])
+
+
+def _slab_at(other: TemplateSubject, slab: Slab, z: float) -> Slab:
+    """The slab of another subject whose first slice is at an axial coordinate (mm), or the nearest
+    that lies in the brain."""
+    usable = np.flatnonzero((other.mask > 127).any(axis=(1, 2)))
+    length = slab.stop - slab.first
+    nearest = int(np.abs(other.z - z).argmin())
+    first = int(np.clip(nearest, usable[0], max(usable[-1] + 1 - length, usable[0])))
+    return attrs.evolve(slab, first=first, stop=first + length)
