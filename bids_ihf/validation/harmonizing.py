@@ -1,0 +1,306 @@
+"""The two steps of each scan: prepare and measure it, then harmonize it and measure again.
+
+Each step is a function of values that a worker process can be sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import field, frozen
+
+from bids_ihf.anat.harmonize import harmonize
+from bids_ihf.errors import BadData
+from bids_ihf.preprocessing.prepare import prepare
+from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
+from bids_ihf.qc.histogram_matching import match_brain
+from bids_ihf.targets.network_input import measure_profile, to_network_input
+from bids_ihf.targets.profile import merge_profiles
+from bids_ihf.targets.source_profile import SourceProfile, source_profile_of
+from bids_ihf.targets.target import vendor_target
+from bids_ihf.validation.comparison import compare_images
+from bids_ihf.validation.features import blurred_features, features_of, image_features
+from bids_ihf.validation.volumes import (
+    ATROPOS_TOOL,
+    SEGMENTATION_TOOL,
+    atropos_volumes,
+    segmentation_volumes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.bids.names import Modality
+    from bids_ihf.network.checkpoint import ModelBundle
+    from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.profile import Profile
+    from bids_ihf.validation.comparison import Metrics
+    from bids_ihf.validation.features import Features
+    from bids_ihf.validation.scans import Scan
+
+    ToolVolumes = dict[str, dict[str, float]]
+    """Volumes (mL) by tool and structure."""
+
+LOGGER = logging.getLogger(__name__)
+
+UNTOUCHED, BLURRED = "untouched", "blurred"
+HISTOGRAM_MATCHING, IHF_HARMONY = "histogram matching", "ihf-harmony"
+METHODS = {
+    UNTOUCHED: "The images as they are",
+    BLURRED: "The images blurred: a control for the probes",
+    HISTOGRAM_MATCHING: "Histogram matching of the brain to other people's scans by the target "
+    "scanner",
+    IHF_HARMONY: "Harmonized to a target built from other people's scans by the target scanner",
+}
+"""What was done to the images, by the name in the tables."""
+
+BRAIN_QUANTILES = 4001
+"""Quantiles by which the histogram of a brain is handed on."""
+
+
+@frozen
+class Settings:
+    """How scans are prepared and measured.
+
+    Attributes
+    ----------
+    preprocessed
+        The images are bias-corrected, skull-stripped and in template orientation.
+    atropos
+        Measure volumes by Atropos too.
+    deformable
+        Compare images after deformable alignment too.
+    source_profiles
+        Tell what is the person's from what is the scanner's by other people's scans of the source
+        scanner (``--source-profile`` of the BIDS App); otherwise by the vendor's typical profile.
+    device
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+
+    preprocessed: bool = False
+    atropos: bool = False
+    deformable: bool = True
+    source_profiles: bool = False
+    device: str = "cpu"
+
+
+@frozen(eq=False)
+class Reading:
+    """A scan that was prepared, with what others need of it.
+
+    ``file`` keeps what was prepared; ``brain_values`` are BRAIN_QUANTILES quantiles of the brain's
+    intensities and ``limits`` the darkest and brightest intensity of the image, all without bias
+    field.
+    """
+
+    scan: Scan
+    file: Path
+    profile: Profile
+    brain_values: NDArray[np.float64]
+    limits: tuple[float, float]
+
+
+@frozen(eq=False)
+class Outcome:
+    """What was measured of one image: a scan after a method.
+
+    ``target`` is the scanner it was harmonized to, None where that does not matter; ``metrics``
+    compare it with ``truth``, the person's scan by that scanner, if there is one.
+    """
+
+    scan: Scan
+    method: str
+    target: str | None
+    volumes: ToolVolumes = field(factory=dict)
+    features: Features = field(factory=dict)
+    truth: Scan | None = None
+    metrics: Metrics = field(factory=dict)
+
+
+@frozen(eq=False)
+class SiteTarget:
+    """A scanner as a person's images are harmonized to it: from scans of others by it.
+
+    ``source`` is the profile of the person's own scanner, from scans of others.
+    """
+
+    scanner: str
+    profile: Profile
+    brain_values: NDArray[np.float64]
+    limits: tuple[float, float]
+    source: SourceProfile[Profile] | None = None
+
+
+def read_scan(scan: Scan, file: Path, settings: Settings) -> tuple[Reading, list[Outcome]]:
+    """Prepare a scan, keep that in a file, and measure the scan as it is and blurred.
+
+    Raises
+    ------
+    BadData
+        The image cannot be used.
+    """
+    LOGGER.info("%s: preparing", scan.name)
+    modality = _modality(scan)
+    prepared = _prepare(scan, modality, settings)
+    save_prepared(prepared, file)
+    encoder = _load_model(settings.device).encoder
+    try:
+        on_grid = to_network_input(prepared, modality)
+        profile = measure_profile(on_grid, encoder)
+        features = image_features(on_grid, profile)
+        blurred = blurred_features(on_grid, encoder)
+    except ValueError as error:
+        raise BadData(f"{scan.image.path}: {error}; check the image and its mask.") from error
+    corrected = prepared.corrected
+    quantiles = np.quantile(corrected[prepared.mask], np.linspace(0, 1, BRAIN_QUANTILES))
+    limits = float(corrected.min()), float(corrected.max())
+    volumes = _volumes(prepared, prepared.volume.data, corrected, modality, settings)
+    return Reading(scan, file, profile, quantiles.astype(np.float64), limits), [
+        Outcome(scan, UNTOUCHED, None, volumes, features),
+        Outcome(scan, BLURRED, None, {}, blurred),
+    ]
+
+
+def harmonize_scan(
+    reading: Reading, target: SiteTarget, truth: Reading | None, settings: Settings
+) -> list[Outcome]:
+    """Harmonize a scan to a scanner by each method, and measure what comes of it.
+
+    Where the person was on that scanner, the images are compared with ``truth``.
+
+    Raises
+    ------
+    HarmonyError
+        The image cannot be used, or the device is full.
+    """
+    scan = reading.scan
+    LOGGER.info("%s: harmonizing to %s", scan.name, target.scanner)
+    modality, prepared = _modality(scan), load_prepared(reading.file)
+    model = _load_model(settings.device)
+    source = target.source or source_profile_of(
+        vendor_target(scan.image.vendor, model.encoder_hash), modality
+    )
+    harmonized = harmonize(prepared, target.profile, model, modality=modality, source=source)
+    corrected = prepared.corrected
+    images = {
+        HISTOGRAM_MATCHING: match_brain(
+            corrected, prepared.mask, target.brain_values, target.limits
+        ),
+        IHF_HARMONY: harmonized.image,
+    }
+    outcomes = {
+        method: Outcome(
+            scan,
+            method,
+            target.scanner,
+            _volumes(prepared, image, image, modality, settings),
+            features_of(prepared, image, modality, model.encoder),
+        )
+        for method, image in images.items()
+    }
+    if truth is None:
+        return list(outcomes.values())
+    metrics = _compare({UNTOUCHED: corrected, **images}, prepared, truth, modality, settings)
+    untouched = Outcome(scan, UNTOUCHED, target.scanner)
+    compared = {UNTOUCHED: untouched, **outcomes}
+    return [
+        Outcome(
+            scan, method, target.scanner, outcome.volumes, outcome.features, truth.scan,
+            metrics.get(method, {}),
+        )
+        for method, outcome in compared.items()
+    ]  # fmt: skip
+
+
+def site_target(
+    scanner: str,
+    references: Sequence[Reading],
+    by_source_scanner: Sequence[Reading] = (),
+) -> SiteTarget:
+    """The target of other people's scans by a scanner, and the profile of the source scanner from
+    theirs by it, if there are any."""
+    profiles = [reading.profile for reading in by_source_scanner]
+    merged = merge_profiles(profiles) if profiles else None
+    return SiteTarget(
+        scanner,
+        merge_profiles([reading.profile for reading in references]),
+        np.concatenate([reading.brain_values for reading in references]),
+        (
+            min(reading.limits[0] for reading in references),
+            max(reading.limits[1] for reading in references),
+        ),
+        None if merged is None else SourceProfile(merged, merged.scan_count),
+    )
+
+
+def _prepare(scan: Scan, modality: Modality, settings: Settings) -> Prepared:
+    preprocessed = settings.preprocessed
+    t1w = None
+    if scan.t1w is not None and not preprocessed:
+        t1w = prepare(scan.t1w.path, modality="T1w", mask_path=scan.t1w.mask)
+    return prepare(
+        scan.image.path,
+        modality=modality,
+        preprocessed=preprocessed,
+        mask_path=scan.image.mask,
+        t1w_reference=t1w,
+    )
+
+
+def _volumes(
+    prepared: Prepared,
+    data: NDArray[np.float32],
+    corrected: NDArray[np.float32],
+    modality: Modality,
+    settings: Settings,
+) -> ToolVolumes:
+    """Volumes of an image (X, Y, Z); Atropos takes it without bias field."""
+    affine = prepared.volume.affine
+    volumes = {SEGMENTATION_TOOL: segmentation_volumes(data, affine)}
+    if settings.atropos:
+        volumes[ATROPOS_TOOL] = atropos_volumes(corrected, affine, prepared.mask, modality)
+    return {tool: found for tool, found in volumes.items() if found}
+
+
+def _compare(
+    images: dict[str, NDArray[np.float32]],
+    prepared: Prepared,
+    truth: Reading,
+    modality: Modality,
+    settings: Settings,
+) -> dict[str, Metrics]:
+    """Metrics by method; empty, with a warning, where the two scans cannot be aligned."""
+    try:
+        return compare_images(
+            images,
+            prepared,
+            to_network_input(prepared, modality),
+            to_network_input(load_prepared(truth.file), modality),
+            own_range=UNTOUCHED,
+            deformable=settings.deformable,
+        )
+    except (RuntimeError, ValueError) as error:
+        LOGGER.warning(
+            "%s and %s are not compared as images: %s.",
+            prepared.volume.path.name, truth.scan.image.path.name, error,
+        )  # fmt: skip
+        return {}
+
+
+def _modality(scan: Scan) -> Modality:
+    modality: Modality = scan.image.suffix  # type: ignore[assignment]
+    return modality
+
+
+@lru_cache(maxsize=1)
+def _load_model(device: str) -> ModelBundle:
+    """The shipped network on a device, loaded once in each process."""
+    from bids_ihf.network.checkpoint import load_model
+
+    return load_model(None, device=device)

@@ -1,0 +1,169 @@
+"""All scans of a study, prepared and harmonized one by one, in one or several processes."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from tqdm import tqdm
+
+from bids_ihf.errors import HarmonyError, NothingSelected, TemporaryFailure
+from bids_ihf.validation.harmonizing import harmonize_scan, read_scan, site_target
+from bids_ihf.validation.scans import MIN_TRAVELERS, travelers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from bids_ihf.validation.harmonizing import Outcome, Reading, Settings
+    from bids_ihf.validation.scans import Study
+
+LOGGER = logging.getLogger(__name__)
+
+
+@frozen(eq=False)
+class Workers:
+    """Processes that measure scans, each set up by ``initializer``; with one, this process."""
+
+    count: int
+    initializer: Callable[[], None]
+
+    def run(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
+    ) -> list[Any | HarmonyError]:
+        """Results of a function in the order of the tasks, its arguments; the error of one that
+        failed in an expected way.
+
+        Raises
+        ------
+        TemporaryFailure
+            A process was killed.
+        """
+        results: list[Any] = [None] * len(tasks)
+        progress = tqdm(total=len(tasks), unit="image", disable=not sys.stderr.isatty())
+        with progress:
+            for index, result in self._results(function, tasks):
+                results[index] = result
+                progress.update()
+        return results
+
+    def _results(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Any]]:
+        if self.count == 1:
+            yield from ((index, _outcome(function, task)) for index, task in enumerate(tasks))
+            return
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=self.initializer)
+        try:
+            futures = {pool.submit(_outcome, function, task): i for i, task in enumerate(tasks)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise TemporaryFailure(
+                "A process was killed, most likely for lack of memory; use a smaller --n-procs."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _outcome(function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
+    try:
+        return function(*task)
+    except HarmonyError as error:
+        return error
+
+
+@frozen(eq=False)
+class Findings:
+    """What was measured of a study; ``failures`` are the images that could not be used, in
+    words."""
+
+    study: Study
+    targets: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    failures: tuple[str, ...]
+
+
+def measure_study(
+    study: Study, targets: Sequence[str], settings: Settings, workers: Workers, folder: Path
+) -> Findings:
+    """Prepare every scan, and harmonize it to each of the targets, built from other people.
+
+    Parameters
+    ----------
+    study
+        The scans.
+    targets
+        Names of the scanners to harmonize to.
+    settings, workers
+        How, and in which processes.
+    folder
+        Where prepared scans are kept meanwhile.
+
+    Raises
+    ------
+    NothingSelected
+        Fewer than MIN_TRAVELERS people are left with usable images of two scanners.
+    """
+    tasks = [
+        (scan, folder / f"{study.modality}-{number}.npz", settings)
+        for number, scan in enumerate(study.scans)
+    ]
+    readings, outcomes, failures = [], [], []
+    for result in workers.run(read_scan, tasks):
+        if isinstance(result, HarmonyError):
+            failures.append(str(result))
+            LOGGER.error("%s", result)
+        else:
+            readings.append(result[0])
+            outcomes += result[1]
+    usable = travelers_of((reading.scan.person, reading.scan.scanner) for reading in readings)
+    if len(usable) < MIN_TRAVELERS:
+        raise NothingSelected(
+            f"Only {len(usable)} people have usable {study.modality} images of two scanners, and "
+            f"at least {MIN_TRAVELERS} are needed; the messages above say what is wrong with the "
+            "others."
+        )
+    harmonizing = list(_harmonizing_tasks(readings, targets, settings))
+    for result in workers.run(harmonize_scan, harmonizing):
+        if isinstance(result, HarmonyError):
+            failures.append(str(result))
+            LOGGER.error("%s", result)
+        else:
+            outcomes += result
+    return Findings(study, tuple(targets), tuple(outcomes), tuple(failures))
+
+
+def _harmonizing_tasks(
+    readings: Sequence[Reading], targets: Sequence[str], settings: Settings
+) -> Iterator[tuple[Any, ...]]:
+    """Each scan with each target as other people show it; the truth if the person was there."""
+    first = [reading for reading in readings if reading.scan.number == 0]
+    for target in targets:
+        for reading in readings:
+            scan = reading.scan
+            others = [other for other in first if other.scan.person != scan.person]
+            references = [other for other in others if other.scan.scanner == target]
+            if not references:
+                LOGGER.warning(
+                    "%s is not harmonized to %s: nobody else was scanned there.", scan.name, target
+                )
+                continue
+            known = [other for other in others if other.scan.scanner == scan.scanner]
+            site = site_target(target, references, known if settings.source_profiles else ())
+            truth = next(
+                (
+                    other
+                    for other in first
+                    if (other.scan.person, other.scan.scanner) == (scan.person, target)
+                ),
+                None,
+            )
+            is_pair = scan.scanner != target and scan.number == 0
+            yield reading, site, truth if is_pair else None, settings
