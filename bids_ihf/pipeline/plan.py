@@ -142,8 +142,10 @@ def _job(
     if not target.covers(image.modality):
         if config.modalities == IMAGE_SUFFIXES:
             return Job(image, NO_PROFILE_ACTION.format(image.modality), paths)
-        # What was asked for by name is not passed over.
-        image = evolve(image, problem=image.problem or _no_profile(image, target))
+        # What was asked for by name is not passed over; a T2w may prove to be FLAIR by contrast.
+        if not (image.modality == "T2w" and target.covers("FLAIR")):
+            image = evolve(image, problem=image.problem or _no_profile(image, target))
+            t1w = None  # nothing is registered
     if image.suffix == "dwi" and image.problem is None:
         reason = why_not_harmonized(image.path, image.bval, config.b0_threshold)
         if reason is not None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.pipeline.harmonization import Harmonization
     from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.targets.target import Target
 
     Progress = Callable[[str, float], None]
     """Called with what begins, and the fraction that is done, 0 to 1."""
@@ -160,6 +161,7 @@ def harmonize_files(
     """
     with ExitStack() as stack:
         progress("prepare", 0.0)
+        _require_profile(harmonization.target, files.modality)
         t1w = None
         if files.t1w is not None and files.modality != "T1w" and not preprocessed:
             t1w = prepare(files.t1w, modality="T1w")
@@ -181,6 +183,14 @@ def harmonize_files(
         write_atomic(outputs.mask, encode_mask(prepared))
     progress("done", 1.0)
     return result
+
+
+def _require_profile(target: Target, modality: str) -> None:
+    """Raise BadData at once where a target has no profile of a modality."""
+    if modality == "dwi":
+        target.diffusion_profile()
+    else:
+        target.profile(modality)
 
 
 def _harmonize_anat(

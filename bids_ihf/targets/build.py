@@ -17,7 +17,7 @@ from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, merge_diffusion_profiles
 from bids_ihf.targets.network_input import measure_profile, to_network_input
-from bids_ihf.targets.profile import Profile, aligned_by_white_matter, merge_profiles
+from bids_ihf.targets.profile import Profile, merge_profiles
 from bids_ihf.targets.target import (
     ANY_MODALITY,
     BUILTIN_VENDORS,
@@ -91,9 +91,7 @@ def build_target(
             raise BadData(f"{path}: {error}; check the image and its mask.") from error
     if not profiles and not series:
         raise UsageError("A target needs at least one reference image; name one.")
-    if "FLAIR" in profiles:
-        profiles["FLAIR"] = aligned_by_white_matter(profiles["FLAIR"])
-    merged = {modality: merge_profiles(group) for modality, group in profiles.items()}
+    merged = {modality: merge_profiles(group, modality) for modality, group in profiles.items()}
     try:
         diffusion = merge_diffusion_profiles(series) if series else None
     except ValueError as error:

@@ -187,12 +187,15 @@ def _scaled(profile: Profile, gain: float) -> Profile:
     )
 
 
-def merge_profiles(profiles: Sequence[Profile]) -> Profile:
-    """One profile from those of several scans by one scanner.
+def merge_profiles(profiles: Sequence[Profile], modality: str | None = None) -> Profile:
+    """One profile from those of several scans by one scanner; those of FLAIR are first aligned by
+    white matter.
 
     Histograms are sums of each scan's relative frequencies, so that head size does not matter;
     embeddings are means over the scans that cover a position; landmarks and scale are medians.
     """
+    if modality == "FLAIR":
+        profiles = aligned_by_white_matter(profiles)
     positions = np.unique(np.concatenate([p.positions for p in profiles]))
     histograms = np.zeros((len(positions), profiles[0].histograms.shape[1]))
     tissue_histograms = np.zeros_like(profiles[0].tissue_histograms)

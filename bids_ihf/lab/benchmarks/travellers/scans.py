@@ -43,6 +43,7 @@ class TravelScan:
 
     subject: str
     scanner: str
+    modality: Modality
     on_grid: NetworkInput
     profile: Profile
 
@@ -112,7 +113,8 @@ def read_scans(folder: Path, modality: Modality, encoder: Encoder) -> list[Trave
     inputs = {}
     for key, path in find_travel_images(folder, modality).items():
         try:
-            inputs[key] = to_network_input(prepare(path, modality=modality, preprocessed=True))
+            prepared = prepare(path, modality=modality, preprocessed=True)
+            inputs[key] = to_network_input(prepared, modality)
         except ValueError as error:
             raise BadData(f"{path}: {error}; check the image.") from error
     if not inputs:
@@ -121,7 +123,8 @@ def read_scans(folder: Path, modality: Modality, encoder: Encoder) -> list[Trave
     scans = []
     for (subject, scanner), on_grid in inputs.items():
         moved = move_to_grid(on_grid, grid)
-        scans.append(TravelScan(subject, scanner, moved, measure_profile(moved, encoder)))
+        profile = measure_profile(moved, encoder)
+        scans.append(TravelScan(subject, scanner, modality, moved, profile))
     return scans
 
 
@@ -139,7 +142,10 @@ def enclosing_grid(grids: Sequence[Grid]) -> Grid:
 def move_to_grid(on_grid: NetworkInput, grid: Grid) -> NetworkInput:
     """A scan on another grid; voxels are copied where the two coincide."""
     data, mask = (resample(array, on_grid.grid, grid) for array in (on_grid.data, on_grid.mask))
-    return attrs.evolve(on_grid, data=data, mask=mask, grid=grid)
+    tissues = on_grid.tissues
+    if tissues is not None:
+        tissues = np.stack([resample(tissue, on_grid.grid, grid) for tissue in tissues])
+    return attrs.evolve(on_grid, data=data, mask=mask, grid=grid, tissues=tissues)
 
 
 def common_slices(first: NetworkInput, second: NetworkInput) -> NDArray[np.intp]:
