@@ -28,6 +28,8 @@ _DATASET_LOCATIONS = frozenset(
 )
 # A participant that participants.tsv does not list, or the reverse: the list is not used.
 _PARTICIPANT_LIST_CODE = "PARTICIPANT_ID_MISMATCH"
+# No field that BIDS requires of an image is read: one that is missing does not matter.
+_UNUSED_FIELD_CODE = "SIDECAR_KEY_REQUIRED"
 # Left to the reader of the image, which says more: content that is missing.
 _READER_CODES = frozenset({"SYMLINK_BROKEN", "EMPTY_FILE"})
 _TIMEOUT_SECONDS = 3600
@@ -77,7 +79,8 @@ def validate_input(bids_dir: Path, images: Sequence[SourceImage]) -> list[Source
         raise InvalidBIDS(_message(bids_dir, of_dataset))
     errors_by_location: dict[str, list[dict[str, Any]]] = {}
     for issue in errors:
-        errors_by_location.setdefault(_location(issue), []).append(issue)
+        if issue["code"] != _UNUSED_FIELD_CODE:
+            errors_by_location.setdefault(_location(issue), []).append(issue)
     used: set[str] = set()
     validated = []
     for image in images:
@@ -89,7 +92,14 @@ def validate_input(bids_dir: Path, images: Sequence[SourceImage]) -> list[Source
             first = [issue for key in sorted(locations) for issue in errors_by_location[key]]
             problem = Problem(_message(bids_dir, first), InvalidBIDS)
         validated.append(attrs.evolve(image, problem=problem))
-    _warn_of_unused(bids_dir, [issue for issue in errors if _location(issue) not in used])
+    _warn_of_unused(
+        bids_dir,
+        [
+            issue
+            for issue in errors
+            if _location(issue) not in used or issue["code"] == _UNUSED_FIELD_CODE
+        ],
+    )
     return validated
 
 
@@ -165,7 +175,7 @@ def _warn_of_unused(bids_dir: Path, errors: Sequence[dict[str, Any]]) -> None:
         return
     codes = Counter(str(issue["code"]) for issue in errors)
     LOGGER.warning(
-        "%s: the BIDS validator finds %d errors in files that are not used (%s).",
+        "%s: the BIDS validator finds %d errors in files and fields that are not used (%s).",
         bids_dir,
         len(errors),
         ", ".join(f"{count} {code}" for code, count in codes.most_common()),

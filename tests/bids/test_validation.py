@@ -76,8 +76,21 @@ def test_errors_in_other_files_are_a_warning_with_counts(
         "sub-02_T2w.nii.gz",
     ]
     assert [image.problem for image in images] == [None, None, None]
-    assert "errors in files that are not used" in caplog.text
+    assert "errors in files and fields that are not used" in caplog.text
     assert "1 NOT_INCLUDED" in caplog.text
+
+
+def test_a_missing_field_that_is_not_read_is_a_warning(
+    raw: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """QSIPrep's series have no ``SkullStripped``, which BIDS requires of derivatives."""
+    description = '{"Name": "x", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}'
+    (raw / "dataset_description.json").write_text(description)
+    for path in raw.glob("sub-*/anat/*.nii.gz"):
+        path.rename(path.with_name(path.name.replace("_T", "_desc-preproc_T")))
+    images = validate(raw, ["01", "02"])
+    assert [image.problem for image in images] == [None, None, None]
+    assert "3 SIDECAR_KEY_REQUIRED" in caplog.text
 
 
 def test_a_missing_description_is_an_error(raw: Path) -> None:
