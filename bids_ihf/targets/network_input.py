@@ -14,7 +14,6 @@ from bids_ihf.network.encoder import Encoder
 from bids_ihf.targets.intensity import IntensityScale, histogram, robust_scale
 from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
 from bids_ihf.targets.profile import Profile, position_centre, slice_position
-from bids_ihf.targets.tissue_priors import tissue_priors
 
 if TYPE_CHECKING:
     from bids_ihf.preprocessing.prepare import Prepared
@@ -42,6 +41,7 @@ class NetworkInput:
     ``data`` (X, Y, Z) are bias-corrected intensities in scan units, ``mask`` (X, Y, Z) is the
     brain mask, 0 to 1.  ``tissues`` (3, X, Y, Z) are fractions of grey matter, white matter and
     CSF in a FLAIR scan; None for other contrasts, whose tissues the encoder tells.
+    ``modality`` is told to the encoder; empty where it is unknown.
     """
 
     data: Array
@@ -49,6 +49,7 @@ class NetworkInput:
     grid: Grid
     scale: IntensityScale
     tissues: Array | None = None
+    modality: str = ""
 
     @property
     def z(self) -> NDArray[np.float64]:
@@ -99,6 +100,9 @@ def to_network_input(prepared: Prepared, modality: str | None = None) -> Network
     ValueError
         The mask is empty, or the brain has one intensity.
     """
+    # Reads the template's files; statistics of what is on the grid already do without.
+    from bids_ihf.targets.tissue_priors import tissue_priors
+
     native = prepared.grid
     grid = brain_grid(prepared.mask, prepared.to_template @ native.affine)
     to_native = inverse_affine(prepared.to_template)
@@ -109,7 +113,7 @@ def to_network_input(prepared: Prepared, modality: str | None = None) -> Network
     mask = np.clip(mask, 0, 1)
     scale = robust_scale(data, mask > 0.5)
     tissues = tissue_priors(prepared, grid) if modality == "FLAIR" else None
-    return NetworkInput(data=data, mask=mask, grid=grid, scale=scale, tissues=tissues)
+    return NetworkInput(data, mask, grid, scale, tissues, modality or "")
 
 
 def histograms_by_position(
@@ -145,7 +149,8 @@ def position_statistics(
     tissues = network_input.tissues
     if tissues is not None:
         tissues = np.ascontiguousarray(np.moveaxis(tissues[..., slices], 3, 0))
-    return slice_statistics(encoder, slice_stack(data, slices), mask, tissues)
+    told = encoder.for_modality(network_input.modality)
+    return slice_statistics(told, slice_stack(data, slices), mask, tissues)
 
 
 def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:

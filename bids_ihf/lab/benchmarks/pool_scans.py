@@ -88,7 +88,8 @@ def on_network_grid(pool: ScanPool, scan: PoolScan) -> NetworkInput:
     mask /= np.float32(255)
     affine = np.diag([NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, NETWORK_VOXEL_MM, 1.0])
     affine[2, 3] = scan.z[0]
-    return NetworkInput(data, mask, Grid(data.shape, affine), IntensityScale(-1.0, 1.0))
+    scale = IntensityScale(-1.0, 1.0)
+    return NetworkInput(data, mask, Grid(data.shape, affine), scale, modality=scan.modality)
 
 
 def skull_stripped(on_grid: NetworkInput) -> NetworkInput:

@@ -110,7 +110,8 @@ def crop_to_slab(scan: NetworkInput, low_mm: float, high_mm: float) -> NetworkIn
     data, mask = (np.ascontiguousarray(array[:, :, slices]) for array in (scan.data, scan.mask))
     affine = scan.grid.affine.copy()
     affine[2, 3] = scan.z[slices[0]]
-    return NetworkInput(data, mask, Grid(data.shape, affine), robust_scale(data, mask > 0.5))
+    scale = robust_scale(data, mask > 0.5)
+    return NetworkInput(data, mask, Grid(data.shape, affine), scale, modality=SLAB_MODALITY)
 
 
 def scan_by_all(labels: Path, name: str, scanners_of: str) -> dict[str, NetworkInput]:

@@ -101,7 +101,7 @@ def scan_subject(
         image, subject.anatomy.affine, subject.brain, shrink=n4_voxel_mm
     )
     image = calibrate_units(image, subject.anatomy, scanner)
-    return to_network_input(subject.prepared(image))
+    return to_network_input(subject.prepared(image), scanner.protocol.modality)
 
 
 def calibrate_units(

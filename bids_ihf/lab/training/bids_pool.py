@@ -197,7 +197,7 @@ def _prepare(config: TrainConfig, folder: Path, images: Iterable[SourceImage]) -
 
 def _add(folder: Path, image: SourceImage, prepared: Prepared) -> PoolScan:
     try:
-        on_grid = to_network_input(prepared)
+        on_grid = to_network_input(prepared, image.suffix)
     except ValueError as error:
         raise BadData(f"{image.path}: {error}; check the image and its mask.") from error
     # A subject may have several scans of one site, so the array is named after the scan's file.

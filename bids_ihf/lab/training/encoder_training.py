@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from bids_ihf.errors import UsageError
 from bids_ihf.lab.simulation.signal_equations import brain_contrast
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
-from bids_ihf.lab.training.brain_samples import CLASS_TISSUES
 from bids_ihf.lab.training.chunks import numbered_batches
 from bids_ihf.lab.training.scan_statistics import measure_blur
 from bids_ihf.lab.training.slab_sampling import draw_scanner
@@ -200,9 +198,7 @@ class EncoderSampler:
 
 def _tissue(subject: TemplateSubject, index: int) -> NDArray[np.float32]:
     """Fractions (4, X, Y) of a slice by the classes of the tissue read-out."""
-    fractions = subject.fractions[index].astype(np.float32) / 255
-    rows = [[TISSUE_INDEX[name] for name in group] for group in CLASS_TISSUES]
-    tissue = np.stack([fractions[group].sum(axis=0) for group in rows])
+    tissue = subject.tissues(index, index + 1)[:, 0]
     return np.concatenate([tissue, np.clip(1 - tissue.sum(axis=0, keepdims=True), 0, 1)])
 
 

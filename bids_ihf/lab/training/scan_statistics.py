@@ -201,7 +201,9 @@ def scan_statistics(
     inside = sample.mask > 127
     scale = robust_scale(values, inside)
     rng = np.random.default_rng([seed, scanner.field_seed, 6])
-    return ScanStatistics(blur, correction, _profile(sample, values, inside, scale, rng))
+    is_flair = scanner.protocol.modality == "FLAIR"
+    profile = _profile(sample, values, inside, scale, rng, is_flair=is_flair)
+    return ScanStatistics(blur, correction, profile)
 
 
 def _bias_correction(
@@ -273,6 +275,8 @@ def _profile(
     inside: NDArray[np.bool_],
     scale: IntensityScale,
     rng: np.random.Generator,
+    *,
+    is_flair: bool,
 ) -> Profile:
     """Profile without embeddings, from corrected intensities (2, X, Y, Z) of the sample."""
     data = clip_to_network_range(scale.normalize(values))
@@ -286,7 +290,9 @@ def _profile(
     probabilities = sample.classes[:, pixels].T.astype(np.float64) + CLASS_FLOOR
     probabilities *= np.exp(CLASS_LOGIT_SD * rng.standard_normal(probabilities.shape[1]))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    landmarks, tissue_histograms = tissue_statistics(voxels, probabilities, True)
+    landmarks, tissue_histograms = tissue_statistics(
+        voxels, probabilities, has_tissue_head=True, is_flair=is_flair
+    )
     return Profile(
         positions=slice_position(z[covered]),
         histograms=np.stack([histogram(data[..., k][inside[..., k]]) for k in covered]),

@@ -27,7 +27,7 @@ from bids_ihf.lab.simulation.label_anatomy import BORDER_SIGMA_MM
 from bids_ihf.lab.simulation.label_mixtures import BRAIN_LABELS, mixture_table
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
-from bids_ihf.lab.training.brain_samples import BrainSample, sample_brain
+from bids_ihf.lab.training.brain_samples import CLASS_TISSUES, BrainSample, sample_brain
 from bids_ihf.lab.training.packed_people import read_people
 from bids_ihf.lab.training.scan_pool import SLICE_SHAPE
 from bids_ihf.targets.network_input import BRAIN_MARGIN_VOXELS
@@ -81,6 +81,12 @@ class TemplateSubject:
     def z(self) -> NDArray[np.float64]:
         """Axial template coordinate (Z,) of every slice, mm."""
         return np.asarray(self.affine[2, 3] + self.affine[2, 2] * np.arange(len(self.mask)))
+
+    def tissues(self, first: int, stop: int) -> NDArray[np.float32]:
+        """Fractions (3, Z, X, Y) of grey matter, white matter and CSF in slices."""
+        fractions = self.fractions[first:stop].astype(np.float32) / np.float32(255)
+        rows = [[TISSUE_INDEX[name] for name in group] for group in CLASS_TISSUES]
+        return np.stack([fractions[:, group].sum(axis=1) for group in rows])
 
     def brain_mask(self, first: int, stop: int) -> NDArray[np.float32]:
         """Brain mask (Z, X, Y), 0 to 1, of slices from ``first`` until ``stop``."""

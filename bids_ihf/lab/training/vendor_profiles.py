@@ -19,7 +19,7 @@ from bids_ihf.lab.training.slab_scans import Slab, scan_on_grid
 from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
-from bids_ihf.targets.profile import Profile, merge_profiles
+from bids_ihf.targets.profile import Profile, aligned_by_white_matter, merge_profiles
 from bids_ihf.targets.target import BUILTIN_VENDORS, Target, pack_target, read_target
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def vendor_targets(
             vendor,
             encoder_hash,
             {
-                modality: merge_profiles(list(scans.values()))
+                modality: merge_scans(list(scans.values()), modality)
                 for (scanned_by, modality), scans in profiles.items()
                 if scanned_by == vendor
             },
@@ -105,14 +105,28 @@ def vendor_targets(
 def whole_profile(
     subject: TemplateSubject, scanner: Scanner, encoder: Encoder, seed: int
 ) -> Profile:
-    """The profile of a scan of the whole brain; the encoder knows the modality."""
+    """The profile of a scan of the whole brain."""
     shift = np.random.default_rng([seed, 8]).uniform(0, 1, 3)
     whole = Slab(0, len(subject.mask), (float(shift[0]), float(shift[1]), float(shift[2])))
     image, _ = scan_on_grid(subject, whole, scanner, seed)
     data = np.ascontiguousarray(image.numpy())
     mask = np.ascontiguousarray(np.moveaxis(subject.brain_mask(0, len(subject.mask)), 0, 2))
     grid = Grid(data.shape, subject.affine)
-    return measure_profile(NetworkInput(data, mask, grid, robust_scale(data, mask > 0.5)), encoder)
+    scale = robust_scale(data, mask > 0.5)
+    tissues = None
+    modality = scanner.protocol.modality
+    if modality == "FLAIR":
+        tissues = np.moveaxis(subject.tissues(0, len(subject.mask)), 1, 3)
+    return measure_profile(
+        NetworkInput(data, mask, grid, scale, tissues, scanner.protocol.modality), encoder
+    )
+
+
+def merge_scans(profiles: Sequence[Profile], modality: str) -> Profile:
+    """One profile from those of several subjects, as `build.build_target` merges them."""
+    return merge_profiles(
+        aligned_by_white_matter(profiles) if modality == "FLAIR" else list(profiles)
+    )
 
 
 def _write_profiles(
@@ -129,7 +143,7 @@ def _write_profiles(
         f"{vendor} {modality}": whole_profile(
             subject,
             typical_scanner(vendor, modality, subject.seed),
-            encoder[0].for_modality(modality),
+            encoder[0],
             subject.seed,
         )
         for vendor in BUILTIN_VENDORS
