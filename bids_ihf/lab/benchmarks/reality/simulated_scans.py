@@ -127,7 +127,7 @@ def _in_classes(
         # FLAIR cannot tell grey from white matter; in real slices the T1w of the session does.
         yield single_slice(fine, _ventricle_index(fine, seed), keep_prior=modality == "FLAIR")
     if "2 mm" in classes:
-        yield _coarse(subject, image, field, modality)
+        yield _coarse(subject, image, field, modality, smooth=seed % 2 == 0)
     if thick is not None:
         thick_field = resample(field, subject.grid, thick.grid)
         thick_image = scan(thick.anatomy, scanner, seed)
@@ -150,11 +150,14 @@ def _coarse(
     image: NDArray[np.float32],
     field: NDArray[np.float32],
     modality: Modality,
+    *,
+    smooth: bool,
 ) -> MeasuredSlices:
-    """A scan resampled to 2 mm, as the real ones of that class were."""
+    """A scan resampled to 2 mm, as the real ones of that class were, smoothed for it or not."""
     native = subject.grid
     grid = canonical_grid(native.shape, native.affine, zoom=float(COARSE_MM))
-    coarse = resample(antialias(image, native, COARSE_MM), native, grid)
+    fine = antialias(image, native, COARSE_MM) if smooth else image
+    coarse = resample(fine, native, grid)
     brain = resample(subject.brain.astype(np.float32), native, grid) > 0.5
     coarse_field = np.maximum(resample(field, native, grid), MIN_FIELD)
     return slices_of_volume(
