@@ -178,7 +178,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         The target, the network or the source profile cannot be used.
     """
     from bids_ihf.network.checkpoint import segmenter_hash
-    from bids_ihf.targets.build import load_target
+    from bids_ihf.targets.build import load_target, target_file
     from bids_ihf.targets.diffusion_profile import diffusion_hash
     from bids_ihf.targets.target import pack_target
 
@@ -190,6 +190,8 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         if not config.dry_run:
             write_atomic(path, pack_target(target))
         spec = str(path)
+    elif file := target_file(spec):
+        spec = str(file.absolute())  # nodes run in folders of their own
     return ResolvedTarget(
         spec=spec,
         name=target.name,

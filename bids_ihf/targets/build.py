@@ -128,6 +128,12 @@ def site_target_path(name: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def target_file(spec: str) -> Path | None:
+    """The target file that a name stands for; None for a vendor's name, or what is no file."""
+    path = Path(spec)
+    return path if path.is_file() else site_target_path(spec)
+
+
 def load_target(spec: str, model: ModelBundle, *, preprocessed: bool = False) -> Target:
     """The target that a vendor's name, a target file or a NIfTI image stands for.
 
@@ -141,9 +147,8 @@ def load_target(spec: str, model: ModelBundle, *, preprocessed: bool = False) ->
     BadData
         The file cannot be used, or was built with another encoder.
     """
-    path = Path(spec)
     if is_nifti_name(spec):
-        return reference_target(path, model, preprocessed=preprocessed)
-    target = read_target(path if path.is_file() else site_target_path(spec) or builtin_path(spec))
+        return reference_target(Path(spec), model, preprocessed=preprocessed)
+    target = read_target(target_file(spec) or builtin_path(spec))
     target.require_encoder(model.encoder_hash)
     return target
