@@ -26,6 +26,7 @@ ANY_MODALITY = "any"
 """Modality of a target that serves all but diffusion."""
 REGISTERED_VIA_T1W = ("T2w", "FLAIR", "dwi")
 """Suffixes of the images that are registered by the T1w image of their session."""
+T1wBySession = dict[tuple[str, str | None], list[SourceImage]]
 
 
 @frozen
@@ -114,18 +115,26 @@ def plan(images: Sequence[SourceImage], config: RunConfig, target: ResolvedTarge
     for image in images:
         if image.suffix in config.modalities:
             via_t1w = image.suffix in REGISTERED_VIA_T1W
-            t1w = t1w_images.get((image.subject, image.session)) if via_t1w else None
+            t1w = _t1w_of(image, t1w_images) if via_t1w else None
             jobs.append(_job(_with_vendor(image, config), config, target, t1w))
     return jobs
 
 
-def _t1w_by_session(images: Iterable[SourceImage]) -> dict[tuple[str, str | None], SourceImage]:
-    """The T1w image of each session: the first by name, so that the choice never varies."""
-    by_session: dict[tuple[str, str | None], list[SourceImage]] = defaultdict(list)
-    for image in images:
+def _t1w_by_session(images: Iterable[SourceImage]) -> T1wBySession:
+    """The T1w images of each session that can be used, in the order of their paths."""
+    by_session: T1wBySession = defaultdict(list)
+    for image in sorted(images, key=lambda image: image.path):
         if image.suffix == "T1w" and image.fetched and not image.problem:
             by_session[image.subject, image.session].append(image)
-    return {key: min(group, key=lambda image: image.path) for key, group in by_session.items()}
+    return by_session
+
+
+def _t1w_of(image: SourceImage, by_session: T1wBySession) -> SourceImage | None:
+    """The T1w image of an image's session: of its space if possible (derivatives), and of several
+    the first, so that the choice never varies."""
+    t1w_images = by_session.get((image.subject, image.session), [])
+    same_space = [t1w for t1w in t1w_images if t1w.name.get("space") == image.name.get("space")]
+    return next(iter(same_space or t1w_images), None)
 
 
 def _with_vendor(image: SourceImage, config: RunConfig) -> SourceImage:

@@ -13,7 +13,7 @@ from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget, plan
-from tests.datasets import SCANS, write_dataset
+from tests.datasets import SCANS, write_dataset, write_image
 
 TARGET = ResolvedTarget("GE", "GE", "t", "ihf", "m", "b", ("T1w", "T2w"))
 
@@ -78,6 +78,23 @@ def test_flair_is_registered_by_the_t1w_of_its_session(
     flair = SourceImage.from_path(root / "sub-02/anat/sub-02_FLAIR.nii.gz", root)
     (_, job) = plan([images[4], flair], config, evolve(TARGET, modalities=("T1w", "FLAIR")))
     assert job.t1w == images[4]
+
+
+def test_of_derivatives_the_t1w_of_the_same_space_is_taken(
+    images: list[SourceImage], config: RunConfig
+) -> None:
+    folder, root = "sub-02/anat/sub-02_", images[4].root
+    names = ("desc-preproc_T1w", "space-ACPC_T1w", "space-ACPC_T2w", "space-T1w_T2w", "T2w")
+    derived = [
+        SourceImage.from_path(root / f"{folder}{name}.nii.gz", root) for name in reversed(names)
+    ]
+    for image in derived:
+        write_image(image.path)
+    jobs = {str(job.image.name): job.t1w for job in plan(derived, config, TARGET)}
+    native, aligned = derived[-1], derived[-2]
+    assert jobs["sub-02_space-ACPC_T2w.nii.gz"] == aligned
+    assert jobs["sub-02_space-T1w_T2w.nii.gz"] == native
+    assert jobs["sub-02_T2w.nii.gz"] == native
 
 
 def test_done(images: list[SourceImage], config: RunConfig) -> None:
