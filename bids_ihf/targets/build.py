@@ -91,7 +91,7 @@ def build_target(
             raise BadData(f"{path}: {error}; check the image and its mask.") from error
     if not profiles and not series:
         raise UsageError("A target needs at least one reference image; name one.")
-    merged = {modality: merge_profiles(group, modality) for modality, group in profiles.items()}
+    merged = {modality: merge_profiles(group) for modality, group in profiles.items()}
     try:
         diffusion = merge_diffusion_profiles(series) if series else None
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Intensity scales, histograms, and the monotone curve that matches a scan to its target."""
+"""Intensity scales, histograms, and monotone curves between the intensities of two scans."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-
-from bids_ihf.targets.contrast import Landmarks
 
 Image = NDArray[np.float32]
 Counts = NDArray[np.float64]
@@ -19,18 +17,6 @@ HISTOGRAM_BINS = 512
 HISTOGRAM_RANGE = (-1.5, 2.5)
 """Range of the histograms in network units, in which the 0-99.9 percentile range of the brain is
 [-1, 1]."""
-
-CURVE_QUANTILES = 65
-"""Number of quantiles that a curve passes through."""
-
-TAIL_FRACTION = 0.005
-"""Fraction of voxels beyond the first and last quantile, where the curve is extrapolated."""
-
-MIN_LANDMARK_GAP = 0.02
-"""Smallest distance between two tissue landmarks, network units."""
-
-MAX_RELATIVE_SLOPE = 3.0
-"""Largest gain of intensities below the median, relative to the gain at the median."""
 
 MAX_UNIT_RATIO = 2.0
 """Largest ratio of the target's intensity range to the image's, either way, at which background
@@ -152,42 +138,6 @@ class IntensityCurve:
         out[below] = y[0] + (flat[below] - x[0]) * low_slope
         out[above] = y[-1] + (flat[above] - x[-1]) * mean_slope
         return out.reshape(data.shape).astype(np.float32)
-
-
-def quantile_curve(source: Counts, target: Counts) -> IntensityCurve:
-    """Curve through CURVE_QUANTILES quantiles of two histograms (HISTOGRAM_BINS,).
-
-    Raises
-    ------
-    ValueError
-        The source has one intensity only.
-    """
-    probabilities = np.linspace(TAIL_FRACTION, 1 - TAIL_FRACTION, CURVE_QUANTILES)
-    x, y = (histogram_quantiles(counts, probabilities) for counts in (source, target))
-    # Integer-valued scans repeat quantiles; interpolation needs strictly increasing knots.
-    distinct = np.concatenate([[True], np.diff(x) > 1e-4])
-    if distinct.sum() < 2:
-        raise ValueError("the brain is of one intensity")
-    x, y = x[distinct], np.maximum.accumulate(y)[distinct]
-    # Dark voxels in the mask must not map the darkest intensities to those of the target's CSF.
-    median = len(x) // 2
-    max_slope = MAX_RELATIVE_SLOPE * max(y[median] + 1.0, 0.0) / max(x[median] + 1.0, 1e-3)
-    y = np.where(x < x[median], np.minimum(y, max_slope * (x + 1.0) - 1.0), y)
-    if x[0] > -1.0:
-        x, y = np.concatenate([[-1.0], x]), np.concatenate([[min(-1.0, y[0])], y])
-    return IntensityCurve(x, y)
-
-
-def landmark_curve(source: Landmarks, target: Landmarks) -> IntensityCurve | None:
-    """Curve through no signal and the tissue landmarks (3,) of two scans, in network units.
-
-    None where fewer than two landmarks are finite in both, or their order differs.
-    """
-    shared = np.isfinite(source) & np.isfinite(target)
-    order = np.argsort(source[shared])
-    x, y = (np.concatenate([[-1.0], levels[shared][order]]) for levels in (source, target))
-    gaps = np.concatenate([np.diff(x), np.diff(y)])
-    return None if shared.sum() < 2 or (gaps < MIN_LANDMARK_GAP).any() else IntensityCurve(x, y)
 
 
 def weighted_mean_curve(

@@ -13,7 +13,8 @@ import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
 
-from bids_ihf.targets.contrast import WHITE_MATTER, Landmarks, same_protocol_weight
+from bids_ihf.targets.contrast import Landmarks, same_protocol_weight
+from bids_ihf.targets.curve_estimate import quantile_curve
 from bids_ihf.targets.intensity import (
     HISTOGRAM_BINS,
     HISTOGRAM_RANGE,
@@ -21,16 +22,10 @@ from bids_ihf.targets.intensity import (
     IntensityCurve,
     IntensityScale,
     histogram_quantiles,
-    landmark_curve,
-    quantile_curve,
-    weighted_mean_curve,
 )
 
 POSITION_BIN_MM = 6.0
 """Thickness of a slice position, mm."""
-
-LANDMARK_CURVE_WEIGHT = 0.25
-"""Weight of the curve through tissue landmarks, against the curve through tissue quantiles."""
 
 MEDIAN = np.array(0.5)
 """Probability of the median."""
@@ -110,21 +105,19 @@ class Profile:
     def curve_from(self, scan: Profile) -> IntensityCurve:
         """The curve that matches the intensities of a scan to this profile.
 
-        The mean of the curve through the tissue landmarks (LANDMARK_CURVE_WEIGHT) and the curve
-        through the quantiles that this profile would have with the scan's tissue volumes; the
-        latter alone where landmarks are missing or in another order; quantiles of the whole brain
-        where no tissue is available.
+        It is estimated from the quantiles that this profile would have with the scan's tissue
+        volumes; from those of the whole brain where no tissue is available.
         """
-        if not (self.tissue_histograms.any() and scan.tissue_histograms.any()):
-            return self.quantile_curve_from(scan)
-        by_quantiles = self.tissue_curve_from(scan)
-        by_landmarks = landmark_curve(scan.landmarks, self.landmarks)
-        if by_landmarks is None:
-            return by_quantiles
-        return weighted_mean_curve(by_landmarks, by_quantiles, LANDMARK_CURVE_WEIGHT)
+        if self.tissue_histograms.any() and scan.tissue_histograms.any():
+            return self.tissue_curve_from(scan)
+        return self.quantile_curve_from(scan)
+
+    def subject_variance(self, scan: Profile) -> float:
+        """Variance between both profiles that is due to subjects, relative to a single one's."""
+        return 1 / self.scan_count + 1 / scan.scan_count
 
     def tissue_curve_from(self, scan: Profile) -> IntensityCurve:
-        """The curve through quantiles of the tissues, in the tissue fractions of the scan.
+        """The curve by quantiles of the tissues, in the tissue fractions of the scan.
 
         Differences in tissue fractions are attributed to the subject as far as both contrasts may
         be of one protocol; beyond, to the scanners, as contrast decides to which tissue partial
@@ -137,10 +130,12 @@ class Profile:
         exponent = same_protocol_weight(scan.landmarks, self.landmarks)
         weights = (scan_fractions / target_fractions) ** exponent
         reweighted = (weights[:, None] * self.tissue_histograms).sum(axis=0)
-        return quantile_curve(scan.tissue_histograms.sum(axis=0), reweighted)
+        return quantile_curve(
+            scan.tissue_histograms.sum(axis=0), reweighted, self.subject_variance(scan)
+        )
 
     def quantile_curve_from(self, scan: Profile) -> IntensityCurve:
-        """The curve through quantiles of the brain.
+        """The curve by quantiles of the brain.
 
         Only positions that both profiles cover count, so that a slab is not matched to a whole
         head; where the overlap is too small, each profile counts with all its positions.
@@ -150,28 +145,29 @@ class Profile:
         if scan_rows[shared].sum() >= MIN_OVERLAP_FRACTION * scan_rows.sum():
             target_rows = target_rows[np.isin(self.positions, scan.positions)]
             scan_rows = scan_rows[shared]
-        return quantile_curve(scan_rows.sum(axis=0), target_rows.sum(axis=0))
+        return quantile_curve(
+            scan_rows.sum(axis=0), target_rows.sum(axis=0), self.subject_variance(scan)
+        )
 
 
-def aligned_by_white_matter(profiles: Sequence[Profile]) -> list[Profile]:
-    """Profiles with their intensities scaled so that white matter has one median in all.
+def aligned_by_median(profiles: Sequence[Profile]) -> list[Profile]:
+    """Profiles with their intensities scaled so that the brain has one median in all.
 
-    In FLAIR the 99.9th percentile of a brain is that of a few bright rims, or of lesions, and
-    differs between subjects by more than the signal of their tissues.
+    The 99.9th percentile of a brain, which is 1 in network units, is that of a few bright rims,
+    vessels or lesions, and differs between subjects by more than the signal of their tissues.
     """
-    medians = [
-        float(histogram_quantiles(p.tissue_histograms[WHITE_MATTER], MEDIAN)) + 1 for p in profiles
-    ]
+    medians = [float(histogram_quantiles(p.histograms.sum(axis=0), MEDIAN)) + 1 for p in profiles]
     common = float(np.median(medians))
     return [
-        _scaled(profile, common / median)
+        _scaled(profile, common / median) if 0 < median != common else profile
         for profile, median in zip(profiles, medians, strict=True)
     ]
 
 
 def _scaled(profile: Profile, gain: float) -> Profile:
-    """A profile with intensities multiplied by a gain, no signal staying none; embeddings are
-    kept."""
+    """A profile with its network units made smaller by a gain, the same in scanner units;
+    embeddings are kept."""
+    low = profile.scale.low
 
     def scale_counts(counts: Counts) -> Counts:
         edges = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS + 1)
@@ -184,18 +180,18 @@ def _scaled(profile: Profile, gain: float) -> Profile:
         histograms=np.apply_along_axis(scale_counts, 1, profile.histograms),
         tissue_histograms=np.apply_along_axis(scale_counts, 1, profile.tissue_histograms),
         landmarks=(profile.landmarks + 1) * gain - 1,
+        scale=IntensityScale(low, low + (profile.scale.high - low) / gain),
     )
 
 
-def merge_profiles(profiles: Sequence[Profile], modality: str | None = None) -> Profile:
-    """One profile from those of several scans by one scanner; those of FLAIR are first aligned by
-    white matter.
+def merge_profiles(profiles: Sequence[Profile]) -> Profile:
+    """One profile from those of several scans by one scanner.
 
-    Histograms are sums of each scan's relative frequencies, so that head size does not matter;
-    embeddings are means over the scans that cover a position; landmarks and scale are medians.
+    Histograms are sums of each scan's relative frequencies, after :func:`aligned_by_median`, so
+    that neither head size nor gain matters; embeddings are means over the scans that cover a
+    position; landmarks and scale are medians.
     """
-    if modality == "FLAIR":
-        profiles = aligned_by_white_matter(profiles)
+    profiles = aligned_by_median(profiles)
     positions = np.unique(np.concatenate([p.positions for p in profiles]))
     histograms = np.zeros((len(positions), profiles[0].histograms.shape[1]))
     tissue_histograms = np.zeros_like(profiles[0].tissue_histograms)

@@ -23,10 +23,9 @@ from bids_ihf.lab.training.batch_sampling import (
 )
 from bids_ihf.lab.training.scan_statistics import scan_statistics
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
-from bids_ihf.lab.training.vendor_profiles import merge_scans
 from bids_ihf.network.encoder import modality_weights
 from bids_ihf.targets.network_input import clip_to_network_range
-from bids_ihf.targets.profile import position_centre, slice_position
+from bids_ihf.targets.profile import merge_profiles, position_centre, slice_position
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -245,7 +244,7 @@ class SlabSampler:
             data, statistics = scan_slab(other, same, target.scanner, noise)
             mask, z = other.brain_mask(same.first, same.stop), other.z[same.first : same.stop]
             profiles.append(self._embedded(statistics.profile, data, mask, z, modality))
-        return merge_scans(profiles, modality)
+        return merge_profiles(profiles)
 
     def _source_profile(
         self,
@@ -268,7 +267,7 @@ class SlabSampler:
             ).profile
             for other in self._draw_others(subject, MAX_TARGET_SUBJECTS, rng)
         ]
-        return SourceProfile(merge_scans(profiles, modality), subjects=len(profiles))
+        return SourceProfile(merge_profiles(profiles), subjects=len(profiles))
 
     def _typical_profile(
         self, vendor: str, modality: Modality, subject: TemplateSubject
@@ -276,7 +275,7 @@ class SlabSampler:
         """The profile of a vendor's typical scanner from everyone but a subject."""
         profiles = self.typical[vendor, modality]
         others = [p for name, p in profiles.items() if name != subject.name]
-        return merge_scans(others, modality)
+        return merge_profiles(others)
 
     def _draw_others(
         self, subject: TemplateSubject, most: int, rng: np.random.Generator

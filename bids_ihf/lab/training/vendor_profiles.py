@@ -19,7 +19,7 @@ from bids_ihf.lab.training.slab_scans import Slab, scan_on_grid
 from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
-from bids_ihf.targets.profile import Profile, aligned_by_white_matter, merge_profiles
+from bids_ihf.targets.profile import Profile, merge_profiles
 from bids_ihf.targets.target import BUILTIN_VENDORS, Target, pack_target, read_target
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def vendor_targets(
             vendor,
             encoder_hash,
             {
-                modality: merge_scans(list(scans.values()), modality)
+                modality: merge_profiles(list(scans.values()))
                 for (scanned_by, modality), scans in profiles.items()
                 if scanned_by == vendor
             },
@@ -119,13 +119,6 @@ def whole_profile(
         tissues = np.moveaxis(subject.tissues(0, len(subject.mask)), 1, 3)
     return measure_profile(
         NetworkInput(data, mask, grid, scale, tissues, scanner.protocol.modality), encoder
-    )
-
-
-def merge_scans(profiles: Sequence[Profile], modality: str) -> Profile:
-    """One profile from those of several subjects, as `build.build_target` merges them."""
-    return merge_profiles(
-        aligned_by_white_matter(profiles) if modality == "FLAIR" else list(profiles)
     )
 
 

@@ -104,9 +104,8 @@ def harmonize_travel(travel: Travel, bounds: Bounds, models: Mapping[str, ModelB
         The brain is of one intensity.
     """
     images = match_histograms(travel)
-    modality = travel.source.modality
-    target = merge_profiles([scan.profile for scan in travel.others], modality)
-    known = merge_profiles([before.profile for before, _ in travel.pairs], modality)
+    target = merge_profiles([scan.profile for scan in travel.others])
+    known = merge_profiles([before.profile for before, _ in travel.pairs])
     images |= run_product(travel, target, None, models)
     source = SourceProfile(known, known.scan_count)
     for name, image in run_product(travel, target, source, models).items():
