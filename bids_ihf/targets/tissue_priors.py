@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.preprocessing.prepare import Prepared
+    from bids_ihf.preprocessing.segmentation import Segmentation
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,8 +43,13 @@ MIN_TISSUE_VOXELS = 5
 
 def tissue_priors(prepared: Prepared, grid: Grid) -> NDArray[np.float32]:
     """Fractions of grey matter, white matter and CSF (3, X, Y, Z) on a grid in template space."""
-    segmentation = prepared.segment()
-    if segmentation.brain.any():
+    return _priors(prepared.segment(), prepared, grid)
+
+
+def _priors(
+    segmentation: Segmentation | None, prepared: Prepared, grid: Grid
+) -> NDArray[np.float32]:
+    if segmentation is not None and segmentation.brain.any():
         fractions, source = segmentation.tissue_fractions[1:], segmentation.grid
         to_source = inverse_affine(prepared.to_template)
     else:
@@ -62,13 +68,16 @@ def _smooth_template() -> NDArray[np.float32]:
 
 def contrast_by_tissues(prepared: Prepared) -> str | None:
     """``FLAIR`` where CSF is darker than grey and white matter, and grey matter is not much
-    darker than white; None for any other contrast, or where too little of a tissue is visible."""
+    darker than white; None for any other contrast, or where too little of a tissue is visible.
+
+    A scan that was not segmented, such as a preprocessed one, is compared with the template.
+    """
     grid = Grid(prepared.grid.shape, prepared.to_template @ prepared.grid.affine)
     steps = np.maximum(np.round(SEGMENTATION_VOXEL_MM / grid.zooms), 1).astype(int)
     every = tuple(slice(None, None, step) for step in steps)
     affine = grid.affine @ np.diag([*steps, 1.0])
     mask = prepared.mask[every]
-    priors = tissue_priors(prepared, Grid(mask.shape, affine))
+    priors = _priors(prepared.segmentation, prepared, Grid(mask.shape, affine))
     intensities = prepared.corrected[every]
     weights = priors[:, mask] ** PRIOR_POWER
     if weights.sum(axis=1).min() < MIN_TISSUE_VOXELS:

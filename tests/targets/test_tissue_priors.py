@@ -61,6 +61,15 @@ def test_flair_under_the_name_of_t2w_is_told_by_its_dark_csf(
     assert "sub-1_T2w.nii.gz: its name says T2w, but its CSF is dark as in FLAIR" in caplog.text
 
 
+def test_a_preprocessed_scan_is_told_without_being_segmented(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bids_ihf.preprocessing.prepare.segment", lambda *_: 1 / 0)
+    for signals, modality in ((FLAIR, "FLAIR"), (T2W, "T2w"), (T1W, "T2w")):
+        preprocessed = evolve(brain(signals, z=WHOLE), segmentation=None)
+        assert modality_by_contrast("T2w", preprocessed) == modality
+
+
 def test_without_csf_in_view_the_name_stays() -> None:
     flair = brain(FLAIR)
     white = load_template().tissues[1, ::2, ::2] > 0.99
