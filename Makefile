@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test check docs figures clean test-reliability audit test-boutiques test-containers test-slurm
+.PHONY: demo test check docs figures clean gpu test-reliability audit test-boutiques test-containers test-slurm
 
 demo: $(VENV)/.runtime
 	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids --modalities T1w T2w dwi
@@ -40,6 +40,17 @@ figures: $(VENV)/.test
 # Everything that can go wrong, and the tables of docs/reliability.md; an hour of one processor.
 test-reliability: $(VENV)/.test
 	$(BIN)/python -m tests.reliability -o docs/results
+
+# Some minutes of training on a machine with a GPU, or slowly without, that has torch, numpy, scipy,
+# safetensors and attrs only.  TRAIN is a folder with train.toml and people.safetensors; FROM, an
+# OUT of an earlier call, goes on with that run.
+GPU_PYTHON ?= python3
+TRAIN ?= train
+MINUTES ?= 8
+OUT ?= $(TRAIN)/out
+gpu:
+	PYTHONPATH=$(CURDIR) $(GPU_PYTHON) -m bids_ihf.lab.training.timed_run $(TRAIN)/train.toml $(OUT) \
+	    --minutes $(MINUTES) $(if $(FROM),--from $(FROM))
 
 # Known holes in the pinned versions, asked of pip-audit's service.
 audit: $(VENV)/.test

@@ -25,7 +25,7 @@ HARMONIZED_STRIDE = 4
 
 
 def open_pool(folder: Path) -> tuple[ScanPool, dict[str, Any]]:
-    """A pool that ``ihf train`` has made, and the record of how.
+    """A pool that `reference_pool` has made, and the record of how.
 
     Raises
     ------
@@ -37,8 +37,8 @@ def open_pool(folder: Path) -> tuple[ScanPool, dict[str, Any]]:
         pool = read_index(folder, record)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadData(
-            f"{folder}: contains no finished pool of scans ({error}); name the 'pool' folder of a "
-            "training."
+            f"{folder}: contains no finished pool of scans ({error}); make one with "
+            "'python -m bids_ihf.lab.training.reference_pool'."
         ) from error
     if pool is None or not pool.scans:
         raise BadData(f"{folder}: its pool of scans is empty; name another.")

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--ranges",
         action="store_true",
-        help="LABELS_DIR is the pool of 'ihf train': only measure the reference ranges of the "
+        help="LABELS_DIR is a pool of simulated scans: only measure the reference ranges of the "
         "reports, ranges.json and familiar.safetensors",
     )
     add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def numbered_batches(
     With several processes, they make the chunks while the caller trains.
     """
     length = sampler.steps_per_chunk
+    if processes > 1:
+        # The tensors of many chunks would exceed the number of files that may be open.
+        torch.multiprocessing.set_sharing_strategy("file_system")
     chunks = _Chunks(sampler, first // length, -(-steps // length))
     # Without a batch size, chunks come as they are made, in order.
     loader = DataLoader(chunks, batch_size=None, num_workers=processes if processes > 1 else 0)

@@ -17,7 +17,7 @@ from bids_ihf.targets.intensity import IntensityScale
 from bids_ihf.targets.network_input import clip_to_network_range, histograms_by_position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,8 +34,6 @@ class PoolScan:
 
     z: (Z,) axial template coordinate of each slice, mm.
     positions, histograms: those of the scan's profile.
-    appearance: description of the scanner by `simulated_pool.scanner_appearance`; empty for the
-        scans of a dataset.
     """
 
     subject: str
@@ -47,7 +45,6 @@ class PoolScan:
     z: NDArray[np.float64]
     positions: NDArray[np.int64]
     histograms: NDArray[np.float64]
-    appearance: tuple[float, ...]
 
 
 @frozen(eq=False)
@@ -66,13 +63,6 @@ class ScanPool:
         """Brain mask (Z, X, Y), 0 to 255."""
         mask: NDArray[np.uint8] = np.load(self.folder / _mask_file(scan), mmap_mode="r")
         return mask
-
-    def tissue(self, subject: str) -> NDArray[np.uint8]:
-        """Fractions (3, Z, X, Y) of grey matter, white matter and CSF, 0 to 255, of a simulated
-        subject."""
-        path = self.folder / f"{subject}_tissue.npy"
-        fractions: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-        return fractions
 
 
 def _mask_file(scan: PoolScan) -> str:
@@ -104,7 +94,6 @@ def add_scan(
     site: str,
     vendor: str,
     modality: str,
-    appearance: Sequence[float] = (),
 ) -> PoolScan:
     """Write a scan's arrays and return its entry."""
     data = clip_to_network_range(on_grid.scale.normalize(on_grid.data))
@@ -112,7 +101,7 @@ def add_scan(
     scan = PoolScan(
         subject=subject, site=site, vendor=vendor, modality=modality,
         file=f"{subject}_{site}_{modality}_scan.npy", scale=on_grid.scale, z=on_grid.z,
-        positions=positions, histograms=histograms, appearance=tuple(appearance),
+        positions=positions, histograms=histograms,
     )  # fmt: skip
     np.save(folder / scan.file, fit_slices(data.astype(np.float16), -1.0))
     np.save(folder / _mask_file(scan), fit_slices((on_grid.mask * 255).astype(np.uint8), 0))
@@ -136,7 +125,6 @@ def _from_json(values: dict[str, Any]) -> PoolScan:
         z=np.array(values["z"]),
         positions=np.array(values["positions"], dtype=np.int64),
         histograms=np.array(values["histograms"]),
-        appearance=tuple(values["appearance"]),
     )
 
 

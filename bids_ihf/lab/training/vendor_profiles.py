@@ -102,24 +102,22 @@ def vendor_targets(
     ]
 
 
-def whole_profile(
-    subject: TemplateSubject, scanner: Scanner, encoder: Encoder, seed: int
-) -> Profile:
-    """The profile of a scan of the whole brain."""
-    shift = np.random.default_rng([seed, 8]).uniform(0, 1, 3)
-    whole = Slab(0, len(subject.mask), (float(shift[0]), float(shift[1]), float(shift[2])))
-    image, _ = scan_on_grid(subject, whole, scanner, seed)
+def whole_scan(subject: TemplateSubject, scanner: Scanner, seed: int) -> NetworkInput:
+    """A scan of the whole brain.
+
+    Raises
+    ------
+    ValueError
+        The brain has one intensity.
+    """
+    x, y, z = np.random.default_rng([seed, 8]).uniform(0, 1, 3).tolist()
+    count, modality = len(subject.mask), scanner.protocol.modality
+    image, _ = scan_on_grid(subject, Slab(0, count, (x, y, z)), scanner, seed)
     data = np.ascontiguousarray(image.numpy())
-    mask = np.ascontiguousarray(np.moveaxis(subject.brain_mask(0, len(subject.mask)), 0, 2))
-    grid = Grid(data.shape, subject.affine)
-    scale = robust_scale(data, mask > 0.5)
-    tissues = None
-    modality = scanner.protocol.modality
-    if modality == "FLAIR":
-        tissues = np.moveaxis(subject.tissues(0, len(subject.mask)), 1, 3)
-    return measure_profile(
-        NetworkInput(data, mask, grid, scale, tissues, scanner.protocol.modality), encoder
-    )
+    mask = np.ascontiguousarray(np.moveaxis(subject.brain_mask(0, count), 0, 2))
+    tissues = np.moveaxis(subject.tissues(0, count), 1, 3) if modality == "FLAIR" else None
+    scale, grid = robust_scale(data, mask > 0.5), Grid(data.shape, subject.affine)
+    return NetworkInput(data, mask, grid, scale, tissues, modality)
 
 
 def _write_profiles(
@@ -133,11 +131,9 @@ def _write_profiles(
     torch.set_num_threads(1)
     (subject,) = template_subjects(people_file, arrays, (name,))
     profiles = {
-        f"{vendor} {modality}": whole_profile(
-            subject,
-            typical_scanner(vendor, modality, subject.seed),
+        f"{vendor} {modality}": measure_profile(
+            whole_scan(subject, typical_scanner(vendor, modality, subject.seed), subject.seed),
             encoder[0],
-            subject.seed,
         )
         for vendor in BUILTIN_VENDORS
         for modality in modalities

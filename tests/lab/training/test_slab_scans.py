@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from bids_ihf.errors import BadData
+from bids_ihf.lab.benchmarks.pool_scans import on_network_grid
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.training.chunks import numbered_batches
 from bids_ihf.lab.training.packed_people import read_people, register_subject, to_bytes
+from bids_ihf.lab.training.reference_pool import reference_pool
 from bids_ihf.lab.training.scan_statistics import interpolated, measure_blur, scan_statistics
 from bids_ihf.lab.training.slab_scans import Slab, random_slab, scan_on_grid, scan_slab
 from bids_ihf.lab.training.template_subjects import TemplateSubject, template_subjects
@@ -157,6 +159,20 @@ def test_a_slab_scan_is_reproducible(subject: TemplateSubject) -> None:
     assert scan_statistics(subject.sample, scanner, slab.shifts, 5).profile.scale == (
         statistics.profile.scale
     )
+
+
+def test_a_reference_pool_has_whole_scans(
+    subject: TemplateSubject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bids_ihf.lab.training.reference_pool.RANDOM_SCANNERS", 1)
+    monkeypatch.setattr("bids_ihf.lab.training.reference_pool.SCANNERS_PER_VENDOR", 1)
+    made = reference_pool([subject], ("T2w",), tmp_path, seed=1)
+    assert [scan.vendor for scan in made.scans] == ["Siemens", "GE", "Philips", "random"]
+    again = reference_pool([subject], ("T2w",), tmp_path, seed=1)
+    assert [scan.scale for scan in again.scans] == [scan.scale for scan in made.scans]
+    on_grid = on_network_grid(again, again.scans[0])
+    assert on_grid.modality == "T2w"
+    assert on_grid.brain.sum() == (subject.mask > 127).sum()
 
 
 class _Squares:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +21,7 @@ from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.reference_segmentation import reference_segmentation
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
-from bids_ihf.lab.training import network_training
+from bids_ihf.lab.training import network_training, timed_run
 from bids_ihf.lab.training.training_config import read_config
 from bids_ihf.lab.training.training_run import train
 from bids_ihf.network.checkpoint import load_model
@@ -141,6 +143,30 @@ def test_paths_start_at_the_folder_of_the_configuration(config_path: Path) -> No
     assert config.encoder.file == str(path.parent / "my.safetensors")
     assert config.network.start == "shipped"
     assert config.data.source == path.parent / "labels"
+
+
+def test_a_timed_run_goes_on_on_another_machine(
+    trained: Path, config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one machine packs, the next one trains further."""
+    monkeypatch.setattr(timed_run, "VOLUME_SHAPE", (2, 16, 16))
+    monkeypatch.setattr(timed_run, "PART_SIZE", 50_000)
+    timed_run.pack_run(trained, tmp_path / "first")
+    assert len(list((tmp_path / "first").glob("run.tar.*"))) > 1
+    text = config_path.read_text().replace("steps = 4", "steps = 40000")
+    for name in ("people_file", "pool"):
+        default = {"people_file": "people.safetensors", "pool": "pool"}[name]
+        text = text.replace("[data]", f'[data]\n{name} = "{trained.parent / default}"')
+    (tmp_path / "train.toml").write_text(text)
+    arguments = ["timed_run", str(tmp_path / "train.toml"), str(tmp_path / "out")]
+    arguments += ["--minutes", "0.001", "--from", str(tmp_path / "first")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    timed_run.main()
+    assert json.loads((tmp_path / "out/speed.json").read_text())["seconds_per_volume"] > 0
+    _, rows = read_tsv(tmp_path / "out/validation.tsv")
+    assert [row["step"] for row in rows if row["modality"] == "T1w"] == ["0", "2", "4", "5"]
+    timed_run.unpack_run(tmp_path / "out", tmp_path / "again")
+    assert (tmp_path / "again/run/state.safetensors").exists()
 
 
 def test_fine_tuning_needs_the_same_architecture(config_path: Path, trained: Path) -> None:
