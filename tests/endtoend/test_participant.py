@@ -186,17 +186,6 @@ def test_other_target_redoes(run: Run, app: App, bids: Path, tmp_path: Path) -> 
     assert len(list(out.glob("**/*space-*_T2w.nii.gz"))) == 1
 
 
-def test_same_numbers_again(app: App, bids: Path, tmp_path: Path) -> None:
-    words = ("--target", "Siemens", "--session-label", "ge", "--modalities", "T1w")
-    folders = [tmp_path / "a", tmp_path / "b"]
-    for out in folders:
-        assert app(bids, out, *words).code == 0
-    names = [f"{STEM}_desc-{kind}_T1w.nii.gz" for kind in ("harmonized", "change")]
-    assert [(folders[0] / name).read_bytes() for name in names] == [
-        (folders[1] / name).read_bytes() for name in names
-    ]
-
-
 def test_group_level(run: Run, bids: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(run.out, out)
