@@ -31,6 +31,7 @@ FIGURE_MEASURES = {
 }
 LOGARITHMIC = ("noise", "bias_before", "bias_after", "texture_white_4mm", "texture_white_16mm")
 LEAST_LOGARITHM = 1e-4
+TICK_VALUES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
 REAL_COLOUR, SIMULATED_COLOUR = "#d1495b", "#9aa5b1"
 MIN_DENSITY_VALUES = 8
@@ -53,12 +54,12 @@ def draw_densities(rows: Sequence[Row], contrast: str) -> bytes:
     for line, voxels in zip(axes, classes, strict=True):
         for panel, (name, label) in zip(line, FIGURE_MEASURES.items(), strict=True):
             _panel(panel, [row for row in rows if row["voxels"] == voxels], name)
-            if voxels == classes[-1]:
-                panel.set_xlabel(label, fontsize=8)
+            if voxels == classes[0]:
+                panel.set_title(label, fontsize=8)
         line[0].set_ylabel(f"{contrast}, {voxels}", fontsize=8)
     handles, labels = axes[0, 3].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper right", fontsize=8, ncols=2, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.96))
+    figure.tight_layout(rect=(0, 0, 1, 0.94))
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=FIGURE_DPI, format="png")
     return buffer.getvalue()
@@ -79,7 +80,8 @@ def _panel(panel: Axes, rows: Sequence[Row], name: str) -> None:
     panel.spines[["top", "right", "left"]].set_visible(False)
     everything = np.concatenate(list(series.values()))
     if not everything.size:
-        panel.set_axis_off()
+        panel.set_xticks([])
+        panel.spines["bottom"].set_visible(False)
         return
     low, high = np.percentile(everything, (0.5, 99.5))
     margin = 0.1 * (high - low) + 1e-6
@@ -94,5 +96,5 @@ def _panel(panel: Axes, rows: Sequence[Row], name: str) -> None:
                markersize=4)  # fmt: skip
     panel.set_xlim(grid[0], grid[-1])
     if logarithmic:
-        ticks = [tick for tick in panel.get_xticks() if grid[0] <= tick <= grid[-1]][::2]
-        panel.set_xticks(ticks, [f"{10**tick:.2g}" for tick in ticks])
+        ticks = [tick for tick in np.log10(TICK_VALUES) if grid[0] <= tick <= grid[-1]]
+        panel.set_xticks(ticks, [f"{10**tick:.3g}" for tick in ticks])
