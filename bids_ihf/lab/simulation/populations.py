@@ -44,7 +44,7 @@ def is_plausible(protocol: Protocol) -> bool:
 
 
 @cache
-def population(vendor: str, modality: Modality) -> tuple[RealProtocol, ...]:
+def population(vendor: str, modality: str) -> tuple[RealProtocol, ...]:
     """The real protocols of a vendor and modality; of all vendors for `ANY_VENDOR`."""
     return tuple(
         real
@@ -71,7 +71,7 @@ def draw_real_protocol(
     return rows[int(generator.choice(len(rows), p=_weights(vendor, modality)))]
 
 
-def typical_row(vendor: str, modality: Modality) -> RealProtocol:
+def typical_row(vendor: str, modality: str) -> RealProtocol:
     """The typical research protocol of a vendor, which its target stands for."""
     return next(real for real in population(vendor, modality) if real.target)
 
@@ -81,7 +81,7 @@ def typical_protocol(vendor: str, modality: Modality) -> Protocol:
     return complete_protocol(typical_row(vendor, modality), vendor, Completion())
 
 
-def typical_protocol_records(vendor: str, modalities: Iterable[Modality]) -> dict[str, str]:
+def typical_protocol_records(vendor: str, modalities: Iterable[str]) -> dict[str, str]:
     """What the record of a vendor's target says of its protocols.
 
     >>> typical_protocol_records("GE", ["T2w"])["T2w_protocol"].split(": ")[1]

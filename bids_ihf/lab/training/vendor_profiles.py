@@ -14,6 +14,7 @@ import torch
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.lab.simulation.populations import typical_protocol_records
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.training.slab_scans import Slab, scan_on_grid
 from bids_ihf.lab.training.template_subjects import template_subjects
@@ -86,20 +87,18 @@ def typical_profiles(
 def vendor_targets(
     profiles: TypicalProfiles, encoder_hash: str, record: Mapping[str, Any]
 ) -> list[Target]:
-    """The target of each vendor, from all subjects."""
-    return [
-        Target(
-            vendor,
-            encoder_hash,
-            {
-                modality: merge_profiles(list(scans.values()))
-                for (scanned_by, modality), scans in profiles.items()
-                if scanned_by == vendor
-            },
-            provenance=record,
-        )
-        for vendor in BUILTIN_VENDORS
-    ]
+    """The target of each vendor, from all subjects; its record names the protocols it stands
+    for."""
+    targets = []
+    for vendor in BUILTIN_VENDORS:
+        merged = {
+            modality: merge_profiles(list(scans.values()))
+            for (scanned_by, modality), scans in profiles.items()
+            if scanned_by == vendor
+        }
+        protocols = typical_protocol_records(vendor, merged)
+        targets.append(Target(vendor, encoder_hash, merged, provenance={**record, **protocols}))
+    return targets
 
 
 def whole_scan(subject: TemplateSubject, scanner: Scanner, seed: int) -> NetworkInput:
