@@ -124,7 +124,8 @@ def to_json(content: Mapping[str, Any]) -> bytes:
     b'{\n  "SNR": null\n}\n'
     """
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    # Paths may hold bytes that are no text; JSON has escapes for them.
+    return (text + "\n").encode(errors="backslashreplace")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def start_subject_logs(jobs: Iterable[Job], config: RunConfig, target: ResolvedT
     """Give every subject a log file and a copy of the settings of this run."""
     run_log = RunLog.of(config)
     subjects = list(dict.fromkeys(job.image.subject for job in jobs))
-    content = describe_run(config, target).encode()
+    content = describe_run(config, target).encode(errors="replace")
     for subject in subjects:
         write_atomic(run_log.folder(subject) / "ihf_harmony.toml", content)
     log_to_subjects(run_log, subjects)

@@ -65,7 +65,9 @@ class SubjectFiles(logging.Handler):
             for subject in self.subjects if current is None else (current,):
                 folder = self.run_log.folder(subject)
                 folder.mkdir(parents=True, exist_ok=True)
-                with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+                with (folder / LOG_FILE).open(
+                    "a", encoding="utf-8", errors="backslashreplace"
+                ) as file:
                     file.write(self.format(record) + "\n")
         except OSError as error:
             self._report_once(error)

@@ -36,7 +36,7 @@ def group_page(out_dir: Path) -> Path:
         statistics=group_statistics,
     )
     path = out_dir / "group.html"
-    write_atomic(path, page.encode())
+    write_atomic(path, page.encode(errors="replace"))
     return path
 
 

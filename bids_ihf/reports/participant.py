@@ -38,7 +38,7 @@ def build_participant_report(out_dir: Path, subject: str) -> Path:
             remove(outdated)
     for name in sorted(pages):
         page = _render_page(out_dir, name, images, history, is_overview=name == overview)
-        write_atomic(out_dir / name, page.encode())
+        write_atomic(out_dir / name, page.encode(errors="replace"))
     return out_dir / overview
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -532,3 +533,21 @@ def test_what_is_left_out_stands_in_the_log_of_its_participant(
     for subject in ("01", "02"):
         assert "no brain mask for 6 of 6 images" in log_of(dataset, subject)
     assert not (dataset.parent / "out/sub-03").exists()
+
+
+def test_a_path_whose_bytes_are_no_text(dataset: Path, fake_steps: FakeSteps) -> None:
+    """A folder named in Latin-1, or any umlaut where the locale is plain ASCII."""
+    root = dataset.parent / os.fsdecode(b"Gr\xf6\xdfe") / "bids"
+    root.parent.mkdir()
+    dataset.rename(root)
+    assert call(root) == 0
+    assert "5 harmonized" in log_of(root, "01")
+    description = json.loads((root.parent / "out/dataset_description.json").read_text())
+    assert description["DatasetLinks"]["raw"].endswith("/Gr%F6%DFe/bids")
+    fake_steps.harmonized.clear()
+    assert call(root) == 0
+    assert fake_steps.harmonized == []
+    fake_steps.bad.add("sub-02_T1w.nii.gz")
+    shutil.rmtree(root.parent / "out/sub-02")
+    assert call(root) == 65
+    assert "truncated" in log_of(root, "02")
