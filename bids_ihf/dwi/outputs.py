@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -71,13 +72,15 @@ def writing_series(harmonized: Path, change: Path, series: Series) -> Iterator[S
 
 
 def write_tables(image: SourceImage, paths: OutputPaths) -> None:
-    """The source's b-table beside both series, byte for byte."""
+    """The source's b-table beside both series, byte for byte; but commas and a byte order mark,
+    which BIDS has not in tables, are left out."""
     for series in (paths.harmonized, paths.change):
         for path, source in zip(
             gradient_table_paths(series), (image.bval, image.bvec), strict=True
         ):
             if source is not None:
-                write_atomic(path, source.read_bytes())
+                content = source.read_bytes().removeprefix(codecs.BOM_UTF8)
+                write_atomic(path, content.replace(b",", b" "))
 
 
 def write_sidecars(
