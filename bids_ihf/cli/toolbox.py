@@ -21,6 +21,7 @@ PRODUCT_PACKAGE, LABORATORY_PACKAGE = "bids_ihf.cli.commands", "bids_ihf.lab.com
 COMMAND_MODULES = {
     "harmonize": (PRODUCT_PACKAGE, "harmonize one image: one file in, one file out"),
     "target": (PRODUCT_PACKAGE, "list, show or build harmonization targets"),
+    "validate": (PRODUCT_PACKAGE, "measure on people scanned on several scanners if it helps"),
     "restore": (PRODUCT_PACKAGE, "recover the original image from a harmonized one"),
     "evaluate": (LABORATORY_PACKAGE, "compare harmonized images with scans of the target scanner"),
     "demo-data": (LABORATORY_PACKAGE, "write a small simulated traveling-subject BIDS dataset"),

@@ -204,14 +204,19 @@ def measure_agreement(measurements: Measurements) -> Agreement:
     people, scanners = complete_block(measurements)
     block = measurements[np.ix_(people, scanners)]
     return Agreement(
-        difference=mean_with_interval(differences),
-        variation=mean_with_interval(person_variation(measurements)),
+        difference=_not_negative(mean_with_interval(differences)),
+        variation=_not_negative(mean_with_interval(person_variation(measurements))),
         absolute=intraclass_correlation(block, absolute=True),
         consistent=intraclass_correlation(block, absolute=False),
         people=int(np.isfinite(differences).sum()),
         icc_people=len(people),
         icc_scanners=len(scanners),
     )
+
+
+def _not_negative(estimate: Estimate) -> Estimate:
+    """An estimate of what cannot be negative, its interval cut at 0."""
+    return Estimate(estimate.value, np.maximum(estimate.low, 0.0), estimate.high)
 
 
 def difference_change(before: Measurements, after: Measurements) -> Estimate:

@@ -40,12 +40,15 @@ MAX_RIGID_SHIFT_MM = 15.0
 """Shift of a brain's centre, mm, beyond which a rigid alignment counts as failed: both scans are
 registered to the template already."""
 
+CORRELATION_RADIUS_VOXELS = 2
+"""Radius of the window of the local cross-correlation, in voxels of each level."""
+
 RIGID_STAGE = (
     *("--transform", "Rigid[0.1]", "--convergence", "[100x50,1e-6,10]"),
     *("--shrink-factors", "4x2", "--smoothing-sigmas", "2x1"),
 )
 DEFORMABLE_STAGE = (
-    *("--transform", "SyN[0.1,3,0]", "--convergence", "[40x20,1e-6,10]"),
+    *("--transform", "SyN[0.2,3,0]", "--convergence", "[30x10,1e-6,10]"),
     *("--shrink-factors", "4x2", "--smoothing-sigmas", "2x1"),
 )
 """Down to 2 mm: what is finer is left to the images."""
@@ -95,7 +98,11 @@ def aligned(
         write_affine(initial, np.eye(4))
         stages = ["--metric", f"MI[{images},1,32,Regular,0.25]", *RIGID_STAGE]
         if deformable:
-            stages += ["--metric", f"CC[{images},1,4]", *DEFORMABLE_STAGE]
+            stages += [
+                "--metric",
+                f"CC[{images},1,{CORRELATION_RADIUS_VOXELS}]",
+                *DEFORMABLE_STAGE,
+            ]
         run_registration(
             ["--initial-moving-transform", str(initial), *stages, "--output", str(prefix)]
         )

@@ -85,7 +85,7 @@ class Settings:
 
     preprocessed: bool = False
     atropos: bool = False
-    deformable: bool = True
+    deformable: bool = False
     source_profiles: bool = False
     device: str = "cpu"
 

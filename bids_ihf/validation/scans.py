@@ -165,8 +165,8 @@ def _no_travelers(bids_dir: Path, studies: Sequence[Study]) -> str:
     scanners = study.scanners
     listed = ", ".join(scanners[:MAX_SCANNERS_LISTED]) or "none"
     return (
-        f"{bids_dir}: {len(study.travelers)} people were scanned on two scanners or more "
-        f"({study.modality}; {len(study.people)} people on the scanners {listed}), and at least "
+        f"{bids_dir}: {len(study.travelers)} of {len(study.people)} people were scanned on two "
+        f"scanners or more ({study.modality}; scanners: {listed}), and at least "
         f"{MIN_TRAVELERS} are needed; name the scanner with --scanner-column if the JSON files do "
         "not tell it."
     )

@@ -56,7 +56,7 @@ def test_sessions_on_one_known_scanner_are_no_scanners(tmp_path: Path) -> None:
     for person in ("01", "02"):
         for session in ("1", "2"):
             write_scan(tmp_path, f"sub-{person}_ses-{session}", Manufacturer="Philips")
-    with pytest.raises(NothingSelected, match=r"0 people .* on the scanners Philips"):
+    with pytest.raises(NothingSelected, match=r"0 of 2 people .* scanners: Philips"):
         find_studies(tmp_path)
 
 
