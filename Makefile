@@ -8,7 +8,7 @@ DEMO ?= demo
 .PHONY: demo test check docs figures clean gpu test-reliability audit test-boutiques test-containers test-slurm
 
 demo: $(VENV)/.runtime
-	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids --modalities T1w T2w dwi
+	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids
 	$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out participant --target Siemens --work-dir $(DEMO)/work
 	$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out group
 	@echo
