@@ -58,7 +58,10 @@ def test_the_modality_of_a_file_is_that_of_its_name_unless_its_sidecar_knows_bet
         modality_of_file(image)
 
 
-def test_a_vendor_has_no_flair() -> None:
+def test_a_vendor_has_all_anatomical_contrasts_and_names_its_protocols() -> None:
     target = read_target(builtin_path("Siemens"))
-    with pytest.raises(BadData, match=r"Siemens: this target has no FLAIR profile .*T1w, T2w"):
-        target.profile("FLAIR")
+    assert target.modalities == ("FLAIR", "T1w", "T2w")
+    assert all(f"{modality}_protocol" in target.record for modality in target.modalities)
+    without = evolve(target, profiles={"T1w": target.profile("T1w")})
+    with pytest.raises(BadData, match=r"Siemens: this target has no FLAIR profile .*T1w"):
+        without.profile("FLAIR")
