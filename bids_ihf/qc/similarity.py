@@ -132,7 +132,7 @@ def ms_ssim(
     """
     scales = usable_scales(min(image.shape[1:]))
     if scales < len(SCALE_EXPONENTS):
-        LOGGER.warning(
+        LOGGER.info(
             "MS-SSIM with %d instead of %d scales: slices of %d x %d voxels are too small.",
             scales, len(SCALE_EXPONENTS), *image.shape[1:],
         )  # fmt: skip

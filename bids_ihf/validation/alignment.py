@@ -40,7 +40,7 @@ MAX_RIGID_SHIFT_MM = 15.0
 """Shift of a brain's centre, mm, beyond which a rigid alignment counts as failed: both scans are
 registered to the template already."""
 
-CORRELATION_RADIUS_VOXELS = 2
+CORRELATION_RADIUS_VOXELS = 4
 """Radius of the window of the local cross-correlation, in voxels of each level."""
 
 RIGID_STAGE = (
@@ -48,10 +48,10 @@ RIGID_STAGE = (
     *("--shrink-factors", "4x2", "--smoothing-sigmas", "2x1"),
 )
 DEFORMABLE_STAGE = (
-    *("--transform", "SyN[0.2,3,0]", "--convergence", "[30x10,1e-6,10]"),
-    *("--shrink-factors", "4x2", "--smoothing-sigmas", "2x1"),
+    *("--transform", "SyN[0.1,3,0]", "--convergence", "[40x20x10,1e-6,10]"),
+    *("--shrink-factors", "4x2x1", "--smoothing-sigmas", "2x1x0"),
 )
-"""Down to 2 mm: what is finer is left to the images."""
+"""Stages of antsRegistration, from 4 mm to 2 mm and, for the deformable one, to 1 mm."""
 
 
 @frozen(eq=False)

@@ -14,7 +14,11 @@ import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.anat.harmonize import harmonize
+from bids_ihf.bids.images import output_paths, sidecar_path
+from bids_ihf.bids.sidecars import HARMONIZED_DESCRIPTION, derivative_sidecar, write_json
 from bids_ihf.errors import BadData
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.nifti import encode_nifti
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 from bids_ihf.qc.histogram_matching import match_brain
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.anat.harmonize import Harmonized
     from bids_ihf.bids.names import Modality
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
@@ -81,6 +86,8 @@ class Settings:
         scanner (``--source-profile`` of the BIDS App); otherwise by the vendor's typical profile.
     device
         ``cpu``, ``cuda`` or ``cuda:N``.
+    images_dir
+        Folder for the harmonized images; None: they are not kept.
     """
 
     preprocessed: bool = False
@@ -88,6 +95,7 @@ class Settings:
     deformable: bool = False
     source_profiles: bool = False
     device: str = "cpu"
+    images_dir: Path | None = None
 
 
 @frozen(eq=False)
@@ -187,6 +195,8 @@ def harmonize_scan(
         vendor_target(scan.image.vendor, model.encoder_hash), modality
     )
     harmonized = harmonize(prepared, target.profile, model, modality=modality, source=source)
+    if settings.images_dir is not None:
+        _write_image(scan, target.scanner, prepared, harmonized, settings.images_dir)
     corrected = prepared.corrected
     images = {
         HISTOGRAM_MATCHING: match_brain(
@@ -251,6 +261,27 @@ def _prepare(scan: Scan, modality: Modality, settings: Settings) -> Prepared:
         mask_path=scan.image.mask,
         t1w_reference=t1w,
     )
+
+
+def _write_image(
+    scan: Scan, scanner: str, prepared: Prepared, harmonized: Harmonized, folder: Path
+) -> None:
+    """Write a harmonized image, named as by the BIDS App, and its sidecar.
+
+    Raises
+    ------
+    CannotWrite
+        It cannot be written.
+    """
+    path = output_paths(folder, scan.image).harmonized
+    write_atomic(path, encode_nifti(harmonized.image, prepared.volume))
+    sidecar = derivative_sidecar(
+        scan.image,
+        description=HARMONIZED_DESCRIPTION.format(f"{scanner}, as other people's scans show it"),
+        skull_stripped=prepared.stripped,
+        extra={"HarmonizationTarget": scanner, "IntensityScaling": harmonized.scaling},
+    )
+    write_json(sidecar_path(path), sidecar)
 
 
 def _volumes(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES, Modality
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.validation.harmonizing import IHF_HARMONY, UNTOUCHED, Settings
@@ -28,7 +29,7 @@ from bids_ihf.validation.results import (
     volume_rows,
     write_table,
 )
-from bids_ihf.validation.scans import find_studies
+from bids_ihf.validation.scans import EVERY_SCANNER, find_studies
 from bids_ihf.validation.tables import participant_rows
 from bids_ihf.validation.volume_files import match_scans, read_tool_volumes
 from bids_ihf.version import __version__
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-EVERY_SCANNER = "each"
-"""Value of ``to`` that harmonizes to every scanner in turn."""
+IMAGES_FOLDER = "harmonized"
+"""Folder of the harmonized images, a dataset of its own beside the tables."""
 
 DEFAULT_COVARIATES = ("age", "sex")
 """Columns of participants.tsv whose effects are measured where they are there."""
@@ -101,6 +102,8 @@ def validate(plan: ValidationPlan, workers: Workers) -> list[str]:
     )
     targets = [choose_targets(study, plan.to) for study in studies]
     measured_elsewhere = [_tool_records(study, plan) for study in studies]
+    if plan.settings.images_dir is not None:
+        initialize_output(plan.settings.images_dir, plan.bids_dir)
     tables: dict[str, list[Row]] = {name: [] for name in COLUMNS}
     sections: list[dict[str, Any]] = []
     failures: list[str] = []

@@ -26,6 +26,9 @@ MIN_TRAVELERS = 2
 SCANNER_ENTITIES = ("acq", "ses")
 """Entities that name the scanner where no sidecar does; the first one with several values."""
 
+EVERY_SCANNER = "each"
+"""Stands for harmonizing to every scanner in turn."""
+
 MAX_SCANNERS_LISTED = 8
 
 

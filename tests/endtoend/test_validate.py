@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -46,10 +47,22 @@ def test_two_people_on_two_scanners(travelers: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in travelers.rglob("*") if path.is_file()}
     words = ("--preprocessed", "--n-procs", "1", "--device", "cpu", "--atropos")
     volumes = ("--volumes-before", table, "--volumes-after", table)
-    done = command("ihf", "validate", travelers, tmp_path / "out", *words, *volumes)
+    done = command(
+        "ihf", "validate", travelers, tmp_path / "out", *words, *volumes, "--write-images"
+    )
     assert done.code == 0, done.err
     assert done.out == f"{tmp_path / 'out' / 'validation.html'}\n"
     assert {path: path.read_bytes() for path in travelers.rglob("*") if path.is_file()} == before
+
+    images = sorted((tmp_path / "out/harmonized").glob("sub-*/ses-*/anat/*_T1w.nii.gz"))
+    assert len(images) == len(names) == 4
+    name = images[0].name.replace("_desc-harmonized", "")
+    (source,) = travelers.rglob(name)
+    harmonized, original = nibabel.load(images[0]), nibabel.load(source)
+    assert (harmonized.affine == original.affine).all()
+    assert not np.array_equal(np.asarray(harmonized.dataobj), np.asarray(original.dataobj))
+    sidecar = json.loads(images[0].with_name(images[0].name.replace("nii.gz", "json")).read_text())
+    assert sidecar["HarmonizationTarget"].startswith("GE")
 
     _, volumes_table = read_tsv(tmp_path / "out/validation_volumes.tsv")
     rows = {(r["tool"], r["structure"], r["method"]): r for r in volumes_table}

@@ -12,6 +12,7 @@ from bids_ihf.cli.options import add_option
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.process import available_processors
+from bids_ihf.validation.scans import EVERY_SCANNER
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deformable", action="store_true",
         help="also compare images after deformable alignment, which takes minutes for each pair",
     )  # fmt: skip
+    add(
+        "--write-images", action="store_true",
+        help="keep the harmonized images in OUT_DIR/harmonized, to measure them with another "
+        "tool; for one target scanner",
+    )  # fmt: skip
     for stage in ("before", "after"):
         images = "the images" if stage == "before" else "the harmonized images"
         add(
@@ -75,11 +81,18 @@ def run(arguments: argparse.Namespace) -> int:
     bids_dir, out_dir = arguments.bids_dir, arguments.out_dir
     if out_dir.resolve() == bids_dir.resolve():
         raise UsageError(f"{out_dir}: OUT_DIR is the dataset itself; name another folder.")
+    if arguments.write_images and arguments.to == EVERY_SCANNER:
+        raise UsageError("--write-images keeps images of one target; choose a scanner with --to.")
     from bids_ihf.pipeline.harmonization import choose_device
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.validation.harmonizing import Settings
     from bids_ihf.validation.measuring import Workers
-    from bids_ihf.validation.run import DEFAULT_COVARIATES, ValidationPlan, validate
+    from bids_ihf.validation.run import (
+        DEFAULT_COVARIATES,
+        IMAGES_FOLDER,
+        ValidationPlan,
+        validate,
+    )
 
     set_up = partial(set_up_process, 0)
     set_up()
@@ -100,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
             deformable=arguments.deformable,
             source_profiles=arguments.source_profiles,
             device=choose_device(getattr(arguments, "device", None) or "auto"),
+            images_dir=out_dir / IMAGES_FOLDER if arguments.write_images else None,
         ),
     )
     failures = validate(
