@@ -78,8 +78,8 @@ def compare_images(
                 image = _inside(alignment.move(data, affine, transforms), mask)
                 if method == own_range:
                     image = _in_range_of(reference, image, mask)
-                found = similarity_metrics(image, reference, mask)
-                results[method] |= {k + suffix: found[name] for k, name in METRICS.items()}
+                similarity = similarity_metrics(image, reference, mask)
+                results[method] |= {k + suffix: similarity[name] for k, name in METRICS.items()}
     return results
 
 

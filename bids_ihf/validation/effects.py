@@ -31,7 +31,7 @@ class Effect:
 
 
 def estimate_effect(
-    volumes: Array, column: Array, others: Array, people: NDArray[Any]
+    volumes: Array, column: Array, covariates: Array, people: NDArray[Any]
 ) -> Effect | None:
     """Effect of a column on volumes by linear regression.
 
@@ -43,7 +43,7 @@ def estimate_effect(
     ----------
     volumes, column
         (N,), NaN where missing.
-    others
+    covariates
         (N, C) further columns of the model, such as age where the effect is that of sex.
     people
         Label of the person of each row, (N,).
@@ -53,7 +53,7 @@ def estimate_effect(
     Effect or None
         None with fewer than MIN_PEOPLE_FOR_EFFECTS people, or where the column does not vary.
     """
-    design = np.column_stack([np.ones(len(volumes)), column, others])
+    design = np.column_stack([np.ones(len(volumes)), column, covariates])
     rows = np.isfinite(volumes) & np.isfinite(design).all(axis=1)
     design, values, labels = design[rows], volumes[rows], people[rows]
     count = len(set(labels.tolist()))

@@ -296,7 +296,7 @@ def _volumes(
     volumes = {SEGMENTATION_TOOL: segmentation_volumes(data, affine)}
     if settings.atropos:
         volumes[ATROPOS_TOOL] = atropos_volumes(corrected, affine, prepared.mask, modality)
-    return {tool: found for tool, found in volumes.items() if found}
+    return {tool: by_structure for tool, by_structure in volumes.items() if by_structure}
 
 
 def _compare(

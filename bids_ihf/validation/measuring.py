@@ -148,20 +148,22 @@ def _harmonizing_tasks(
     for target in targets:
         for reading in readings:
             scan = reading.scan
-            others = [other for other in first if other.scan.person != scan.person]
-            references = [other for other in others if other.scan.scanner == target]
+            of_other_people = [item for item in first if item.scan.person != scan.person]
+            references = [item for item in of_other_people if item.scan.scanner == target]
             if not references:
                 LOGGER.warning(
                     "%s is not harmonized to %s: nobody else was scanned there.", scan.name, target
                 )
                 continue
-            known = [other for other in others if other.scan.scanner == scan.scanner]
-            site = site_target(target, references, known if settings.source_profiles else ())
+            same_scanner = [item for item in of_other_people if item.scan.scanner == scan.scanner]
+            site = site_target(
+                target, references, same_scanner if settings.source_profiles else ()
+            )
             truth = next(
                 (
-                    other
-                    for other in first
-                    if (other.scan.person, other.scan.scanner) == (scan.person, target)
+                    item
+                    for item in first
+                    if (item.scan.person, item.scan.scanner) == (scan.person, target)
                 ),
                 None,
             )

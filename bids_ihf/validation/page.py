@@ -68,11 +68,11 @@ def page_section(
         "scanners": study.scanners,
         "scanner_source": study.scanner_source,
         "failures": findings.failures,
-        "targets": [_target_part(study.modality, part, tables) for part in results],
+        "targets": [_target_entry(study.modality, result, tables) for result in results],
     }
 
 
-def _target_part(
+def _target_entry(
     modality: str, results: TargetResults, tables: dict[str, list[Row]]
 ) -> dict[str, Any]:
     verdicts = structure_verdicts(results.agreements)

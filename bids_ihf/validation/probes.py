@@ -76,14 +76,14 @@ def probe_scanner(
     scores = principal_components(np.asarray(features, dtype=np.float64)[None])[0][0]
     folds = person % min(len(labels), MAX_PROBE_FOLDS)
     try:
-        found = read_out(scores, scanners, folds, seed=seed, standardize=False)
+        result = read_out(scores, scanners, folds, seed=seed, standardize=False)
     except ValueError:  # no feature differs among the people that are left
         return None
     count = len(features)
     return Probe(
-        accuracy=binomial_estimate(round(found.accuracy * count), count),
-        chance=found.chance,
-        permuted=found.permuted,
+        accuracy=binomial_estimate(round(result.accuracy * count), count),
+        chance=result.chance,
+        permuted=result.permuted,
         images=count,
         people=len(labels),
         scanners=len(names),

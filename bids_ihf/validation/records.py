@@ -197,7 +197,7 @@ def _adjust(
     scans = list(dict.fromkeys(record.scan for record in records))
     by_key = {(record.scan, record.structure): record.volume_ml for record in records}
     table = np.array([[by_key.get((s, name), np.nan) for name in structures] for s in scans])
-    kept = np.array([covariates.get(scan.person, np.empty(0)) for scan in scans])
+    covariate_rows = np.array([covariates.get(scan.person, np.empty(0)) for scan in scans])
     scanners = np.array([scan.scanner for scan in scans])
     people, person = np.unique([scan.person for scan in scans], return_inverse=True)
     fold = person % min(len(people), MAX_COMBAT_FOLDS)
@@ -206,7 +206,7 @@ def _adjust(
     adjusted = np.full_like(table, np.nan)
     for number in range(fold.max() + 1):
         train, test = fitted & (fold != number), complete & (fold == number)
-        combat = fit_combat(table[train], scanners[train], kept[train])
-        adjusted[test] = combat.apply(table[test], scanners[test], kept[test])
+        combat = fit_combat(table[train], scanners[train], covariate_rows[train])
+        adjusted[test] = combat.apply(table[test], scanners[test], covariate_rows[test])
     rows, columns = ({key: i for i, key in enumerate(keys)} for keys in (scans, structures))
     return [float(adjusted[rows[r.scan], columns[r.structure]]) for r in records]

@@ -67,15 +67,15 @@ class Covariates:
         encoded = {}
         for name in names:
             cells = [rows.get(person, {}).get(name, MISSING_VALUE) for person in people]
-            found = encode_column(cells)
-            if found is None:
+            encoding = encode_column(cells)
+            if encoding is None:
                 LOGGER.warning(
                     "participants.tsv: the column %s is missing, constant, or neither numbers nor "
                     "two categories; its effect is not measured.",
                     name,
                 )
             else:
-                encoded[name] = found
+                encoded[name] = encoding
         table = np.array([values for values, _ in encoded.values()]).reshape(-1, len(people)).T
         units = tuple(unit for _, unit in encoded.values())
         return cls(tuple(encoded), units, dict(zip(people, table, strict=True)))
@@ -85,8 +85,8 @@ class Covariates:
         """Values of all people, of the columns that miss for nobody: what ComBat can keep."""
         if not self.names:
             return {}
-        known = np.isfinite(np.array(list(self.values.values()))).all(axis=0)
-        return {person: values[known] for person, values in self.values.items()}
+        without_gaps = np.isfinite(np.array(list(self.values.values()))).all(axis=0)
+        return {person: values[without_gaps] for person, values in self.values.items()}
 
 
 @frozen(eq=False)
@@ -206,8 +206,8 @@ def effect_rows(findings: Findings, results: TargetResults, covariates: Covariat
         for index, (column, unit) in enumerate(
             zip(covariates.names, covariates.units, strict=True)
         ):
-            others = np.delete(table, index, axis=1)
-            effect = estimate_effect(volumes, table[:, index], others, people)
+            further = np.delete(table, index, axis=1)
+            effect = estimate_effect(volumes, table[:, index], further, people)
             if effect is not None:
                 keys: Row = {"modality": findings.study.modality, "target_scanner": results.target}
                 keys |= {"tool": tool, "structure": structure, "method": method}

@@ -186,16 +186,18 @@ def _report(
     results: list[TargetResults] = [
         target_results(records, target, covariates) for target in findings.targets
     ]
-    own: dict[str, list[Row]] = {
+    study_tables: dict[str, list[Row]] = {
         "pairs": pair_rows(findings),
-        "volumes": [row for part in results for row in volume_rows(findings, part)],
+        "volumes": [row for result in results for row in volume_rows(findings, result)],
         "probes": probe_rows(findings),
-        "effects": [row for part in results for row in effect_rows(findings, part, covariates)],
+        "effects": [
+            row for result in results for row in effect_rows(findings, result, covariates)
+        ],
         "images": image_rows(findings, records),
     }
-    for name, added in own.items():
+    for name, added in study_tables.items():
         tables[name] += added
-    return page_section(findings, results, own)
+    return page_section(findings, results, study_tables)
 
 
 def _facts(plan: ValidationPlan) -> dict[str, str]:

@@ -145,9 +145,9 @@ def find_studies(
     ]
     usable = [image for image in images if not _is_left_out(image)]
     studies = [_study(usable, modality, bids_dir, scanner_column) for modality in modalities]
-    found = [study for study in studies if len(study.travelers) >= MIN_TRAVELERS]
-    if found:
-        return found
+    selected = [study for study in studies if len(study.travelers) >= MIN_TRAVELERS]
+    if selected:
+        return selected
     if scanner_column and not any(study.scans for study in studies):
         raise UsageError(
             f"{bids_dir}: no participants.tsv, _sessions.tsv or _scans.tsv names the scanner in a "

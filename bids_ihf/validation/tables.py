@@ -41,7 +41,7 @@ def scanner_by_column(
     says more of a single image.
     """
     people = participant_rows(bids_dir)
-    found = {}
+    by_path = {}
     for image in images:
         folder = bids_dir / f"sub-{image.subject}"
         sessions = read_rows(folder / f"sub-{image.subject}_sessions.tsv", "session_id")
@@ -54,5 +54,5 @@ def scanner_by_column(
         texts = (row.get(column, MISSING_VALUE) for row in rows if row)
         text = next((text for text in texts if text not in (MISSING_VALUE, "")), None)
         if text is not None:
-            found[image.relative] = text
-    return found
+            by_path[image.relative] = text
+    return by_path

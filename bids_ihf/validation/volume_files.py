@@ -78,7 +78,7 @@ def match_scans(rows: Sequence[ToolRow], scans: Iterable[Scan]) -> dict[Scan, di
         Two rows are of one image.
     """
     candidates = list(scans)
-    found: dict[Scan, ToolRow] = {}
+    row_of: dict[Scan, ToolRow] = {}
     for row in rows:
         entities = row.entities.items()
         fitting = [s for s in candidates if entities and entities <= set(s.image.name.entities)]
@@ -86,13 +86,13 @@ def match_scans(rows: Sequence[ToolRow], scans: Iterable[Scan]) -> dict[Scan, di
         chosen = exact or fitting
         if len(chosen) != 1:
             continue
-        if chosen[0] in found:
+        if chosen[0] in row_of:
             raise BadData(
-                f"{row.source}: '{row.name}' and '{found[chosen[0]].name}' both name "
+                f"{row.source}: '{row.name}' and '{row_of[chosen[0]].name}' both name "
                 f"{chosen[0].name}; remove one."
             )
-        found[chosen[0]] = row
-    return {scan: row.volumes for scan, row in found.items()}
+        row_of[chosen[0]] = row
+    return {scan: row.volumes for scan, row in row_of.items()}
 
 
 def _table_rows(path: Path) -> list[ToolRow]:
