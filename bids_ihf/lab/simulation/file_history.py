@@ -29,7 +29,7 @@ class FileHistory:
         bias correction that takes anatomy for bias.
     denoising: standard deviation, in voxels, of the smoothing where the image is flat.
     resampling: fraction of a voxel by which the file was resampled, with linear interpolation.
-    clipping: percentiles of the brain to which the image was clipped, the lower one then the new
+    clipping: percentiles of the whole image to which it was clipped, the lower one then the new
         zero; None: not clipped.
     grey_levels: 0: as stored; else the grey levels of an 8-bit export.
     stripped: everything outside the brain set to 0, by a mask that many voxels larger than the
@@ -52,8 +52,8 @@ class FileHistory:
             image = _denoised(image, brain, self.denoising)
         if any(self.resampling):
             image = ndimage.shift(image, self.resampling, order=1, mode="nearest")
-        if self.clipping is not None and brain.any():
-            low, high = np.percentile(image[brain], self.clipping)
+        if self.clipping is not None:
+            low, high = np.percentile(image, self.clipping)
             image = np.clip(image - np.float32(low), 0, np.float32(high - low))
         if self.grey_levels:
             step = float(image.max()) / self.grey_levels or 1.0
