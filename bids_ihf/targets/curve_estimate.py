@@ -32,7 +32,8 @@ TAIL_FRACTION = 0.005
 
 SUBJECT_CONCENTRATION = 50.0
 """Independent voxels to which a subject's brain is equivalent as a sample of the scanner's
-intensities.  Errors on traveling subjects and simulated ones are flat within 3 % between 30 and 100."""
+intensities.  Errors on traveling subjects and simulated ones are flat within 3 %
+between 30 and 100."""
 
 NONLINEARITY_SD = 0.2
 """Standard deviation of the deviation of a curve between two scanners from a line, network

@@ -466,7 +466,7 @@ COMMANDS = tuple(
         ("a folder for a target", usage(to="/usr"), 2, ("/usr",)),
         ("target file not there", usage(to="/nowhere.safetensors"), 2, ("/nowhere",)),
         ("reference image not there", usage(to="/nowhere.nii.gz"), 65, ("no such file",)),
-        ("unknown kind of scan", usage("-m", "FLAIR"), 2, ("none of T1w",)),
+        ("unknown kind of scan", usage("-m", "PDw"), 2, ("none of T1w",)),
         ("unknown space", usage("--output-spaces", "Talairach"), 2, ("Talairach",)),
         ("unknown normalization", usage("--normalization", "magic"), 2, ("magic",)),
         ("no processor", usage("--n-procs", "0"), 2, ("above zero",)),
