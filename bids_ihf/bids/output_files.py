@@ -11,6 +11,9 @@ from bids_ihf.io.atomic import remove
 if TYPE_CHECKING:
     from bids_ihf.bids.images import OutputPaths
 
+LOG_NAME = "ihf_harmony.log"
+"""Log of a run on a subject, in the folder of the run under ``sub-<label>/log``."""
+
 
 def clear_outputs(paths: OutputPaths) -> None:
     """Remove what an earlier run wrote, its mark of completion first.

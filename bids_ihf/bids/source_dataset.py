@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_ihf.bids.dataset_files import PIPELINE_NAME, dataset_description
+from bids_ihf.bids.output_files import LOG_NAME
 from bids_ihf.bids.raw_files import RAW_DATATYPES
 from bids_ihf.bids.sidecars import read_json
 from bids_ihf.errors import UsageError
@@ -38,7 +39,7 @@ def require_same_dataset(out_dir: Path, bids_dir: Path, *, allow_other: bool = F
     recorded = read_json(out_dir / "dataset_description.json")
     if not recorded and not any(_images(out_dir)):
         return
-    if _pipeline_name(recorded) != PIPELINE_NAME:
+    if _pipeline_name(recorded) != PIPELINE_NAME and (recorded or not _has_log(out_dir)):
         _refuse(f"{out_dir} holds results of {_pipeline_name(recorded)}", allow_other=allow_other)
         return
     current = dataset_description(out_dir, bids_dir)
@@ -49,7 +50,7 @@ def require_same_dataset(out_dir: Path, bids_dir: Path, *, allow_other: bool = F
     if same_path and same_description:
         return
     matches = list(islice(_source_matches(out_dir, bids_dir), MAX_COMPARED_IMAGES))
-    if any(matches) or (not matches and (same_path or same_description)):
+    if any(matches) or (not matches and (same_path or same_description or not recorded)):
         return
     first = (recorded.get("DatasetLinks") or {}).get("raw", "another dataset")
     message = f"{out_dir} holds the results of {first}, and {bids_dir} is another dataset"
@@ -70,6 +71,11 @@ def _pipeline_name(description: dict[str, Any]) -> str:
     first = generators[0] if isinstance(generators, list) and generators else None
     name = first.get("Name") if isinstance(first, dict) else None
     return str(name or description.get("Name") or "another program")
+
+
+def _has_log(out_dir: Path) -> bool:
+    """Whether a run of ours left its log: a full disk, say, may have taken the description."""
+    return any(out_dir.glob(f"sub-*/log/*/{LOG_NAME}"))
 
 
 def _images(out_dir: Path) -> Iterator[Path]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from bids_ihf.bids.output_files import LOG_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 NOTICE_LEVEL = 25
 """Between INFO and WARNING: what is shown without ``-v``."""
-LOG_FILE = "ihf_harmony.log"
 _SUBJECT: ContextVar[str | None] = ContextVar("subject", default=None)
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -65,7 +66,7 @@ class SubjectFiles(logging.Handler):
             for subject in self.subjects if current is None else (current,):
                 folder = self.run_log.folder(subject)
                 folder.mkdir(parents=True, exist_ok=True)
-                with (folder / LOG_FILE).open(
+                with (folder / LOG_NAME).open(
                     "a", encoding="utf-8", errors="backslashreplace"
                 ) as file:
                     file.write(self.format(record) + "\n")

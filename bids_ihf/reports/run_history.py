@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from bids_ihf.bids.harmonized_images import HarmonizedImage
+from bids_ihf.bids.output_files import LOG_NAME
 from bids_ihf.io.failures import Failure, read_failures
 from bids_ihf.io.paths import file_stem
 
@@ -56,7 +57,7 @@ def read_run_history(out_dir: Path, subject: str, images: Sequence[HarmonizedIma
             traceback = _read_text(path)[-MAX_TRACEBACK_CHARACTERS:]
             relative = path.relative_to(out_dir).as_posix()
             failures.append(FailedStep(relative, name, failure, traceback, is_resolved))
-    logs = sorted(log_dir.glob("*/ihf_harmony.log"))
+    logs = sorted(log_dir.glob(f"*/{LOG_NAME}"))
     warnings = _WARNING_LINE.findall(_read_text(logs[-1])) if logs else []
     return RunHistory(failures, list(dict.fromkeys(warnings)), _read_options(log_dir))
 

@@ -42,3 +42,17 @@ def test_empty_folders_and_own_results_are_used(tmp_path: Path) -> None:
     description = dataset_description(tmp_path / "out", tmp_path)
     (tmp_path / "out/dataset_description.json").write_text(json.dumps(description))
     require_same_dataset(tmp_path / "out", tmp_path)
+
+
+def test_own_results_without_their_description_are_used(tmp_path: Path) -> None:
+    """A full disk may have kept a stopped run from writing it."""
+    out = tmp_path / "out"
+    mask = out / "sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    mask.parent.mkdir(parents=True)
+    mask.touch()
+    with pytest.raises(UsageError, match="another program"):
+        require_same_dataset(out, tmp_path)
+    log = out / "sub-01/log/run/ihf_harmony.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    require_same_dataset(out, tmp_path)
