@@ -237,7 +237,7 @@ def load_target(
     >>> import bids_ihf
     >>> target = bids_ihf.load_target("siemens")
     >>> target.name, target.modalities
-    ('Siemens', ('T1w', 'T2w'))
+    ('Siemens', ('FLAIR', 'T1w', 'T2w'))
     """
     return load_target_spec(
         str(name), load_model_cached("cpu", _network(model)), preprocessed=preprocessed

@@ -28,7 +28,7 @@ def test_list_and_show() -> None:
     done = command("ihf", "target", "list")
     assert [line.split("\t")[0] for line in done.out.splitlines()] == ["Siemens", "GE", "Philips"]
     assert all("T1w T2w" in line for line in done.out.splitlines())
-    assert "modalities: T1w T2w" in command("ihf", "target", "show", "GE").out
+    assert "modalities: FLAIR T1w T2w" in command("ihf", "target", "show", "GE").out
 
 
 def test_own_target(site: Path, app: App, bids: Path, tmp_path: Path) -> None:

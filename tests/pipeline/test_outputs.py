@@ -68,6 +68,8 @@ def results(job: Job) -> tuple[Any, Any]:
         scaling={"SourceLow": 0.0},
         round_trip_error=1e-7,
         qc=evidence(),
+        modality="T1w",
+        network_applied=True,
     )
     return prepared, harmonized
 

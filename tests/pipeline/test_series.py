@@ -172,7 +172,7 @@ def run(
     monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
     config = RunConfig(root, out, output_spaces=spaces)
     (job,) = plan([image_of(root)], config, RESOLVED)
-    worker._harmonize_series(job, prepared_of(root), config, RESOLVED)
+    worker._harmonize_series(job, prepared_of(root), config, RESOLVED, 1)
     return job
 
 

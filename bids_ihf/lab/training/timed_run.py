@@ -8,11 +8,9 @@ Usage: python -m bids_ihf.lab.training.timed_run CONFIG.toml OUT [--minutes N] [
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import logging
 import shutil
-import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,9 @@ LOGGER = logging.getLogger(__name__)
 PART_SIZE = 15 * 2**20
 """Largest part of the packed run, bytes: some machines return small files only."""
 
+PACKED_FOLDER = "run"
+"""Folder of the packed run in the output folder."""
+
 DEFAULT_MINUTES = 8.0
 
 VOLUME_SHAPE, BATCH_SLICES = (150, 160, 192), 16
@@ -38,21 +39,26 @@ VOLUME_SHAPE, BATCH_SLICES = (150, 160, 192), 16
 REPEATS = 3
 
 
-def unpack_run(folder: Path, parent: Path) -> None:
-    """Restore a run that `pack_run` packed, below ``parent``."""
-    data = b"".join(part.read_bytes() for part in sorted(folder.glob("run.tar.*")))
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        archive.extractall(parent, filter="data")
+def unpack_run(folder: Path, run: Path) -> None:
+    """Restore the output folder ``run`` of a training that `pack_run` packed."""
+    packed = folder / PACKED_FOLDER
+    files: dict[Path, list[Path]] = {}
+    for part in sorted(path for path in packed.rglob("*.part*") if path.is_file()):
+        files.setdefault(part.relative_to(packed).with_suffix(""), []).append(part)
+    for relative, parts in files.items():
+        (run / relative).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(run / relative, b"".join(part.read_bytes() for part in parts))
 
 
 def pack_run(run: Path, folder: Path) -> None:
-    """Pack an output folder of a training into parts of at most `PART_SIZE`."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        archive.add(run, arcname=run.name)
-    data = stream.getvalue()
-    for number, start in enumerate(range(0, len(data), PART_SIZE)):
-        write_atomic(folder / f"run.tar.{number:03d}", data[start : start + PART_SIZE])
+    """Copy an output folder of a training, each file in parts of at most `PART_SIZE`."""
+    for path in sorted(path for path in run.rglob("*") if path.is_file()):
+        target = folder / PACKED_FOLDER / path.relative_to(run)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = path.read_bytes()
+        for number, start in enumerate(range(0, max(len(data), 1), PART_SIZE)):
+            part = target.with_name(f"{target.name}.part{number:03d}")
+            write_atomic(part, data[start : start + PART_SIZE])
 
 
 def measure_speed(run: Path, device: torch.device) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     run = read_config(arguments.config).output
     if arguments.before is not None:
-        unpack_run(arguments.before, run.parent)
+        unpack_run(arguments.before, run)
     train(arguments.config, minutes=arguments.minutes)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     speed = measure_speed(run, device)
