@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from bids_ihf.bids.dataset_files import initialize_output
+from bids_ihf.bids.output_files import LOG_NAME
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.io.failures import read_failures
 from bids_ihf.pipeline.engine import execute, prepare_environment
-from bids_ihf.pipeline.run_log import LOG_FILE, RunLog
+from bids_ihf.pipeline.run_log import RunLog
 from bids_ihf.reports.boilerplate import write_boilerplate
 from tests.datasets import write_dataset
 from tests.pipeline.steps import FINE, KILLED, RAISING, log_of, workflow
@@ -84,7 +85,7 @@ def test_jobs_log_to_the_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.Mo
     whole.add_nodes([node])
     assert execute(whole, config, 0, lambda node, status: None) is not None
     assert len(slurm.read_text().splitlines()) == 1
-    assert f"INFO {image.name}: preparing" in (config.log_dir("01") / LOG_FILE).read_text()
+    assert f"INFO {image.name}: preparing" in (config.log_dir("01") / LOG_NAME).read_text()
 
 
 def _begin(out: Path, bids: Path, barrier: multiprocessing.synchronize.Barrier) -> None:

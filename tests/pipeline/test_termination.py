@@ -94,6 +94,7 @@ def test_a_library_that_computes_is_not_waited_for(tmp_path: Path) -> None:
     run = start(COMPUTING, tmp_path)
     assert run.stdout is not None
     assert run.stdout.readline() == "computing\n"
+    time.sleep(1)  # the line is printed before the sum begins
     begin = time.monotonic()
     run.terminate()
     assert run.wait(60) == -signal.SIGKILL
