@@ -24,6 +24,7 @@ from bids_ihf.errors import BadData, TemporaryFailure
 from bids_ihf.geometry.grid import resample
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.network.checkpoint import ModelBundle
+from bids_ihf.network.context import slice_context
 from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.intensity import background_gain, change_dtype
@@ -168,6 +169,7 @@ def apply_network(
     target_embeddings, scan_embeddings = (
         profile.embeddings_at(z) for profile in (target, matched.matched)
     )
+    context = slice_context(network_input.modality, network_input.z)
     weight = np.float32(matched.scanner_weight * target.reliability)
 
     def run_batch(batch: NDArray[np.intp]) -> Array:
@@ -176,6 +178,7 @@ def apply_network(
             np.ascontiguousarray(np.moveaxis(network_input.mask[:, :, batch], 2, 0)[:, None]),
             target_embeddings[batch],
             scan_embeddings[batch],
+            context[batch],
         )
         with torch.inference_mode():
             out = model.network(*(torch.from_numpy(a).to(model.device) for a in arrays))

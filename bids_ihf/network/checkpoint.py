@@ -179,7 +179,9 @@ def _header_value(header: Mapping[str, Any], key: str, path: Path) -> Any:
 def _architecture(header: Mapping[str, Any], path: Path) -> Architecture:
     try:
         fields = dict(header["architecture"])
-        fields |= {key: tuple(fields[key]) for key in ("splits", "hidden")}
+        fields |= {
+            key: tuple(fields[key]) for key in ("splits", "hidden", "local") if key in fields
+        }
         return Architecture(**fields)
     except (KeyError, TypeError) as error:
         raise BadData(

@@ -32,6 +32,10 @@ class Architecture:
         Width of the artefact-aware normalization.
     form, reverse
         The printed equations or ours, for normalization and reverse pass.
+    local
+        Widths of the local heads, one number per block; none in the paper.
+    told_context
+        Whether modality and position of the slices are told; not in the paper.
     """
 
     embedding: int
@@ -40,6 +44,8 @@ class Architecture:
     style: int = 128
     form: Form = "relative"
     reverse: Reverse = "exact"
+    local: tuple[int, ...] = ()
+    told_context: bool = False
 
 
 @frozen
@@ -74,7 +80,10 @@ class IHFNetwork(nn.Module):
         self.flows = nn.ModuleList()
         self.norms = nn.ModuleList()
         channels = INPUT_SLICES
-        for splits, hidden in zip(architecture.splits, architecture.hidden, strict=True):
+        local_widths = architecture.local or (0,) * len(architecture.splits)
+        for splits, hidden, local in zip(
+            architecture.splits, architecture.hidden, local_widths, strict=True
+        ):
             channels *= 4
             self.flows.append(
                 HierarchyFlow(channels, splits=splits, hidden=hidden, reverse=architecture.reverse)
@@ -86,6 +95,8 @@ class IHFNetwork(nn.Module):
                     architecture.embedding,
                     hidden=architecture.style,
                     form=architecture.form,
+                    local=local,
+                    told_context=architecture.told_context,
                 )
             )
 
@@ -114,15 +125,23 @@ class IHFNetwork(nn.Module):
             z = F.pixel_shuffle(flow.decode(b, encoded.affine[block]), 2)
         return z[..., : encoded.size[0], : encoded.size[1]]
 
-    def forward(self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        target: Tensor,
+        source: Tensor,
+        context: Tensor | None = None,
+    ) -> Tensor:
         """Harmonize slices (B, 3, H, W) with intensities in [-1, 1].
 
-        `mask` is the brain mask (B, 1, H, W); `target` and `source` are scanner embeddings (B, E).
+        `mask` is the brain mask (B, 1, H, W); `target` and `source` are scanner embeddings (B, E);
+        `context` is (B, C), see `slice_context`, and is left aside by networks that are told none.
         """
         padded = pad_to_multiple(mask, 2 ** len(self.flows))
 
         def modulate(block: int, z: Tensor) -> Tensor:
-            latent: Tensor = self.norms[block](z, padded, target, source)
+            latent: Tensor = self.norms[block](z, padded, target, source, context)
             return latent
 
         return self.decode(self.encode(x), modulate)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
+from bids_ihf.network.context import slice_context
 from bids_ihf.network.encoder import modality_weights
 from bids_ihf.targets.network_input import clip_to_network_range
 from bids_ihf.targets.profile import merge_profiles, slice_position
@@ -51,6 +52,7 @@ class Batch:
     mask: brain masks (B, 1, X, Y), 0 to 1.
     target: embeddings (B, E) of the target.
     modality: weights (B, modalities) by `encoder.modality_weights`.
+    context: (B, C) by `context.slice_context`.
     """
 
     source: Tensor
@@ -58,6 +60,7 @@ class Batch:
     mask: Tensor
     target: Tensor
     modality: Tensor
+    context: Tensor
 
 
 def slice_with_neighbours(data: NDArray[np.float16], index: int) -> Array:
@@ -119,7 +122,7 @@ class Sampler:
         """The batch of a step, which is a chunk by itself."""
         rng = np.random.default_rng([self.seed, number])
         rows = [self._draw_row(rng) for _ in range(self.batch)]
-        sources, masks, embeddings, modalities = zip(*rows, strict=True)
+        sources, masks, embeddings, modalities, contexts = zip(*rows, strict=True)
         return [
             Batch(
                 source=torch.from_numpy(np.stack(sources)),
@@ -127,11 +130,12 @@ class Sampler:
                 mask=torch.from_numpy(np.stack(masks))[:, None],
                 target=torch.from_numpy(np.stack(embeddings)),
                 modality=torch.cat([modality_weights(name, 1) for name in modalities]),
+                context=torch.from_numpy(np.concatenate(contexts)),
             )
         ]
 
-    def _draw_row(self, rng: np.random.Generator) -> tuple[Array, Array, Array, str]:
-        """Source slices, mask, target embedding and modality of one row of the batch."""
+    def _draw_row(self, rng: np.random.Generator) -> tuple[Array, Array, Array, str, Array]:
+        """Source slices, mask, target embedding, modality and context of a row of the batch."""
         source = self._draw_scan(self.pool.scans, rng)
         profile = self._target_profile(source, rng)
         index = int(rng.choice(self.usable[source.file]))
@@ -142,13 +146,14 @@ class Sampler:
         )
         slices = slice_with_neighbours(self.pool.data(source), index)
         matched = clip_to_network_range(curve(slices))
-        embedding = profile.embeddings_at(source.z[index : index + 1])[0]
+        z = source.z[index : index + 1]
+        embedding = profile.embeddings_at(z)[0]
         mask = self.pool.mask(source)[index].astype(np.float32) / 255
         if rng.random() < STRIPPED_PROBABILITY:
             matched = np.where(mask > 0.5, matched, np.float32(-1))
         if rng.random() < 0.5:  # mirror left and right
             matched, mask = matched[:, ::-1], mask[::-1]
-        return matched, mask, embedding, source.modality
+        return matched, mask, embedding, source.modality, slice_context(source.modality, z)
 
     @staticmethod
     def _draw_scan(scans: Sequence[PoolScan], rng: np.random.Generator) -> PoolScan:

@@ -52,6 +52,9 @@ ARTEFACT_TAPS = 3
 """Feature maps of the artefact loss, relu1_1 to relu3_1; the last one is that of the anatomy
 loss."""
 
+ADDED_HEADS = frozenset({"context", "local"})
+"""Parts of the normalization that networks of version 0.1.0 lack."""
+
 MAX_GRADIENT_NORM = 1.0
 
 AVERAGE_DELAY_STEPS = 10
@@ -66,6 +69,8 @@ def architecture(config: NetworkConfig, encoder: Encoder) -> Architecture:
         hidden=config.hidden,
         style=config.style,
         form=config.form,
+        local=config.local,
+        told_context=config.told_context,
     )
 
 
@@ -84,7 +89,7 @@ def batch_losses(
     with torch.no_grad():
         source_features = encoder(batch.source, modality=batch.modality)
         source = join_statistics(source_features, batch.mask)
-    output = network(batch.source, batch.mask, batch.target, source)
+    output = network(batch.source, batch.mask, batch.target, source, batch.context)
     terms: dict[str, tuple[float, Tensor]] = {}
     if config.supervised and batch.truth is not None:
         terms["supervised"] = config.supervised, supervised_loss(output, batch.truth, batch.mask)
@@ -213,6 +218,7 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
         mask=batch.mask.to(device),
         target=batch.target.to(device),
         modality=batch.modality.to(device),
+        context=batch.context.to(device),
     )
 
 
@@ -220,8 +226,14 @@ def _load_start(network: IHFNetwork, start: str) -> None:
     shipped = start == SHIPPED_WEIGHTS
     path = packaged_file("network.safetensors") if shipped else Path(start)
     tensors, _ = read_safetensors(path, NETWORK_FORMAT)
+    # Heads that an earlier network lacks change nothing before they are trained.
+    added = {
+        key: value
+        for key, value in network.state_dict().items()
+        if ADDED_HEADS.intersection(key.split("."))
+    }
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict({**added, **tensors})
     except RuntimeError as error:
         raise UsageError(
             f"{path}: is of another architecture; set [network] and [encoder] as in its training."

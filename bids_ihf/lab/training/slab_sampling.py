@@ -23,6 +23,7 @@ from bids_ihf.lab.training.batch_sampling import (
 )
 from bids_ihf.lab.training.scan_statistics import scan_statistics
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
+from bids_ihf.network.context import slice_context
 from bids_ihf.network.encoder import modality_weights
 from bids_ihf.targets.network_input import clip_to_network_range
 from bids_ihf.targets.profile import merge_profiles, position_centre, slice_position
@@ -59,6 +60,9 @@ KNOWN_VENDOR_PROBABILITY = 0.5
 OWN_SCANNER_PROBABILITY = 0.2
 """Probability that else the source scanner's profile from other subjects is available."""
 
+UNKNOWN_MODALITY_PROBABILITY = 0.05
+"""Probability that the network is not told the modality, as for targets of any."""
+
 MAX_TARGET_SUBJECTS, MAX_EMBEDDED_SUBJECTS = 4, 2
 """Most subjects behind the statistics, and behind the embeddings, of a target that is drawn."""
 
@@ -80,6 +84,7 @@ class SlabRows:
         and after the intensity curve.
     truth: (N, X, Y) slices by the target's scanner, in the units of its profile.
     mask: (N, X, Y) brain mask, 0 to 1; target: (N, E) embeddings.
+    context: (N, C) by `context.slice_context`.
     """
 
     scaled: Array
@@ -87,6 +92,7 @@ class SlabRows:
     truth: Array
     mask: Array
     target: Array
+    context: Array
     modality: Modality
 
 
@@ -150,14 +156,16 @@ class SlabSampler:
         order = np.random.default_rng([self.seed, number]).permutation(slabs * SLAB_SLICES)
         columns = [
             torch.from_numpy(np.concatenate([getattr(slab, name) for slab in rows])[order])
-            for name in ("matched", "truth", "mask", "target")
+            for name in ("matched", "truth", "mask", "target", "context")
         ]
         weights = torch.cat([modality_weights(slab.modality, SLAB_SLICES) for slab in rows])
         columns.append(weights[torch.from_numpy(order)])
         portions = zip(*(torch.split(column, self.batch) for column in columns), strict=True)
         return [
-            Batch(source, truth[:, None], mask[:, None], target, modality)
-            for source, truth, mask, target, modality in islice(portions, self.steps_per_chunk)
+            Batch(source, truth[:, None], mask[:, None], target, modality, context)
+            for source, truth, mask, target, context, modality in islice(
+                portions, self.steps_per_chunk
+            )
         ]
 
     def draw_rows(self, seed: Sequence[int], modality: Modality | None = None) -> SlabRows:
@@ -196,8 +204,15 @@ class SlabSampler:
         stacks.append(clip_to_network_range(curve(stacks[0])))
         rows = [*stacks, (truth[index + 1] + 1) * ratio - 1, mask[index]]
         source_rows, matched, truth_rows, mask_rows = self._vary(rows, rng)
+        told = modality if rng.random() >= UNKNOWN_MODALITY_PROBABILITY else ""
         return SlabRows(
-            source_rows, matched, truth_rows, mask_rows, profile.embeddings_at(z[index]), modality
+            source_rows,
+            matched,
+            truth_rows,
+            mask_rows,
+            target=profile.embeddings_at(z[index]),
+            context=slice_context(told, z[index]),
+            modality=modality,
         )
 
     @staticmethod

@@ -75,6 +75,8 @@ class NetworkConfig:
     """The network, the weights of its losses and its training.
 
     start: file of a network to fine-tune; ``shipped`` for that of the package.
+    local: widths of the local heads, one number per block; none by default.
+    told_context: whether modality and position of the slices are told.
     average: decay of the running average of the weights, which is what is written.
     validate_every: steps between validations.
     """
@@ -84,6 +86,8 @@ class NetworkConfig:
     hidden: tuple[int, ...] = field(default=(64, 128), converter=tuple)
     style: int = 128
     form: Literal["relative", "printed"] = "relative"
+    local: tuple[int, ...] = field(default=(), converter=tuple)
+    told_context: bool = False
     steps: int = 3000
     batch: int = 6
     learning_rate: float = 1e-3

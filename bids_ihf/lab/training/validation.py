@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bids_ihf.network.encoder import Encoder
     from bids_ihf.network.flow import IHFNetwork
 
-SLABS_PER_MODALITY, ROWS_PER_SLAB = 6, 2
+SLABS_PER_MODALITY, ROWS_PER_SLAB = 20, 2
 """Slabs of each modality, and slices of each of them."""
 
 COLUMNS = ("step", "modality", "slices", "none", "curve", "network")
@@ -87,15 +87,15 @@ def _slab_errors(slab: SlabRows, network: IHFNetwork, encoder: Encoder) -> Seque
     """Errors of the source, the curve and the network in the slices of a slab."""
     device = next(network.parameters()).device
     index = np.linspace(0, len(slab.truth) - 1, ROWS_PER_SLAB).round().astype(int)
-    source, mask, target = (
+    source, mask, target, context = (
         torch.from_numpy(array[index]).to(device)
-        for array in (slab.matched, slab.mask, slab.target)
+        for array in (slab.matched, slab.mask, slab.target, slab.context)
     )
     mask = mask[:, None]
     told = modality_weights(slab.modality, len(index)).to(device)
     with torch.inference_mode():
         embedding = join_statistics(encoder(source, modality=told), mask)
-        output = network(source, mask, target, embedding).float().cpu().numpy()
+        output = network(source, mask, target, embedding, context).float().cpu().numpy()
     brain = slab.mask[index] > 0.5
     images = (slab.scaled[index, 1], slab.matched[index, 1], output[:, 1])
     return [float(np.abs(image - slab.truth[index])[brain].mean()) for image in images]
