@@ -14,6 +14,7 @@ from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.lab.benchmarks.op_counter import OpCount, count_operations
 from bids_ihf.lab.benchmarks.speed.layouts import authors_layout, hierarchyflow_layout
 from bids_ihf.lab.benchmarks.speed.machine import MachineLimit, timed
+from bids_ihf.network.context import CONTEXT_SIZE
 from bids_ihf.network.flow import IHFNetwork
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class OurNetwork:
             network = IHFNetwork(self.model.network.architecture)
             embedding = torch.empty(1, network.architecture.embedding)
             x, mask = torch.empty(1, 3, height, width), torch.empty(1, 1, height, width)
-        per_slice = count_operations(lambda: network(x, mask, embedding, embedding))
+            context = torch.empty(1, CONTEXT_SIZE)
+        per_slice = count_operations(lambda: network(x, mask, embedding, embedding, context))
         return per_slice.times(len(self.case.slices))
 
 
