@@ -1,4 +1,4 @@
-"""Running the jobs of all subjects, some subjects at a time, and what became of each job."""
+"""Running the jobs of some participants, and what became of each job."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ LOGGER = logging.getLogger(__name__)
 
 ProgressStep = Literal["prepare", "harmonize", "end", "exception"]
 
-MIN_SUBJECTS_PER_GRAPH = 16
-"""Bounds the intermediate files that lie on disk at once."""
 NO_RESULT_MESSAGE = (
     "{}: is not there although nothing is known to have failed: another run replaced or removed "
     "it, or no record of the failure could be written; run again, one target at a time."
@@ -54,7 +52,8 @@ def run_participants(
     device: str,
     on_progress: Callable[[Job, ProgressStep], None],
 ) -> list[Result]:
-    """Harmonize all jobs; one that fails does not stop the others unless the settings say so.
+    """Harmonize the jobs of some participants; one that fails does not stop the others unless the
+    settings say so.
 
     ``on_progress`` is called for every job with the steps that it enters (``prepare``,
     ``harmonize``), and with how it ended (``end``, ``exception``).
@@ -67,28 +66,11 @@ def run_participants(
         The plugin file cannot be used.
     """
     make_work_dir(config.work_dir)
-    results: list[Result] = []
-    for batch in _batches(jobs, max(MIN_SUBJECTS_PER_GRAPH, 4 * config.n_procs)):
-        if config.stop_on_first_crash and not all(result.harmonized for result in results):
-            results += [Result(job, harmonized=False) for job in batch]
-            continue
-        subjects = {job.image.subject for job in batch}
-        with locked_work_dir(config.work_dir, subjects, config.run_uuid) as folder:
-            batch_config = evolve(config, work_dir=folder)
-            batch_results = _run_batch(batch, batch_config, target, device, on_progress)
-            _remove_intermediate_files(batch_results, folder)
-        results += batch_results
+    subjects = {job.image.subject for job in jobs}
+    with locked_work_dir(config.work_dir, subjects, config.run_uuid) as folder:
+        results = _run_batch(jobs, evolve(config, work_dir=folder), target, device, on_progress)
+        _remove_intermediate_files(results, folder)
     return results
-
-
-def _batches(jobs: Iterable[Job], subjects: int) -> Iterable[list[Job]]:
-    """Jobs of so many subjects at a time, subjects whole."""
-    by_subject: dict[str, list[Job]] = {}
-    for job in jobs:
-        by_subject.setdefault(job.image.subject, []).append(job)
-    groups = list(by_subject.values())
-    for start in range(0, len(groups), subjects):
-        yield [job for group in groups[start : start + subjects] for job in group]
 
 
 def _remove_intermediate_files(results: Iterable[Result], work_dir: Path) -> None:

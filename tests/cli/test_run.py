@@ -425,7 +425,7 @@ class TestExitCodes:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("bids_ihf.cli.run.plan", interrupt)
+        monkeypatch.setattr("bids_ihf.pipeline.batches.plan", interrupt)
         assert call(dataset) == 130
 
     def test_memory_runs_out_outside_the_steps(
@@ -438,7 +438,7 @@ class TestExitCodes:
         def starve(*_: object, **__: object) -> None:
             raise MemoryError
 
-        monkeypatch.setattr("bids_ihf.cli.run.plan", starve)
+        monkeypatch.setattr("bids_ihf.pipeline.batches.plan", starve)
         assert call(dataset) == 75
         assert "ihf-harmony: error: not enough memory" in capsys.readouterr().err
 
