@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.io.failures import Failure, read_failures
+from bids_ihf.pipeline.longitudinal import without_failures
 from bids_ihf.pipeline.work_dir import locked_work_dir, make_work_dir, subject_folder
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from bids_ihf.config import RunConfig
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
 
-    FailuresByStep = dict[tuple[str, str], tuple[Failure, Path]]
 
+FailuresByStep = dict[tuple[str, str], "tuple[Failure, Path]"]
 LOGGER = logging.getLogger(__name__)
 
 ProgressStep = Literal["prepare", "harmonize", "end", "exception"]
@@ -87,26 +88,37 @@ def _run_batch(
     device: str,
     on_progress: Callable[[Job, ProgressStep], None],
 ) -> list[Result]:
-    """Run one graph; then once more, by themselves, the images whose T1w image failed."""
-    reason = _run_graph(batch, config, target, device, on_progress, via_t1w=True)
-    failures = _failures(batch, config)
-    without_t1w = [
-        job
-        for job in batch
-        if job.t1w and not job.finished and _key("prepare", job.t1w) in failures
-    ]
-    if without_t1w and not config.stop_on_first_crash:
-        for job in without_t1w:
-            LOGGER.warning(
-                "%s: the T1w image of its session failed; registered by itself.", job.name
-            )
-        rerun_reason = _run_graph(without_t1w, config, target, device, on_progress, via_t1w=False)
-        reason = rerun_reason or reason
+    """Run one graph; then what failed only for another image, without that one."""
+    jobs = {job.image.relative: job for job in batch}
+    reason, failures, left = None, FailuresByStep(), list(batch)
+    while left:
+        reason = _run_graph(left, config, target, device, on_progress) or reason
         failures = _failures(batch, config)
-    results = [_result(job, failures, stopped=reason is not None) for job in batch]
+        changed = [] if config.stop_on_first_crash else _without_failures(jobs.values(), failures)
+        jobs |= {job.image.relative: job for job in changed}
+        left = [job for job in changed if not job.finished]
+    results = [_result(job, failures, stopped=reason is not None) for job in jobs.values()]
     if reason and not any(result.failure for result in results):
         LOGGER.error("The run stopped: %s", reason)
     return results
+
+
+def _without_failures(jobs: Iterable[Job], failures: FailuresByStep) -> list[Job]:
+    """The jobs that were held up by the failure of another image, as they can do without it."""
+    failed = {image for step, image in failures if step == "prepare"}
+    changed = []
+    for job in jobs:
+        reduced = None if job.finished else without_failures(job, failed)
+        if reduced is None:
+            continue
+        if job.t1w and not reduced.t1w:
+            LOGGER.warning(
+                "%s: the T1w image of its session failed; registered by itself.", job.name
+            )
+        if len(reduced.scans) < len(job.scans):
+            LOGGER.warning("%s: harmonized without the scan that failed.", job.name)
+        changed.append(reduced)
+    return changed
 
 
 def _key(step: str, image: SourceImage) -> tuple[str, str]:
@@ -143,8 +155,6 @@ def _run_graph(
     target: ResolvedTarget,
     device: str,
     on_progress: Callable[[Job, ProgressStep], None],
-    *,
-    via_t1w: bool,
 ) -> str | None:
     """Run a graph to its end; why nipype says it did not get there, if it did not."""
     from bids_ihf.pipeline.engine import execute
@@ -153,10 +163,10 @@ def _run_graph(
     by_image = {job.image.relative: job for job in jobs}
 
     def callback(node: Any, status: str) -> None:
-        context = node.inputs.context
-        job = by_image.get(context.image)
-        if job is None:  # a T1w image that is prepared for others only
+        context = getattr(node.inputs, "context", None)
+        if context is None or context.image not in by_image:  # serves other images only
             return
+        job = by_image[context.image]
         if status == "start":
             on_progress(job, context.step)
         # nipype also calls a node ended that it left out after a failure.
@@ -165,7 +175,7 @@ def _run_graph(
         elif status == "exception":
             on_progress(job, "exception")
 
-    workflow = build_graph(jobs, config, target, device, via_t1w=via_t1w)
+    workflow = build_graph(jobs, config, target, device)
     # One image on the GPU at a time: a second one gains little and may not fit.
     gpu_slots = 0 if device == "cpu" else threads_per_image(config, len(jobs))
     return execute(workflow, config, gpu_slots, callback)
