@@ -22,7 +22,7 @@ from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from bids_ihf.config import RunConfig
     from bids_ihf.pipeline.harmonization import Harmonization
@@ -80,12 +80,9 @@ def prepare_image(
 
 
 def harmonize_image(
-    job: Job, prepared_file: Path, config: RunConfig, target: ResolvedTarget, *,
-    threads: int, scans: Sequence[Path] = (),
-) -> None:  # fmt: skip
+    job: Job, prepared_file: Path, config: RunConfig, target: ResolvedTarget, *, threads: int
+) -> None:
     """Harmonize one prepared image and write all outputs, the sidecar of the image last.
-
-    ``scans`` are the files of all prepared images that share its mapping, its own included.
 
     Raises
     ------
@@ -95,14 +92,8 @@ def harmonize_image(
     set_up_process(config.random_seed)
     LOGGER.info("%s: harmonizing to %s", job.name, target.name)
     prepared = load_prepared(prepared_file)
-    if job.image.suffix == "dwi":
-        _harmonize_series(job, prepared, config, target, threads)
-    else:
-        own = scans.index(prepared_file) if scans else 0
-        before, after = (
-            [load_prepared(file) for file in files] for files in (scans[:own], scans[own + 1 :])
-        )
-        _harmonize_anat(job, prepared, config, target, threads, before, after)
+    write = _harmonize_series if job.image.suffix == "dwi" else _harmonize_anat
+    write(job, prepared, config, target, threads)
     LOGGER.info("%s: written", job.name)
 
 
@@ -117,15 +108,12 @@ def _harmonization(config: RunConfig, target: ResolvedTarget, threads: int) -> H
 
 
 def _harmonize_anat(
-    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget, threads: int,
-    before: Sequence[Prepared], after: Sequence[Prepared],
-) -> None:  # fmt: skip
+    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget, threads: int
+) -> None:
     start = time.perf_counter()
     harmonization = _harmonization(config, target, threads)
     image = job.image
-    harmonized, device = harmonization.harmonize_anat(
-        prepared, image.modality, image.vendor, before, after
-    )
+    harmonized, device = harmonization.harmonize_anat(prepared, image.modality, image.vendor)
     seconds = time.perf_counter() - start
     # Another run may work on the same image, with this target or another: nothing may be mixed,
     # and what it has just finished is not removed.

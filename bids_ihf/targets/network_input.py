@@ -13,6 +13,7 @@ from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.targets.intensity import IntensityScale, histogram, robust_scale
 from bids_ihf.targets.landmarks import SliceStatistics, slice_statistics
+from bids_ihf.targets.map_profiles import DIFFUSION_MAPS
 from bids_ihf.targets.profile import Profile, position_centre, slice_position
 
 if TYPE_CHECKING:
@@ -154,17 +155,20 @@ def position_statistics(
 
 
 def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:
-    """The profile of one scan."""
+    """The profile of one scan; that of a map of a diffusion series has no tissues, which the
+    encoder does not know in it."""
     data = clip_to_network_range(network_input.scale.normalize(network_input.data))
     positions, histograms = histograms_by_position(data, network_input)
     statistics = position_statistics(data, network_input, encoder)
     encoded = np.isin(positions, list(slices_by_position(network_input)))
+    has_tissues = network_input.modality not in DIFFUSION_MAPS
+    tissues = statistics.tissue_histograms
     return Profile(
         positions=positions[encoded],
         histograms=histograms[encoded],
         embeddings=statistics.embeddings,
-        landmarks=statistics.landmarks,
-        tissue_histograms=statistics.tissue_histograms,
+        landmarks=statistics.landmarks if has_tissues else np.full(3, np.nan),
+        tissue_histograms=tissues if has_tissues else np.zeros_like(tissues),
         scale=network_input.scale,
     )
 

@@ -28,6 +28,7 @@ from bids_ihf.targets.diffusion_profile import (
     vendor_diffusion_profiles,
 )
 from bids_ihf.targets.intensity import IntensityScale
+from bids_ihf.targets.map_profiles import is_map_key
 from bids_ihf.targets.profile import Profile
 
 TARGET_FORMAT = "ihf-harmony target 2"
@@ -52,7 +53,8 @@ class Target:
     encoder_hash
         SHA-256 of the encoder behind the embeddings.
     profiles
-        Anatomical profiles by modality.
+        Anatomical profiles by modality, and those of the maps of diffusion series, see
+        `map_profiles.map_key`.
     diffusion
         Diffusion profile, if any.
     provenance
@@ -73,8 +75,8 @@ class Target:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Modalities of the profiles, diffusion not included."""
-        return tuple(sorted(self.profiles))
+        """Modalities of the profiles, diffusion and its maps not included."""
+        return tuple(sorted(key for key in self.profiles if not is_map_key(key)))
 
     @property
     def record(self) -> dict[str, Any]:

@@ -84,8 +84,6 @@ class Settings:
     source_profiles
         Tell what is the person's from what is the scanner's by other people's scans of the source
         scanner (``--source-profile`` of the BIDS App); otherwise by the vendor's typical profile.
-    longitudinal
-        A person's scans by one scanner share one mapping (``--longitudinal`` of the BIDS App).
     device
         ``cpu``, ``cuda`` or ``cuda:N``.
     images_dir
@@ -96,7 +94,6 @@ class Settings:
     atropos: bool = False
     deformable: bool = False
     source_profiles: bool = False
-    longitudinal: bool = False
     device: str = "cpu"
     images_dir: Path | None = None
 
@@ -179,16 +176,11 @@ def read_scan(scan: Scan, file: Path, settings: Settings) -> tuple[Reading, list
 
 
 def harmonize_scan(
-    reading: Reading,
-    target: SiteTarget,
-    truth: Reading | None,
-    settings: Settings,
-    visits: Sequence[Reading] = (),
+    reading: Reading, target: SiteTarget, truth: Reading | None, settings: Settings
 ) -> list[Outcome]:
     """Harmonize a scan to a scanner by each method, and measure what comes of it.
 
-    Where the person was on that scanner, the images are compared with ``truth``.  ``visits`` are
-    all scans that share a mapping with this one, itself included.
+    Where the person was on that scanner, the images are compared with ``truth``.
 
     Raises
     ------
@@ -202,16 +194,7 @@ def harmonize_scan(
     source = target.source or source_profile_of(
         vendor_target(scan.image.vendor, model.encoder_hash), modality
     )
-    own = next((n for n, visit in enumerate(visits) if visit.scan == scan), 0)
-    harmonized = harmonize(
-        prepared,
-        target.profile,
-        model,
-        modality=modality,
-        source=source,
-        before=[load_prepared(visit.file) for visit in visits[:own]],
-        after=[load_prepared(visit.file) for visit in visits[own + 1 :]],
-    )
+    harmonized = harmonize(prepared, target.profile, model, modality=modality, source=source)
     if settings.images_dir is not None:
         _write_image(scan, target.scanner, prepared, harmonized, settings.images_dir)
     corrected = prepared.corrected

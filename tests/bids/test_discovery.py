@@ -353,13 +353,13 @@ def test_indexing_a_large_dataset_reads_one_subject(
     for label in labels:
         (root / f"sub-{label}/anat/sub-{label}_T1w.json").write_text(json.dumps({"EchoTime": 1}))
     listed: list[str] = []
-    listdir = os.listdir
+    scandir = os.scandir
 
     def spy(path: str) -> object:
         listed.append(str(path))
-        return listdir(path)
+        return scandir(path)
 
-    monkeypatch.setattr(os, "listdir", spy)
+    monkeypatch.setattr(os, "scandir", spy)
     (image,) = find_images(root, "007")
     assert image.metadata == {"EchoTime": 1}
     assert listed

@@ -111,6 +111,20 @@ def start_session(
     """Put a subject into a scanner; ``subject_seed`` and ``pose`` are those of
     `random_microstructure`."""
     micro = random_microstructure(anatomy, subject_seed, np.eye(4) if pose is None else pose)
+    receive, noise_level, b_factor = place_fields(anatomy, scanner)
+    session = DiffusionSession(
+        anatomy, micro, scanner, receive, noise_level, b_factor, calibration=1.0
+    )
+    white = anatomy.fraction("white") > MIN_WHITE_MATTER_FRACTION
+    if not white.any():
+        return session
+    unweighted = session.signal()(0.0, np.zeros(3)) * session.receive
+    return evolve(session, calibration=1 / float(np.median(unweighted[white])))
+
+
+def place_fields(anatomy: Anatomy, scanner: EpiScanner) -> tuple[Array, Array, Array]:
+    """Coil sensitivity, standard deviation of the noise, and effective over nominal b-value,
+    (X, Y, Z) each."""
     axes = smooth_fields.centred_axes(anatomy.shape, anatomy.zooms, anatomy.brain_centre())
     device = anatomy.fractions.device
     distance = smooth_fields.radius_squared(axes, device).cpu().numpy()
@@ -120,20 +134,9 @@ def start_session(
     log_receive += scanner.receive_edge * (np.minimum(distance, 1.6) - 0.4)
     noise_level = scanner.noise * (1 + scanner.g_factor * np.exp(-2 * distance))
     b_factor = scanner.b_scale * (1 + scanner.b_edge * np.minimum(distance, 2.0))
-    session = DiffusionSession(
-        anatomy,
-        micro,
-        scanner,
-        receive=np.exp(log_receive, dtype=np.float32),
-        noise_level=noise_level.astype(np.float32),
-        b_factor=b_factor.astype(np.float32),
-        calibration=1.0,
-    )
-    white = anatomy.fraction("white") > MIN_WHITE_MATTER_FRACTION
-    if not white.any():
-        return session
-    unweighted = session.signal()(0.0, np.zeros(3)) * session.receive
-    return evolve(session, calibration=1 / float(np.median(unweighted[white])))
+    fields = np.exp(log_receive), noise_level, b_factor
+    receive, noise_level, b_factor = (field.astype(np.float32) for field in fields)
+    return receive, noise_level, b_factor
 
 
 def _sinus_field(anatomy: Anatomy) -> Array:

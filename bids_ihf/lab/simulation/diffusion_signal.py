@@ -32,9 +32,12 @@ MIN_TISSUE_FRACTION = 0.01
 """Smallest fraction of a voxel at which a tissue contributes."""
 
 
-def spin_echo_signal(scanner: EpiScanner, name: str) -> float:
-    """Signal of a tissue at b 0: density (1 - exp(-TR / T1)) exp(-TE / T2), fat suppressed."""
-    relaxation = tissue(name).relaxation(scanner.field_strength)
+def spin_echo_signal(scanner: EpiScanner, name: str, texture: float = 0.0) -> float:
+    """Signal of a tissue at b 0: density (1 - exp(-TR / T1)) exp(-TE / T2), fat suppressed.
+
+    ``texture`` is that of `tissues.Tissue`, in standard deviations.
+    """
+    relaxation = tissue(name).relaxation(scanner.field_strength, texture)
     recovery = 1 - np.exp(-scanner.repetition_time / relaxation.t1)
     signal = relaxation.density * recovery * np.exp(-scanner.echo_time / relaxation.t2)
     return float(signal * (scanner.fat if name == "fat" else 1.0))

@@ -30,6 +30,9 @@ LEGENDRE_ORDERS = (0, 2, 4, 6, 8, 10)
 QUADRATURE_NODES = 96
 """Gauss-Legendre nodes on 0 to 1, enough for all kernels here."""
 
+MAX_DECAY = 16.0
+"""Largest product of b-value and diffusivity in the table of zonal coefficients."""
+
 
 def watson_concentration(odi: NDArray[np.floating]) -> NDArray[np.float64]:
     """Concentration of a Watson distribution from the dispersion index, Eq. 14 of Zhang 2012.
@@ -108,6 +111,33 @@ def neurite_signal(
     across, along = hindered_diffusivities(ndi, second_moment)
     extra = np.exp(-b * (across + (along - across) * cosine_squared))
     return np.asarray(ndi * intra + (1 - ndi) * extra, dtype=np.float32)
+
+
+def zonal_signal(b: Array, ndi: Array, second_moment: Array) -> tuple[Array, Array]:
+    """Zonal coefficients (N,) of orders 0 and 2 of `neurite_signal`, without computing directions.
+
+    The first is the mean over all directions.  The second, times the root of 5, is the root of the
+    energy of order 2: the coefficients' sum of squares in `dwi.harmonics.real_harmonics`.
+    """
+    across, along = hindered_diffusivities(ndi, second_moment)
+    free = np.exp(-b * across)
+    sticks, hindered = b * NEURITE_DIFFUSIVITY_MM2_PER_S, b * (along - across)
+    mean = ndi * _tabulated(0, sticks) + (1 - ndi) * free * _tabulated(0, hindered)
+    second = ndi * _tabulated(2, sticks) * second_moment
+    second += (1 - ndi) * free * _tabulated(2, hindered)
+    return mean.astype(np.float32), second.astype(np.float32)
+
+
+def _tabulated(order: int, decay: Array) -> NDArray[np.float64]:
+    """`_stick_coefficient` by linear interpolation, error below 1e-4."""
+    decays, coefficients = _stick_table(order)
+    return np.interp(decay, decays, coefficients)
+
+
+@cache
+def _stick_table(order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    decays = np.linspace(0, MAX_DECAY, 513)
+    return decays, _stick_coefficient(order, decays)
 
 
 def hindered_diffusivities(ndi: Array, second_moment: Array) -> tuple[Array, Array]:

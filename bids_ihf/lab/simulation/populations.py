@@ -54,7 +54,7 @@ def population(vendor: str, modality: str) -> tuple[RealProtocol, ...]:
 
 
 @cache
-def _weights(vendor: str, modality: Modality) -> tuple[float, ...]:
+def _weights(vendor: str, modality: str) -> tuple[float, ...]:
     """Probabilities of the protocols: a dataset counts as the root of its number of protocols,
     so that a study that prescribes one protocol to forty sites is not half of the vendor."""
     datasets = [real.dataset for real in population(vendor, modality)]
@@ -63,9 +63,7 @@ def _weights(vendor: str, modality: Modality) -> tuple[float, ...]:
     return tuple((weights / weights.sum()).tolist())
 
 
-def draw_real_protocol(
-    vendor: str, modality: Modality, generator: np.random.Generator
-) -> RealProtocol:
+def draw_real_protocol(vendor: str, modality: str, generator: np.random.Generator) -> RealProtocol:
     """One of the real protocols of a vendor, or of `ANY_VENDOR`."""
     rows = population(vendor, modality)
     return rows[int(generator.choice(len(rows), p=_weights(vendor, modality)))]

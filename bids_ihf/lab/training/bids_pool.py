@@ -81,7 +81,7 @@ def site_of(image: SourceImage) -> str:
 
 def _subject_images(config: TrainConfig, subject: str) -> list[SourceImage]:
     """A subject's images by session: those requested, and the T1w by which a T2w is registered."""
-    requested = config.data.modalities
+    requested = config.data.anatomical
     searched = ANATOMICAL_MODALITIES if "T2w" in requested else requested
     present = find_images(config.data.source, subject, modalities=searched)
     images = [image for image in present if not image.problem]  # which has been logged
@@ -97,7 +97,7 @@ def _subject_images(config: TrainConfig, subject: str) -> list[SourceImage]:
 
 
 def _is_requested(config: TrainConfig, image: SourceImage) -> bool:
-    return image.suffix in config.data.modalities and bool(site_of(image))
+    return image.suffix in config.data.anatomical and bool(site_of(image))
 
 
 def _modalities_of_two_sites(source: Path, scans: Iterable[tuple[str, str]]) -> set[str]:

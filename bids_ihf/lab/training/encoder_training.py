@@ -212,10 +212,10 @@ def train_encoder(
     torch.manual_seed(config.seed)
     settings = config.encoder
     sampler = EncoderSampler(
-        subjects, modalities=config.data.modalities, batch=settings.batch, seed=config.seed
+        subjects, modalities=config.data.anatomical, batch=settings.batch, seed=config.seed
     )
     mean, deviation = (
-        statistic.to(device) for statistic in _standardization(config.data.modalities, config.seed)
+        statistic.to(device) for statistic in _standardization(config.data.anatomical, config.seed)
     )
     model = EncoderWithReadouts(_first_encoder(config), len(mean)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)

@@ -91,7 +91,7 @@ def main() -> None:
     subjects = template_subjects(
         data.people_file, data.pool, data.people, processes=config.threads
     )
-    reference_pool(subjects, data.modalities, arguments.folder, seed=config.seed)
+    reference_pool(subjects, data.anatomical, arguments.folder, seed=config.seed)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.simulation.anatomy import Anatomy
+    from bids_ihf.lab.simulation.epi_scanner import EpiScanner
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.training.brain_samples import BrainSample
     from bids_ihf.targets.intensity import IntensityScale
@@ -191,7 +192,7 @@ def scan_statistics(
     )  # fmt: skip
     anatomies = [sample.anatomy(voxel, blur.blur, blur.thickness) for voxel in range(2)]
     images = [scan(anatomy, sharp, 2 * seed + n) for n, anatomy in enumerate(anatomies)]
-    correction = _bias_correction(anatomies, images, scanner, seed)
+    correction = bias_correction(anatomies, images, scanner, seed)
     values = np.stack(
         [
             image * correction.factor(anatomy).numpy()
@@ -206,8 +207,11 @@ def scan_statistics(
     return ScanStatistics(blur, correction, profile)
 
 
-def _bias_correction(
-    anatomies: list[Anatomy], images: list[NDArray[np.float32]], scanner: Scanner, seed: int
+def bias_correction(
+    anatomies: list[Anatomy],
+    images: list[NDArray[np.float32]],
+    scanner: Scanner | EpiScanner,
+    seed: int,
 ) -> BiasCorrection:
     """A polynomial fitted to the logarithm of white matter stands for N4."""
     brain = np.stack([anatomy.brain.numpy() for anatomy in anatomies])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import attrs
 import numpy as np
 import torch
 from attrs import frozen
@@ -17,16 +16,25 @@ from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scan
 from bids_ihf.lab.training.batch_sampling import (
     SAME_SUBJECT_PROBABILITY,
     SLAB_PROBABILITY,
-    STRIPPED_PROBABILITY,
     Batch,
     profile_slab,
 )
+from bids_ihf.lab.training.map_rows import draw_map_rows
 from bids_ihf.lab.training.scan_statistics import scan_statistics
+from bids_ihf.lab.training.slab_rows import (
+    UNKNOWN_MODALITY_PROBABILITY,
+    SlabRows,
+    slab_at,
+    vary_rows,
+    with_embeddings,
+    with_embeddings_of,
+)
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
 from bids_ihf.network.context import slice_context
 from bids_ihf.network.encoder import modality_weights
+from bids_ihf.targets.map_profiles import DIFFUSION_MAPS
 from bids_ihf.targets.network_input import clip_to_network_range
-from bids_ihf.targets.profile import merge_profiles, position_centre, slice_position
+from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
@@ -60,9 +68,6 @@ KNOWN_VENDOR_PROBABILITY = 0.5
 OWN_SCANNER_PROBABILITY = 0.2
 """Probability that else the source scanner's profile from other subjects is available."""
 
-UNKNOWN_MODALITY_PROBABILITY = 0.05
-"""Probability that the network is not told the modality, as for targets of any."""
-
 MAX_TARGET_SUBJECTS, MAX_EMBEDDED_SUBJECTS = 4, 2
 """Most subjects behind the statistics, and behind the embeddings, of a target that is drawn."""
 
@@ -74,26 +79,6 @@ class DrawnScanner:
     scanner: Scanner
     vendor: str
     typical: bool = False
-
-
-@frozen(eq=False)
-class SlabRows:
-    """Rows of training of one slab.
-
-    scaled, matched: (N, 3, X, Y) source slices with their neighbours in network units, as they are
-        and after the intensity curve.
-    truth: (N, X, Y) slices by the target's scanner, in the units of its profile.
-    mask: (N, X, Y) brain mask, 0 to 1; target: (N, E) embeddings.
-    context: (N, C) by `context.slice_context`.
-    """
-
-    scaled: Array
-    matched: Array
-    truth: Array
-    mask: Array
-    target: Array
-    context: Array
-    modality: Modality
 
 
 def draw_scanner(modality: Modality, rng: np.random.Generator) -> DrawnScanner:
@@ -126,7 +111,7 @@ class SlabSampler:
         typical: TypicalProfiles,
         encoder: Encoder,
         *,
-        modalities: Sequence[Modality],
+        modalities: Sequence[str],
         batch: int,
         seed: int,
     ) -> None:
@@ -168,13 +153,16 @@ class SlabSampler:
             )
         ]
 
-    def draw_rows(self, seed: Sequence[int], modality: Modality | None = None) -> SlabRows:
+    def draw_rows(self, seed: Sequence[int], modality: str | None = None) -> SlabRows:
         """The rows of a slab; the seed draws subject, scanners and, if not given, the modality."""
         rng = np.random.default_rng(seed)
         while True:
             drawn = self.modalities[int(rng.integers(len(self.modalities)))]
+            name = modality or drawn
             try:
-                return self._draw_rows(modality or drawn, rng)
+                if name in DIFFUSION_MAPS:
+                    return draw_map_rows(self, name, rng)
+                return self._draw_rows(cast("Modality", name), rng)
             except ValueError:  # a scanner whose images show nothing
                 continue
 
@@ -188,7 +176,7 @@ class SlabSampler:
         z = subject.z[slab.first : slab.stop]
         mask = subject.brain_mask(slab.first, slab.stop)
         if rng.random() < SAME_SUBJECT_PROBABILITY:
-            profile = self._embedded(repeat.profile, truth, mask, z, modality)
+            profile = with_embeddings(repeat.profile, truth, mask, z, self.encoder, modality)
         else:
             profile = self._target_profile(subject, slab, target, modality, rng)
         if rng.random() < SLAB_PROBABILITY:
@@ -203,7 +191,7 @@ class SlabSampler:
         stacks = [np.stack([scaled[index + k] for k in range(3)], axis=1)]
         stacks.append(clip_to_network_range(curve(stacks[0])))
         rows = [*stacks, (truth[index + 1] + 1) * ratio - 1, mask[index]]
-        source_rows, matched, truth_rows, mask_rows = self._vary(rows, rng)
+        source_rows, matched, truth_rows, mask_rows = vary_rows(rows, rng)
         told = modality if rng.random() >= UNKNOWN_MODALITY_PROBABILITY else ""
         return SlabRows(
             source_rows,
@@ -214,21 +202,6 @@ class SlabSampler:
             context=slice_context(told, z[index]),
             modality=modality,
         )
-
-    @staticmethod
-    def _vary(rows: list[Array], rng: np.random.Generator) -> list[Array]:
-        """Remove the background of some rows, and mirror some left to right."""
-        count = len(rows[0])
-        stripped = rng.random(count) < STRIPPED_PROBABILITY
-        outside = stripped[:, None, None] & (rows[3] <= 0.5)
-        mirrored = rng.random(count) < 0.5
-        varied = []
-        for number, array in enumerate(rows):
-            spread = outside[:, None] if array.ndim == 4 else outside
-            bare = array if number == 3 else np.where(spread, np.float32(-1), array)
-            bare[mirrored] = np.flip(bare[mirrored], axis=-2)
-            varied.append(bare)
-        return varied
 
     def _draw_target(self, modality: Modality, rng: np.random.Generator) -> DrawnScanner:
         if rng.random() >= TYPICAL_TARGET_PROBABILITY:
@@ -249,16 +222,18 @@ class SlabSampler:
         if target.typical:
             return self._typical_profile(target.vendor, modality, subject)
         profiles: list[Profile] = []
-        for turn, other in enumerate(self._draw_others(subject, MAX_TARGET_SUBJECTS, rng)):
+        for turn, other in enumerate(self.draw_others(subject, MAX_TARGET_SUBJECTS, rng)):
             noise = int(rng.integers(2**31))
             if turn >= MAX_EMBEDDED_SUBJECTS:
                 statistics = scan_statistics(other.sample, target.scanner, slab.shifts, noise)
-                profiles.append(_with_embeddings_of(statistics.profile, profiles[-1]))
+                profiles.append(with_embeddings_of(statistics.profile, profiles[-1]))
                 continue
-            same = _slab_at(other, slab, subject.z[slab.first])
+            same = slab_at(other, slab, subject.z[slab.first])
             data, statistics = scan_slab(other, same, target.scanner, noise)
             mask, z = other.brain_mask(same.first, same.stop), other.z[same.first : same.stop]
-            profiles.append(self._embedded(statistics.profile, data, mask, z, modality))
+            profiles.append(
+                with_embeddings(statistics.profile, data, mask, z, self.encoder, modality)
+            )
         return merge_profiles(profiles)
 
     def _source_profile(
@@ -280,7 +255,7 @@ class SlabSampler:
             scan_statistics(
                 other.sample, source.scanner, slab.shifts, int(rng.integers(2**31))
             ).profile
-            for other in self._draw_others(subject, MAX_TARGET_SUBJECTS, rng)
+            for other in self.draw_others(subject, MAX_TARGET_SUBJECTS, rng)
         ]
         return SourceProfile(merge_profiles(profiles), subjects=len(profiles))
 
@@ -292,47 +267,10 @@ class SlabSampler:
         others = [p for name, p in profiles.items() if name != subject.name]
         return merge_profiles(others)
 
-    def _draw_others(
+    def draw_others(
         self, subject: TemplateSubject, most: int, rng: np.random.Generator
     ) -> list[TemplateSubject]:
         """One to ``most`` subjects, not this one unless there is no other."""
         others = [other for other in self.others if other.name != subject.name] or [subject]
         count = int(rng.integers(1, min(most, len(others)) + 1))
         return [others[k] for k in rng.choice(len(others), count, replace=False)]
-
-    def _embedded(
-        self,
-        profile: Profile,
-        data: Array,
-        mask: Array,
-        z: NDArray[np.float64],
-        modality: Modality,
-    ) -> Profile:
-        """A profile with the embeddings of the slices (Z + 2, X, Y) nearest to the centres of the
-        positions in a slab, and beyond it those of the nearest position."""
-        positions = np.unique(slice_position(z))
-        index = np.unique([np.abs(z - position_centre(p)).argmin() for p in positions])
-        stack = torch.from_numpy(np.stack([data[index + k] for k in range(3)], axis=1))
-        with torch.inference_mode():
-            embeddings = self.encoder.for_modality(modality).embed(
-                stack, torch.from_numpy(mask[index, None])
-            )
-        centres = position_centre(profile.positions)
-        nearest = np.abs(centres[:, None] - z[index]).argmin(axis=1)
-        return attrs.evolve(profile, embeddings=embeddings.numpy()[nearest])
-
-
-def _with_embeddings_of(profile: Profile, embedded: Profile) -> Profile:
-    """A profile with the embeddings of another one at the nearest positions."""
-    distance = np.abs(profile.positions[:, None] - embedded.positions)
-    return attrs.evolve(profile, embeddings=embedded.embeddings[distance.argmin(axis=1)])
-
-
-def _slab_at(other: TemplateSubject, slab: Slab, z: float) -> Slab:
-    """The slab of another subject whose first slice is at an axial coordinate (mm), or the nearest
-    that lies in the brain."""
-    usable = np.flatnonzero((other.mask > 127).any(axis=(1, 2)))
-    length = slab.stop - slab.first
-    nearest = int(np.abs(other.z - z).argmin())
-    first = int(np.clip(nearest, usable[0], max(usable[-1] + 1 - length, usable[0])))
-    return attrs.evolve(slab, first=first, stop=first + length)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import attrs
 from attrs import field, frozen
 
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES, Modality
 from bids_ihf.errors import UsageError
+from bids_ihf.network.context import NETWORK_MODALITIES
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class DataConfig:
     people_file: of simulated scans, the file of packed label maps.
     pool: folder of prepared scans, or of the arrays of packed label maps; reused by the next run.
     people: subjects to train on; by default all but those of ``validation``.
+    modalities: contrasts of the scans, out of `context.NETWORK_MODALITIES`; those of diffusion are
+        of simulated scans only.
     validation: of simulated scans, subjects on whose scans the network is validated.
     preprocessed: whether the scans of the dataset need no bias correction.
     """
@@ -41,8 +44,18 @@ class DataConfig:
     pool: Path = field(default=Path("pool"), converter=Path)
     people: tuple[str, ...] = field(default=(), converter=tuple)
     validation: tuple[str, ...] = field(default=(), converter=tuple)
-    modalities: tuple[Modality, ...] = field(default=ANATOMICAL_MODALITIES, converter=tuple)
+    modalities: tuple[str, ...] = field(
+        default=ANATOMICAL_MODALITIES,
+        converter=tuple,
+        validator=attrs.validators.deep_iterable(attrs.validators.in_(NETWORK_MODALITIES)),
+    )
     preprocessed: bool = False
+
+    @property
+    def anatomical(self) -> tuple[Modality, ...]:
+        """Those of the modalities that are no maps of diffusion series."""
+        names = [name for name in self.modalities if name in ANATOMICAL_MODALITIES]
+        return cast("tuple[Modality, ...]", tuple(names))
 
 
 @frozen

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_ihf.io.tsv import Cell
-    from bids_ihf.lab.training.slab_sampling import SlabRows, SlabSampler
+    from bids_ihf.lab.training.slab_rows import SlabRows
+    from bids_ihf.lab.training.slab_sampling import SlabSampler
     from bids_ihf.network.encoder import Encoder
     from bids_ihf.network.flow import IHFNetwork
 

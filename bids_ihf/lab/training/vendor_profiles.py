@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -14,17 +14,23 @@ import torch
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.lab.simulation.epi_population import (
+    TYPICAL_SHELLS_S_PER_MM2,
+    typical_shell_scanner,
+)
 from bids_ihf.lab.simulation.populations import typical_protocol_records
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
+from bids_ihf.lab.training.shell_scans import scan_shell_slab, shell_statistics
 from bids_ihf.lab.training.slab_scans import Slab, scan_on_grid
 from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.targets.intensity import robust_scale
+from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, is_map_key, map_key
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
 from bids_ihf.targets.profile import Profile, merge_profiles
 from bids_ihf.targets.target import BUILTIN_VENDORS, Target, pack_target, read_target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 TypicalProfiles = dict[tuple[str, str], dict[str, Profile]]
-"""Profile by subject, by (vendor, modality)."""
+"""Profile by subject, by (vendor, modality, or key of a diffusion map)."""
 
 
 def typical_profiles(
@@ -46,7 +52,7 @@ def typical_profiles(
     encoder: tuple[Encoder, str],
     folder: Path,
     *,
-    modalities: Sequence[Modality],
+    modalities: Sequence[str],
     processes: int,
 ) -> TypicalProfiles:
     """Scan every subject by the typical scanner of every vendor, unless a folder has the profiles.
@@ -96,7 +102,8 @@ def vendor_targets(
             for (scanned_by, modality), scans in profiles.items()
             if scanned_by == vendor
         }
-        protocols = typical_protocol_records(vendor, merged)
+        anatomical = [modality for modality in merged if not is_map_key(modality)]
+        protocols = typical_protocol_records(vendor, anatomical)
         targets.append(Target(vendor, encoder_hash, merged, provenance={**record, **protocols}))
     return targets
 
@@ -119,36 +126,82 @@ def whole_scan(subject: TemplateSubject, scanner: Scanner, seed: int) -> Network
     return NetworkInput(data, mask, grid, scale, tissues, modality)
 
 
+def whole_maps(
+    subject: TemplateSubject, vendor: str, b: float, names: Sequence[str]
+) -> Iterator[tuple[str, NetworkInput]]:
+    """Maps of a shell of a whole series by a vendor's typical scanner, by the key in a target.
+
+    Raises
+    ------
+    ValueError
+        The series shows too little tissue to be measured.
+    """
+    x, y, z = np.random.default_rng([subject.seed, 8]).uniform(0, 1, 3).tolist()
+    count = len(subject.mask)
+    measured = typical_shell_scanner(vendor, b, subject.seed)
+    correction = shell_statistics(subject, measured, subject.seed).correction
+    slab = Slab(1, count - 1, (x, y, z))
+    scanned = scan_shell_slab(subject, slab, measured, correction, subject.seed)
+    mask = np.ascontiguousarray(np.moveaxis(subject.brain_mask(0, count), 0, 2))
+    grid = Grid(mask.shape, subject.affine)
+    for name, image in scanned.maps.by_name().items():
+        if name in names:
+            volume = image.reshape(scanned.shape)
+            slices = scanned.grid.slices(volume, 0, count, subject.mask.shape[1:])
+            data = np.ascontiguousarray(np.moveaxis(slices, 0, 2))
+            scale = robust_scale(data, mask > 0.5)
+            yield map_key(name, b), NetworkInput(data, mask, grid, scale, modality=name)
+
+
+def _inputs(
+    subject: TemplateSubject, vendor: str, modalities: Sequence[str]
+) -> Iterator[tuple[str, NetworkInput]]:
+    """What a vendor's typical scanners make of a subject, by the key in a target."""
+    maps = [modality for modality in modalities if modality in DIFFUSION_MAPS]
+    for modality in modalities:
+        if modality not in maps:
+            scanner = typical_scanner(vendor, cast("Modality", modality), subject.seed)
+            yield modality, whole_scan(subject, scanner, subject.seed)
+    for b in TYPICAL_SHELLS_S_PER_MM2:
+        if maps:
+            yield from whole_maps(subject, vendor, b, maps)
+        maps = [name for name in maps if name != map_key(name, b)]  # b0 once
+
+
+def _keys(modalities: Sequence[str]) -> set[str]:
+    """The keys that `_inputs` yields."""
+    return {
+        map_key(modality, b) if modality in DIFFUSION_MAPS else modality
+        for modality in modalities
+        for b in TYPICAL_SHELLS_S_PER_MM2
+    }
+
+
 def _write_profiles(
     people_file: Path,
     arrays: Path,
     name: str,
     encoder: tuple[Encoder, str],
     folder: Path,
-    modalities: Sequence[Modality],
+    modalities: Sequence[str],
 ) -> None:
     torch.set_num_threads(1)
     (subject,) = template_subjects(people_file, arrays, (name,))
     profiles = {
-        f"{vendor} {modality}": measure_profile(
-            whole_scan(subject, typical_scanner(vendor, modality, subject.seed), subject.seed),
-            encoder[0],
-        )
+        f"{vendor} {key}": measure_profile(network_input, encoder[0])
         for vendor in BUILTIN_VENDORS
-        for modality in modalities
+        for key, network_input in _inputs(subject, vendor, modalities)
     }
     write_atomic(_profiles_path(folder, name), pack_target(Target(name, encoder[1], profiles)))
     LOGGER.info("Scanned %s by the typical scanners", name)
 
 
-def _is_current(
-    folder: Path, name: str, encoder_hash: str, modalities: Sequence[Modality]
-) -> bool:
+def _is_current(folder: Path, name: str, encoder_hash: str, modalities: Sequence[str]) -> bool:
     try:
         target = read_target(_profiles_path(folder, name))
     except BadData:
         return False
-    keys = {f"{vendor} {modality}" for vendor in BUILTIN_VENDORS for modality in modalities}
+    keys = {f"{vendor} {key}" for vendor in BUILTIN_VENDORS for key in _keys(modalities)}
     return target.encoder_hash == encoder_hash and keys == set(target.profiles)
 
 

@@ -1,1 +1,0 @@
-"""Whether volumes agree between scanners after harmonization, and real change survives it."""
