@@ -8,7 +8,7 @@ back from the network's grid by a single interpolation.  The original voxels are
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,7 +18,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_ihf.anat.intensity_matching import IntensityMatched, match_intensities
+from bids_ihf.anat.intensity_matching import IntensityMatched, match_together
 from bids_ihf.anat.qc_statistics import QCStatistics, qc_statistics
 from bids_ihf.errors import BadData, TemporaryFailure
 from bids_ihf.geometry.grid import resample
@@ -80,12 +80,16 @@ def harmonize(
     source: SourceProfile[Profile] | None = None,
     batch_size: int = BATCH_SLICES,
     threads: int = 1,
+    before: Sequence[Prepared] = (),
+    after: Sequence[Prepared] = (),
 ) -> Harmonized:
     """Bring a scan to a target profile.
 
     ``modality`` is that of scan and target; ``source`` is the typical profile of the scan's
     scanner, if available; ``batch_size`` is the number of slices that the network gets at once,
-    ``threads`` that of batches at a time.
+    ``threads`` that of batches at a time.  With ``before`` and ``after``, other scans of the
+    person by the same scanner, all of them share one mapping: in whatever order they are
+    harmonized, if their own order is the same.
 
     Raises
     ------
@@ -94,11 +98,12 @@ def harmonize(
     TemporaryFailure
         The device ran out of memory even with single slices.
     """
+    scans = [_network_input(scan, modality) for scan in (*before, prepared, *after)]
     try:
-        network_input = to_network_input(prepared, modality)
-        matched = match_intensities(network_input, target, model, source)
+        matched = match_together(scans, len(before), target, model, source)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
+    network_input = matched.network_input
     applies_network = modality == ANY_MODALITY or model.was_trained_on(modality)
     change = np.zeros_like(matched.data)
     if applies_network:
@@ -137,6 +142,20 @@ def harmonize(
         modality=modality,
         network_applied=applies_network,
     )
+
+
+def _network_input(prepared: Prepared, modality: str) -> NetworkInput:
+    """A scan on the network's grid.
+
+    Raises
+    ------
+    BadData
+        The brain contains too little signal to find an intensity scale.
+    """
+    try:
+        return to_network_input(prepared, modality)
+    except ValueError as error:
+        raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
 
 
 def apply_network(

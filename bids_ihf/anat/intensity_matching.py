@@ -1,21 +1,30 @@
-"""Match the intensities of an anatomical scan to a target, before the network."""
+"""Match the intensities of an anatomical scan to a target, before the network.
+
+Several scans of a person by one scanner can share one mapping, made of their pooled statistics: a
+scan's own statistics change with its anatomy, so that two mappings would show change that there is
+not, and hide some that there is.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
 
 import attrs
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from bids_ihf.geometry.grid import resample
 from bids_ihf.network.checkpoint import ModelBundle
-from bids_ihf.targets.intensity import IntensityCurve
+from bids_ihf.targets.intensity import IntensityCurve, IntensityScale
 from bids_ihf.targets.network_input import (
     NetworkInput,
     clip_to_network_range,
     measure_profile,
     position_statistics,
 )
-from bids_ihf.targets.profile import Profile
+from bids_ihf.targets.profile import Profile, merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve, scanner_weight
 
 
@@ -23,10 +32,11 @@ from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve, 
 class IntensityMatched:
     """A scan on the network's grid whose intensities were matched to a target by one curve.
 
-    ``original`` and ``matched`` are the scan's profile before and after the ``curve``, with other
-    embeddings; ``data`` (X, Y, Z) are the intensities after it, clipped, in network units of the
-    target; ``scanner_weight``, 0 to 1, is the weight with which the scan's deviation from its
-    scanner's typical profile is attributed to the scanner.
+    ``original`` is the scan's profile; ``matched`` is that after the ``curve``, with other
+    embeddings, on which the network is conditioned, pooled where scans share a mapping.  ``data``
+    (X, Y, Z) are the intensities after the curve, clipped, in network units of the target;
+    ``scanner_weight``, 0 to 1, is the weight with which the scan's deviation from its scanner's
+    typical profile is attributed to the scanner.
     """
 
     network_input: NetworkInput
@@ -51,16 +61,85 @@ def match_intensities(
     ValueError
         The brain has one intensity only.
     """
-    original = measure_profile(network_input, model.encoder)
-    curve = harmonization_curve(original, target, source)
-    data = clip_to_network_range(curve(network_input.scale.normalize(network_input.data)))
-    embeddings = position_statistics(data, network_input, model.encoder).embeddings
+    return match_together([network_input], 0, target, model, source)
+
+
+def match_together(
+    scans: Sequence[NetworkInput],
+    index: int,
+    target: Profile,
+    model: ModelBundle,
+    source: SourceProfile[Profile] | None = None,
+) -> IntensityMatched:
+    """Match the intensities of one of several scans by the curve that all of them share.
+
+    The scans are those of a person by one scanner and protocol, always in the same order; see
+    :func:`with_one_scale` for their gains.
+
+    Raises
+    ------
+    ValueError
+        The brain of a scan has one intensity only.
+    """
+    scans = with_one_scale(scans)
+    profiles = [measure_profile(scan, model.encoder) for scan in scans]
+    pooled = _pooled(profiles)
+    curve = harmonization_curve(pooled, target, source)
+    matched, data = [], []
+    for scan, profile in zip(scans, profiles, strict=True):
+        data.append(clip_to_network_range(curve(scan.scale.normalize(scan.data))))
+        embeddings = position_statistics(data[-1], scan, model.encoder).embeddings
+        matched.append(attrs.evolve(profile, embeddings=embeddings))
     return IntensityMatched(
-        network_input=network_input,
+        network_input=scans[index],
         target=target,
-        original=original,
-        matched=attrs.evolve(original, embeddings=embeddings),
+        original=profiles[index],
+        matched=_pooled(matched),
         curve=curve,
-        data=data,
-        scanner_weight=scanner_weight(original, source),
+        data=data[index],
+        scanner_weight=scanner_weight(pooled, source),
     )
+
+
+def with_one_scale(scans: Sequence[NetworkInput]) -> list[NetworkInput]:
+    """Scans of a person with one intensity scale but for their gains, which scanners set anew in
+    each session.
+
+    A gain is the median over the common brain of the ratio to the first scan, in which a tissue
+    that shrinks or grows does not count; percentiles of the whole brain would change with it.
+
+    Raises
+    ------
+    ValueError
+        Two brains do not overlap.
+    """
+    first = scans[0]
+    gains = [_gain(scan, first) for scan in scans]
+    low, high = (
+        float(
+            np.median([limit(scan.scale) / gain for scan, gain in zip(scans, gains, strict=True)])
+        )
+        for limit in (attrgetter("low"), attrgetter("high"))
+    )
+    return [
+        attrs.evolve(scan, scale=IntensityScale(low * gain, high * gain))
+        for scan, gain in zip(scans, gains, strict=True)
+    ]
+
+
+def _gain(scan: NetworkInput, first: NetworkInput) -> float:
+    """Gain of a scan relative to the first one, exactly 1 for that itself."""
+    if scan is first:
+        return 1.0
+    data, mask = (resample(array, scan.grid, first.grid) for array in (scan.data, scan.mask))
+    common = first.brain & (mask > 0.5) & (first.data > 0) & (data > 0)
+    if not common.any():
+        raise ValueError("it does not overlap with another scan of its participant")
+    return float(np.median(data[common] / first.data[common]))
+
+
+def _pooled(profiles: Sequence[Profile]) -> Profile:
+    """The profile of a person's scans by one scanner, which stand for one subject."""
+    if len(profiles) == 1:
+        return profiles[0]
+    return attrs.evolve(merge_profiles(profiles), scale=profiles[0].scale, scan_count=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from bids_ihf.bids.images import Problem, SourceImage, not_fetched_message
 from bids_ihf.bids.masks import find_mask
 from bids_ihf.bids.metadata import merged_metadata
 from bids_ihf.bids.names import IMAGE_SUFFIXES, BIDSName, parse_name
-from bids_ihf.bids.raw_files import inherited, is_image, subject_files
+from bids_ihf.bids.raw_files import RootLevel, inherited, is_image, subject_files
 from bids_ihf.errors import BadData, InvalidBIDS, NothingSelected, UsageError
 
 LOGGER = logging.getLogger(__name__)
@@ -38,13 +39,19 @@ def list_subjects(bids_dir: Path) -> list[str]:
     if not bids_dir.is_dir():
         raise UsageError(f"{bids_dir} is not a folder: give the root of a BIDS dataset.")
     labels = []
-    for folder in bids_dir.iterdir():
-        if not folder.name.lower().startswith(("sub-", "sub_")) or not folder.is_dir():
-            continue
-        if re.fullmatch(r"sub-[0-9A-Za-z+]+", folder.name):
-            labels.append(folder.name.removeprefix("sub-"))
+    with os.scandir(bids_dir) as entries:
+        folders = [
+            entry.name
+            for entry in entries
+            if entry.name.lower().startswith(("sub-", "sub_")) and entry.is_dir()
+        ]
+    for name in folders:
+        if re.fullmatch(r"sub-[0-9A-Za-z+]+", name):
+            labels.append(name.removeprefix("sub-"))
         else:
-            LOGGER.warning("%s is left out: its name is not a BIDS participant label.", folder)
+            LOGGER.warning(
+                "%s is left out: its name is not a BIDS participant label.", bids_dir / name
+            )
     return sorted(labels)
 
 
@@ -62,7 +69,7 @@ def select_subjects(bids_dir: Path, labels: Iterable[str] = ()) -> list[str]:
             f"{bids_dir} holds no folder sub-*: give the root of a BIDS dataset."
         )
     requested = list(dict.fromkeys(label.removeprefix("sub-") for label in labels))
-    missing = [label for label in requested if label not in present]
+    missing = sorted(set(requested) - set(present), key=requested.index)
     if missing:
         listed = ", ".join(present[:MAX_LISTED_PARTICIPANTS])
         if len(present) > MAX_LISTED_PARTICIPANTS:
@@ -81,6 +88,7 @@ def find_images(
     modalities: Sequence[str] = IMAGE_SUFFIXES,
     filters: Filters | None = None,
     derivatives: Sequence[Path] = (),
+    root_level: RootLevel | None = None,
 ) -> list[SourceImage]:
     """Find one participant's raw images.
 
@@ -98,6 +106,8 @@ def find_images(
         Conditions by modality, from `read_filters`.
     derivatives
         Folders to search for brain masks.
+    root_level
+        What was read of the root before; it saves reading it again for every participant.
 
     Returns
     -------
@@ -106,9 +116,9 @@ def find_images(
         harmonized is kept: a link without content, an image with a sidecar that cannot be read or
         with a rival for its output (`SourceImage.problem`).  It will fail while others do not.
     """
-    root = bids_dir.absolute()
-    label = subject.removeprefix("sub-")
-    files = subject_files(root, label)
+    level = root_level or RootLevel.read(bids_dir)
+    root, label = level.root, subject.removeprefix("sub-")
+    files = subject_files(level, label)
     present = _parsed(filter(is_image, files), root, label)
     session_labels = {session.removeprefix("ses-") for session in sessions}
     candidates = []

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from attrs import frozen
 from pathspec import GitIgnoreSpec
 
 from bids_ihf.bids.names import IMAGE_SUFFIXES
@@ -20,7 +21,33 @@ RAW_DATATYPES = ("anat", "dwi")
 _SESSION_PATTERN = re.compile(r"ses-[0-9A-Za-z+]+")
 
 
-def subject_files(root: Path, subject: str) -> list[Path]:
+@frozen
+class RootLevel:
+    """What the root of a dataset says about all participants, read once for many of them.
+
+    Attributes
+    ----------
+    root
+        Root of the dataset, absolute.
+    files
+        Sidecars and gradient tables in it, by the inheritance principle.
+    ignored
+        What ``.bidsignore`` lists, if there is one.
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    ignored: GitIgnoreSpec | None
+
+    @classmethod
+    def read(cls, bids_dir: Path) -> RootLevel:
+        """Read it; paths are made absolute, but links never resolved."""
+        root = bids_dir.absolute()
+        files = (path for path in _files(root) if not is_image(path))
+        return cls(root, tuple(files), _ignored_patterns(root / ".bidsignore"))
+
+
+def subject_files(root: RootLevel, subject: str) -> list[Path]:
     """List the images of a participant with the sidecars and gradient tables that may apply.
 
     Only ``sub-<label>/[ses-<label>/]{anat,dwi}`` is searched for images and, by the inheritance
@@ -30,18 +57,18 @@ def subject_files(root: Path, subject: str) -> list[Path]:
     Parameters
     ----------
     root
-        Root of the dataset, absolute.
+        The level above the participant.
     subject
         Label without ``sub-``.
     """
-    top = root / f"sub-{subject}"
+    top = root.root / f"sub-{subject}"
     levels = [top, *_session_folders(top)]
     folders = [level / datatype for level in levels for datatype in RAW_DATATYPES]
-    files = [path for folder in folders for path in _files(folder)]
-    for path in (path for level in (root, *levels) for path in _files(level)):
+    files = [*root.files, *(path for folder in folders for path in _files(folder))]
+    for path in (path for level in levels for path in _files(level)):
         if not is_image(path):
             files.append(path)
-        elif path.parent != root:
+        else:
             LOGGER.warning("%s is left out: BIDS keeps images in anat/ or dwi/.", path)
     return _without_ignored(files, root, subject)
 
@@ -74,7 +101,7 @@ def inherited(path: Path, candidates: Iterable[Path], extension: str) -> list[Pa
 
 
 def _session_folders(top: Path) -> list[Path]:
-    folders = [path for path in _entries(top) if path.name.lower().startswith(("ses-", "ses_"))]
+    folders = [top / name for name in _names(top) if name.lower().startswith(("ses-", "ses_"))]
     sessions = [path for path in folders if path.is_dir()]
     for path in sessions:
         if not _SESSION_PATTERN.fullmatch(path.name):
@@ -85,7 +112,9 @@ def _session_folders(top: Path) -> list[Path]:
 def _files(folder: Path) -> list[Path]:
     """Files about images that are harmonized: by their suffix, whatever their extension."""
     files = []
-    for path in _entries(folder):
+    # By name first: the root of a dataset holds thousands of folders.
+    names = [name for name in _names(folder) if name.split(".")[0].endswith(IMAGE_SUFFIXES)]
+    for path in (folder / name for name in names):
         if file_stem(path).rsplit("_", 1)[-1] in IMAGE_SUFFIXES:
             named_image = path.name.endswith(NIFTI_EXTENSIONS)
             if path.is_dir():
@@ -98,11 +127,10 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder but is not hidden, sorted."""
+def _names(folder: Path) -> list[str]:
+    """Names in a folder that are not hidden, sorted."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted(folder / entry.name for entry in entries if entry.name[0] != ".")
+        return sorted(name for name in os.listdir(folder) if name[0] != ".")
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -110,16 +138,22 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _without_ignored(files: Sequence[Path], root: Path, subject: str) -> list[Path]:
+def _ignored_patterns(path: Path) -> GitIgnoreSpec | None:
     try:
-        lines = (root / ".bidsignore").read_text(encoding="utf-8-sig").splitlines()
-        spec = GitIgnoreSpec.from_lines(lines)
+        return GitIgnoreSpec.from_lines(path.read_text(encoding="utf-8-sig").splitlines())
     except FileNotFoundError:
-        return sorted(files)
+        return None
     except (OSError, ValueError) as error:
-        LOGGER.warning("%s cannot be read (%s): nothing is ignored.", root / ".bidsignore", error)
+        LOGGER.warning("%s cannot be read (%s): nothing is ignored.", path, error)
+        return None
+
+
+def _without_ignored(files: Sequence[Path], root: RootLevel, subject: str) -> list[Path]:
+    if root.ignored is None:
         return sorted(files)
-    ignored = {path for path in files if spec.match_file(path.relative_to(root).as_posix())}
+    ignored = {
+        path for path in files if root.ignored.match_file(path.relative_to(root.root).as_posix())
+    }
     images = [path.name for path in sorted(ignored) if path.name.endswith(NIFTI_EXTENSIONS)]
     if images:
         LOGGER.warning(

@@ -7,9 +7,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from bids_ihf.pipeline.plan import HARMONIZE_ACTION
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
 if TYPE_CHECKING:
+    from bids_ihf.pipeline.batches import Batch
     from bids_ihf.pipeline.plan import Job
 
 LOGGER = logging.getLogger(__name__)
@@ -20,13 +22,33 @@ BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} images, {elapsed}, {remaining} l
 
 
 class Progress:
-    """Counts finished images; a bar would fill the logs of a batch job with control characters."""
+    """Counts finished images; a bar would fill the logs of a batch job with control characters.
 
-    def __init__(self, total: int) -> None:
-        self.total, self.count = total, 0
+    Participants are looked at as their turn comes. While some are left, the number of images is
+    that of the others, in proportion.
+    """
+
+    def __init__(self, participants: int) -> None:
+        self.participants_left = participants
+        self.count = 0
+        self._participants, self._expected = participants, 0
         self._start = time.monotonic()
         self._at_work: dict[str, str] = {}
         self._bar: Any = None
+
+    def expect(self, batch: Batch) -> None:
+        """Take note of the images of some participants, which come next."""
+        self.participants_left -= batch.participants
+        self._expected += sum(job.action == HARMONIZE_ACTION for job in batch.jobs)
+        if self._bar is not None:
+            self._bar.total = self.total
+            self._bar.refresh()
+
+    @property
+    def total(self) -> int:
+        """Images of the run, as far as is known."""
+        looked_at = self._participants - self.participants_left
+        return round(self._expected * self._participants / max(1, looked_at))
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -63,7 +85,8 @@ class Progress:
             result = "harmonized" if status == "end" else "failed"
             left = self.left(time.monotonic() - self._start)
             rest = f", {left} left" if left else ""
-            counts = f"{self.count}/{self.total}"
+            about = "about " if self.participants_left else ""
+            counts = f"{self.count}/{about}{self.total}"
             LOGGER.log(NOTICE_LEVEL, "%s %s: %s%s", counts, job.name, result, rest)
 
     def _show(self, *, through: bool) -> None:

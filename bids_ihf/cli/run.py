@@ -1,4 +1,4 @@
-"""One run of ``ihf-harmony``: validate, discover, plan, harmonize, report, exit code."""
+"""One run of ``ihf-harmony``: find, validate, plan and harmonize some participants at a time."""
 
 from __future__ import annotations
 
@@ -10,33 +10,27 @@ from typing import TYPE_CHECKING
 from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.bids.discovery import select_subjects
 from bids_ihf.bids.source_dataset import require_same_dataset
-from bids_ihf.bids.validation import validate_input
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
 from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
+from bids_ihf.pipeline.batches import Batch, planned_batches
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
 from bids_ihf.pipeline.harmonization import choose_device
-from bids_ihf.pipeline.participants import ProgressStep, Result, run_participants
-from bids_ihf.pipeline.plan import HARMONIZE_ACTION, Job, ResolvedTarget, plan
+from bids_ihf.pipeline.participants import ProgressStep, run_participants
+from bids_ihf.pipeline.plan import HARMONIZE_ACTION, Job, ResolvedTarget
 from bids_ihf.pipeline.process import limit_threads
-from bids_ihf.pipeline.resources import (
-    announce_device,
-    describe_run,
-    find_all_images,
-    resolve_target,
-)
+from bids_ihf.pipeline.resources import announce_device, describe_run, resolve_target
 from bids_ihf.pipeline.run_log import (
     NOTICE_LEVEL,
     RunLog,
-    keep_early_records,
     log_to_subjects,
     start_logging,
     subject_context,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bids_ihf.config import RunConfig
@@ -53,7 +47,7 @@ def run(config: RunConfig) -> int:
         The run as a whole is not possible.
     """
     start_logging(config.verbose)
-    keep_early_records()
+    log_to_subjects(RunLog.of(config), None)
     prepare_environment(config.work_dir)
     if config.analysis_level == "group":
         from bids_ihf.pipeline.group import run_group
@@ -75,48 +69,75 @@ def run_participant_level(config: RunConfig) -> int:
     subjects = select_subjects(config.bids_dir, config.participant_label)
     allow_other = config.allow_other_dataset
     require_same_dataset(config.out_dir, config.bids_dir, allow_other=allow_other)
-    images = find_all_images(config, subjects)
-    if not config.skip_bids_validation:
-        images = validate_input(config.bids_dir, images)
     limit_threads(1)
-    target = resolve_target(config)
-    jobs = plan(images, config, target)
+    target, batches = planned_batches(config, subjects, resolve_target)
     if config.dry_run:
-        summary.list_jobs(jobs, target, config.bids_dir, sys.stdout)
-        problems = [job.image.problem for job in jobs if job.image.problem]
+        return list_only(batches, config, target)
+    return harmonize(batches, config, target, len(subjects))
+
+
+def list_only(batches: Iterable[Batch], config: RunConfig, target: ResolvedTarget) -> int:
+    """List the images as they are found, and say at once what is wrong with one."""
+    codes: list[int] = []
+    images = 0
+    for batch in batches:
+        summary.list_jobs(batch.jobs, target, config.bids_dir, sys.stdout)
+        problems = [job.image.problem for job in batch.jobs if job.image.problem]
         for message in dict.fromkeys(problem.message for problem in problems):
             LOGGER.error("%s", message)
-        return summary.common_exit_code([p.error.exit_code for p in problems], len(jobs))
-    return harmonize(jobs, config, target)
+        codes += [problem.error.exit_code for problem in problems]
+        images += len(batch.jobs)
+    return summary.common_exit_code(codes, images)
 
 
-def harmonize(jobs: Sequence[Job], config: RunConfig, target: ResolvedTarget) -> int:
-    """Run the jobs, report on their images, and log what became of them."""
-    todo = [job for job in jobs if job.action == HARMONIZE_ACTION]
+def harmonize(
+    batches: Iterable[Batch], config: RunConfig, target: ResolvedTarget, participants: int
+) -> int:
+    """Run the jobs of all participants, report on their images, and log what became of them."""
     device = choose_device(config.device)
     if config.device == "auto":
         announce_device(device)
     initialize_output(config.out_dir, config.bids_dir)
+    remove_stale_temporaries(config.out_dir)
+    tally, reported = summary.Tally(), True
+    with Progress(participants) as progress:
+        for batch in batches:
+            progress.expect(batch)
+            reported &= harmonize_batch(batch, config, target, device, progress, tally)
+            if config.stop_on_first_crash and tally.failed:
+                break
+    summary.close(tally, config, participants_left=progress.participants_left)
+    return tally.exit_code() or (0 if reported else 1)
+
+
+def harmonize_batch(
+    batch: Batch,
+    config: RunConfig,
+    target: ResolvedTarget,
+    device: str,
+    progress: Progress,
+    tally: summary.Tally,
+) -> bool:
+    """Run the jobs of some participants; False if a page could not be built."""
+    todo = [job for job in batch.jobs if job.action == HARMONIZE_ACTION]
     remove_stale_files(config.out_dir, {job.image.subject for job in todo})
-    start_subject_logs(jobs, config, target)
-    summary.announce(jobs, target)
-    results: list[Result] = []
+    start_subject_logs(batch, config, target)
+    summary.announce(batch.jobs, target)
     pages = ParticipantPages(todo, config)
-    if todo:
-        with Progress(len(todo)) as progress:
 
-            def on_progress(job: Job, step: ProgressStep) -> None:
-                progress.step(job, step)
-                pages.step(job, step)
+    def on_progress(job: Job, step: ProgressStep) -> None:
+        progress.step(job, step)
+        pages.step(job, step)
 
-            results = run_participants(todo, config, target, device, on_progress)
+    results = run_participants(todo, config, target, device, on_progress) if todo else []
     summary.log_failures(results)
-    marks = [(job, job.sidecar) for job in jobs if job.finished]
+    marks = [(job, job.sidecar) for job in batch.jobs if job.finished]
     marks += [(result.job, result.crash_file) for result in results if result.crash_file]
     outdated = {job.image.subject for job, mark in marks if page_is_older(job, mark, config)}
     reported = build_reports(outdated | pages.pending, config) and pages.all_built
-    summary.close(jobs, results, config)
-    return summary.exit_code(results) or (0 if reported else 1)
+    summary.log_flagged(results, config)
+    tally.add(batch.jobs, results)
+    return reported
 
 
 class ParticipantPages:
@@ -152,22 +173,21 @@ def page_is_older(job: Job, mark: Path, config: RunConfig) -> bool:
 
 
 def remove_stale_files(out_dir: Path, subjects: Iterable[str]) -> None:
-    """Remove what killed runs left half-written in the root and in these subjects' folders."""
-    remove_stale_temporaries(out_dir)
+    """Remove what killed runs left half-written in these subjects' folders."""
     for subject in subjects:
         top = out_dir / f"sub-{subject}"
         for folder in (top, *(path for path in top.rglob("*") if path.is_dir())):
             remove_stale_temporaries(folder)
 
 
-def start_subject_logs(jobs: Iterable[Job], config: RunConfig, target: ResolvedTarget) -> None:
-    """Give every subject a log file and a copy of the settings of this run."""
+def start_subject_logs(batch: Batch, config: RunConfig, target: ResolvedTarget) -> None:
+    """Give every subject of a batch a log file and a copy of the settings of this run."""
     run_log = RunLog.of(config)
-    subjects = list(dict.fromkeys(job.image.subject for job in jobs))
+    subjects = list(dict.fromkeys(job.image.subject for job in batch.jobs))
     content = describe_run(config, target).encode(errors="replace")
     for subject in subjects:
         write_atomic(run_log.folder(subject) / "ihf_harmony.toml", content)
-    log_to_subjects(run_log, subjects)
+    log_to_subjects(run_log, subjects, batch.records)
 
 
 def build_reports(subjects: Iterable[str], config: RunConfig) -> bool:

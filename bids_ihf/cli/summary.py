@@ -35,13 +35,17 @@ VENDOR_UNKNOWN_TEXT = (
 
 
 def list_jobs(jobs: Sequence[Job], target: ResolvedTarget, bids_dir: Path, out: TextIO) -> None:
-    """One line for each image, tab-separated: file, vendor, target, what would be done."""
+    """One line for each image, tab-separated: file, vendor, target, what would be done.
+
+    They are flushed, so that a reader gets them as they are known.
+    """
     for job in jobs:
         file = job.image.path.relative_to(bids_dir).as_posix()
         action = f"fail: {job.image.problem.message}" if job.image.problem else job.action
         if action == HARMONIZE_ACTION and job.image.modality != job.image.suffix:
             action += f" as {job.image.modality}"
         out.write(f"{file}\t{job.image.vendor}\t{target.name}\t{action}\n")
+    out.flush()
 
 
 def announce(jobs: Sequence[Job], target: ResolvedTarget) -> None:
@@ -57,7 +61,7 @@ def announce(jobs: Sequence[Job], target: ResolvedTarget) -> None:
     for job in jobs:
         image = job.image
         with subject_context(image.subject):
-            vendor = f", source vendor {image.vendor}" if job in todo else ""
+            vendor = f", source vendor {image.vendor}" if job.action == HARMONIZE_ACTION else ""
             modality, reason = contrast_by_sidecar(image.suffix, image.metadata)
             if reason and job.action != DONE_ACTION:
                 LOGGER.warning("%s", misnamed_text(job.name, image.suffix, modality, reason))
@@ -80,25 +84,7 @@ def log_failures(results: Sequence[Result]) -> None:
                 LOGGER.error("%s: %s%s", result.job.name, result.failure.message, crash_file)
 
 
-def close(jobs: Sequence[Job], results: Sequence[Result], config: RunConfig) -> None:
-    """The closing lines: images to inspect, counts and paths."""
-    _log_flagged(results, config)
-    failed = [result.job for result in results if not result.harmonized]
-    LOGGER.log(
-        NOTICE_LEVEL,
-        "%d harmonized, %d already done, %d failed, %d not processed. Results: %s",
-        len(results) - len(failed),
-        sum(job.action == DONE_ACTION for job in jobs),
-        len(failed),
-        sum(job.action not in (DONE_ACTION, HARMONIZE_ACTION) for job in jobs),
-        config.out_dir,
-    )
-    for subject in dict.fromkeys(job.image.subject for job in failed):
-        folder = RunLog.of(config).folder(subject)
-        LOGGER.error("Log and crash files of sub-%s: %s", subject, folder)
-
-
-def _log_flagged(results: Sequence[Result], config: RunConfig) -> None:
+def log_flagged(results: Sequence[Result], config: RunConfig) -> None:
     """Name the images of this run that quality control flags, and the page to look at."""
     jobs = [result.job for result in results if result.harmonized]
     sidecars = {job.sidecar for job in jobs}
@@ -115,11 +101,46 @@ def _log_flagged(results: Sequence[Result], config: RunConfig) -> None:
                 LOGGER.log(NOTICE_LEVEL, "Inspect %s: %s", ", ".join(flagged), page)
 
 
-def exit_code(results: Sequence[Result]) -> int:
-    """0 if nothing failed; the common reason's code if all failed for it; else 1."""
-    failed = [result.failure for result in results if not result.harmonized]
-    codes = [failure.exit_code if failure else SOME_FAILED_CODE for failure in failed]
-    return common_exit_code(codes, len(results))
+class Tally:
+    """Counts what became of the images of a run; the images themselves are not kept."""
+
+    def __init__(self) -> None:
+        self.harmonized = self.failed = self.done = self.skipped = 0
+        self.codes: Counter[int] = Counter()
+        self.failed_subjects: list[str] = []
+
+    def add(self, jobs: Sequence[Job], results: Sequence[Result]) -> None:
+        """Count the images of some participants."""
+        failed = [result for result in results if not result.harmonized]
+        self.harmonized += len(results) - len(failed)
+        self.failed += len(failed)
+        self.done += sum(job.action == DONE_ACTION for job in jobs)
+        self.skipped += sum(job.action not in (DONE_ACTION, HARMONIZE_ACTION) for job in jobs)
+        self.codes.update(
+            result.failure.exit_code if result.failure else SOME_FAILED_CODE for result in failed
+        )
+        self.failed_subjects += dict.fromkeys(result.job.image.subject for result in failed)
+
+    def exit_code(self) -> int:
+        """0 if nothing failed; the common reason's code if all failed for it; else 1."""
+        return common_exit_code([*self.codes.elements()], self.harmonized + self.failed)
+
+
+def close(tally: Tally, config: RunConfig, participants_left: int = 0) -> None:
+    """The closing lines: counts and paths."""
+    if participants_left:
+        LOGGER.warning(
+            "The run stopped at the first failure; %d participants are left.", participants_left
+        )
+    LOGGER.log(
+        NOTICE_LEVEL,
+        "%d harmonized, %d already done, %d failed, %d not processed. Results: %s",
+        *(tally.harmonized, tally.done, tally.failed, tally.skipped),
+        config.out_dir,
+    )
+    for subject in tally.failed_subjects:
+        folder = RunLog.of(config).folder(subject)
+        LOGGER.error("Log and crash files of sub-%s: %s", subject, folder)
 
 
 def common_exit_code(codes: Sequence[int], images: int) -> int:

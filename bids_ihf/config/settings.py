@@ -136,6 +136,12 @@ class RunConfig:
         "biological from scanner effects",
         values.existing_file,
     )
+    longitudinal: bool = _processing(
+        "--longitudinal",
+        "scans of one participant by one scanner and protocol share one mapping, made of their "
+        "pooled statistics, so that harmonization adds no change between sessions",
+        **_FLAG_OPTION,
+    )
     preprocessed: bool = _processing(
         "--preprocessed",
         "inputs are bias-corrected, skull-stripped and in template orientation: skip bias "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
+from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine
 
 from bids_ihf.errors import BadData
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
     from bids_ihf.io.failures import Step
+    from bids_ihf.pipeline.longitudinal import SharedScan
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
 
 MAX_NODE_STEM = 80
@@ -53,6 +55,8 @@ class MemoryEstimate:
 
 PREPARE_MEMORY = MemoryEstimate(base_gb=0.8, bytes_per_voxel=60)
 HARMONIZE_MEMORY = MemoryEstimate(base_gb=1.0, bytes_per_voxel=60)
+SHARED_SCAN_MEMORY = MemoryEstimate(base_gb=0.1, bytes_per_voxel=15)
+"""For each further scan that shares the mapping."""
 BATCH_MEMORY_GB = 0.3
 """For each further batch in the network at a time, on the CPU."""
 DIFFUSION_MEMORY = MemoryEstimate(base_gb=0.8, bytes_per_voxel=600)
@@ -81,30 +85,43 @@ def build_graph(
     config: RunConfig,
     target: ResolvedTarget,
     device: str,
-    *,
-    via_t1w: bool = True,
 ) -> Any:
-    """A workflow with one sub-workflow for each subject.
-
-    ``via_t1w`` registers the other images by the T1w image of their session.
-    """
+    """A workflow with one sub-workflow for each subject."""
     threads = threads_per_image(config, len(jobs))
     workflow = engine.Workflow(WORKFLOW_NAME, base_dir=str(config.work_dir))
     for subject in dict.fromkeys(job.image.subject for job in jobs):
         graph = engine.Workflow(workflow_name(subject))
-        prepared: dict[Path, Any] = {}
         subject_jobs = [job for job in jobs if job.image.subject == subject]
-        for job in sorted(subject_jobs, key=lambda job: job.t1w is not None):
-            t1w = job.t1w if via_t1w else None
-            if t1w is not None and t1w.path not in prepared:
-                prepared[t1w.path] = _prepare_node(t1w, config)
-            node = prepared[job.image.path] = _prepare_node(job.image, config)
-            if t1w is not None:
-                graph.connect(prepared[t1w.path], "prepared", node, "t1w")
+        prepared = _prepare_nodes(graph, subject_jobs, config)
+        merged: dict[tuple[Path, ...], Any] = {}
+        for job in subject_jobs:
             harmonize = _harmonize_node(job, config, target, device, threads)
-            graph.connect(node, "prepared", harmonize, "prepared")
+            graph.connect(prepared[job.image.path], "prepared", harmonize, "prepared")
+            if not job.scans:
+                continue
+            paths = tuple(scan.image.path for scan in job.scans)
+            if paths not in merged:
+                merged[paths] = engine.Node(Merge(len(paths)), name=f"scans_{len(merged)}")
+                for number, path in enumerate(paths, start=1):
+                    graph.connect(prepared[path], "prepared", merged[paths], f"in{number}")
+            graph.connect(merged[paths], "out", harmonize, "scans")
         workflow.add_nodes([graph])
     return workflow
+
+
+def _prepare_nodes(graph: Any, jobs: Sequence[Job], config: RunConfig) -> dict[Path, Any]:
+    """Nodes, by path, that prepare the images of a subject's jobs and those these need."""
+    needed: dict[Path, SharedScan | Job] = {}
+    for job in jobs:
+        needed |= {scan.image.path: scan for scan in job.scans} | {job.image.path: job}
+    nodes: dict[Path, Any] = {}
+    for item in sorted(needed.values(), key=lambda item: item.t1w is not None):
+        for image in (item.t1w, item.image):
+            if image is not None and image.path not in nodes:
+                nodes[image.path] = _prepare_node(image, config)
+        if item.t1w is not None:
+            graph.connect(nodes[item.t1w.path], "prepared", nodes[item.image.path], "t1w")
+    return nodes
 
 
 def _context(step: Step, image: SourceImage, config: RunConfig) -> StepContext:
@@ -162,8 +179,10 @@ def _harmonize_node(
         threads=threads,
         use_gpu=device != "cpu",
     )
+    others_gb = SHARED_SCAN_MEMORY.of(job.image.path) * max(0, len(job.scans) - 1)
     if job.image.suffix == "dwi":
         memory_gb = DIFFUSION_MEMORY.of(job.image.path)
     else:
         memory_gb = HARMONIZE_MEMORY.of(job.image.path) + (threads - 1) * BATCH_MEMORY_GB
+        memory_gb += others_gb
     return _node(interface, context, config, threads, memory_gb)

@@ -15,7 +15,7 @@ from bids_ihf.targets.target import vendor_target
 from bids_ihf.targets.tissue_priors import modality_by_contrast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bids_ihf.anat.harmonize import Harmonized
     from bids_ihf.dwi.series import FittedSeries, HarmonizedSeries, OnVolume, SeriesSink
@@ -55,9 +55,12 @@ class Harmonization:
     threads: int = 1
 
     def harmonize_anat(
-        self, prepared: Prepared, modality: str, vendor: str
-    ) -> tuple[Harmonized, str]:
+        self, prepared: Prepared, modality: str, vendor: str,
+        before: Sequence[Prepared] = (), after: Sequence[Prepared] = (),
+    ) -> tuple[Harmonized, str]:  # fmt: skip
         """A harmonized anatomical image, and the device: the CPU where ``auto`` finds a full GPU.
+
+        ``before`` and ``after`` are further scans that share the mapping.
 
         Raises
         ------
@@ -69,16 +72,17 @@ class Harmonization:
         modality = modality_by_contrast(modality, prepared)
         device = choose_device(self.device)
         try:
-            return self._harmonize_on(device, prepared, modality, vendor), device
+            return self._harmonize_on(device, prepared, modality, vendor, before, after), device
         except TemporaryFailure as error:
             if self.device != "auto" or device == "cpu":
                 raise
             LOGGER.warning("%s: %s Continuing on the CPU.", prepared.volume.path.name, error)
-            return self._harmonize_on("cpu", prepared, modality, vendor), "cpu"
+            return self._harmonize_on("cpu", prepared, modality, vendor, before, after), "cpu"
 
     def _harmonize_on(
-        self, device: str, prepared: Prepared, modality: str, vendor: str
-    ) -> Harmonized:
+        self, device: str, prepared: Prepared, modality: str, vendor: str,
+        before: Sequence[Prepared], after: Sequence[Prepared],
+    ) -> Harmonized:  # fmt: skip
         model = self.load_model(device)
         typical = vendor_target(vendor, model.encoder_hash)
         return harmonize(
@@ -90,6 +94,8 @@ class Harmonization:
             or source_profile_of(typical, modality),
             batch_size=self.batch_size,
             threads=self.threads,
+            before=before,
+            after=after,
         )
 
     def harmonize_series(

@@ -159,6 +159,7 @@ class HarmonizeInputs(StepInputs):
     """What the harmonization depends on."""
 
     prepared = File(exists=True, mandatory=True, desc="result of Prepare")
+    scans = traits.List(File(exists=True), desc="the same of all scans that share the mapping")
     job = traits.Any(mandatory=True, desc="the image and its outputs (plan.Job)")
     config = traits.Any(mandatory=True, desc="settings of the run (config.RunConfig)")
     target = traits.Any(mandatory=True, desc="target of the run (plan.ResolvedTarget)")
@@ -182,7 +183,9 @@ class Harmonize(StepInterface):
 
     def _work(self, folder: Path) -> None:
         inputs = self.inputs
+        shared = [Path(file) for file in inputs.scans] if isdefined(inputs.scans) else []
         worker.harmonize_image(
-            inputs.job, Path(inputs.prepared), inputs.config, inputs.target, threads=inputs.threads
-        )
+            inputs.job, Path(inputs.prepared), inputs.config, inputs.target,
+            threads=inputs.threads, scans=shared,
+        )  # fmt: skip
         self._results["sidecar"] = str(inputs.job.sidecar)

@@ -108,6 +108,7 @@ def _provenance(
         "Device": device,
         "ConfigurationHash": job.hash,
         **({"HarmonizationWarning": warning} if warning else {}),
+        **({"LongitudinalScans": [scan.image.uri for scan in job.scans]} if job.scans else {}),
         **details,
     }
 

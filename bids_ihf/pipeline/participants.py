@@ -1,4 +1,4 @@
-"""Running the jobs of all subjects, some subjects at a time, and what became of each job."""
+"""Running the jobs of some participants, and what became of each job."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.io.failures import Failure, read_failures
+from bids_ihf.pipeline.longitudinal import without_failures
 from bids_ihf.pipeline.work_dir import locked_work_dir, make_work_dir, subject_folder
 
 if TYPE_CHECKING:
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
     from bids_ihf.config import RunConfig
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
 
-    FailuresByStep = dict[tuple[str, str], tuple[Failure, Path]]
 
+FailuresByStep = dict[tuple[str, str], "tuple[Failure, Path]"]
 LOGGER = logging.getLogger(__name__)
 
 ProgressStep = Literal["prepare", "harmonize", "end", "exception"]
 
-MIN_SUBJECTS_PER_GRAPH = 16
-"""Bounds the intermediate files that lie on disk at once."""
 NO_RESULT_MESSAGE = (
     "{}: is not there although nothing is known to have failed: another run replaced or removed "
     "it, or no record of the failure could be written; run again, one target at a time."
@@ -54,7 +53,8 @@ def run_participants(
     device: str,
     on_progress: Callable[[Job, ProgressStep], None],
 ) -> list[Result]:
-    """Harmonize all jobs; one that fails does not stop the others unless the settings say so.
+    """Harmonize the jobs of some participants; one that fails does not stop the others unless the
+    settings say so.
 
     ``on_progress`` is called for every job with the steps that it enters (``prepare``,
     ``harmonize``), and with how it ended (``end``, ``exception``).
@@ -67,28 +67,11 @@ def run_participants(
         The plugin file cannot be used.
     """
     make_work_dir(config.work_dir)
-    results: list[Result] = []
-    for batch in _batches(jobs, max(MIN_SUBJECTS_PER_GRAPH, 4 * config.n_procs)):
-        if config.stop_on_first_crash and not all(result.harmonized for result in results):
-            results += [Result(job, harmonized=False) for job in batch]
-            continue
-        subjects = {job.image.subject for job in batch}
-        with locked_work_dir(config.work_dir, subjects, config.run_uuid) as folder:
-            batch_config = evolve(config, work_dir=folder)
-            batch_results = _run_batch(batch, batch_config, target, device, on_progress)
-            _remove_intermediate_files(batch_results, folder)
-        results += batch_results
+    subjects = {job.image.subject for job in jobs}
+    with locked_work_dir(config.work_dir, subjects, config.run_uuid) as folder:
+        results = _run_batch(jobs, evolve(config, work_dir=folder), target, device, on_progress)
+        _remove_intermediate_files(results, folder)
     return results
-
-
-def _batches(jobs: Iterable[Job], subjects: int) -> Iterable[list[Job]]:
-    """Jobs of so many subjects at a time, subjects whole."""
-    by_subject: dict[str, list[Job]] = {}
-    for job in jobs:
-        by_subject.setdefault(job.image.subject, []).append(job)
-    groups = list(by_subject.values())
-    for start in range(0, len(groups), subjects):
-        yield [job for group in groups[start : start + subjects] for job in group]
 
 
 def _remove_intermediate_files(results: Iterable[Result], work_dir: Path) -> None:
@@ -105,26 +88,37 @@ def _run_batch(
     device: str,
     on_progress: Callable[[Job, ProgressStep], None],
 ) -> list[Result]:
-    """Run one graph; then once more, by themselves, the images whose T1w image failed."""
-    reason = _run_graph(batch, config, target, device, on_progress, via_t1w=True)
-    failures = _failures(batch, config)
-    without_t1w = [
-        job
-        for job in batch
-        if job.t1w and not job.finished and _key("prepare", job.t1w) in failures
-    ]
-    if without_t1w and not config.stop_on_first_crash:
-        for job in without_t1w:
-            LOGGER.warning(
-                "%s: the T1w image of its session failed; registered by itself.", job.name
-            )
-        rerun_reason = _run_graph(without_t1w, config, target, device, on_progress, via_t1w=False)
-        reason = rerun_reason or reason
+    """Run one graph; then what failed only for another image, without that one."""
+    jobs = {job.image.relative: job for job in batch}
+    reason, failures, left = None, FailuresByStep(), list(batch)
+    while left:
+        reason = _run_graph(left, config, target, device, on_progress) or reason
         failures = _failures(batch, config)
-    results = [_result(job, failures, stopped=reason is not None) for job in batch]
+        changed = [] if config.stop_on_first_crash else _without_failures(jobs.values(), failures)
+        jobs |= {job.image.relative: job for job in changed}
+        left = [job for job in changed if not job.finished]
+    results = [_result(job, failures, stopped=reason is not None) for job in jobs.values()]
     if reason and not any(result.failure for result in results):
         LOGGER.error("The run stopped: %s", reason)
     return results
+
+
+def _without_failures(jobs: Iterable[Job], failures: FailuresByStep) -> list[Job]:
+    """The jobs that were held up by the failure of another image, as they can do without it."""
+    failed = {image for step, image in failures if step == "prepare"}
+    changed = []
+    for job in jobs:
+        reduced = None if job.finished else without_failures(job, failed)
+        if reduced is None:
+            continue
+        if job.t1w and not reduced.t1w:
+            LOGGER.warning(
+                "%s: the T1w image of its session failed; registered by itself.", job.name
+            )
+        if len(reduced.scans) < len(job.scans):
+            LOGGER.warning("%s: harmonized without the scan that failed.", job.name)
+        changed.append(reduced)
+    return changed
 
 
 def _key(step: str, image: SourceImage) -> tuple[str, str]:
@@ -161,8 +155,6 @@ def _run_graph(
     target: ResolvedTarget,
     device: str,
     on_progress: Callable[[Job, ProgressStep], None],
-    *,
-    via_t1w: bool,
 ) -> str | None:
     """Run a graph to its end; why nipype says it did not get there, if it did not."""
     from bids_ihf.pipeline.engine import execute
@@ -171,10 +163,10 @@ def _run_graph(
     by_image = {job.image.relative: job for job in jobs}
 
     def callback(node: Any, status: str) -> None:
-        context = node.inputs.context
-        job = by_image.get(context.image)
-        if job is None:  # a T1w image that is prepared for others only
+        context = getattr(node.inputs, "context", None)
+        if context is None or context.image not in by_image:  # serves other images only
             return
+        job = by_image[context.image]
         if status == "start":
             on_progress(job, context.step)
         # nipype also calls a node ended that it left out after a failure.
@@ -183,7 +175,7 @@ def _run_graph(
         elif status == "exception":
             on_progress(job, "exception")
 
-    workflow = build_graph(jobs, config, target, device, via_t1w=via_t1w)
+    workflow = build_graph(jobs, config, target, device)
     # One image on the GPU at a time: a second one gains little and may not fit.
     gpu_slots = 0 if device == "cpu" else threads_per_image(config, len(jobs))
     return execute(workflow, config, gpu_slots, callback)

@@ -18,6 +18,7 @@ from bids_ihf.dwi.outputs import DIFFUSION_MODEL
 from bids_ihf.errors import BadData
 from bids_ihf.io.content_hash import content_hash, file_hash
 from bids_ihf.io.paths import file_stem
+from bids_ihf.pipeline.longitudinal import SharedScan, share_mappings
 
 HARMONIZE_ACTION = "harmonize"
 DONE_ACTION = "skip: done"
@@ -83,6 +84,9 @@ class Job:
         T1w image of the same session by which the image is registered, if any.
     source_hash
         Hash of the content of the image.
+    scans
+        All scans that share a mapping with it, itself included, in an order that is the same for
+        each of them; empty where it has its own.
     """
 
     image: SourceImage
@@ -91,6 +95,7 @@ class Job:
     hash: str = ""
     t1w: SourceImage | None = None
     source_hash: str | None = None
+    scans: tuple[SharedScan, ...] = ()
 
     @property
     def name(self) -> str:
@@ -117,7 +122,9 @@ def plan(images: Sequence[SourceImage], config: RunConfig, target: ResolvedTarge
             via_t1w = image.suffix in REGISTERED_VIA_T1W
             t1w = _t1w_of(image, t1w_images) if via_t1w else None
             jobs.append(_job(_with_vendor(image, config), config, target, t1w))
-    return jobs
+    if config.longitudinal:
+        jobs = share_mappings(jobs)
+    return [evolve(job, action=DONE_ACTION) if job.hash and job.finished else job for job in jobs]
 
 
 def _t1w_by_session(images: Iterable[SourceImage]) -> T1wBySession:
@@ -182,8 +189,7 @@ def _job(
         brain_hash=target.brain_hash,
         image=facts,
     )
-    job = Job(image, HARMONIZE_ACTION, paths, identity, t1w, source_hash)
-    return evolve(job, action=DONE_ACTION) if job.finished else job
+    return Job(image, HARMONIZE_ACTION, paths, identity, t1w, source_hash)
 
 
 def _no_profile(image: SourceImage, target: ResolvedTarget) -> Problem:

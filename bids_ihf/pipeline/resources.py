@@ -1,36 +1,28 @@
-"""What a run works with: its images, its device, its network and its target."""
+"""What a run works with: its device, its network and its target."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_ihf.bids.discovery import find_images
-from bids_ihf.bids.filters import read_filters
 from bids_ihf.config import to_toml
-from bids_ihf.errors import BadData, NothingSelected
+from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.content_hash import file_hash
-from bids_ihf.io.paths import file_stem, is_nifti_name
+from bids_ihf.io.paths import is_nifti_name
 from bids_ihf.pipeline.harmonization import Harmonization, choose_device
-from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W, ResolvedTarget
-from bids_ihf.pipeline.run_log import NOTICE_LEVEL, subject_context
+from bids_ihf.pipeline.plan import ResolvedTarget
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
-
-MAX_LABELS_SHOWN = 5
 
 
 @lru_cache(maxsize=2)
@@ -83,77 +75,6 @@ def load_harmonization(
         batch_size=batch_size,
         threads=threads,
     )
-
-
-def find_all_images(config: RunConfig, subjects: Sequence[str]) -> list[SourceImage]:
-    """Images of all subjects; T1w images too where others are registered by them.
-
-    Raises
-    ------
-    NothingSelected
-        No image of the selected modalities is left.
-    BadData
-        Masks in derivatives are needed, and there is none.
-    """
-    via_t1w = any(suffix in REGISTERED_VIA_T1W for suffix in config.modalities)
-    modalities = dict.fromkeys([*config.modalities, *(["T1w"] if via_t1w else [])])
-    filters = read_filters(config.bids_filter_file) if config.bids_filter_file else None
-    images = []
-    for subject in subjects:
-        with subject_context(subject):
-            images += find_images(
-                config.bids_dir,
-                subject,
-                sessions=config.session_label,
-                modalities=tuple(modalities),
-                filters=filters,
-                derivatives=() if config.brain_mask == "network" else config.derivatives,
-            )
-    if not any(image.suffix in config.modalities for image in images):
-        raise NothingSelected(_nothing_selected(config, subjects))
-    if config.derivatives and config.brain_mask != "network":
-        _count_masks([image for image in images if image.suffix in config.modalities], config)
-    return images
-
-
-def _count_masks(images: Sequence[SourceImage], config: RunConfig) -> None:
-    """Warn of images without a mask in ``--derivatives``, or refuse where all need one."""
-    without = [image for image in images if image.mask is None]
-    if not without:
-        return
-    message = (
-        f"{' '.join(map(str, config.derivatives))}: no brain mask for {len(without)} of "
-        f"{len(images)} images, such as {without[0].path.name}"
-    )
-    if config.brain_mask != "derivatives":
-        LOGGER.warning("%s; these are masked without --derivatives.", message)
-    elif len(without) == len(images):
-        raise BadData(f"{message}; check folder and names, or use --brain-mask auto.")
-    else:
-        LOGGER.warning("%s; these will fail.", message)
-
-
-def _nothing_selected(config: RunConfig, subjects: Sequence[str]) -> str:
-    criteria = [f"modalities {' '.join(config.modalities)}", f"subjects {_first(subjects)}"]
-    if config.session_label:
-        criteria.append(f"sessions {_first(config.session_label)}")
-    if config.bids_filter_file:
-        criteria.append(f"filters {config.bids_filter_file.name}")
-    suffixes = Counter(
-        file_stem(path).rsplit("_", 1)[-1]
-        for subject in subjects
-        for path in (config.bids_dir / f"sub-{subject}").glob("**/*.[nN][iI][iI]*")
-    )
-    present = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
-    return (
-        f"{config.bids_dir}: nothing to harmonize; searched for {', '.join(criteria)}; "
-        f"these subjects have {present or 'no image'} in all; widen the selection."
-    )
-
-
-def _first(labels: Sequence[str]) -> str:
-    rest = len(labels) - MAX_LABELS_SHOWN
-    return " ".join(labels[:MAX_LABELS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def announce_device(device: str) -> None:

@@ -13,13 +13,17 @@ from attrs import frozen
 from bids_ihf.bids.output_files import LOG_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from bids_ihf.config import RunConfig
 
 NOTICE_LEVEL = 25
 """Between INFO and WARNING: what is shown without ``-v``."""
+HeldRecord = tuple[str | None, logging.LogRecord]
+"""A record, and the participant whose log it belongs to; None: those of all."""
+HeldRecords = list[HeldRecord]
+_HELD: ContextVar[HeldRecords | None] = ContextVar("held", default=None)
 _SUBJECT: ContextVar[str | None] = ContextVar("subject", default=None)
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -48,22 +52,41 @@ def terminal_level(verbose: int) -> int:
 
 
 class SubjectFiles(logging.Handler):
-    """Appends records to the log of the current subject, or of every subject where none is set.
+    """Appends records to the log of the current participant, or of all who are at work.
 
-    Files are opened for each record: with 1,500 subjects, open files would run out.
+    What is logged before the first participants are at work is kept, and stands in everyone's log.
+    Files are opened for each record: with 1,500 participants, open files would run out.
     """
 
-    def __init__(self, run_log: RunLog, subjects: Sequence[str] = ()) -> None:
+    def __init__(self, run_log: RunLog) -> None:
         super().__init__(logging.INFO)
-        self.run_log, self.subjects = run_log, subjects
+        self.run_log = run_log
+        self.subjects: Sequence[str] | None = None
         self.silent = False
+        self._early: list[HeldRecord] = []
         self.setFormatter(logging.Formatter(_FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append one line."""
-        current = _SUBJECT.get()
+        """Append one line, or keep the record for later."""
+        held = _HELD.get()
+        if held is not None or self.subjects is None:
+            (self._early if held is None else held).append((_SUBJECT.get(), record))
+        else:
+            current = _SUBJECT.get()
+            self._append(record, self.subjects if current is None else (current,))
+
+    def begin(self, subjects: Sequence[str], records: Iterable[HeldRecord]) -> None:
+        """From now on these participants are at work; records are what was held for them."""
+        self.subjects = subjects
+        for subject, record in (*self._early, *records):
+            if subject is None:
+                self._append(record, subjects)
+            elif subject in subjects:
+                self._append(record, (subject,))
+
+    def _append(self, record: logging.LogRecord, subjects: Iterable[str]) -> None:
         try:
-            for subject in self.subjects if current is None else (current,):
+            for subject in subjects:
                 folder = self.run_log.folder(subject)
                 folder.mkdir(parents=True, exist_ok=True)
                 with (folder / LOG_NAME).open(
@@ -83,25 +106,14 @@ class SubjectFiles(logging.Handler):
             )
 
 
-class EarlyRecords(logging.Handler):
-    """Keeps what is logged before the subjects of the run, and so their logs, are known."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self._records: list[tuple[str | None, logging.LogRecord]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record with its subject."""
-        self._records.append((_SUBJECT.get(), record))
-
-    def pass_on(self, files: SubjectFiles) -> None:
-        """Write to the logs of the run's subjects what was kept."""
-        for subject, record in self._records:
-            if subject is None:
-                files.handle(record)
-            elif subject in files.subjects:
-                with subject_context(subject):
-                    files.handle(record)
+@contextmanager
+def holding_records(records: HeldRecords) -> Iterator[HeldRecords]:
+    """Keep what is logged inside, with its participant, from the logs of those at work."""
+    token = _HELD.set(records)
+    try:
+        yield records
+    finally:
+        _HELD.reset(token)
 
 
 @contextmanager
@@ -130,21 +142,21 @@ def start_logging(verbose: int) -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR if verbose < 1 else logging.WARNING)
 
 
-def keep_early_records() -> None:
-    """Keep what is logged until `log_to_subjects` is called."""
-    logging.getLogger("bids_ihf").addHandler(EarlyRecords())
+def log_to_subjects(
+    run_log: RunLog, subjects: Sequence[str] | None, records: Iterable[HeldRecord] = ()
+) -> None:
+    """Also write what is logged, held records first, to the logs of participants.
 
-
-def log_to_subjects(run_log: RunLog, subjects: Sequence[str]) -> None:
-    """Also write what is logged, early records first, to the subjects' own logs."""
+    ``subjects`` are those at work from now on; before the first call with some it is None, and
+    what is logged is kept.
+    """
     root = logging.getLogger("bids_ihf")
-    files = SubjectFiles(run_log, subjects)
-    for handler in list(root.handlers):
-        if isinstance(handler, EarlyRecords):
-            handler.pass_on(files)
-        if isinstance(handler, EarlyRecords | SubjectFiles):
-            root.removeHandler(handler)
-    root.addHandler(files)
+    present = [handler for handler in root.handlers if isinstance(handler, SubjectFiles)]
+    files = present[0] if present else SubjectFiles(run_log)
+    if not present:
+        root.addHandler(files)
+    if subjects is not None:
+        files.begin(subjects, records)
 
 
 def quiet_nipype(verbose: int) -> None:

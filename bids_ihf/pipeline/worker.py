@@ -22,7 +22,7 @@ from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bids_ihf.config import RunConfig
     from bids_ihf.pipeline.harmonization import Harmonization
@@ -80,9 +80,12 @@ def prepare_image(
 
 
 def harmonize_image(
-    job: Job, prepared_file: Path, config: RunConfig, target: ResolvedTarget, *, threads: int
-) -> None:
+    job: Job, prepared_file: Path, config: RunConfig, target: ResolvedTarget, *,
+    threads: int, scans: Sequence[Path] = (),
+) -> None:  # fmt: skip
     """Harmonize one prepared image and write all outputs, the sidecar of the image last.
+
+    ``scans`` are the files of all prepared images that share its mapping, its own included.
 
     Raises
     ------
@@ -92,8 +95,14 @@ def harmonize_image(
     set_up_process(config.random_seed)
     LOGGER.info("%s: harmonizing to %s", job.name, target.name)
     prepared = load_prepared(prepared_file)
-    write = _harmonize_series if job.image.suffix == "dwi" else _harmonize_anat
-    write(job, prepared, config, target, threads)
+    if job.image.suffix == "dwi":
+        _harmonize_series(job, prepared, config, target, threads)
+    else:
+        own = scans.index(prepared_file) if scans else 0
+        before, after = (
+            [load_prepared(file) for file in files] for files in (scans[:own], scans[own + 1 :])
+        )
+        _harmonize_anat(job, prepared, config, target, threads, before, after)
     LOGGER.info("%s: written", job.name)
 
 
@@ -108,12 +117,15 @@ def _harmonization(config: RunConfig, target: ResolvedTarget, threads: int) -> H
 
 
 def _harmonize_anat(
-    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget, threads: int
-) -> None:
+    job: Job, prepared: Prepared, config: RunConfig, target: ResolvedTarget, threads: int,
+    before: Sequence[Prepared], after: Sequence[Prepared],
+) -> None:  # fmt: skip
     start = time.perf_counter()
     harmonization = _harmonization(config, target, threads)
     image = job.image
-    harmonized, device = harmonization.harmonize_anat(prepared, image.modality, image.vendor)
+    harmonized, device = harmonization.harmonize_anat(
+        prepared, image.modality, image.vendor, before, after
+    )
     seconds = time.perf_counter() - start
     # Another run may work on the same image, with this target or another: nothing may be mixed,
     # and what it has just finished is not removed.

@@ -84,6 +84,8 @@ class Settings:
     source_profiles
         Tell what is the person's from what is the scanner's by other people's scans of the source
         scanner (``--source-profile`` of the BIDS App); otherwise by the vendor's typical profile.
+    longitudinal
+        A person's scans by one scanner share one mapping (``--longitudinal`` of the BIDS App).
     device
         ``cpu``, ``cuda`` or ``cuda:N``.
     images_dir
@@ -94,6 +96,7 @@ class Settings:
     atropos: bool = False
     deformable: bool = False
     source_profiles: bool = False
+    longitudinal: bool = False
     device: str = "cpu"
     images_dir: Path | None = None
 
@@ -176,11 +179,16 @@ def read_scan(scan: Scan, file: Path, settings: Settings) -> tuple[Reading, list
 
 
 def harmonize_scan(
-    reading: Reading, target: SiteTarget, truth: Reading | None, settings: Settings
+    reading: Reading,
+    target: SiteTarget,
+    truth: Reading | None,
+    settings: Settings,
+    visits: Sequence[Reading] = (),
 ) -> list[Outcome]:
     """Harmonize a scan to a scanner by each method, and measure what comes of it.
 
-    Where the person was on that scanner, the images are compared with ``truth``.
+    Where the person was on that scanner, the images are compared with ``truth``.  ``visits`` are
+    all scans that share a mapping with this one, itself included.
 
     Raises
     ------
@@ -194,7 +202,16 @@ def harmonize_scan(
     source = target.source or source_profile_of(
         vendor_target(scan.image.vendor, model.encoder_hash), modality
     )
-    harmonized = harmonize(prepared, target.profile, model, modality=modality, source=source)
+    own = next((n for n, visit in enumerate(visits) if visit.scan == scan), 0)
+    harmonized = harmonize(
+        prepared,
+        target.profile,
+        model,
+        modality=modality,
+        source=source,
+        before=[load_prepared(visit.file) for visit in visits[:own]],
+        after=[load_prepared(visit.file) for visit in visits[own + 1 :]],
+    )
     if settings.images_dir is not None:
         _write_image(scan, target.scanner, prepared, harmonized, settings.images_dir)
     corrected = prepared.corrected

@@ -168,4 +168,10 @@ def _harmonizing_tasks(
                 None,
             )
             is_pair = scan.scanner != target and scan.number == 0
-            yield reading, site, truth if is_pair else None, settings
+            visits = [
+                item
+                for item in readings
+                if (item.scan.person, item.scan.scanner) == (scan.person, scan.scanner)
+            ]
+            shared = tuple(visits) if settings.longitudinal else ()
+            yield reading, site, truth if is_pair else None, settings, shared

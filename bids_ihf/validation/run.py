@@ -209,5 +209,6 @@ def _facts(plan: ValidationPlan) -> dict[str, str]:
         "Version": __version__,
         "Preprocessed images": "yes" if settings.preprocessed else "no",
         "Source profile": source,
+        "Scans of a person and scanner share a mapping": "yes" if settings.longitudinal else "no",
         "Deformable alignment": "yes" if settings.deformable else "no",
     }

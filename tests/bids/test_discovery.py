@@ -353,13 +353,13 @@ def test_indexing_a_large_dataset_reads_one_subject(
     for label in labels:
         (root / f"sub-{label}/anat/sub-{label}_T1w.json").write_text(json.dumps({"EchoTime": 1}))
     listed: list[str] = []
-    scandir = os.scandir
+    listdir = os.listdir
 
     def spy(path: str) -> object:
         listed.append(str(path))
-        return scandir(path)
+        return listdir(path)
 
-    monkeypatch.setattr(os, "scandir", spy)
+    monkeypatch.setattr(os, "listdir", spy)
     (image,) = find_images(root, "007")
     assert image.metadata == {"EchoTime": 1}
     assert listed

@@ -19,6 +19,8 @@ from bids_ihf.pipeline.plan import Job, ResolvedTarget
 from tests.datasets import write_dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bids_ihf.config import RunConfig
 
 TARGET = ResolvedTarget(
@@ -49,9 +51,12 @@ class FakeSteps:
         output.write_bytes(b"prepared")
 
     def harmonize(
-        self, job: Job, prepared: Path, config: RunConfig, target: ResolvedTarget, *, threads: int
-    ) -> None:
+        self, job: Job, prepared: Path, config: RunConfig, target: ResolvedTarget, *,
+        threads: int, scans: Sequence[Path],
+    ) -> None:  # fmt: skip
         assert prepared.read_bytes() == b"prepared"
+        assert len(scans) == len(job.scans)
+        assert not scans or scans[[s.image for s in job.scans].index(job.image)] == prepared
         assert threads >= 1
         if job.image.path.name in self.broken:
             raise RuntimeError("the sky fell")

@@ -9,10 +9,18 @@ from typing import Any
 import pytest
 
 from bids_ihf.cli.progress import Progress
+from bids_ihf.pipeline.batches import Batch
+from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION
 
 
 def job(name: str) -> Any:
-    return SimpleNamespace(name=name)
+    return SimpleNamespace(name=name, action=HARMONIZE_ACTION)
+
+
+def of_one_batch(images: int) -> Progress:
+    progress = Progress(1)
+    progress.expect(Batch(1, [job(str(number)) for number in range(images)], []))
+    return progress
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_lines_for_a_log(lines: Any) -> None:
-    with Progress(2) as progress:
+    with of_one_batch(2) as progress:
         progress.step(job("a"), "prepare")
         progress.step(job("a"), "harmonize")
         assert lines() == []  # the stages are in the log of the participant
@@ -39,7 +47,7 @@ def test_bar_names_image_and_stage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with Progress(3) as progress:
+    with of_one_batch(3) as progress:
         progress.step(job("a"), "harmonize")
         progress.step(job("b"), "prepare")
         assert progress.at_work() == "b preparing and 1 more"
@@ -55,9 +63,23 @@ def test_bar_names_image_and_stage(
     ("seconds", "words"), [(10.0, "about 30 s"), (60.0, "about 3 min"), (3600.0, "about 3.0 h")]
 )
 def test_time_left(seconds: float, words: str) -> None:
-    progress = Progress(4)
+    progress = of_one_batch(4)
     assert progress.left(seconds) == ""
     progress.count = 1
     assert progress.left(seconds) == words
     progress.count = 4
     assert progress.left(seconds) == ""
+
+
+def test_images_of_participants_not_yet_looked_at_are_estimated(lines: Any) -> None:
+    done: Any = SimpleNamespace(name="c", action=DONE_ACTION)
+    with Progress(30) as progress:
+        progress.expect(Batch(10, [job("a"), job("b"), done], []))
+        assert (progress.total, progress.participants_left) == (6, 20)
+        progress.step(job("a"), "end")
+        progress.expect(Batch(20, [job("d")], []))
+        assert (progress.total, progress.participants_left) == (3, 0)
+        progress.step(job("b"), "end")
+    first, second = lines()
+    assert first.startswith("1/about 6 a: harmonized, about ")
+    assert second.startswith("2/3 b: harmonized, about ")

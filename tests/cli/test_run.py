@@ -206,6 +206,28 @@ class TestFailure:
         assert "unexpected error: RuntimeError: the sky fell" in log_of(dataset, "01")
         assert len(fake_steps.harmonized) == 4
 
+    def test_sessions_share_a_mapping_without_the_one_that_failed(
+        self, dataset: Path, fake_steps: FakeSteps
+    ) -> None:
+        for session in "ABC":
+            stem = dataset / f"sub-01/ses-{session}/anat/sub-01_ses-{session}_T1w"
+            write_image(stem.with_suffix(".nii.gz"))
+            scanner = {"Manufacturer": "GE", "ManufacturersModelName": "Premier"}
+            stem.with_suffix(".json").write_text(json.dumps(scanner))
+        options = ("--longitudinal", "--participant-label", "01", "--modalities", "T1w")
+        fake_steps.bad = {"sub-01_ses-B_T1w.nii.gz"}
+        assert call(dataset, *options) == 1
+        done = ["sub-01_ses-A_T1w", "sub-01_ses-C_T1w"]
+        assert fake_steps.harmonized == done
+        assert "sub-01_ses-A_T1w: harmonized without the scan that failed" in log_of(dataset, "01")
+        assert call(dataset, *options) == 1
+        assert fake_steps.harmonized == done  # nothing has changed
+        fake_steps.bad = set()
+        assert call(dataset, *options) == 0  # all are done again, with the mapping of three
+        assert fake_steps.harmonized[2:] == [done[0], "sub-01_ses-B_T1w", done[1]]
+        assert call(dataset, *options) == 0
+        assert len(fake_steps.harmonized) == 5
+
     def test_t2w_without_its_t1w(self, dataset: Path, fake_steps: FakeSteps) -> None:
         fake_steps.bad.add("sub-01_ses-A_T1w.nii.gz")
         assert call(dataset) == 1
@@ -425,7 +447,7 @@ class TestExitCodes:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("bids_ihf.cli.run.plan", interrupt)
+        monkeypatch.setattr("bids_ihf.pipeline.batches.plan", interrupt)
         assert call(dataset) == 130
 
     def test_memory_runs_out_outside_the_steps(
@@ -438,7 +460,7 @@ class TestExitCodes:
         def starve(*_: object, **__: object) -> None:
             raise MemoryError
 
-        monkeypatch.setattr("bids_ihf.cli.run.plan", starve)
+        monkeypatch.setattr("bids_ihf.pipeline.batches.plan", starve)
         assert call(dataset) == 75
         assert "ihf-harmony: error: not enough memory" in capsys.readouterr().err
 

@@ -47,7 +47,10 @@ def test_images_to_look_at_are_named(tmp_path: Path, said: list[logging.LogRecor
     ]
     results = [Result(job, harmonized=True) for job in jobs]
     config = RunConfig(tmp_path, tmp_path)
-    summary.close(jobs, results, config)
+    tally = summary.Tally()
+    tally.add(jobs, results)
+    summary.log_flagged(results, config)
+    summary.close(tally, config)
     look, counts = (record.getMessage() for record in said)
     assert look == f"Inspect sub-01_T2w: {tmp_path / 'sub-01.html'}"
     assert counts.startswith("2 harmonized, 0 already done, 0 failed, 0 not processed.")

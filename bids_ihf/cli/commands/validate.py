@@ -64,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"volumes that another tool measured in {images}: a table in mm3 (.tsv, .csv, "
             "SynthSeg's too), or a folder of FreeSurfer or FastSurfer",
         )  # fmt: skip
-    for setting in ("participant_label", "derivatives", "preprocessed", "device", "n_procs"):
+    for setting in (
+        "participant_label", "derivatives", "longitudinal", "preprocessed", "device", "n_procs",
+    ):  # fmt: skip
         add_option(parser, setting)
 
 
@@ -112,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
             atropos=arguments.atropos,
             deformable=arguments.deformable,
             source_profiles=arguments.source_profiles,
+            longitudinal=bool(getattr(arguments, "longitudinal", False)),
             device=choose_device(getattr(arguments, "device", None) or "auto"),
             images_dir=out_dir / IMAGES_FOLDER if arguments.write_images else None,
         ),

@@ -66,7 +66,11 @@ def from_labels(path: Path, *, seed: int, contrast_agent: bool = False) -> Anato
     the brain.  ``seed`` draws the texture and the fat between the muscles, so it is the subject.
     With ``contrast_agent`` vessels and dura enhance as in a scan after gadolinium.
     """
-    label_map = read_label_map(path)
+    return anatomy_of(read_label_map(path), seed=seed, contrast_agent=contrast_agent)
+
+
+def anatomy_of(label_map: LabelMap, *, seed: int, contrast_agent: bool = False) -> Anatomy:
+    """An anatomy from a label map that was read; see :func:`from_labels`."""
     zooms = label_map.zooms
     box = head_box(label_map.labels, zooms)
     labels = np.ascontiguousarray(label_map.labels[box])

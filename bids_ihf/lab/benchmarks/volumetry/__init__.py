@@ -1,0 +1,1 @@
+"""Whether volumes agree between scanners after harmonization, and real change survives it."""
