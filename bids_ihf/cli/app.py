@@ -21,4 +21,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         return run(config)
 
-    sys.exit(run_command("ihf-harmony", command))
+    sys.exit(run_command("ihf-harmony", command, continues=True))

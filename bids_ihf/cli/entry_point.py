@@ -30,7 +30,7 @@ EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE, as shells report it."""
 
 
-def run_command(program: str, command: Callable[[], int]) -> int:
+def run_command(program: str, command: Callable[[], int], *, continues: bool = False) -> int:
     """Exit code of a command; what is expected to go wrong is one line on standard error.
 
     Parameters
@@ -39,6 +39,8 @@ def run_command(program: str, command: Callable[[], int]) -> int:
         Name at the beginning of that line.
     command
         Reads the command line, does the work and returns an exit code.
+    continues
+        Whether the same command goes on where it was stopped.
     """
     try:
         with ending_in_time():
@@ -56,7 +58,8 @@ def run_command(program: str, command: Callable[[], int]) -> int:
         sys.stderr.write(f"{program}: interrupted\n")
         return EXIT_INTERRUPTED
     except Terminated:
-        sys.stderr.write(f"{program}: terminated; the same command, run again, continues\n")
+        advice = "; the same command, run again, continues" if continues else ""
+        sys.stderr.write(f"{program}: terminated{advice}\n")
         return EXIT_TERMINATED
     except BrokenPipeError:
         if not _reader_is_gone():

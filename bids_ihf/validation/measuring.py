@@ -28,16 +28,22 @@ LOGGER = logging.getLogger(__name__)
 
 @frozen(eq=False)
 class Workers:
-    """Processes that measure scans, each set up by ``initializer``; with one, this process."""
+    """Processes that measure scans, each set up by ``initializer``; with one, this process.
+
+    ``progress_level`` is the level of the log's lines on how far they are.
+    """
 
     count: int
     initializer: Callable[[], None]
+    progress_level: int = logging.INFO
 
     def run(
-        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], doing: str
     ) -> list[Any | HarmonyError]:
         """Results of a function in the order of the tasks, its arguments; the error of one that
         failed in an expected way.
+
+        ``doing`` says what, in a bar on a terminal and in a line for each task elsewhere.
 
         Raises
         ------
@@ -45,11 +51,15 @@ class Workers:
             A process was killed.
         """
         results: list[Any] = [None] * len(tasks)
-        progress = tqdm(total=len(tasks), unit="image", disable=not sys.stderr.isatty())
-        with progress:
-            for index, result in self._results(function, tasks):
+        shown = sys.stderr.isatty()
+        with tqdm(total=len(tasks), desc=doing, unit="image", disable=not shown) as progress:
+            for count, (index, result) in enumerate(self._results(function, tasks), start=1):
                 results[index] = result
                 progress.update()
+                if not shown:
+                    LOGGER.log(
+                        self.progress_level, "%s: %d of %d images", doing, count, len(tasks)
+                    )
         return results
 
     def _results(
@@ -91,7 +101,13 @@ class Findings:
 
 
 def measure_study(
-    study: Study, targets: Sequence[str], settings: Settings, workers: Workers, folder: Path
+    study: Study,
+    targets: Sequence[str],
+    settings: Settings,
+    workers: Workers,
+    folder: Path,
+    *,
+    min_travelers: int = MIN_TRAVELERS,
 ) -> Findings:
     """Prepare every scan, and harmonize it to each of the targets, built from other people.
 
@@ -105,18 +121,20 @@ def measure_study(
         How, and in which processes.
     folder
         Where prepared scans are kept meanwhile.
+    min_travelers
+        People with usable images of two scanners who are needed.
 
     Raises
     ------
     NothingSelected
-        Fewer than MIN_TRAVELERS people are left with usable images of two scanners.
+        Fewer people than needed are left with usable images of two scanners.
     """
     tasks = [
         (scan, folder / f"{study.modality}-{number}.npz", settings)
         for number, scan in enumerate(study.scans)
     ]
     readings, outcomes, failures = [], [], []
-    for result in workers.run(read_scan, tasks):
+    for result in workers.run(read_scan, tasks, f"{study.modality}, preparing"):
         if isinstance(result, HarmonyError):
             failures.append(str(result))
             LOGGER.error("%s", result)
@@ -124,14 +142,14 @@ def measure_study(
             readings.append(result[0])
             outcomes += result[1]
     usable = travelers_of((reading.scan.person, reading.scan.scanner) for reading in readings)
-    if len(usable) < MIN_TRAVELERS:
+    if len(usable) < min_travelers:
         raise NothingSelected(
             f"Only {len(usable)} people have usable {study.modality} images of two scanners, and "
-            f"at least {MIN_TRAVELERS} are needed; the messages above say what is wrong with the "
+            f"at least {min_travelers} are needed; the messages above say what is wrong with the "
             "others."
         )
     harmonizing = list(_harmonizing_tasks(readings, targets, settings))
-    for result in workers.run(harmonize_scan, harmonizing):
+    for result in workers.run(harmonize_scan, harmonizing, f"{study.modality}, harmonizing"):
         if isinstance(result, HarmonyError):
             failures.append(str(result))
             LOGGER.error("%s", result)

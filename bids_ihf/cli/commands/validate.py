@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--write-images keeps images of one target; choose a scanner with --to.")
     from bids_ihf.pipeline.harmonization import choose_device
     from bids_ihf.pipeline.process import set_up_process
+    from bids_ihf.pipeline.run_log import NOTICE_LEVEL
     from bids_ihf.validation.harmonizing import Settings
     from bids_ihf.validation.measuring import Workers
     from bids_ihf.validation.run import (
@@ -119,8 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
             images_dir=out_dir / IMAGES_FOLDER if arguments.write_images else None,
         ),
     )
-    failures = validate(
-        plan, Workers(getattr(arguments, "n_procs", None) or available_processors(), set_up)
-    )
+    count = getattr(arguments, "n_procs", None) or available_processors()
+    failures = validate(plan, Workers(count, set_up, progress_level=NOTICE_LEVEL))
     sys.stdout.write(f"{out_dir / 'validation.html'}\n")
     return 1 if failures else 0

@@ -1,0 +1,96 @@
+"""Studies measured as by ``ihf validate``; results are kept, and no scan is measured twice."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from bids_ihf.bids.images import SourceImage
+from bids_ihf.errors import HarmonyError
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.lab.benchmarks.tables import Column
+from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.validation.measuring import Workers, measure_study
+from bids_ihf.validation.results import COLUMNS, METHOD_LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bids_ihf.validation.harmonizing import Settings
+    from bids_ihf.validation.measuring import Findings
+    from bids_ihf.validation.scans import Study
+
+
+@frozen(eq=False)
+class ResumedWorkers(Workers):
+    """Workers that keep results by function and position of the task.
+
+    ``records`` must be a folder of its own for each study, its settings and the weights; delete it
+    when the code has changed.
+    """
+
+    records: Path = Path("records")
+
+    def _results(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Any]]:
+        files = [self.records / f"{function.__name__}-{n}.pickle" for n in range(len(tasks))]
+        missing = [number for number, file in enumerate(files) if not file.is_file()]
+        for number in set(range(len(tasks))) - set(missing):
+            yield number, pickle.loads(files[number].read_bytes())  # noqa: S301 - our own files
+        left = super()._results(function, [tasks[number] for number in missing])
+        for index, result in left:
+            if not isinstance(result, HarmonyError):
+                write_atomic(files[missing[index]], pickle.dumps(result))
+            yield missing[index], result
+
+
+def records_folder(folder: Path, *facts: object) -> Path:
+    """A folder for what was measured under these circumstances."""
+    digest = hashlib.sha256(" ".join(map(str, facts)).encode()).hexdigest()[:12]
+    return folder / digest
+
+
+def measure(study: Study, targets: tuple[str, ...], settings: Settings, folder: Path) -> Findings:
+    """Measure a study in which nobody needs to be on two scanners; it goes on where it stopped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = ResumedWorkers(1, lambda: set_up_process(0), records=folder)
+    return measure_study(study, targets, settings, workers, folder, min_travelers=0)
+
+
+def validation_columns(name: str) -> dict[str, Column]:
+    """Columns of a table of ``ihf validate``."""
+    columns = {
+        key: Column(entry["Description"], entry.get("Units"), entry.get("LongName"))
+        for key, entry in COLUMNS[name].items()
+    }
+    method = Column(columns["method"].description, levels=METHOD_LEVELS)
+    return columns | {"method": method}
+
+
+def bids_label(name: str) -> str:
+    """A name as a label: letters and digits alone.
+
+    >>> bids_label("IXI202-HH-1526")
+    'IXI202HH1526'
+    """
+    return "".join(letter for letter in name if letter.isalnum())
+
+
+def image_path(root: Path, label: str) -> Path:
+    """Path of a participant's T1w image in a dataset, whose folder is made."""
+    path = root / f"sub-{label}/anat/sub-{label}_T1w.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def link(source: Path, root: Path, label: str) -> SourceImage:
+    """An image under a BIDS name."""
+    path = image_path(root, label)
+    if not path.exists():
+        path.symlink_to(source.absolute())
+    return SourceImage.from_path(path, root)

@@ -1,0 +1,129 @@
+"""Known changes of structures, of scanners, and what is made of the volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bids_ihf.errors import BadData
+from bids_ihf.lab.benchmarks.volumetry.change import NO_CHANGE
+from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
+from bids_ihf.lab.benchmarks.volumetry.image_scanners import GAIN, by_another_scanner
+from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_volume, region_of
+from bids_ihf.lab.benchmarks.volumetry.studies import ResumedWorkers
+from bids_ihf.lab.benchmarks.volumetry.travelers import _segmented
+from bids_ihf.lab.simulation.label_anatomy import LabelMap
+
+WHITE, VENTRICLE = 2, 4
+
+
+@pytest.fixture
+def brain() -> LabelMap:
+    """A ventricle of 20 x 20 x 20 voxels in white matter."""
+    labels = np.full((40, 40, 40), WHITE, dtype=np.int16)
+    labels[10:30, 10:30, 10:30] = VENTRICLE
+    return LabelMap(labels, np.eye(4), np.ones(3))
+
+
+@pytest.mark.parametrize("percent", [-5.0, -1.0, 2.0, 5.0])
+def test_a_structure_changes_by_just_so_many_voxels_along_its_border(
+    brain: LabelMap, percent: float
+) -> None:
+    changed = change_volume(brain, STRUCTURES["lateral ventricles"], percent, seed=1).labels
+    assert (changed == VENTRICLE).sum() == 8000 * (1 + percent / 100)
+    assert set(np.unique(changed)) == {WHITE, VENTRICLE}
+    moved = np.argwhere(changed != brain.labels)
+    border = np.abs(moved - 19.5).max(axis=1)
+    assert set(border) <= {9.5 if percent < 0 else 10.5}
+    again = change_volume(brain, STRUCTURES["lateral ventricles"], percent, seed=1).labels
+    other = change_volume(brain, STRUCTURES["lateral ventricles"], percent, seed=2).labels
+    assert np.array_equal(changed, again)
+    assert not np.array_equal(changed, other)
+
+
+def test_a_structure_without_a_border_does_not_change(brain: LabelMap) -> None:
+    with pytest.raises(ValueError, match="does not show the structure"):
+        region_of(brain, STRUCTURES["hippocampus"])
+    cortex = LabelMap(np.where(brain.labels == VENTRICLE, 3, WHITE), np.eye(4), np.ones(3))
+    with pytest.raises(ValueError, match="0 voxels at the border"):
+        change_volume(cortex, STRUCTURES["cortex"], -5, seed=1)
+
+
+def test_a_region_is_the_structure_and_three_millimetres_around_it(brain: LabelMap) -> None:
+    region = region_of(brain, STRUCTURES["lateral ventricles"])
+    assert region[7:33, 15, 15].all()
+    assert not region[6, 15, 15]
+    assert not region[7, 7, 15]  # 4.2 mm from the corner
+
+
+def visit(changed: str, percent: float, structure: str, measured: float) -> dict[str, object]:
+    return {
+        "subject": "head-13", "changed": changed, "percent": percent, "setting": "one scanner",
+        "method": "untouched", "tool": "segmentation", "structure": structure,
+        "first_ml": 50.0, "second_ml": 50 + measured * 0.2, "structure_ml": 20.0,
+        "true_percent": percent if changed == structure else 0.0,
+    }  # fmt: skip
+
+
+def test_slope_and_false_change() -> None:
+    rows = [
+        visit(NO_CHANGE, 0, "cortex", 1.0), visit(NO_CHANGE, 0, "hippocampus", 0.0),
+        visit("cortex", -5, "cortex", -3.0), visit("cortex", -5, "hippocampus", 0.5),
+        visit("cortex", 5, "cortex", 5.0), visit("cortex", 5, "hippocampus", -0.5),
+    ]  # fmt: skip
+    table = change_tables(rows)["change"].rows
+    cortex, hippocampus = table
+    assert cortex["slope"] == pytest.approx(0.8)
+    assert cortex["at_no_change"] == pytest.approx(1.0)
+    assert np.isnan(cortex["elsewhere"])
+    assert hippocampus["elsewhere"] == pytest.approx(0.5)
+    assert np.isnan(hippocampus["slope"])
+
+
+def test_another_scanner_keeps_order_but_neither_units_nor_sharpness() -> None:
+    image = np.zeros((40, 40, 40), dtype=np.float32)
+    image[5:20, 5:35, 5:35], image[20:35, 5:35, 5:35] = 100, 200
+    zooms = np.ones(3)
+    changed = by_another_scanner(image, zooms, seed=1)
+    assert changed.dtype == np.float32
+    assert (changed >= 0).all()
+    dark, bright = (np.median(changed[part, 10:30, 10:30]) for part in ([12], [27]))
+    assert 1.5 * dark < bright < 1.5 * GAIN * 200
+    assert abs(changed[19, 20, 20] / changed[20, 20, 20] - 1) < 0.6  # blurred border
+    assert np.array_equal(changed, by_another_scanner(image, zooms, seed=1))
+    assert not np.array_equal(changed, by_another_scanner(image, zooms, seed=2))
+
+
+def test_results_are_not_measured_twice(tmp_path: Path) -> None:
+    calls = []
+
+    def measure(number: int) -> int:
+        calls.append(number)
+        if number == 2 and len(calls) < 4:
+            raise BadData("not this time")
+        return 10 * number
+
+    workers = ResumedWorkers(1, lambda: None, records=tmp_path / "records")
+    tasks = [(number,) for number in range(3)]
+    first = workers.run(measure, tasks, "measuring")
+    assert first[:2] == [0, 10]
+    assert isinstance(first[2], BadData)
+    assert workers.run(measure, tasks, "measuring") == [0, 10, 20]
+    assert calls == [0, 1, 2, 2]  # what failed is tried again
+
+
+def test_volumes_of_a_segmenter_are_in_mm3_by_file_name(tmp_path: Path) -> None:
+    image = tmp_path / "data/sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    program = tmp_path / "segmenter.py"
+    program.write_text(
+        "import sys\n"
+        "open(sys.argv[1], 'w').write('image\\tThalamus\\n%s\\t7.5\\n' % sys.argv[2])\n"
+    )
+    table = _segmented(program, tmp_path / "data", tmp_path / "volumes.tsv")
+    assert table.read_text().splitlines() == [
+        "filename\tThalamus", "sub-01_ses-1_T1w.nii.gz\t7500.0",
+    ]  # fmt: skip
