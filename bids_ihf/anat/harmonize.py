@@ -1,8 +1,9 @@
 """Harmonize one T1w, T2w or FLAIR scan.
 
 The harmonized image is the sum of two parts on the native grid: the intensity curve that matches
-the scan to the target, evaluated at the original voxels, and the change by the network, brought
-back from the network's grid by a single interpolation.  The original voxels are never resampled.
+the scan to the target, evaluated at the original voxels, and the change by the network and by a
+smooth field, brought back from the network's grid by a single interpolation.  The original voxels
+are never resampled.
 """
 
 from __future__ import annotations
@@ -105,12 +106,12 @@ def harmonize(
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
     network_input = matched.network_input
     applies_network = modality == ANY_MODALITY or model.was_trained_on(modality)
-    change = np.zeros_like(matched.data)
+    result = matched.data
     if applies_network:
-        change = apply_network(matched, model, batch_size, threads=threads) - matched.data
-        change *= feather(network_input.mask)
+        result = apply_network(matched, model, batch_size, threads=threads)
     else:
         LOGGER.warning(CURVE_ALONE_TEXT, prepared.volume.path.name, modality)
+    change = (matched.with_field(result) - matched.data) * feather(network_input.mask)
     statistics = qc_statistics(matched, matched.data + change, model)
 
     original, scale = prepared.volume.data, network_input.scale

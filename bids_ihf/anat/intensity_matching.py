@@ -24,7 +24,8 @@ from bids_ihf.targets.network_input import (
     measure_profile,
     position_statistics,
 )
-from bids_ihf.targets.profile import Profile, merge_profiles
+from bids_ihf.targets.profile import Profile, merge_profiles, position_centre
+from bids_ihf.targets.regional import field_on_grid, intensity_field, regions_at
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve, scanner_weight
 
 
@@ -35,6 +36,7 @@ class IntensityMatched:
     ``original`` is the scan's profile; ``matched`` is that after the ``curve``, with other
     embeddings, on which the network is conditioned, pooled where scans share a mapping.  ``data``
     (X, Y, Z) are the intensities after the curve, clipped, in network units of the target;
+    ``field`` (X, Y, Z) is the smooth ratio by which they are still to be multiplied.
     ``scanner_weight``, 0 to 1, is the weight with which the scan's deviation from its scanner's
     typical profile is attributed to the scanner.
     """
@@ -45,7 +47,12 @@ class IntensityMatched:
     matched: Profile
     curve: IntensityCurve
     data: NDArray[np.float32]
+    field: NDArray[np.float32]
     scanner_weight: float
+
+    def with_field(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Intensities (X, Y, Z), network units, multiplied by the field; -1 is no signal."""
+        return (data + 1) * self.field - 1
 
 
 def match_intensities(
@@ -88,16 +95,20 @@ def match_together(
     matched, data = [], []
     for scan, profile in zip(scans, profiles, strict=True):
         data.append(clip_to_network_range(curve(scan.scale.normalize(scan.data))))
-        embeddings = position_statistics(data[-1], scan, model.encoder).embeddings
-        matched.append(attrs.evolve(profile, embeddings=embeddings))
+        statistics = position_statistics(data[-1], scan, model.encoder)
+        matched.append(
+            attrs.evolve(profile, embeddings=statistics.embeddings, regions=statistics.regions)
+        )
+    pooled_after, weight = _pooled(matched), scanner_weight(pooled, source)
     return IntensityMatched(
         network_input=scans[index],
         target=target,
         original=profiles[index],
-        matched=_pooled(matched),
+        matched=pooled_after,
         curve=curve,
         data=data[index],
-        scanner_weight=scanner_weight(pooled, source),
+        field=residual_field(scans[index], pooled_after, target, weight),
+        scanner_weight=weight,
     )
 
 
@@ -143,3 +154,20 @@ def _pooled(profiles: Sequence[Profile]) -> Profile:
     if len(profiles) == 1:
         return profiles[0]
     return attrs.evolve(merge_profiles(profiles), scale=profiles[0].scale, scan_count=1)
+
+
+def residual_field(
+    network_input: NetworkInput, matched: Profile, target: Profile, level_share: float
+) -> NDArray[np.float32]:
+    """Field (X, Y, Z) by which the regions of a scan whose intensities were matched differ from
+    those of a target; 1 where one of them has none."""
+    if not len(matched.regions) or not len(target.regions):
+        return np.ones(network_input.grid.shape, dtype=np.float32)
+    typical = regions_at(target.positions, target.regions, matched.positions)
+    affine = network_input.grid.affine
+    x, y, z = (
+        affine[axis, 3] + affine[axis, axis] * np.arange(count)
+        for axis, count in enumerate(network_input.grid.shape)
+    )
+    field = intensity_field(matched.regions, typical, level_share)
+    return field_on_grid(field, position_centre(matched.positions), (x, y, z))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, HISTOGRAM_RANGE
-from bids_ihf.targets.profile import POSITION_BIN_MM
+from bids_ihf.targets.regional import POSITION_MM
 
 if TYPE_CHECKING:
     from bids_ihf.anat.qc_statistics import QCStatistics
@@ -101,7 +101,7 @@ def contrast(tissues: Histogram) -> float:
 
 def volume_ml(tissue: Histogram) -> float:
     """Volume (mL) of a tissue (HISTOGRAM_BINS,), counted in one slice at every slice position."""
-    return float(tissue.sum()) * POSITION_BIN_MM / 1000 if _sufficient(tissue) else float("nan")
+    return float(tissue.sum()) * POSITION_MM / 1000 if _sufficient(tissue) else float("nan")
 
 
 def median(counts: Histogram) -> float:

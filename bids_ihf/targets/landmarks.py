@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bids_ihf.network.encoder import TISSUE_CLASSES, Encoder, join_statistics
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, PRIOR_POWER, histogram, weighted_median
+from bids_ihf.targets.regional import Regions, empty_regions, sum_by_region
 
 Array = NDArray[np.float64]
 
@@ -55,12 +56,14 @@ class SliceStatistics:
     """Encoder statistics of S slices.
 
     ``embeddings`` (S, E) by slice; of all slices together the ``landmarks`` (3,) and the
-    ``tissue_histograms`` (3, HISTOGRAM_BINS), in the order of grey matter, white matter and CSF.
+    ``tissue_histograms`` (3, HISTOGRAM_BINS), in the order of grey matter, white matter and CSF;
+    ``regions`` by slice, see `sum_by_region`.
     """
 
     embeddings: NDArray[np.float32]
     landmarks: NDArray[np.float64]
     tissue_histograms: NDArray[np.float64]
+    regions: Regions = field(factory=empty_regions)
 
 
 def slice_statistics(
@@ -68,6 +71,7 @@ def slice_statistics(
     x: NDArray[np.float32],
     mask: NDArray[np.float32],
     priors: NDArray[np.float32] | None = None,
+    corner: tuple[float, float] = (0.0, 0.0),
 ) -> SliceStatistics:
     """Embeddings and tissue statistics of slices x (S, 3, H, W) with brain masks (S, H, W).
 
@@ -76,11 +80,12 @@ def slice_statistics(
     the histograms are empty.
 
     Where the encoder's read-out does not know the contrast, ``priors`` (S, 3, H, W) are the
-    fractions of the tissues, and CSF is the darkest: FLAIR.
+    fractions of the tissues, and CSF is the darkest: FLAIR.  ``corner`` are the template
+    coordinates x and y (mm) of the first voxel.
     """
     device = next(encoder.parameters()).device
     is_flair = priors is not None
-    embeddings, voxels, probabilities = [], [], []
+    embeddings, voxels, probabilities, pixels = [], [], [], []
     with torch.inference_mode():
         for start in range(0, len(x), ENCODER_BATCH_SLICES):
             stop = start + ENCODER_BATCH_SLICES
@@ -92,17 +97,24 @@ def slice_statistics(
                 tissues = encoder.tissue_logits(maps).softmax(dim=1)
             else:
                 tissues = _pixel_priors(torch.from_numpy(priors[start:stop]).to(device))
-            batch_voxels, batch_probabilities = _brain_pixels(tissues, slices, inside)
+            batch_voxels, batch_probabilities, index = _brain_pixels(tissues, slices, inside)
             voxels.append(batch_voxels)
             probabilities.append(batch_probabilities)
+            pixels.append(index + np.array([start, 0, 0]))
+    statistics = tissue_statistics(
+        np.concatenate(voxels),
+        np.concatenate(probabilities),
+        encoder.has_tissue_head or is_flair,
+        is_flair=is_flair,
+    )
+    index = np.concatenate(pixels)
+    # Centres of pixels of 2 x 2 voxels of 1 mm.
+    x_mm, y_mm = (index[:, 1 + axis] * 2.0 + 0.5 + corner[axis] for axis in range(2))
+    regions = sum_by_region(
+        index[:, 0], x_mm, y_mm, statistics.level, statistics.posterior, positions=len(x)
+    )
     return SliceStatistics(
-        np.concatenate(embeddings),
-        *tissue_statistics(
-            np.concatenate(voxels),
-            np.concatenate(probabilities),
-            encoder.has_tissue_head or is_flair,
-            is_flair=is_flair,
-        ),
+        np.concatenate(embeddings), statistics.landmarks, statistics.histograms, regions
     )
 
 
@@ -113,9 +125,11 @@ def _pixel_priors(priors: Tensor) -> Tensor:
     return torch.cat([pooled, 1 - pooled.sum(dim=1, keepdim=True)], dim=1).clamp(0, 1)
 
 
-def _brain_pixels(probabilities: Tensor, x: Tensor, mask: Tensor) -> tuple[Array, Array]:
+def _brain_pixels(
+    probabilities: Tensor, x: Tensor, mask: Tensor
+) -> tuple[Array, Array, NDArray[np.intp]]:
     """Pixels of the tissue read-out that lie in the brain: intensities (N, 4) of their 2 x 2
-    voxels, and probabilities (N, 4) of TISSUE_CLASSES."""
+    voxels, probabilities (N, 4) of TISSUE_CLASSES, and index (N, 3) of slice, row and column."""
     height, width = probabilities.shape[-2:]
     x = F.pad(x[:, 1], (0, 2 * width - x.shape[-1], 0, 2 * height - x.shape[-2]), value=-1.0)
     inside = F.adaptive_avg_pool2d(mask[:, 0], (height, width)) > MIN_BRAIN_FRACTION
@@ -123,19 +137,31 @@ def _brain_pixels(probabilities: Tensor, x: Tensor, mask: Tensor) -> tuple[Array
     return (
         blocks[inside].double().cpu().numpy(),
         probabilities.permute(0, 2, 3, 1)[inside].double().cpu().numpy(),
+        inside.nonzero().cpu().numpy(),
     )
+
+
+@frozen(eq=False)
+class TissueStatistics:
+    """Landmarks (3,) and histograms (3, HISTOGRAM_BINS) of the tissues, and of N pixels the
+    intensity ``level`` (N,) and the ``posterior`` (N, 3) of the tissues."""
+
+    landmarks: Array
+    histograms: Array
+    level: Array
+    posterior: Array
 
 
 def tissue_statistics(
     voxels: Array, probabilities: Array, has_tissue_head: bool, *, is_flair: bool = False
-) -> tuple[Array, Array]:
-    """Landmarks (3,) and histograms (3, HISTOGRAM_BINS) of the tissues, from the intensities of
+) -> TissueStatistics:
+    """Statistics of the tissues, from the intensities of
     pixels' voxels (N, 4) and their probabilities (N, 4).  In FLAIR, CSF without a landmark darker
     than those of the other tissues has none."""
     landmarks, histograms = np.full(TISSUE_COUNT, np.nan), np.zeros((TISSUE_COUNT, HISTOGRAM_BINS))
-    if not has_tissue_head or len(voxels) < MIN_LANDMARK_PIXELS:
-        return landmarks, histograms
     level = voxels.mean(axis=1)
+    if not has_tissue_head or len(voxels) < MIN_LANDMARK_PIXELS:
+        return TissueStatistics(landmarks, histograms, level, np.zeros((len(level), TISSUE_COUNT)))
     posterior = tissue_posterior(level, probabilities, is_flair=is_flair)
     most_likely = posterior.argmax(axis=1)
     intensities = voxels.astype(np.float32).ravel()
@@ -149,7 +175,7 @@ def tissue_statistics(
             landmarks[tissue] = np.median(level[purest])
     if is_flair and landmarks[CSF] > np.nanmin(landmarks):
         landmarks[CSF] = np.nan
-    return landmarks, histograms
+    return TissueStatistics(landmarks, histograms, level, posterior)
 
 
 def tissue_posterior(level: Array, probabilities: Array, *, is_flair: bool = False) -> Array:

@@ -151,7 +151,8 @@ def position_statistics(
     if tissues is not None:
         tissues = np.ascontiguousarray(np.moveaxis(tissues[..., slices], 3, 0))
     told = encoder.for_modality(network_input.modality)
-    return slice_statistics(told, slice_stack(data, slices), mask, tissues)
+    corner = (float(network_input.grid.affine[0, 3]), float(network_input.grid.affine[1, 3]))
+    return slice_statistics(told, slice_stack(data, slices), mask, tissues, corner)
 
 
 def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:
@@ -170,6 +171,7 @@ def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:
         landmarks=statistics.landmarks if has_tissues else np.full(3, np.nan),
         tissue_histograms=tissues if has_tissues else np.zeros_like(tissues),
         scale=network_input.scale,
+        regions=statistics.regions,
     )
 
 

@@ -1,6 +1,6 @@
 """The profile of a scanner's images of one anatomical modality, by slice position.
 
-Positions are axial bins of template space, POSITION_BIN_MM thick.  A profile holds the histogram
+Positions are axial bins of template space, POSITION_MM thick.  A profile holds the histogram
 of brain intensities and the encoder's channel statistics (Eq. 1 of arXiv 2602.21536) at every
 position that its reference scans cover, and the scale from network units to scanner units.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
 from bids_ihf.targets.contrast import Landmarks, same_protocol_weight
@@ -23,9 +23,7 @@ from bids_ihf.targets.intensity import (
     IntensityScale,
     histogram_quantiles,
 )
-
-POSITION_BIN_MM = 6.0
-"""Thickness of a slice position, mm."""
+from bids_ihf.targets.regional import POSITION_MM, Regions, empty_regions
 
 MEDIAN = np.array(0.5)
 """Probability of the median."""
@@ -41,12 +39,12 @@ def slice_position(z: NDArray[np.float64]) -> NDArray[np.int64]:
     >>> slice_position(np.array([-0.5, 0.0, 5.9, 6.0]))
     array([-1,  0,  0,  1])
     """
-    return np.floor(np.asarray(z) / POSITION_BIN_MM).astype(np.int64)
+    return np.floor(np.asarray(z) / POSITION_MM).astype(np.int64)
 
 
 def position_centre(position: NDArray[np.int64]) -> NDArray[np.float64]:
     """Axial coordinate (mm) of the centre of each position."""
-    return np.asarray((np.asarray(position) + 0.5) * POSITION_BIN_MM, dtype=np.float64)
+    return np.asarray((np.asarray(position) + 0.5) * POSITION_MM, dtype=np.float64)
 
 
 @frozen(eq=False)
@@ -55,8 +53,9 @@ class Profile:
 
     By position, in ascending order, ``histograms`` (P, HISTOGRAM_BINS) of brain intensities in
     network units and ``embeddings`` (P, E); of the whole brain the tissue ``landmarks`` (3,), NaN
-    if unavailable, and ``tissue_histograms`` (3, HISTOGRAM_BINS), zero if unavailable.  ``scale``
-    maps network units to scanner units; ``scan_count`` is the number of scans.
+    if unavailable, and ``tissue_histograms`` (3, HISTOGRAM_BINS), zero if unavailable.
+    ``regions`` (P or 0, X, Y, 2), see `sum_by_region`, are empty if unavailable.
+    ``scale`` maps network units to scanner units; ``scan_count`` is the number of scans.
     """
 
     positions: NDArray[np.int64]
@@ -66,6 +65,7 @@ class Profile:
     tissue_histograms: NDArray[np.float64]
     scale: IntensityScale
     scan_count: int = 1
+    regions: Regions = field(factory=empty_regions)
 
     def require_consistent(self) -> None:
         """Raise ValueError unless shapes match, values are finite, and the scale is not empty."""
@@ -76,10 +76,12 @@ class Profile:
             self.embeddings.ndim == 2 and len(self.embeddings) == count,
             self.landmarks.shape == (3,),
             self.tissue_histograms.shape == (3, HISTOGRAM_BINS),
+            self.regions.shape[1:] == empty_regions().shape[1:],
+            len(self.regions) in (0, count),
         )
         if not (count > 0 and self.scan_count > 0 and all(shapes)):
             raise ValueError("its arrays do not fit each other")
-        arrays = (self.histograms, self.embeddings, self.tissue_histograms)
+        arrays = (self.histograms, self.embeddings, self.tissue_histograms, self.regions)
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("not all its values are finite")
         if not self.scale.high > self.scale.low:
@@ -180,6 +182,7 @@ def _scaled(profile: Profile, gain: float) -> Profile:
         histograms=np.apply_along_axis(scale_counts, 1, profile.histograms),
         tissue_histograms=np.apply_along_axis(scale_counts, 1, profile.tissue_histograms),
         landmarks=(profile.landmarks + 1) * gain - 1,
+        regions=profile.regions * (1.0, gain),
         scale=IntensityScale(low, low + (profile.scale.high - low) / gain),
     )
 
@@ -197,12 +200,16 @@ def merge_profiles(profiles: Sequence[Profile]) -> Profile:
     tissue_histograms = np.zeros_like(profiles[0].tissue_histograms)
     embeddings = np.zeros((len(positions), profiles[0].embeddings.shape[1]), dtype=np.float64)
     coverage = np.zeros(len(positions))
+    has_regions = all(len(profile.regions) for profile in profiles)
+    regions = empty_regions(len(positions) if has_regions else 0)
     for profile in profiles:
         rows = np.searchsorted(positions, profile.positions)
         histograms[rows] += profile.histograms / profile.histograms.sum()
         tissue_histograms += profile.tissue_histograms / max(profile.tissue_histograms.sum(), 1e-9)
         embeddings[rows] += profile.embeddings
         coverage[rows] += 1
+        if has_regions:
+            regions[rows] += profile.regions / max(profile.regions[..., 0].mean(), 1e-9)
     return Profile(
         positions=positions,
         histograms=histograms,
@@ -216,6 +223,7 @@ def merge_profiles(profiles: Sequence[Profile]) -> Profile:
             high=float(np.median([p.scale.high for p in profiles])),
         ),
         scan_count=sum(p.scan_count for p in profiles),
+        regions=regions,
     )
 
 

@@ -30,6 +30,7 @@ from bids_ihf.targets.diffusion_profile import (
 from bids_ihf.targets.intensity import IntensityScale
 from bids_ihf.targets.map_profiles import is_map_key
 from bids_ihf.targets.profile import Profile
+from bids_ihf.targets.regional import empty_regions
 
 TARGET_FORMAT = "ihf-harmony target 2"
 BUILTIN_VENDORS = ("Siemens", "GE", "Philips")
@@ -165,6 +166,7 @@ def _stored_arrays(target: Target) -> dict[str, dict[str, NDArray[Any]]]:
             "landmarks": profile.landmarks,
             "tissues": profile.tissue_histograms.astype(np.float32),
             "scale": np.array([profile.scale.low, profile.scale.high]),
+            "regions": profile.regions.astype(np.float16),
         }
         for modality, profile in target.profiles.items()
     }
@@ -180,6 +182,8 @@ def _profile_from(arrays: Mapping[str, NDArray[Any]], scan_count: int) -> Profil
         tissue_histograms=arrays["tissues"].astype(np.float64),
         scale=IntensityScale(low, high),
         scan_count=scan_count,
+        # Targets of version 0.1.0 have none.
+        regions=arrays.get("regions", empty_regions()).astype(np.float64),
     )
 
 

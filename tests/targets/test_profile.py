@@ -18,7 +18,7 @@ from bids_ihf.targets.intensity import (
     histogram_quantiles,
 )
 from bids_ihf.targets.profile import (
-    POSITION_BIN_MM,
+    POSITION_MM,
     Profile,
     aligned_by_median,
     merge_profiles,
@@ -58,7 +58,7 @@ def tissues(levels: np.ndarray, counts: tuple[int, ...] = (500, 400, 100)) -> np
 
 def test_positions_cover_space_without_gaps() -> None:
     z = np.arange(-30.0, 30.0, 0.5)
-    assert np.abs(position_centre(slice_position(z)) - z).max() <= POSITION_BIN_MM / 2
+    assert np.abs(position_centre(slice_position(z)) - z).max() <= POSITION_MM / 2
 
 
 def test_embeddings_are_linear_between_bins_and_constant_beyond() -> None:
@@ -67,7 +67,7 @@ def test_embeddings_are_linear_between_bins_and_constant_beyond() -> None:
         [
             -50.0,
             *position_centre(p.positions),
-            position_centre(p.positions)[0] + POSITION_BIN_MM / 4,
+            position_centre(p.positions)[0] + POSITION_MM / 4,
             99.0,
         ]
     )

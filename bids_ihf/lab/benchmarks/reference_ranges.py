@@ -154,7 +154,7 @@ def _harmonize_and_measure(
     source = None if manufacturer is None else SourceProfile(manufacturer[scan.modality])
     matched = match_intensities(on_grid, target, model, source)
     slices = slices_with_neighbours(on_grid)
-    result = apply_network(matched, model, slices=slices)
+    result = matched.with_field(apply_network(matched, model, slices=slices))
     statistics = qc_statistics(matched, result, model, slices)
     measures = {"distance_after": statistics.distances[1], **image_measures(statistics)}
     return MeasuredScan(scan.subject, scan.modality, statistics.before, measures)

@@ -17,14 +17,15 @@ from scipy import ndimage
 from bids_ihf.geometry.grid import shifted_affine
 from bids_ihf.lab.simulation.anatomy import Anatomy
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
-from bids_ihf.targets.profile import POSITION_BIN_MM, position_centre, slice_position
+from bids_ihf.targets.profile import position_centre, slice_position
+from bids_ihf.targets.regional import POSITION_MM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-SAMPLE_STRIDE_VOXELS = int(POSITION_BIN_MM)
+SAMPLE_STRIDE_VOXELS = int(POSITION_MM)
 """Spacing of the sampled pixels along each axis, voxels of 1 mm: one slice a slice position."""
 
 DIAGONAL = (0, 1)

@@ -294,14 +294,12 @@ def _profile(
     probabilities = sample.classes[:, pixels].T.astype(np.float64) + CLASS_FLOOR
     probabilities *= np.exp(CLASS_LOGIT_SD * rng.standard_normal(probabilities.shape[1]))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    landmarks, tissue_histograms = tissue_statistics(
-        voxels, probabilities, has_tissue_head=True, is_flair=is_flair
-    )
+    tissues = tissue_statistics(voxels, probabilities, has_tissue_head=True, is_flair=is_flair)
     return Profile(
         positions=slice_position(z[covered]),
         histograms=np.stack([histogram(data[..., k][inside[..., k]]) for k in covered]),
         embeddings=np.zeros((len(covered), 0), dtype=np.float32),
-        landmarks=landmarks,
-        tissue_histograms=tissue_histograms,
+        landmarks=tissues.landmarks,
+        tissue_histograms=tissues.histograms,
         scale=scale,
     )

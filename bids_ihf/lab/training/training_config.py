@@ -31,7 +31,7 @@ class DataConfig:
     pool: folder of prepared scans, or of the arrays of packed label maps; reused by the next run.
     people: subjects to train on; by default all but those of ``validation``.
     modalities: contrasts of the scans, out of `context.NETWORK_MODALITIES`; those of diffusion are
-        of simulated scans only.
+        of simulated scans only. One that is listed twice is drawn twice as often.
     validation: of simulated scans, subjects on whose scans the network is validated.
     preprocessed: whether the scans of the dataset need no bias correction.
     """

@@ -132,7 +132,7 @@ def _train_on_slabs(
         names,
         (on_cpu, encoder_hash),
         config.output / "typical",
-        modalities=data.modalities,
+        modalities=tuple(dict.fromkeys(data.modalities)),
         processes=config.threads,
     )
     _write_targets(config, vendor_targets(profiles, encoder_hash, record))

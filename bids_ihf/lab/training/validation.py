@@ -56,7 +56,7 @@ class Validation:
         self.log = log
         self.slabs = [
             sampler.draw_rows([sampler.seed, 4, number], modality)
-            for modality in sampler.modalities
+            for modality in dict.fromkeys(sampler.modalities)
             for number in range(SLABS_PER_MODALITY)
         ]
 

@@ -202,7 +202,8 @@ def _is_current(folder: Path, name: str, encoder_hash: str, modalities: Sequence
     except BadData:
         return False
     keys = {f"{vendor} {key}" for vendor in BUILTIN_VENDORS for key in _keys(modalities)}
-    return target.encoder_hash == encoder_hash and keys == set(target.profiles)
+    has_regions = all(len(profile.regions) for profile in target.profiles.values())
+    return has_regions and target.encoder_hash == encoder_hash and keys == set(target.profiles)
 
 
 def _profiles_path(folder: Path, name: str) -> Path:

@@ -82,7 +82,7 @@ def network_stages(
     case = NetworkCase(matched, on_grid.brain_slices)
     result = watch("network", lambda: apply_network(matched, model))
     watch("evidence", lambda: qc_statistics(matched, result, model))
-    residual = result - matched.data
+    residual = matched.with_field(result) - matched.data
     watch("back_projection", lambda: to_native_grid(residual, on_grid, prepared))
     watch("head", lambda: head_weight(prepared))
     return case, harmonize(prepared, profile, model)

@@ -14,12 +14,14 @@ from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.travellers.alignment import estimate_warp
 from bids_ihf.lab.benchmarks.travellers.paired_regression import predict_from_pairs
 from bids_ihf.lab.benchmarks.vendors.methods import (
+    CURVE_AND_FIELD,
     CURVE_ONLY,
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
     NO_HARMONIZATION,
     TRUE_SCAN_MATCHING,
     compose_slices,
+    compose_without_network,
 )
 from bids_ihf.lab.comparators import histogram_matching
 from bids_ihf.lab.comparators.interface import MaskedImage
@@ -50,6 +52,8 @@ METHOD_LEVELS = {
     CURVE_ONLY: "The intensity curve to the profile of the same scans, without the network",
     CURVE_ONLY + KNOWN_SUFFIX: "The same, with the profile of the other subjects' scans by the "
     "source's scanner",
+    CURVE_AND_FIELD: "The curve and the smooth field of regional intensities, without the network",
+    CURVE_AND_FIELD + KNOWN_SUFFIX: "The same, with the profile of the source's scanner",
     IHF_HARMONY: "The whole method, with the profile of the other subjects' scans as target",
     IHF_HARMONY + KNOWN_SUFFIX: "The same, with their profile by the source's scanner",
     TRUE_SCAN_MATCHING: "Histogram matching to the true scan itself: a bound of unpaired curves",
@@ -144,6 +148,7 @@ def run_product(
     matched = match_intensities(on_grid, target, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
     images = {CURVE_ONLY: target.scale.restore(curve)}
+    images[CURVE_AND_FIELD] = compose_without_network(matched, slices)
     return images | {
         name: compose_slices(matched, model, slices) for name, model in models.items()
     }

@@ -33,6 +33,7 @@ NYUL_MATCHING = "Nyul"
 Z_SCORE = "z-score"
 SPECTRUM_SWAPPING = "SSIMH"
 CURVE_ONLY = "intensity curve alone"
+CURVE_AND_FIELD = "intensity curve and field"
 IHF_HARMONY = "IHF-Harmony"
 IHF_VENDOR_UNKNOWN = "IHF-Harmony, vendor unknown"
 TRUE_SCAN_MATCHING = "histogram matching, true scan"
@@ -47,6 +48,8 @@ METHOD_DESCRIPTIONS = {
     Z_SCORE: "Mean and standard deviation of the same scans",
     SPECTRUM_SWAPPING: "Spectrum swapping (Guan et al. 2022) with one of the same scans",
     CURVE_ONLY: "The intensity curve through tissue landmarks that precedes the network, without "
+    "the network",
+    CURVE_AND_FIELD: "The intensity curve and the smooth field of regional intensities, without "
     "the network",
     IHF_HARMONY: "The whole method with the network and vendor targets under test",
     IHF_VENDOR_UNKNOWN: "The same where the vendor of the source scan is unknown",
@@ -133,6 +136,7 @@ def _run_networks(
     matched = match_intensities(on_grid, profile, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
     images = {CURVE_ONLY: profile.scale.restore(curve)}
+    images[CURVE_AND_FIELD] = compose_without_network(matched, slices)
     for name, model in models.items():
         images[name] = compose_slices(matched, model, slices)
     return images
@@ -143,13 +147,26 @@ def compose_slices(
 ) -> NDArray[np.float32]:
     """Axial slices (X, Y, S) as the product composes them, but on the network's grid.
 
-    The curve, not clipped, plus the network's feathered change, in the target's units; see
-    :func:`bids_ihf.anat.harmonize.harmonize`.
+    The curve, not clipped, plus the feathered change by network and field, in the target's units;
+    see :func:`bids_ihf.anat.harmonize.harmonize`.
     """
+    return _compose(matched, apply_network(matched, model, slices=slices), slices)
+
+
+def compose_without_network(
+    matched: IntensityMatched, slices: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """The same without the network."""
+    return _compose(matched, matched.data, slices)
+
+
+def _compose(
+    matched: IntensityMatched, result: NDArray[np.float32], slices: NDArray[np.intp]
+) -> NDArray[np.float32]:
     on_grid = matched.network_input
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
-    result = apply_network(matched, model, slices=slices)
-    change = (result - matched.data)[:, :, slices] * feather(on_grid.mask)[:, :, slices]
+    change = (matched.with_field(result) - matched.data)[:, :, slices]
+    change *= feather(on_grid.mask)[:, :, slices]
     image = matched.target.scale.restore(curve + change)
     image[(image < 0) & (on_grid.data[:, :, slices] >= 0)] = 0
     return image
