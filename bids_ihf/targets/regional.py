@@ -93,7 +93,9 @@ def intensity_field(scan: Regions, target: Regions, level_share: float) -> NDArr
     if not tissue.any() or not target.any():
         return np.ones(tissue.shape)
     prior = PRIOR_PIXELS * target[..., 1].sum() / target[..., 0].sum()
-    typical = (target[..., 1] + TINY_WEIGHT) / (target[..., 0] + TINY_WEIGHT)
+    measured = scan[..., 1] / np.maximum(tissue, TINY_WEIGHT)
+    # Where the target shows no tissue, the scan is as expected.
+    typical = (target[..., 1] + TINY_WEIGHT * measured) / (target[..., 0] + TINY_WEIGHT)
     ratio = (tissue * typical + prior) / (scan[..., 1] + prior)
     bound = np.log(MAX_FIELD_RATIO)
     log_ratio = np.clip(np.log(ratio), -bound, bound)

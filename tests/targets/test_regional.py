@@ -1,0 +1,100 @@
+"""The smooth field by which the regions of a scan differ from those of a target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bids_ihf.targets.profile import position_centre
+from bids_ihf.targets.regional import (
+    MAX_FIELD_RATIO,
+    REGION_COUNT,
+    Regions,
+    empty_regions,
+    field_on_grid,
+    intensity_field,
+    regions_at,
+    sum_by_region,
+)
+
+POSITIONS = np.arange(-6, 10)
+CENTRES = position_centre(POSITIONS)
+RNG = np.random.default_rng(0)
+PIXELS = 60_000
+ROWS = RNG.integers(0, len(POSITIONS), PIXELS)
+X, Y = RNG.uniform(-65, 65, PIXELS), RNG.uniform(-90, 65, PIXELS)
+
+
+def regions_of(gain: np.ndarray | float = 1.0, *, csf: float = 0.1, grey: float = 0.5) -> Regions:
+    """Regions of a brain of grey matter, white matter and CSF, whose intensities have a gain."""
+    tissue = np.random.default_rng(1).choice(3, PIXELS, p=[grey, 1 - grey - csf, csf])
+    level = np.array([0.6, 0.9, 0.15])[tissue] * gain - 1
+    return sum_by_region(ROWS, X, Y, level, np.eye(3)[tissue], positions=len(POSITIONS))
+
+
+def bias(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A field that is up to about 15 % from 1, and 1 in the mean."""
+    return 1 + 0.10 * np.sin(x / 50) + 0.08 * y / 90
+
+
+def test_a_scan_by_the_target_scanner_is_left_alone() -> None:
+    np.testing.assert_allclose(intensity_field(regions_of(), regions_of(), 1.0), 1, atol=1e-6)
+
+
+def test_a_smooth_bias_is_removed() -> None:
+    field = intensity_field(regions_of(bias(X, Y)), regions_of(), 1.0)
+    x, y = np.arange(-60.0, 61, 20), np.arange(-80.0, 61, 20)
+    on_grid = field_on_grid(field, CENTRES, (x, y, CENTRES[4:-4]))
+    truth = 1 / bias(*np.meshgrid(x, y, indexing="ij"))
+    assert np.abs(on_grid - truth[..., None]).max() < 0.3 * np.abs(truth - 1).max()
+    assert on_grid.dtype == np.float32
+
+
+def test_amount_of_csf_does_not_change_the_field() -> None:
+    with_csf = np.where(Y > 0, 0.4, 0.1)  # as in an atrophied brain
+    tissue = np.where(RNG.random(PIXELS) < with_csf, 2, RNG.integers(0, 2, PIXELS))
+    level = np.array([0.6, 0.9, 0.15])[tissue] - 1
+    atrophied = sum_by_region(ROWS, X, Y, level, np.eye(3)[tissue], positions=len(POSITIONS))
+    field = intensity_field(atrophied, regions_of(grey=0.45), 1.0)
+    change = np.abs(field[4:-4, 4:-4, 5:-5] - 1)
+    assert change.mean() < 0.015
+    assert change.max() < 0.06
+
+
+def test_the_level_is_shared_with_the_subject() -> None:
+    brighter = regions_of(1.1)
+    inside = (slice(4, -4), slice(5, -5), slice(6, -6))
+    whole, half, none = (intensity_field(brighter, regions_of(), s)[inside] for s in (1, 0.5, 0))
+    np.testing.assert_allclose(whole, 1 / 1.1, atol=0.01)
+    np.testing.assert_allclose(half, 1 / np.sqrt(1.1), atol=0.01)
+    np.testing.assert_allclose(none, 1, atol=0.01)
+
+
+@pytest.mark.parametrize("gain", [0.2, 5.0])
+def test_what_is_no_field_is_bounded(gain: float) -> None:
+    lesion = np.where((np.abs(X) < 30) & (np.abs(Y) < 30), gain, 1.0)
+    field = intensity_field(regions_of(lesion), regions_of(), 1.0)
+    assert field.max() <= MAX_FIELD_RATIO + 1e-9
+    assert field.min() >= 1 / MAX_FIELD_RATIO - 1e-9
+
+
+def test_without_tissue_there_is_no_field() -> None:
+    nothing = empty_regions(len(POSITIONS))
+    for scan, target in ((nothing, regions_of()), (regions_of(), nothing), (nothing, nothing)):
+        np.testing.assert_array_equal(intensity_field(scan, target, 1.0), 1)
+
+
+def test_positions_that_a_target_lacks_have_no_tissue() -> None:
+    regions = regions_of()
+    moved = regions_at(POSITIONS, regions, POSITIONS + 3)
+    np.testing.assert_array_equal(moved[:-3], regions[3:])
+    assert not moved[-3:].any()
+    assert regions.shape == (len(POSITIONS), *REGION_COUNT, 2)
+
+
+def test_beyond_the_slab_of_a_target_a_scan_is_as_expected() -> None:
+    slab = regions_of(0.8)
+    slab[8:] = 0
+    field = intensity_field(regions_of(0.8), slab, 1.0)
+    np.testing.assert_allclose(field[14:], 1, atol=1e-3)
+    assert np.abs(field - 1).mean() < 0.005
