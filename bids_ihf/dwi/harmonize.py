@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.profile import above_floor
-from bids_ihf.dwi.shell_fit import ShellFit
+from bids_ihf.dwi.shell_fit import MIN_RELATIVE_SIGNAL, ShellFit
 from bids_ihf.dwi.shell_plan import ShellPlan
 
 Array = NDArray[np.float32]
@@ -41,16 +41,27 @@ def gain_curve(levels: Array, plan: ShellPlan) -> Array:
 
 
 @frozen(eq=False)
+class PlaceRatios:
+    """Ratios (V,), after the shell model, of the mean of each shell, b = 0 first, and of the
+    deviations of directions from it in each weighted shell."""
+
+    means: tuple[Array, ...]
+    deviations: tuple[Array, ...]
+
+
+@frozen(eq=False)
 class ShellHarmonizer:
     """Ratios by which volumes are multiplied, at the V voxels of the fits.
 
-    ``bias`` (V,) is the receive field, which is divided out.  ``mean_ratios`` (V,) are those of
-    the mean image of each shell, b = 0 first, within RATIO_BOUNDS of the gain.
+    ``bias`` (V,) is the receive field, which is divided out; ``place`` changes the result of the
+    shell model from place to place.  ``mean_ratios`` (V,) are those of the mean image of each
+    shell by the shell model, b = 0 first, within RATIO_BOUNDS of the gain.
     """
 
     fits: tuple[ShellFit, ...]
     plan: ShellPlan
     bias: Array
+    place: PlaceRatios | None = None
     mean_ratios: tuple[Array, ...] = field(init=False)
 
     @mean_ratios.default
@@ -64,7 +75,39 @@ class ShellHarmonizer:
         )
 
     def ratio(self, shell: int, direction: NDArray[np.float64]) -> Array:
-        """Ratio (V,) for a volume of a shell (0 is b = 0) along a direction (3,).
+        """Ratio (V,) for a volume of a shell (0 is b = 0) along a direction (3,)."""
+        ratio = self.shell_ratio(shell, direction)
+        return ratio if self.place is None else ratio * self._place_ratio(shell, direction, ratio)
+
+    def _place_ratio(self, shell: int, direction: NDArray[np.float64], ratio: Array) -> Array:
+        """What the place changes of a volume that the shell model multiplies by a ratio (V,).
+
+        All deviations of a shell are scaled alike, so the principal direction stays; as in
+        `shell_ratio` a direction is not changed by more than a fraction of its own deviation, so
+        no value becomes negative.  The mean stays below b = 0.
+        """
+        assert self.place is not None  # noqa: S101 - asked for only then
+        mean_place = self.place.means[shell]
+        if shell == 0:
+            return mean_place
+        b0, level = (
+            np.maximum(self.fits[number].mean, 1e-6) * self.mean_ratios[number]
+            for number in (0, shell)
+        )
+        # Where noise has lifted the mean above b = 0 already, no further.
+        mean_place = np.minimum(mean_place, self.place.means[0] * np.maximum(b0 / level, 1))
+        if self.fits[shell].order == 0:
+            return mean_place
+        expected = np.maximum(self.fits[shell].along(direction), 1e-6) * ratio
+        deviation = (expected - level) * self.place.deviations[shell - 1]
+        least = np.minimum(np.float32(MIN_RELATIVE_SIGNAL) * level, expected)
+        placed = np.maximum(mean_place * level + deviation, least)
+        change = np.log(placed / (expected * mean_place))
+        bound = np.float32(MAX_RELATIVE_DIRECTION_CHANGE) * np.abs(np.log(expected / level))
+        return np.asarray(mean_place * np.exp(np.clip(change, -bound, bound)))
+
+    def shell_ratio(self, shell: int, direction: NDArray[np.float64]) -> Array:
+        """The ratio by the shell model alone.
 
         It deviates from the ratio of the mean by at most MAX_RELATIVE_DIRECTION_CHANGE of the
         direction's own deviation: at the noise floor that is noise, which must not be amplified.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 DIFFUSION_MODEL = "diffusion shells 2"
-"""What harmonizes diffusion series: numbers per shell, no network."""
+"""The shell model: numbers per shell, no weights."""
 
 
 @frozen(eq=False)
@@ -102,9 +102,19 @@ def write_sidecars(
         write_json(sidecar_path(path), sidecar)
 
 
-def model_hash() -> str:
-    """Hash of what harmonizes diffusion series: there are no weights, the name says it all."""
-    return hashlib.sha256(DIFFUSION_MODEL.encode()).hexdigest()
+def model_name(network: str = "") -> str:
+    """Name of what harmonizes diffusion series: the shell model, and a network by its name.
+
+    >>> model_name("ihf")
+    'diffusion shells 2, ihf'
+    """
+    return f"{DIFFUSION_MODEL}, {network}" if network else DIFFUSION_MODEL
+
+
+def model_hash(identity: str = DIFFUSION_MODEL) -> str:
+    """Hash of what harmonizes diffusion series; the shell model has no weights, so its name says
+    it all."""
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def provenance(series: HarmonizedSeries) -> dict[str, Any]:
@@ -122,6 +132,7 @@ def provenance(series: HarmonizedSeries) -> dict[str, Any]:
             for shell in plan.shells
         ],
         "SourceProfile": series.source_name,
+        "NetworkApplied": series.network_applied,
         "RoundTripMaxError": series.round_trip_error,
         "IntensityScaling": {
             "SourceLevels": plan.source_levels,

@@ -7,7 +7,7 @@ pass fits the shells, the third changes the volumes and measures the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from attrs import evolve, frozen
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.dwi.harmonize import ShellHarmonizer, harmonize_volumes
+from bids_ihf.dwi.harmonize import PlaceRatios, ShellHarmonizer, harmonize_volumes
 from bids_ihf.dwi.mean_b0 import SeriesFiles
 from bids_ihf.dwi.profile import measure_profile
+from bids_ihf.dwi.shared_maps import SharedMaps, harmonized_maps, shared_maps
 from bids_ihf.dwi.shell_fit import ShellFit, ShellSums, fit_shells
 from bids_ihf.dwi.shell_plan import DiffusionSource, ShellPlan, make_plan
 from bids_ihf.dwi.shells import find_shells
@@ -28,6 +29,9 @@ from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, attenuation_distance
 from bids_ihf.targets.intensity import background_gain, change_dtype
+
+if TYPE_CHECKING:
+    from bids_ihf.dwi.place_change import MapNetwork
 
 Array = NDArray[np.float32]
 OnVolume = Callable[[str, int, int], None]
@@ -83,6 +87,11 @@ class FittedSeries:
     def head(self) -> NDArray[np.bool_]:
         """Voxels (X, Y, Z) of the head."""
         return self.weight > 0
+
+    @property
+    def corrected_maps(self) -> SharedMaps:
+        """What the directions share, (N,) each, corrected for bias."""
+        return shared_maps(self.fits, self.bias)
 
 
 def fit_series(
@@ -141,6 +150,10 @@ class HarmonizedSeries:
         Largest error of harmonized minus change, over the largest intensity.
     anisotropy
         FA (X, Y, Z) before and after; None where the directions are too few.
+    network_applied
+        Whether the network changed the series after the shell model.
+    device
+        Where the network ran.
     """
 
     plan: ShellPlan
@@ -151,6 +164,8 @@ class HarmonizedSeries:
     change_rms: float
     round_trip_error: float
     anisotropy: tuple[Array, Array] | None = None
+    network_applied: bool = False
+    device: str = "cpu"
 
 
 def harmonize_series(
@@ -160,13 +175,18 @@ def harmonize_series(
     scanner: DiffusionSource | None,
     sink: SeriesSink,
     on_volume: OnVolume | None = None,
+    network: MapNetwork | None = None,
 ) -> HarmonizedSeries:
     """Harmonize a fitted series; its volumes and their change go to ``sink`` one by one.
+
+    Without ``network`` the shell model alone changes it.
 
     Raises
     ------
     BadData
         A volume has changed since it was first read.
+    TemporaryFailure
+        The device ran out of memory; no volume was written.
     """
     series, gradients, head = fitted.series, fitted.gradients, fitted.head
     plan = make_plan(fitted.profile, target, scanner)
@@ -174,7 +194,8 @@ def harmonize_series(
     scaled_plan = evolve(
         plan, source_floor=plan.source_floor * factor, source_levels=plan.source_levels * factor
     )
-    changer = ShellHarmonizer(fitted.fits, scaled_plan, fitted.bias)
+    place = None if network is None else _place_ratios(fitted, scaled_plan, prepared, network)
+    changer = ShellHarmonizer(fitted.fits, scaled_plan, fitted.bias, place)
     sums = ShellSums(gradients, [fit.shell for fit in fitted.fits], head)
     tensors = [TensorSums(gradients, prepared.mask) for _ in ("before", "after")]
     change_power, largest_error, largest_intensity = 0.0, 0.0, 0.0
@@ -211,6 +232,25 @@ def harmonize_series(
         change_rms=float(np.sqrt(change_power / series.volume_count)),
         round_trip_error=largest_error / max(largest_intensity, 1e-12),
         anisotropy=None if fa_before is None or fa_after is None else (fa_before, fa_after),
+        network_applied=place is not None,
+        device="cpu" if network is None else str(network.model.device),
+    )
+
+
+def _place_ratios(
+    fitted: FittedSeries, plan: ShellPlan, prepared: Prepared, network: MapNetwork
+) -> PlaceRatios | None:
+    """What the network changes after the shell model."""
+    # Loads torch, which the shell model does without.
+    from bids_ihf.dwi.place_change import place_ratios
+
+    return place_ratios(
+        harmonized_maps(fitted.fits, plan, fitted.bias),
+        tuple(fit.shell.b for fit in fitted.fits[1:]),
+        prepared,
+        fitted.head,
+        fitted.interior,
+        network,
     )
 
 

@@ -46,12 +46,15 @@ class SharedMaps:
     energies: tuple[Array | None, ...]
 
 
-def shared_maps(fits: Sequence[ShellFit]) -> SharedMaps:
-    """The maps of fitted shells, b = 0 first."""
+def shared_maps(fits: Sequence[ShellFit], bias: Array) -> SharedMaps:
+    """The maps of fitted shells, b = 0 first, divided by the receive field ``bias`` (V,)."""
     return SharedMaps(
-        fits[0].mean,
-        tuple(fit.mean for fit in fits[1:]),
-        tuple(np.sqrt(fit.variance) if fit.order >= 2 else None for fit in fits[1:]),
+        fits[0].mean / bias,
+        tuple(fit.mean / bias for fit in fits[1:]),
+        tuple(
+            np.asarray(np.sqrt(fit.variance) / bias, dtype=np.float32) if fit.order >= 2 else None
+            for fit in fits[1:]
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from attrs import frozen
 from bids_ihf.anat.harmonize import harmonize
 from bids_ihf.dwi.series import harmonize_series
 from bids_ihf.errors import TemporaryFailure
+from bids_ihf.targets.map_profiles import has_maps, knows_maps
 from bids_ihf.targets.source_profile import diffusion_source_of, source_profile_of
 from bids_ihf.targets.target import vendor_target
 from bids_ihf.targets.tissue_priors import modality_by_contrast
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bids_ihf.anat.harmonize import Harmonized
+    from bids_ihf.dwi.place_change import MapNetwork
     from bids_ihf.dwi.series import FittedSeries, HarmonizedSeries, OnVolume, SeriesSink
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
+
+NO_MAPS_TEXT = (
+    "%s: the target %s has no statistics of the maps of diffusion series, so the shell model "
+    "alone is applied; build the target again to use the network."
+)
 
 
 @frozen(eq=False)
@@ -106,15 +113,44 @@ class Harmonization:
         sink: SeriesSink,
         on_volume: OnVolume | None = None,
     ) -> HarmonizedSeries:
-        """Harmonize a fitted diffusion series into a sink of volumes."""
-        typical = vendor_target(vendor)
-        return harmonize_series(
-            fitted,
-            prepared,
-            self.target.diffusion_profile(),
-            diffusion_source_of(self.source) or diffusion_source_of(typical),
-            sink,
-            on_volume,
+        """Harmonize a fitted diffusion series into a sink of volumes.
+
+        Raises
+        ------
+        BadData
+            A volume has changed since it was first read.
+        TemporaryFailure
+            The device that was named is full.
+        """
+        scanner = diffusion_source_of(self.source) or diffusion_source_of(vendor_target(vendor))
+
+        def harmonize_on(device: str) -> HarmonizedSeries:
+            network = self._map_network(device, prepared.volume.path.name)
+            target = self.target.diffusion_profile()
+            return harmonize_series(fitted, prepared, target, scanner, sink, on_volume, network)
+
+        device = choose_device(self.device)
+        try:
+            return harmonize_on(device)
+        except TemporaryFailure as error:
+            if self.device != "auto" or device == "cpu":
+                raise
+            LOGGER.warning("%s: %s Continuing on the CPU.", fitted.series.path.name, error)
+            return harmonize_on("cpu")
+
+    def _map_network(self, device: str, name: str) -> MapNetwork | None:
+        """The network for the maps of series; None where it, or the target, knows none."""
+        model = self.load_model("cpu")
+        if not knows_maps(model):
+            return None
+        if not has_maps(self.target.profiles):
+            LOGGER.warning(NO_MAPS_TEXT, name, self.target.name)
+            return None
+        # Loads torch's machinery, which the shell model does without.
+        from bids_ihf.dwi.place_change import MapNetwork
+
+        return MapNetwork(
+            self.load_model(device), self.target.profiles, self.batch_size, self.threads
         )
 
 

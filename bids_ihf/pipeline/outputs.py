@@ -80,8 +80,10 @@ def finish_series(
         LOGGER.warning("%s: %s", job.name, sentence)
     warning = exponent_warning(series.plan)
     extra = _provenance(
-        job, target, target.diffusion_hash, dwi_outputs.DIFFUSION_MODEL, dwi_outputs.model_hash(),
-        "cpu", warning, dwi_outputs.provenance(series),
+        job, target, target.diffusion_hash,
+        dwi_outputs.model_name(target.model_name if series.network_applied else ""),
+        dwi_outputs.model_hash(target.diffusion_model),
+        series.device, warning, dwi_outputs.provenance(series),
     )  # fmt: skip
     dwi_outputs.write_tables(image, paths)
     write_mask(image, paths, prepared)

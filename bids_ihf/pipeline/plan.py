@@ -46,6 +46,8 @@ class ResolvedTarget:
         Modalities that the target has a profile for; ``any`` serves all but diffusion.
     diffusion_hash
         Hash of the target's diffusion profile; empty where it has none.
+    map_network
+        Whether the network harmonizes the maps of diffusion series.
     """
 
     spec: str
@@ -58,6 +60,14 @@ class ResolvedTarget:
     diffusion_hash: str = ""
     source_hash: str = ""
     encoder_hash: str = ""
+    map_network: bool = False
+
+    @property
+    def diffusion_model(self) -> str:
+        """What harmonizes diffusion series: the shell model, and the network where it can."""
+        if not self.map_network:
+            return DIFFUSION_MODEL
+        return f"{DIFFUSION_MODEL}, {self.model_hash} to {self.target_hash}"
 
     def covers(self, modality: str) -> bool:
         """Whether images of this modality can be harmonized."""
@@ -181,7 +191,7 @@ def _job(
     target_hash, model_hash = target.target_hash, target.model_hash
     if image.suffix == "dwi":
         facts |= {"bval": file_hash(image.bval), "bvec": file_hash(image.bvec)}
-        target_hash, model_hash = target.diffusion_hash, DIFFUSION_MODEL
+        target_hash, model_hash = target.diffusion_hash, target.diffusion_model
     identity = configuration_hash(
         config,
         target_hash=target_hash,

@@ -16,6 +16,7 @@ from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
+from bids_ihf.dwi.place_change import measure_maps
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.diffusion_profile import DiffusionProfile
+    from bids_ihf.targets.map_profiles import MapProfiles
     from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
@@ -135,9 +137,10 @@ def target_from_references(
     """
     series = [reference for reference in references if reference.modality == "dwi"]
     anatomical = [reference for reference in references if reference.modality != "dwi"]
-    profiles = _diffusion_profiles(series, preprocessed=preprocessed)
+    measured = list(_measured_series(series, model, preprocessed=preprocessed))
     scans = _prepared_scans(anatomical, preprocessed=preprocessed)
-    return build_target(scans, name, model, profiles)
+    profiles, maps = [one for one, _ in measured], [one for _, one in measured]
+    return build_target(scans, name, model, profiles, maps)
 
 
 def _prepared_scans(
@@ -148,18 +151,18 @@ def _prepared_scans(
         yield reference.modality, _prepare(reference, reference.path, preprocessed)
 
 
-def _diffusion_profiles(
-    references: Sequence[Reference], *, preprocessed: bool
-) -> list[DiffusionProfile]:
-    """The profile of each reference that is a diffusion series."""
-    profiles = []
+def _measured_series(
+    references: Sequence[Reference], model: ModelBundle, *, preprocessed: bool
+) -> Iterator[tuple[DiffusionProfile, MapProfiles]]:
+    """The profile of each reference that is a diffusion series, and those of its maps."""
     with TemporaryDirectory(prefix="ihf-target-") as folder:
         for reference in _with_progress(references):
             files = SeriesFiles(reference.path, *reference.tables, reference.b0_threshold)
             with mean_b0_image(files, Path(folder)) as mean:
                 prepared = _prepare(reference, mean, preprocessed)
-            profiles.append(fit_series(files, prepared).profile)
-    return profiles
+            fitted = fit_series(files, prepared)
+            maps = measure_maps(fitted.corrected_maps, prepared, fitted.head, model.encoder)
+            yield fitted.profile, maps
 
 
 def _with_progress(references: Sequence[Reference]) -> Iterator[Reference]:

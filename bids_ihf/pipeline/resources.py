@@ -101,6 +101,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
     from bids_ihf.network.checkpoint import segmenter_hash
     from bids_ihf.targets.build import load_target, target_file
     from bids_ihf.targets.diffusion_profile import diffusion_hash
+    from bids_ihf.targets.map_profiles import has_maps, knows_maps
     from bids_ihf.targets.target import pack_target
 
     model = load_model_cached("cpu", config.model)
@@ -124,6 +125,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         diffusion_hash=diffusion_hash(target.diffusion),
         source_hash=_source_hash(config, model),
         encoder_hash=model.encoder_hash,
+        map_network=knows_maps(model) and has_maps(target.profiles),
     )
 
 
@@ -143,7 +145,7 @@ def _source_hash(config: RunConfig, model: ModelBundle) -> str:
     hashes += [read_target(builtin_path(vendor)).hash for vendor in BUILTIN_VENDORS]
     if config.source_profile is not None:
         source = load_target(str(config.source_profile), model)
-        modalities = {*source.profiles, *(["dwi"] if source.diffusion else [])}
+        modalities = {*source.modalities, *(["dwi"] if source.diffusion else [])}
         if not modalities & set(config.modalities):
             raise BadData(
                 f"{config.source_profile}: has profiles of {', '.join(sorted(modalities))} and "

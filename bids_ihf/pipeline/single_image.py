@@ -224,4 +224,4 @@ def _harmonize_series(
                 fitted, prepared, files.vendor, sink, on_volume
             )
     measures = {**preparation_measures(prepared), **dwi_outputs.measures(prepared, series)}
-    return SingleResult(measures, exponent_warning(series.plan), "cpu")
+    return SingleResult(measures, exponent_warning(series.plan), series.device)

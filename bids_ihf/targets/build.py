@@ -16,6 +16,7 @@ from bids_ihf.io.paths import file_stem, is_nifti_name
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, merge_diffusion_profiles
+from bids_ihf.targets.map_profiles import MapProfiles, merge_maps
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import Profile, merge_profiles
 from bids_ihf.targets.target import (
@@ -68,9 +69,10 @@ def build_target(
     name: str,
     model: ModelBundle,
     series: Sequence[DiffusionProfile] = (),
+    maps: Sequence[MapProfiles] = (),
 ) -> Target:
     """A target from prepared anatomical scans, each with its modality, and from the profiles of
-    diffusion series; those of one modality are averaged.
+    diffusion series and of their maps; those of one modality are averaged.
 
     Raises
     ------
@@ -98,6 +100,8 @@ def build_target(
         raise BadData(
             f"The diffusion series are of different protocols ({error}); select those of one."
         ) from error
+    if diffusion is not None:
+        merged |= merge_maps(maps, [shell.b for shell in diffusion.shells])
     return as_stored(Target(name, model.encoder_hash, merged, diffusion))
 
 

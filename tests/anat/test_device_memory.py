@@ -27,11 +27,13 @@ class Full:
         self.room = room
         self.batches: list[int] = []
 
-    def __call__(self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor) -> Tensor:
+    def __call__(
+        self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor, context: Tensor
+    ) -> Tensor:
         self.batches.append(len(x))
         if len(x) > self.room:
             raise torch.cuda.OutOfMemoryError
-        assert len(mask) == len(target) == len(source) == len(x)
+        assert len(mask) == len(target) == len(source) == len(context) == len(x)
         return 2 * x
 
 
@@ -45,7 +47,7 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
     profile: Any = SimpleNamespace(
         embeddings_at=embeddings_at, positions=np.arange(3), reliability=1.0
     )
-    network_input = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0))
+    network_input = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0), modality="T1w")
     matched: Any = SimpleNamespace(
         data=data,
         matched=profile,
@@ -83,7 +85,8 @@ def test_batches_at_a_time_do_not_change_a_bit(threads: int) -> None:
     matched: Any = SimpleNamespace(
         data=data, matched=profile, target=profile, scanner_weight=1.0,
         network_input=SimpleNamespace(
-            mask=np.ones_like(data), z=np.arange(24.0), brain_slices=np.arange(24)
+            mask=np.ones_like(data), z=np.arange(24.0), brain_slices=np.arange(24),
+            modality="T1w",
         ),
     )  # fmt: skip
     with single_threaded():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_ihf.anat.harmonize import apply_network, feather, harmonize
+from bids_ihf.anat.harmonize import apply_network, harmonize
 from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
@@ -24,6 +24,7 @@ from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 from bids_ihf.targets.build import build_target
 from bids_ihf.targets.network_input import brain_grid, measure_profile, to_network_input
+from bids_ihf.targets.network_pass import feather
 from bids_ihf.targets.profile import Profile, position_centre
 
 

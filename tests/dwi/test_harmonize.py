@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.bids.gradient_tables import GradientTable
-from bids_ihf.dwi.harmonize import ShellHarmonizer, gain_curve, harmonize_volumes
+from bids_ihf.dwi.harmonize import PlaceRatios, ShellHarmonizer, gain_curve, harmonize_volumes
 from bids_ihf.dwi.profile import measure_profile
 from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shell_plan import (
@@ -263,3 +263,54 @@ def test_memory_does_not_grow_with_directions() -> None:
         fits = fitted(series(scheme), scheme)
         sizes.append(sum(fit.coefficients.nbytes + fit.residual.nbytes for fit in fits))
     assert sizes[0] == sizes[1]
+
+
+def placed(
+    volumes: list[np.ndarray], means: tuple[float, ...], deviation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The volumes after the shell model alone, and after a change of place."""
+    fits = fitted(volumes)
+    plan = make_plan(measure_profile(fits, WHERE.ravel(), ONES), profile(series(gain=2)))
+    place = PlaceRatios(
+        tuple(np.float32(ratio) * ONES for ratio in means),
+        tuple(np.float32(deviation) * ONES for _ in means[1:]),
+    )
+    weight = np.ones(WHERE.shape, dtype=np.float32)
+    both = []
+    for changer in (
+        ShellHarmonizer(fits, plan, ONES),
+        ShellHarmonizer(fits, plan, ONES, place),
+    ):
+        pairs = harmonize_volumes(iter(volumes), SCHEME, changer, WHERE, weight, 1.0)
+        both.append(np.stack([image for _, image in pairs]))
+    return both[0], both[1]
+
+
+def test_place_scales_means_and_deviations_of_a_shell() -> None:
+    alone, changed = placed(series(), (1.05, 0.95, 0.9), 0.8)
+    before, after = (fitted(list(volumes)) for volumes in (alone, changed))
+    for shell, ratio in enumerate((1.05, 0.95, 0.9)):
+        assert after[shell].mean / before[shell].mean == pytest.approx(ratio, rel=0.01)
+    strong = before[1].variance > 0.04 * before[1].mean ** 2
+    scaled = np.sqrt(after[1].variance / before[1].variance)[strong]
+    assert np.median(scaled) == pytest.approx(0.8, abs=0.03)
+
+
+def test_place_keeps_directions_signs_and_order_of_shells() -> None:
+    volumes = series(noise=15.0)
+    alone, changed = placed(volumes, (0.85, 1.18, 1.18), 1.43)
+    assert (changed >= 0).all()
+    before, after = (fitted(list(v)) for v in (alone, changed))
+    assert (after[1].mean <= after[0].mean * 1.01).all()
+    _, across, along = head()
+    fibres = (along - across) > 0.6e-3
+    # Least signal along the fibres, of all axes.
+    axes = np.eye(3)
+    for fit in (before[1], after[1]):
+        signals = np.stack([fit.along(axis) for axis in axes])
+        assert (signals.argmin(axis=0) == 0)[fibres.ravel()].mean() > 0.99
+
+
+def test_no_change_of_place_changes_nothing() -> None:
+    alone, changed = placed(series(noise=5.0), (1.0, 1.0, 1.0), 1.0)
+    assert np.allclose(alone, changed, rtol=1e-3)

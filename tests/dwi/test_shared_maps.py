@@ -15,7 +15,7 @@ from tests.dwi.test_harmonize import ONES, WHERE, fitted, harmonized, profile, s
 def test_the_energy_is_the_spread_of_the_directions() -> None:
     """Of a cosine squared along one axis, exactly: its variance over the sphere is 4/45."""
     volumes = series()
-    maps = shared_maps(fitted(volumes))
+    maps = shared_maps(fitted(volumes), ONES)
     assert maps.b0 == pytest.approx(volumes[0].ravel(), rel=1e-4)
     energy = maps.energies[0]
     assert energy is not None
@@ -33,7 +33,7 @@ def test_maps_after_the_shell_model_are_those_of_the_series_that_it_writes() -> 
     fits = fitted(source)
     plan = make_plan(measure_profile(fits, WHERE.ravel(), ONES), target)
     predicted = harmonized_maps(fits, plan, ONES)
-    written = shared_maps(fitted(list(harmonized(source, target))))
+    written = shared_maps(fitted(list(harmonized(source, target))), ONES)
     assert predicted.b0 == pytest.approx(written.b0, rel=1e-4)
     for shell in range(2):
         mean, energy = written.means[shell], written.energies[shell]
@@ -51,4 +51,4 @@ def test_too_few_directions_have_no_energy() -> None:
 
     scheme = gradient_table({0: 1, 1000: 4}, 1)
     fits = fitted(series(scheme), scheme)
-    assert shared_maps(fits).energies == (None,)
+    assert shared_maps(fits, ONES).energies == (None,)

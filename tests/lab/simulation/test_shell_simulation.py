@@ -58,7 +58,7 @@ def test_maps_are_those_of_a_series(phantom: Anatomy, b: float, floor: float) ->
     session = start_session(phantom, scanner, SUBJECT)
     mask = phantom.brain.numpy() & (np.indices(phantom.shape)[2] % 4 == 0)
     fits = fit_shells(session.volumes(table, 1), table, find_shells(table.bvals), mask)
-    expected = shared_maps(fits)
+    expected = shared_maps(fits, np.ones(int(mask.sum()), np.float32))
     white, grey = (phantom.fraction(name)[mask] == 1 for name in ("white", "grey"))
     energy = expected.energies[0]
     assert energy is not None

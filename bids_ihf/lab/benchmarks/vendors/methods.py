@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bids_ihf.anat.harmonize import apply_network, feather
+from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.lab.benchmarks.virtual_subjects import measured_slices, resample_to
 from bids_ihf.lab.comparators import histogram_matching, nyul, spectrum_swapping, z_score
 from bids_ihf.lab.comparators.interface import MaskedImage
+from bids_ihf.targets.network_pass import feather
 from bids_ihf.targets.source_profile import SourceProfile
 
 if TYPE_CHECKING:
