@@ -28,6 +28,7 @@ from bids_ihf.lab.training.training_state import (
     learning_rate_factor,
     load_state,
     save_state,
+    update_average,
 )
 from bids_ihf.network.checkpoint import NETWORK_FORMAT
 from bids_ihf.network.encoder import join_statistics
@@ -56,9 +57,6 @@ ADDED_HEADS = frozenset({"context", "local"})
 """Parts of the normalization that networks of version 0.1.0 lack."""
 
 MAX_GRADIENT_NORM = 1.0
-
-AVERAGE_DELAY_STEPS = 10
-"""Steps after which the running average of the weights spans half of the training so far."""
 
 
 def architecture(config: NetworkConfig, encoder: Encoder) -> Architecture:
@@ -178,13 +176,7 @@ class NetworkTrainer:
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
-        # The first steps are forgotten sooner: a random start is no part of the average.
-        decay = min(self.settings.average, (step + 1) / (step + AVERAGE_DELAY_STEPS))
-        with torch.no_grad():
-            for mean, value in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
-                mean.lerp_(value, 1 - decay)
+        update_average(self.average, self.network, self.settings.average, step)
         return losses
 
     def _validate(self, step: int) -> None:

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES, Modality
 from bids_ihf.errors import UsageError
+from bids_ihf.lab.comparators.learned.kinds import COMPARATOR_KINDS, ComparatorKind
 from bids_ihf.network.context import NETWORK_MODALITIES
 
 T = TypeVar("T")
@@ -127,9 +128,30 @@ class BrainConfig:
 
 
 @frozen
+class ComparatorConfig:
+    """A comparator, trained instead of the network on the same people.
+
+    kind: a paper's network and losses, one of ``COMPARATOR_KINDS``.
+    channels, blocks: of the first layer, and residual blocks of an encoder or generator.
+    average, validate_every: as of the network.
+    """
+
+    kind: ComparatorKind = field(validator=attrs.validators.in_(COMPARATOR_KINDS))
+    channels: int = 32
+    blocks: int = 3
+    steps: int = 3000
+    batch: int = 6
+    learning_rate: float = 4e-4
+    average: float = 0.999
+    save_every: int = 250
+    validate_every: int = 500
+
+
+@frozen
 class TrainConfig:
     """One training run.
 
+    comparator: if given, it is trained instead of the network.
     brain: if given, the segmentation network is trained, and nothing else.
     threads: threads of torch, and processes that simulate.
     bfloat16: convolve in bfloat16; sums stay in single precision.
@@ -140,6 +162,7 @@ class TrainConfig:
     data: DataConfig
     encoder: EncoderConfig = field(factory=EncoderConfig)
     network: NetworkConfig = field(factory=NetworkConfig)
+    comparator: ComparatorConfig | None = None
     brain: BrainConfig | None = None
     seed: int = 0
     threads: int = 2
@@ -176,6 +199,7 @@ def read_config(path: Path) -> TrainConfig:
         ("data", DataConfig),
         ("encoder", EncoderConfig),
         ("network", NetworkConfig),
+        ("comparator", ComparatorConfig),
         ("brain", BrainConfig),
     ):
         if title in values:
@@ -190,6 +214,8 @@ def _check(config: TrainConfig, path: Path) -> None:
         raise UsageError(
             f"{path}: unpaired scans have no ground truth; set supervised = 0 in [network]."
         )
+    if config.data.kind == "bids" and config.comparator is not None:
+        raise UsageError(f"{path}: [comparator] is trained on simulated scans; remove it.")
     encoder = config.encoder
     if encoder.file and encoder.kind == "vgg19":
         raise UsageError(f'{path}: [encoder] has a file and kind = "vgg19"; remove one of them.')

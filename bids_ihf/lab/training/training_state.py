@@ -24,6 +24,9 @@ WARM_UP_STEPS = 100
 FINAL_RATE_FACTOR = 0.01
 """Learning rate of the last step, relative to the maximum."""
 
+AVERAGE_DELAY_STEPS = 10
+"""Steps after which the running average of the weights spans half of the training so far."""
+
 
 @frozen
 class Progress:
@@ -44,6 +47,17 @@ def learning_rate_factor(step: int, steps: int) -> float:
     progress = min(1.0, (step - WARM_UP_STEPS) / max(1, steps - WARM_UP_STEPS))
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
     return FINAL_RATE_FACTOR + (1 - FINAL_RATE_FACTOR) * cosine
+
+
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the running average of the weights towards those after a step.
+
+    The first steps are forgotten sooner: a random start is no part of the average.
+    """
+    decay = min(decay, (step + 1) / (step + AVERAGE_DELAY_STEPS))
+    with torch.no_grad():
+        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
 
 
 def save_state(

@@ -1,0 +1,210 @@
+"""Training of comparators, on the same people and for as many steps as the network."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import torch
+
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.tsv import read_tsv, to_tsv
+from bids_ihf.lab.comparators.learned.interface import SiteBatch
+from bids_ihf.lab.comparators.learned.weights import build_comparator
+from bids_ihf.lab.training.chunks import numbered_batches
+from bids_ihf.lab.training.network_training import LOG_EVERY_STEPS, MAX_GRADIENT_NORM
+from bids_ihf.lab.training.site_sampling import batch_of
+from bids_ihf.lab.training.slab_scans import SLAB_SLICES
+from bids_ihf.lab.training.training_state import (
+    Progress,
+    learning_rate_factor,
+    load_state,
+    save_state,
+    update_average,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bids_ihf.io.tsv import Cell
+    from bids_ihf.lab.comparators.learned.interface import (
+        ComparatorSettings,
+        LearnedComparator,
+        Losses,
+    )
+    from bids_ihf.lab.training.chunks import ChunkSampler
+    from bids_ihf.lab.training.site_sampling import SiteSampler
+    from bids_ihf.lab.training.training_config import ComparatorConfig, TrainConfig
+    from bids_ihf.network.encoder import Encoder
+
+LOGGER = logging.getLogger(__name__)
+
+ADAM_BETAS = (0.5, 0.99)
+"""Decay rates of the moments of gradients, as is usual with a critic."""
+
+SEED_STRIDE = 2**32
+"""Distance of the seeds of two runs, more than the steps of a run."""
+
+VALIDATION_SLABS, ROWS_PER_SLAB = 6, 2
+"""Slabs of each modality on which a comparator is validated, and slices of each of them."""
+
+VALIDATION_COLUMNS = ("step", "modality", "slices", "none", "comparator")
+
+
+class ComparatorValidation:
+    """Mean absolute error in the brain on slices of people who are kept out."""
+
+    def __init__(self, sampler: SiteSampler, log: Path) -> None:
+        self.log = log
+        index = np.linspace(0, SLAB_SLICES - 1, ROWS_PER_SLAB).round().astype(int)
+        rows = np.concatenate([k * SLAB_SLICES + index for k in range(VALIDATION_SLABS)])
+        self.batches = {
+            modality: batch_of(
+                [
+                    sampler.draw_rows([sampler.seed, 10, number], modality)
+                    for number in range(VALIDATION_SLABS)
+                ],
+                rows,
+            )
+            for modality in sampler.modalities
+        }
+
+    def __call__(self, model: LearnedComparator, step: int) -> float:
+        """Measure and log; returns the error relative to that of the source as it is, a mean over
+        the modalities."""
+        device = next(model.parameters()).device
+        earlier = read_tsv(self.log)[1] if self.log.exists() else []
+        rows: list[dict[str, Cell]] = [{**row} for row in earlier if int(row["step"]) < step]
+        ratios = []
+        model.eval()
+        for modality, batch in self.batches.items():
+            with torch.no_grad():
+                image = model.translate(on_device(batch, device)).float().cpu()
+            brain = batch.mask > 0.5
+            none, error = (
+                float((x - batch.truth).abs()[brain].mean()) for x in (batch.centre, image)
+            )
+            ratios.append(error / none)
+            line = (step, modality, len(batch.mask), none, error)
+            rows.append(dict(zip(VALIDATION_COLUMNS, line, strict=True)))
+        write_atomic(self.log, to_tsv(VALIDATION_COLUMNS, rows))
+        return float(np.mean(ratios))
+
+
+class ComparatorTrainer:
+    """Trains a comparator, and its critic in turn, resuming from the state in the output folder.
+
+    Parameters
+    ----------
+    write
+        Writes the weights; called with the running average at every validation that is the best so
+        far, and at the end if there is no validation.  Its second argument is the processor time
+        of a step, s.
+    """
+
+    def __init__(
+        self,
+        settings: ComparatorSettings,
+        encoder: Encoder,
+        config: TrainConfig,
+        comparator: ComparatorConfig,
+        device: torch.device,
+        write: Callable[[LearnedComparator, float], None],
+        validation: ComparatorValidation | None = None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.options, self.device = config, comparator, device
+        self.write, self.validation = write, validation
+        self.model = build_comparator(settings, encoder.to(device)).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
+        # One optimizer: parameters without a gradient, the critic's or all others, stay.
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=comparator.learning_rate, betas=ADAM_BETAS
+        )
+        self.state = config.output / "state.safetensors"
+        self.progress = Progress(0)
+        if self.state.exists():
+            self.progress = load_state(self.state, self.model, self.optimizer, self.average)
+
+    def train(self, sampler: ChunkSampler[SiteBatch], *, minutes: float | None = None) -> None:
+        """Train to the last step, or for some minutes."""
+        steps, first = self.options.steps, self.progress.step
+        end = time.monotonic() + 60 * minutes if minutes is not None else None
+        seconds = 0.0
+        for step, batch in numbered_batches(sampler, first, steps, self.config.threads):
+            # Noise depends on the step alone, so that a run that resumes goes on as it would have.
+            torch.manual_seed(SEED_STRIDE * self.config.seed + step)
+            start = time.process_time()
+            losses = self._step(on_device(batch, self.device), step)
+            seconds += time.process_time() - start
+            done = step + 1
+            if step % LOG_EVERY_STEPS == 0 or done == steps:
+                terms = " ".join(f"{k} {float(v):.5f}" for k, (_, v) in losses.terms.items())
+                LOGGER.info("comparator %d/%d: %s", done, steps, terms)
+            timed_out = end is not None and time.monotonic() > end
+            last = done == steps or timed_out
+            if done % self.options.validate_every == 0 or last:
+                self._validate(done, seconds / (done - first))
+            if done % self.options.save_every == 0 or last:
+                self._save(done)
+            if timed_out:
+                LOGGER.info("Stopped after %g minutes; the next run goes on from here", minutes)
+                break
+
+    def _step(self, batch: SiteBatch, step: int) -> Losses:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * learning_rate_factor(
+                step, self.options.steps
+            )
+        self.model.train()
+        critic = self.model.critic
+        if critic is not None:
+            critic.requires_grad_(requires_grad=False)
+        losses = self.model.losses(batch)
+        self._descend(losses.total)
+        if critic is not None:
+            critic.requires_grad_(requires_grad=True)
+            judgement = self.model.critic_loss(batch, losses.translated.detach())
+            if judgement is not None:
+                losses.terms["critic"] = (0.0, judgement.detach())
+                self._descend(judgement)
+        update_average(self.average, self.model, self.options.average, step)
+        return losses
+
+    def _descend(self, loss: torch.Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+
+    def _validate(self, step: int, seconds_per_step: float) -> None:
+        if self.validation is None:
+            self.write(self.average, seconds_per_step)
+            return
+        error = self.validation(self.average, step)
+        LOGGER.info("comparator %d: error %.4f of the source's", step, error)
+        if error < self.progress.best:
+            self.progress = attrs.evolve(self.progress, best=error)
+            self.write(self.average, seconds_per_step)
+
+    def _save(self, step: int) -> None:
+        self.progress = attrs.evolve(self.progress, step=step)
+        save_state(
+            self.state,
+            self.model,
+            self.optimizer,
+            step,
+            average=self.average,
+            best=self.progress.best,
+        )
+
+
+def on_device(batch: SiteBatch, device: torch.device) -> SiteBatch:
+    """A batch with all tensors on a device."""
+    names = [entry.name for entry in attrs.fields(SiteBatch)]
+    return SiteBatch(**{name: getattr(batch, name).to(device) for name in names})

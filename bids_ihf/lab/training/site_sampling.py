@@ -1,0 +1,202 @@
+"""Batches for comparators: slabs of people on scanners of the vendors, which are the sites."""
+
+from __future__ import annotations
+
+import copy
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from attrs import frozen
+
+from bids_ihf.lab.comparators.learned.interface import SiteBatch
+from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scanner
+from bids_ihf.lab.training.slab_rows import slab_at
+from bids_ihf.lab.training.slab_sampling import SLABS_PER_CHUNK
+from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
+from bids_ihf.network.encoder import modality_weights
+from bids_ihf.targets.profile import merge_profiles
+from bids_ihf.targets.target import BUILTIN_VENDORS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from bids_ihf.bids.names import Modality
+    from bids_ihf.lab.comparators.learned.interface import ComparatorSettings
+    from bids_ihf.lab.simulation.scanner import Scanner
+    from bids_ihf.lab.training.slab_scans import Slab
+    from bids_ihf.lab.training.template_subjects import TemplateSubject
+    from bids_ihf.lab.training.vendor_profiles import TypicalProfiles
+    from bids_ihf.targets.intensity import IntensityScale
+
+    Array = NDArray[np.float32]
+
+TYPICAL_SOURCE_PROBABILITY = 0.5
+"""Probability that a source is the typical scanner of its vendor, and not one of its others."""
+
+NO_SIGNAL = np.float32(-1)
+"""Network units outside the brain, which comparators do not see."""
+
+
+@frozen(eq=False)
+class SiteRows:
+    """Rows of training of one slab; see `SiteBatch` for the arrays."""
+
+    source: Array
+    mask: Array
+    reference: Array
+    reference_mask: Array
+    truth: Array
+    companion: Array
+    source_site: NDArray[np.int64]
+    target_site: NDArray[np.int64]
+    modality: Array
+
+
+class SiteSampler:
+    """Draws batches of people scanned by two sites, and others by the second; the same seed and
+    step give the same batch.
+
+    Parameters
+    ----------
+    subjects
+        Subjects that are scanned.
+    typical
+        Profiles by the vendors' typical scanners, whose scales are the ranges of the targets.
+    settings
+        The sites.
+    batch
+        Slices in a batch.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[TemplateSubject],
+        typical: TypicalProfiles,
+        settings: ComparatorSettings,
+        *,
+        modalities: Sequence[Modality],
+        batch: int,
+        seed: int,
+    ) -> None:
+        self.subjects = self.others = subjects
+        self.typical = typical
+        self.settings = settings
+        self.modalities = modalities
+        self.batch = batch
+        self.seed = seed
+
+    def of_subjects(self, subjects: Sequence[TemplateSubject]) -> SiteSampler:
+        """A sampler of other subjects, to references by those of this one."""
+        other = copy.copy(self)
+        other.subjects = subjects
+        return other
+
+    @property
+    def steps_per_chunk(self) -> int:
+        """Batches that are made of one chunk of slabs."""
+        return max(1, SLABS_PER_CHUNK * SLAB_SLICES // self.batch)
+
+    def chunk(self, number: int) -> list[SiteBatch]:
+        """The batches of a chunk: the slices of its slabs in random order."""
+        slabs = -(-self.steps_per_chunk * self.batch // SLAB_SLICES)
+        rows = [self.draw_rows([self.seed, 9, number, k]) for k in range(slabs)]
+        order = np.random.default_rng([self.seed, 9, number]).permutation(slabs * SLAB_SLICES)
+        starts = range(0, len(order), self.batch)
+        portions = (batch_of(rows, order[start : start + self.batch]) for start in starts)
+        return list(islice(portions, self.steps_per_chunk))
+
+    def draw_rows(self, seed: Sequence[int], modality: Modality | None = None) -> SiteRows:
+        """The rows of a slab; the seed draws subjects, scanners and, if not given, the
+        modality."""
+        rng = np.random.default_rng(seed)
+        while True:
+            drawn = self.modalities[int(rng.integers(len(self.modalities)))]
+            try:
+                return self._draw_rows(modality or drawn, rng)
+            except ValueError:  # a scanner whose images show nothing
+                continue
+
+    def _draw_rows(self, modality: Modality, rng: np.random.Generator) -> SiteRows:
+        subject = self.subjects[int(rng.integers(len(self.subjects)))]
+        source, target, third = rng.permutation(BUILTIN_VENDORS).tolist()
+        slab = random_slab(subject, rng)
+        scale = self._target_scale(target, modality, subject)
+        scanner = typical_scanner(target, modality, int(rng.integers(2**31)))
+        z = subject.z[slab.first : slab.stop]
+        index = np.sort(rng.choice(len(z), SLAB_SLICES, replace=len(z) < SLAB_SLICES))
+        truth, mask = self._scan(subject, slab, scanner, rng, scale)
+        own, _ = self._scan(subject, slab, source_scanner(source, modality, rng), rng)
+        companion, _ = self._scan(subject, slab, source_scanner(third, modality, rng), rng)
+        other = self._draw_other(subject, rng)
+        same = slab_at(other, slab, subject.z[slab.first])
+        reference, other_mask = self._scan(other, same, scanner, rng, scale)
+        sites = [self.settings.site(vendor, modality) for vendor in (source, target)]
+        return SiteRows(
+            source=stacked(own, index),
+            mask=mask[index + 1],
+            reference=stacked(reference, index),
+            reference_mask=other_mask[index + 1],
+            truth=truth[index + 1],
+            companion=stacked(companion, index),
+            source_site=np.full(SLAB_SLICES, sites[0]),
+            target_site=np.full(SLAB_SLICES, sites[1]),
+            modality=modality_weights(modality, SLAB_SLICES).numpy(),
+        )
+
+    @staticmethod
+    def _scan(
+        subject: TemplateSubject,
+        slab: Slab,
+        scanner: Scanner,
+        rng: np.random.Generator,
+        scale: IntensityScale | None = None,
+    ) -> tuple[Array, Array]:
+        """Stripped slices (Z + 2, X, Y) in their own range or that of a scale, and their mask."""
+        data, statistics = scan_slab(subject, slab, scanner, int(rng.integers(2**31)))
+        if scale is not None:
+            data = scale.normalize(statistics.profile.scale.restore(data))
+        mask = subject.brain_mask(slab.first - 1, slab.stop + 1)
+        return np.where(mask > 0.5, data, NO_SIGNAL).astype(np.float32), mask
+
+    def _target_scale(
+        self, vendor: str, modality: Modality, subject: TemplateSubject
+    ) -> IntensityScale:
+        """The range of a vendor's typical scanner from everyone but a subject."""
+        profiles = self.typical[vendor, modality]
+        return merge_profiles([p for name, p in profiles.items() if name != subject.name]).scale
+
+    def _draw_other(self, subject: TemplateSubject, rng: np.random.Generator) -> TemplateSubject:
+        others = [other for other in self.others if other.name != subject.name] or [subject]
+        return others[int(rng.integers(len(others)))]
+
+
+def source_scanner(vendor: str, modality: Modality, rng: np.random.Generator) -> Scanner:
+    """The typical scanner of a vendor, or another one of its population."""
+    seed = int(rng.integers(2**31))
+    if rng.random() < TYPICAL_SOURCE_PROBABILITY:
+        return typical_scanner(vendor, modality, seed)
+    return vendor_scanner(vendor, modality, seed)
+
+
+def stacked(slices: Array, index: NDArray[np.intp]) -> Array:
+    """Slices (N, 3, X, Y) with their neighbours from (Z + 2, X, Y)."""
+    return np.stack([slices[index + k] for k in range(3)], axis=1)
+
+
+def batch_of(rows: Sequence[SiteRows], order: NDArray[np.intp]) -> SiteBatch:
+    """A batch of chosen rows of slabs."""
+
+    def column(name: str) -> torch.Tensor:
+        arrays = [getattr(slab, name)[order_of] for slab, order_of in portions]
+        return torch.from_numpy(np.concatenate(arrays))
+
+    owner, row = np.divmod(order, SLAB_SLICES)
+    portions = [(rows[int(slab)], row[k : k + 1]) for k, slab in enumerate(owner)]
+    names = ("source", "reference", "companion", "source_site", "target_site", "modality")
+    columns = {name: column(name) for name in names}
+    columns |= {name: column(name)[:, None] for name in ("mask", "reference_mask", "truth")}
+    return SiteBatch(**columns)
