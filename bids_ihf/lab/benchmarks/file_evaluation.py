@@ -13,6 +13,7 @@ from bids_ihf.bids.names import parse_name
 from bids_ihf.errors import BadData, InvalidBIDS
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.lab.benchmarks.bootstrap import CONFIDENCE_LEVEL, summarize
+from bids_ihf.lab.benchmarks.metrics.lpips import slice_distance
 from bids_ihf.lab.benchmarks.tables import Column, aligned
 from bids_ihf.lab.comparators import histogram_matching, nyul
 from bids_ihf.lab.comparators.interface import MaskedImage
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.io.nifti import Volume
+    from bids_ihf.lab.benchmarks.metrics.lpips import LPIPS
     from bids_ihf.lab.benchmarks.tables import Row
 
 LOGGER = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ FILE_COLUMNS: dict[str, Column] = {
     "ms_ssim": Column("Multiscale SSIM, mean over axial slices with brain", "1", "MS-SSIM"),
     "ms_ssim_scales": Column("5, or fewer where slices are too small", "1", "MS-SSIM scales"),
 }
+LPIPS_COLUMN = "lpips"
 SUMMARY_METRICS = ("rmse_mask", "psnr_mask", "rmse_frame", "psnr_frame", "ms_ssim")
 
 
@@ -74,7 +77,16 @@ class FilePair:
     source: Path | None = None
 
 
-def evaluate_files(pairs: Sequence[FilePair]) -> list[Row]:
+def columns_with(lpips: LPIPS | None) -> dict[str, Column]:
+    """FILE_COLUMNS, with LPIPS if it is measured."""
+    if lpips is None:
+        return FILE_COLUMNS
+    backbone = lpips.backbone.name
+    text = f"LPIPS with {backbone}, mean over axial slices with brain; 0 if equal"
+    return {**FILE_COLUMNS, LPIPS_COLUMN: Column(text, "1", f"LPIPS ({backbone})")}
+
+
+def evaluate_files(pairs: Sequence[FilePair], lpips: LPIPS | None = None) -> list[Row]:
     """Similarity of each pair, and of the baselines if the pair's source is given.
 
     The baselines are no harmonization, histogram matching and, if the package
@@ -85,15 +97,17 @@ def evaluate_files(pairs: Sequence[FilePair]) -> list[Row]:
     BadData
         A file cannot be read or used, or two files of a pair are not on the same grid.
     """
-    return [row for pair in pairs for row in _rows(pair)]
+    return [row for pair in pairs for row in _rows(pair, lpips)]
 
 
-def summary_text(rows: Sequence[Row]) -> str:
+def summary_text(rows: Sequence[Row], lpips: LPIPS | None = None) -> str:
     """Median and bootstrap interval of each metric, as aligned text: a line for each method."""
-    names = {metric: FILE_COLUMNS[metric].long_name or metric for metric in SUMMARY_METRICS}
+    columns, metrics_shown = columns_with(lpips), [*SUMMARY_METRICS]
+    metrics_shown += [LPIPS_COLUMN] if lpips is not None else []
+    names = {metric: columns[metric].long_name or metric for metric in metrics_shown}
     lines = [
         {"method": method} | {names[metric]: str(summary) for metric, summary in metrics.items()}
-        for method, metrics in summarize(rows, SUMMARY_METRICS).items()
+        for method, metrics in summarize(rows, metrics_shown).items()
     ]
     count = len({row["subject"] for row in rows})
     noun = "subject" if count == 1 else "subjects"
@@ -101,7 +115,7 @@ def summary_text(rows: Sequence[Row]) -> str:
     return aligned(lines, ["method", *names.values()]) + note
 
 
-def _rows(pair: FilePair) -> Iterator[Row]:
+def _rows(pair: FilePair, lpips: LPIPS | None) -> Iterator[Row]:
     harmonized, target = read_volume(pair.harmonized), read_volume(pair.target)
     require_same_grid(harmonized, target)
     mask = _mask(pair, harmonized, target)
@@ -111,7 +125,7 @@ def _rows(pair: FilePair) -> Iterator[Row]:
         require_same_grid(source, target)
         images = _baselines(source.data, target.data, mask) | images
     for method, data in images.items():
-        yield _labels(pair, method) | _metrics(pair, data, target, mask)
+        yield _labels(pair, method) | _metrics(pair, data, target, mask, lpips)
 
 
 def _labels(pair: FilePair, method: str) -> Row:
@@ -129,17 +143,24 @@ def _labels(pair: FilePair, method: str) -> Row:
 
 
 def _metrics(
-    pair: FilePair, data: NDArray[np.float32], target: Volume, mask: NDArray[np.bool_]
+    pair: FilePair,
+    data: NDArray[np.float32],
+    target: Volume,
+    mask: NDArray[np.bool_],
+    lpips: LPIPS | None,
 ) -> Row:
     image, reference, brain = (
         _to_axial(array, target.affine) for array in (data, target.data, mask)
     )
     try:
-        return dict(similarity_metrics(image, reference, brain.astype(bool)))
+        row: Row = dict(similarity_metrics(image, reference, brain.astype(bool)))
+        if lpips is not None:
+            row[LPIPS_COLUMN] = slice_distance(lpips, image, reference, brain.astype(bool))
     except ValueError as error:
         raise BadData(
             f"{pair.harmonized} and {pair.target}: {error}; check the images and the mask."
         ) from error
+    return row
 
 
 def _to_axial(data: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:

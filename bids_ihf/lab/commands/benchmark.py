@@ -57,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         help="further networks of the same encoder to measure",
     )
+    add(
+        "--comparator",
+        nargs="+",
+        type=named_file,
+        default=[],
+        metavar="NAME=FILE",
+        help="comparators of 'ihf train' to measure; a name may have a file for each modality",
+    )
     add("--jobs", type=positive_integer, default=2, metavar="N", help="processes (default: 2)")
     add("--seed", type=int, default=1, metavar="S", help="seed (default: 1)")
     add("--anatomy", action="store_true", help="also measure anatomy preservation")
@@ -201,7 +209,7 @@ def run_travels(arguments: argparse.Namespace) -> str:
     modalities = tuple(dict.fromkeys(arguments.modalities or ANATOMICAL_MODALITIES))
     if "dwi" in modalities:
         raise UsageError("--travellers measures T1w, T2w and FLAIR; leave dwi out.")
-    weights = weights_of(arguments.model, dict(arguments.network))
+    weights = weights_of(arguments)
     plan = TravelPlan(
         arguments.travellers, modalities[:1] if arguments.quick else modalities, weights
     )
@@ -261,15 +269,16 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         subjects=subjects,
         references=tuple(dict.fromkeys(arguments.references or REFERENCE_SUBJECTS)),
         modalities=modalities,
-        weights=weights_of(arguments.model, dict(arguments.network)),
+        weights=weights_of(arguments),
         seed=arguments.seed,
         jobs=arguments.jobs,
         anatomy=arguments.anatomy,
     )
 
 
-def weights_of(folder: Path | None, networks: dict[str, Path]) -> Weights:
-    """Weights of a folder that ``ihf train`` wrote, or the shipped ones, and further networks.
+def weights_of(arguments: argparse.Namespace) -> Weights:
+    """Weights of a folder that ``ihf train`` wrote, or the shipped ones, with further networks and
+    comparators.
 
     A folder without an encoder belongs to the shipped one.
     """
@@ -277,8 +286,13 @@ def weights_of(folder: Path | None, networks: dict[str, Path]) -> Weights:
     from bids_ihf.lab.benchmarks.vendors.plan import Weights
     from bids_ihf.targets.target import BUILTIN_VENDORS
 
+    networks = dict(arguments.network)
+    comparators: dict[str, tuple[Path, ...]] = {}
+    for name, path in arguments.comparator:
+        comparators[name] = (*comparators.get(name, ()), path)
+    folder = arguments.model
     if folder is None:
-        return Weights(networks={IHF_HARMONY: None, **networks})
+        return Weights(networks={IHF_HARMONY: None, **networks}, comparators=comparators)
     encoder = folder / "encoder.safetensors"
     return Weights(
         encoder=encoder if encoder.is_file() else None,
@@ -287,4 +301,5 @@ def weights_of(folder: Path | None, networks: dict[str, Path]) -> Weights:
             vendor: str(folder / f"target-{vendor.lower()}.safetensors")
             for vendor in BUILTIN_VENDORS
         },
+        comparators=comparators,
     )

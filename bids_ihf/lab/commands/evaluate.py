@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TSV",
         help="many pairs: columns harmonized, target and optionally mask, source",
     )
+    add(
+        "--lpips",
+        type=Path,
+        metavar="FILE",
+        help="also measure LPIPS, with the weights that the package lpips saves",
+    )
     add("-o", "--output", type=Path, metavar="TABLE.tsv", help="table (default: to the terminal)")
 
 
@@ -51,11 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.lab.benchmarks.file_evaluation import (
-        FILE_COLUMNS,
         FilePair,
+        columns_with,
         evaluate_files,
         summary_text,
     )
+    from bids_ihf.lab.benchmarks.metrics.lpips import load_lpips
     from bids_ihf.lab.benchmarks.tables import Table, to_tsv
     from bids_ihf.lab.commands.pairs import read_pairs
 
@@ -66,13 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         images = arguments.harmonized, arguments.target
         pairs = [FilePair(*images, mask=arguments.mask, source=arguments.source)]
+    lpips = None if arguments.lpips is None else load_lpips(arguments.lpips)
+    columns = columns_with(lpips)
     progress = tqdm(pairs, unit="pair", disable=not sys.stderr.isatty())
-    rows = [row for pair in progress for row in evaluate_files([pair])]
+    rows = [row for pair in progress for row in evaluate_files([pair], lpips)]
     if arguments.output is None:
-        sys.stdout.write(to_tsv(rows, list(FILE_COLUMNS)).decode())
+        sys.stdout.write(to_tsv(rows, list(columns)).decode())
         return 0
-    files = Table(rows, FILE_COLUMNS).files("table", {})
+    files = Table(rows, columns).files("table", {})
     write_atomic(arguments.output, files["table.tsv"])
     write_atomic(arguments.output.with_suffix(".json"), files["table.json"])
-    sys.stdout.write(summary_text(rows))
+    sys.stdout.write(summary_text(rows, lpips))
     return 0

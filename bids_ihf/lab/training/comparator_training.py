@@ -17,7 +17,7 @@ from bids_ihf.lab.comparators.learned.interface import SiteBatch
 from bids_ihf.lab.comparators.learned.weights import build_comparator
 from bids_ihf.lab.training.chunks import numbered_batches
 from bids_ihf.lab.training.network_training import LOG_EVERY_STEPS, MAX_GRADIENT_NORM
-from bids_ihf.lab.training.site_sampling import batch_of
+from bids_ihf.lab.training.site_sampling import batch_of, random_windows
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES
 from bids_ihf.lab.training.training_state import (
     Progress,
@@ -144,7 +144,9 @@ class ComparatorTrainer:
             seconds += time.process_time() - start
             done = step + 1
             if step % LOG_EVERY_STEPS == 0 or done == steps:
-                terms = " ".join(f"{k} {float(v):.5f}" for k, (_, v) in losses.terms.items())
+                terms = " ".join(
+                    f"{k} {float(v.detach()):.5f}" for k, (_, v) in losses.terms.items()
+                )
                 LOGGER.info("comparator %d/%d: %s", done, steps, terms)
             timed_out = end is not None and time.monotonic() > end
             last = done == steps or timed_out
@@ -162,9 +164,10 @@ class ComparatorTrainer:
                 step, self.options.steps
             )
         self.model.train()
-        critic = self.model.critic
+        critic = self.model.judge
         if critic is not None:
             critic.requires_grad_(requires_grad=False)
+        batch = random_windows(batch, self.options.window)
         losses = self.model.losses(batch)
         self._descend(losses.total)
         if critic is not None:

@@ -6,11 +6,13 @@ import copy
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import torch
 from attrs import frozen
 
 from bids_ihf.lab.comparators.learned.interface import SiteBatch
+from bids_ihf.lab.comparators.learned.scan import NO_SIGNAL
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scanner
 from bids_ihf.lab.training.slab_rows import slab_at
 from bids_ihf.lab.training.slab_sampling import SLABS_PER_CHUNK
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
 TYPICAL_SOURCE_PROBABILITY = 0.5
 """Probability that a source is the typical scanner of its vendor, and not one of its others."""
 
-NO_SIGNAL = np.float32(-1)
-"""Network units outside the brain, which comparators do not see."""
+
+IMAGE_NAMES = ("source", "mask", "reference", "reference_mask", "truth", "companion")
+"""Fields of a batch that are images."""
 
 
 @frozen(eq=False)
@@ -160,7 +163,7 @@ class SiteSampler:
         if scale is not None:
             data = scale.normalize(statistics.profile.scale.restore(data))
         mask = subject.brain_mask(slab.first - 1, slab.stop + 1)
-        return np.where(mask > 0.5, data, NO_SIGNAL).astype(np.float32), mask
+        return np.where(mask > 0.5, data, np.float32(NO_SIGNAL)).astype(np.float32), mask
 
     def _target_scale(
         self, vendor: str, modality: Modality, subject: TemplateSubject
@@ -185,6 +188,27 @@ def source_scanner(vendor: str, modality: Modality, rng: np.random.Generator) ->
 def stacked(slices: Array, index: NDArray[np.intp]) -> Array:
     """Slices (N, 3, X, Y) with their neighbours from (Z + 2, X, Y)."""
     return np.stack([slices[index + k] for k in range(3)], axis=1)
+
+
+def random_windows(batch: SiteBatch, window: tuple[int, ...]) -> SiteBatch:
+    """A batch cut to windows around brain pixels that torch's generator draws, one for all images
+    of a row."""
+    if not window:
+        return batch
+    rows = []
+    for number, mask in enumerate(batch.mask[:, 0]):
+        inside = (mask > 0.5).nonzero()
+        centre = inside[int(torch.randint(len(inside), ()))]
+        low = [
+            int(torch.clamp(c - size // 2, 0, side - size))
+            for c, size, side in zip(centre, window, mask.shape, strict=True)
+        ]
+        rows.append((number, *(slice(n, n + size) for n, size in zip(low, window, strict=True))))
+    cut = {
+        name: torch.stack([getattr(batch, name)[n][..., x, y] for n, x, y in rows])
+        for name in IMAGE_NAMES
+    }
+    return attrs.evolve(batch, **cut)
 
 
 def batch_of(rows: Sequence[SiteRows], order: NDArray[np.intp]) -> SiteBatch:

@@ -133,12 +133,16 @@ class ComparatorConfig:
 
     kind: a paper's network and losses, one of ``COMPARATOR_KINDS``.
     channels, blocks: of the first layer, and residual blocks of an encoder or generator.
+    window: sides of the part of each slice that a step is trained on; by default all of it.
     average, validate_every: as of the network.
     """
 
     kind: ComparatorKind = field(validator=attrs.validators.in_(COMPARATOR_KINDS))
     channels: int = 32
     blocks: int = 3
+    window: tuple[int, ...] = field(
+        default=(), converter=tuple, validator=attrs.validators.max_len(2)
+    )
     steps: int = 3000
     batch: int = 6
     learning_rate: float = 4e-4

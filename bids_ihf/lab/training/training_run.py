@@ -183,8 +183,8 @@ def _train_comparator(
     subjects, kept_out, profiles = people
     modalities = config.data.modalities
     settings = ComparatorSettings(
-        comparator.kind,
-        site_names(modalities),
+        kind=comparator.kind,
+        sites=site_names(modalities),
         channels=comparator.channels,
         blocks=comparator.blocks,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
@@ -19,7 +19,7 @@ from bids_ihf.lab.benchmarks.travellers.methods import (
 )
 from bids_ihf.lab.benchmarks.travellers.scans import read_scans, travels_of
 from bids_ihf.lab.benchmarks.vendors.methods import HISTOGRAM_MATCHING, NO_HARMONIZATION
-from bids_ihf.lab.benchmarks.vendors.plan import load_networks
+from bids_ihf.lab.benchmarks.vendors.plan import load_comparators, load_networks
 from bids_ihf.qc.similarity import intensity_range, rmse, to_unit_range
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.travellers.methods import Images
     from bids_ihf.lab.benchmarks.travellers.scans import Travel
     from bids_ihf.lab.benchmarks.vendors.plan import Weights
+    from bids_ihf.lab.comparators.learned.weights import LoadedComparator
     from bids_ihf.network.checkpoint import ModelBundle
 
 LOGGER = logging.getLogger(__name__)
@@ -88,12 +89,13 @@ def run_travellers(plan: TravelPlan, output: Path) -> list[Row]:
         No modality has enough subjects and scanners.
     """
     models = load_networks(plan.weights)
-    encoder = next(iter(models.values())).encoder
+    first = next(iter(models.values()))
+    comparators = load_comparators(plan.weights, first)
     rows: list[Row] = []
     for modality in plan.modalities:
-        scans = read_scans(plan.dataset, modality, encoder)
+        scans = read_scans(plan.dataset, modality, first.encoder)
         for travel in travels_of(scans) if scans else ():
-            rows += measure_travel(travel, modality, models, output)
+            rows += measure_travel(travel, modality, models, comparators, output)
     if not rows:
         raise NothingSelected(
             f"{plan.dataset}: no {', '.join(plan.modalities)} image by a scanner that the entity "
@@ -101,7 +103,11 @@ def run_travellers(plan: TravelPlan, output: Path) -> list[Row]:
         )
     summary = summarize_travels(rows)
     hashes = {name: model.hash for name, model in models.items()}
-    facts = {"Convention": METRIC_CONVENTION, "Networks": hashes}
+    facts: dict[str, Any] = {"Convention": METRIC_CONVENTION, "Networks": hashes}
+    if comparators:
+        facts["Comparators"] = {
+            name: [loaded.hash for loaded in files] for name, files in comparators.items()
+        }
     tables = {
         "travellers": Table(summary, SUMMARY_COLUMNS),
         "travellers_cases": Table(rows, TRAVEL_COLUMNS),
@@ -113,7 +119,11 @@ def run_travellers(plan: TravelPlan, output: Path) -> list[Row]:
 
 
 def measure_travel(
-    travel: Travel, modality: Modality, models: Mapping[str, ModelBundle], output: Path
+    travel: Travel,
+    modality: Modality,
+    models: Mapping[str, ModelBundle],
+    comparators: Mapping[str, Sequence[LoadedComparator]],
+    output: Path,
 ) -> list[Row]:
     """A row for each method."""
     keys = {
@@ -122,7 +132,7 @@ def measure_travel(
     }  # fmt: skip
     LOGGER.info("sub-%s: %s from %s to %s", *keys.values())
     bounds = bounds_of(travel, output / "bounds" / f"{'_'.join(keys.values())}.npz")
-    images = harmonize_travel(travel, bounds, models)
+    images = harmonize_travel(travel, bounds, models, comparators)
     errors = travel_errors(travel, images, bounds.warp)
     return [{**keys, "method": method, **values} for method, values in errors.items()]
 

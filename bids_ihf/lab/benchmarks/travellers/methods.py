@@ -25,16 +25,18 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
 )
 from bids_ihf.lab.comparators import histogram_matching
 from bids_ihf.lab.comparators.interface import MaskedImage
+from bids_ihf.lab.comparators.learned.scan import TargetScan, can_translate, translate_scan
 from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from bids_ihf.lab.benchmarks.travellers.scans import Travel
+    from bids_ihf.lab.comparators.learned.weights import LoadedComparator
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.profile import Profile
 
@@ -99,8 +101,15 @@ def bounds_of(travel: Travel, file: Path) -> Bounds:
     return bounds
 
 
-def harmonize_travel(travel: Travel, bounds: Bounds, models: Mapping[str, ModelBundle]) -> Images:
+def harmonize_travel(
+    travel: Travel,
+    bounds: Bounds,
+    models: Mapping[str, ModelBundle],
+    comparators: Mapping[str, Sequence[LoadedComparator]],
+) -> Images:
     """The source's slices (X, Y, S) by every method, and by every network.
+
+    Of the comparators only those that copy a reference scan know scanners beside their sites.
 
     Raises
     ------
@@ -114,7 +123,23 @@ def harmonize_travel(travel: Travel, bounds: Bounds, models: Mapping[str, ModelB
     source = SourceProfile(known, known.scan_count)
     for name, image in run_product(travel, target, source, models).items():
         images[name + KNOWN_SUFFIX] = image
+    images |= copy_references(travel, target, comparators)
     return images | {POLYNOMIAL: bounds.polynomial, BOOSTING: bounds.boosting}
+
+
+def copy_references(
+    travel: Travel, target: Profile, comparators: Mapping[str, Sequence[LoadedComparator]]
+) -> Images:
+    """The source's slices by the comparators that copy a reference, the first other subject's
+    scan by the target's scanner."""
+    slices, source, other = travel.slices, travel.source.on_grid, travel.others[0].on_grid
+    reference = TargetScan(None, target.scale, other.data[:, :, slices], other.brain[:, :, slices])
+    return {
+        name: translate_scan(loaded.model, source, slices, reference)
+        for name, files in comparators.items()
+        for loaded in files
+        if can_translate(loaded.model, source.modality, None, None)
+    }
 
 
 def match_histograms(travel: Travel) -> Images:

@@ -12,7 +12,9 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
     baseline_names,
     match_true_scan,
     run_baseline,
+    run_comparators,
     run_networks,
+    target_scan,
 )
 from bids_ihf.lab.benchmarks.virtual_subjects import (
     OFF_RANGE_SCANNERS,
@@ -22,10 +24,11 @@ from bids_ihf.lab.benchmarks.virtual_subjects import (
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bids_ihf.lab.benchmarks.vendors.methods import Images
     from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
+    from bids_ihf.lab.comparators.learned.weights import LoadedComparator
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
@@ -83,11 +86,12 @@ def harmonize_case(
     scans: Mapping[str, NetworkInput],
     vendors: Mapping[str, VendorKnowledge],
     models: Mapping[str, ModelBundle],
+    comparators: Mapping[str, Sequence[LoadedComparator]],
 ) -> Images:
     """The images of a case by method.
 
-    A scan by the target's scanner is left to the networks, and to no harmonization.  Networks know
-    the vendor of the source scan, as from a sidecar, unless it is off-range.
+    A scan by the target's scanner is left to what was trained, and to no harmonization.  Networks
+    know the vendor of the source scan, as from a sidecar, unless it is off-range.
     """
     target = vendors[case.target]
     source, truth = select_slices(scans[case.scanner]), select_slices(scans[case.target])
@@ -101,6 +105,12 @@ def harmonize_case(
         target.profile,
         models,
         None if manufacturer is None else manufacturer.profile,
+    )
+    images |= run_comparators(
+        scans[case.scanner],
+        target_scan(case.target, target.reference.slices, target.profile, source),
+        comparators,
+        case.vendor,
     )
     if not case.same_scanner:
         images[TRUE_SCAN_MATCHING] = match_true_scan(source, truth)

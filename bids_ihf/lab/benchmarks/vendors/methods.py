@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+import numpy as np
+
 from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.lab.benchmarks.virtual_subjects import measured_slices, resample_to
 from bids_ihf.lab.comparators import histogram_matching, nyul, spectrum_swapping, z_score
 from bids_ihf.lab.comparators.interface import MaskedImage
+from bids_ihf.lab.comparators.learned.scan import TargetScan, can_translate, translate_scan
 from bids_ihf.targets.network_pass import feather
 from bids_ihf.targets.source_profile import SourceProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from bids_ihf.anat.intensity_matching import IntensityMatched
     from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
+    from bids_ihf.lab.comparators.learned.weights import LoadedComparator
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
@@ -141,6 +145,33 @@ def _run_networks(
     for name, model in models.items():
         images[name] = compose_slices(matched, model, slices)
     return images
+
+
+def run_comparators(
+    on_grid: NetworkInput,
+    target: TargetScan,
+    comparators: Mapping[str, Sequence[LoadedComparator]],
+    source: str | None = None,
+) -> Images:
+    """The measured slices by every comparator that translates from a source to the target.
+
+    ``source`` is the vendor that made the scan, None if it is none of the sites.
+    """
+    slices = measured_slices(on_grid)
+    return {
+        name: translate_scan(loaded.model, on_grid, slices, target, source)
+        for name, files in comparators.items()
+        for loaded in files
+        if can_translate(loaded.model, on_grid.modality, source, target.vendor)
+    }
+
+
+def target_scan(vendor: str, reference: Slices, profile: Profile, frame: Slices) -> TargetScan:
+    """A reference scan by a vendor in the frame of the slices of another subject."""
+    mask = attrs.evolve(reference, data=reference.mask.astype(np.float32))
+    return TargetScan(
+        vendor, profile.scale, resample_to(reference, frame), resample_to(mask, frame) > 0.5
+    )
 
 
 def compose_slices(

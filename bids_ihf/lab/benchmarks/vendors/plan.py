@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_ihf.bids.names import Modality
+    from bids_ihf.lab.comparators.learned.weights import LoadedComparator
     from bids_ihf.network.checkpoint import ModelBundle
 
 TEST_SUBJECTS = ("head-13", "head-14", "head-15", "head-16")
@@ -36,6 +37,9 @@ class Weights:
         Files of the networks, by the name in the tables.
     targets
         By vendor, what :func:`bids_ihf.targets.build.load_target` takes.
+    comparators
+        Files of comparators that were trained, by the name in the tables: one, or one for each
+        modality.
     """
 
     encoder: Path | None = None
@@ -43,6 +47,7 @@ class Weights:
     targets: Mapping[str, str] = field(
         factory=lambda: {vendor: vendor for vendor in BUILTIN_VENDORS}
     )
+    comparators: Mapping[str, tuple[Path, ...]] = field(factory=dict)
 
 
 @frozen
@@ -120,11 +125,11 @@ def check_plan(plan: Plan) -> None:
         A subject is both measured and a reference, or a network has the name of another method.
     """
     check_subjects(plan.labels, plan.subjects, plan.references)
-    clashes = sorted(set(plan.weights.networks) & (set(METHOD_DESCRIPTIONS) - {IHF_HARMONY}))
+    networks, comparators = set(plan.weights.networks), set(plan.weights.comparators)
+    clashes = sorted(networks & (set(METHOD_DESCRIPTIONS) - {IHF_HARMONY}))
+    clashes += sorted(comparators & (set(METHOD_DESCRIPTIONS) | networks))
     if clashes:
-        raise UsageError(
-            f"--network {clashes[0]}: another method has this name; choose a different one."
-        )
+        raise UsageError(f"{clashes[0]}: another method has this name; choose a different one.")
 
 
 def load_networks(weights: Weights) -> dict[str, ModelBundle]:
@@ -143,8 +148,24 @@ def load_networks(weights: Weights) -> dict[str, ModelBundle]:
     }
 
 
+def load_comparators(weights: Weights, model: ModelBundle) -> dict[str, list[LoadedComparator]]:
+    """The comparators of each name.
+
+    Raises
+    ------
+    BadData
+        A file cannot be used, or belongs to another encoder.
+    """
+    from bids_ihf.lab.comparators.learned.weights import load_comparator
+
+    return {
+        name: [load_comparator(path, model.encoder, model.encoder_hash) for path in paths]
+        for name, paths in weights.comparators.items()
+    }
+
+
 def file_hashes(plan: Plan) -> dict[str, str]:
-    """SHA-256 of encoder, networks and targets.
+    """SHA-256 of encoder, networks, comparators and targets.
 
     All files are read, so that one that cannot be used is noticed before anything is computed.
 
@@ -158,15 +179,18 @@ def file_hashes(plan: Plan) -> dict[str, str]:
     from bids_ihf.targets.build import load_target
 
     models = load_networks(plan.weights)
-    for name, model in models.items():
-        trained = sorted(set(plan.subjects) & set(model.record.get("people", ())))
+    first = next(iter(models.values()))
+    comparators = load_comparators(plan.weights, first)
+    loaded: list[tuple[str, ModelBundle | LoadedComparator]] = [*models.items()]
+    loaded += [(name, one) for name, files in comparators.items() for one in files]
+    hashes = {"encoder": first.encoder_hash}
+    for name, one in loaded:
+        trained = sorted(set(plan.subjects) & set(one.record.get("people", ())))
         if trained:
             raise UsageError(
                 f"{trained[0]} was in the training of {name}; remove it from --people."
             )
-    first = next(iter(models.values()))
-    hashes = {"encoder": first.encoder_hash}
-    hashes |= {name: model.hash for name, model in models.items()}
+        hashes[name] = f"{hashes[name]} {one.hash}" if name in hashes else one.hash
     for vendor, name in plan.weights.targets.items():
         target = load_target(name, first)
         for modality in plan.modalities:

@@ -84,5 +84,7 @@ def command_line(plan: Plan) -> str:
     for name, path in plan.weights.networks.items():
         if path is not None and name != next(iter(plan.weights.networks)):
             arguments.append(f"--network '{name}={path.name}'")
+    for name, paths in plan.weights.comparators.items():
+        arguments += [f"--comparator '{name}={path.name}'" for path in paths]
     arguments += ["--anatomy"] if plan.anatomy else []
     return " ".join([*arguments, f"--seed {plan.seed}"])

@@ -9,7 +9,7 @@ from bids_ihf.lab.benchmarks.vendors.cases import VendorKnowledge, cases_of, har
 from bids_ihf.lab.benchmarks.vendors.example_slices import FIGURE_TARGET, render_case
 from bids_ihf.lab.benchmarks.vendors.methods import REPEAT_SCAN
 from bids_ihf.lab.benchmarks.vendors.metrics import image_metrics
-from bids_ihf.lab.benchmarks.vendors.plan import label_map, load_networks
+from bids_ihf.lab.benchmarks.vendors.plan import label_map, load_comparators, load_networks
 from bids_ihf.lab.benchmarks.vendors.readout import embed_subject
 from bids_ihf.lab.benchmarks.vendors.reference_scans import scan_reference_subject
 from bids_ihf.lab.benchmarks.virtual_subjects import (
@@ -47,6 +47,7 @@ def evaluate_subject(
     scans = traveling_scans(subject, modality, plan.seed)
     models = load_networks(plan.weights)
     first = next(iter(models.values()))
+    comparators = load_comparators(plan.weights, first)
     vendors = {
         vendor: VendorKnowledge(references[vendor], load_target(target, first).profile(modality))
         for vendor, target in plan.weights.targets.items()
@@ -57,7 +58,7 @@ def evaluate_subject(
         truth = select_slices(scans[target])
         repeat = image_metrics(select_slices(scans[f"{target}{REPEAT_SUFFIX}"]).data, truth)
         for case in cases_of(target):
-            images = harmonize_case(case, scans, vendors, models)
+            images = harmonize_case(case, scans, vendors, models, comparators)
             row = {
                 "subject": name, "modality": modality,
                 "source": case.source, "scanner": case.scanner, "target": target,

@@ -55,7 +55,7 @@ class ConditionalGAN(LearnedComparator):
         super().__init__(settings)
         sites = len(settings.sites)
         self.translator = Translator(sites, settings.channels, settings.blocks)
-        self.critic = SiteCritic(2, settings.channels, sites)
+        self.critic: SiteCritic = SiteCritic(2, settings.channels, sites)
 
     def translate(self, slices: SiteSlices) -> Tensor:
         """By the planes of the target site."""

@@ -46,7 +46,7 @@ class CycleGAN(LearnedComparator):
         self.translators = nn.ModuleList(
             Translator(0, settings.channels, settings.blocks) for _ in self.pairs
         )
-        self.critic = SiteCritic(1, settings.channels, len(settings.sites))
+        self.critic: SiteCritic = SiteCritic(1, settings.channels, len(settings.sites))
 
     def _translate(self, stack: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Slices (B, 3, H, W) of sites (B,) to slices (B, 1, H, W) of others (B,)."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bids_ihf.lab.comparators.learned.interface import LearnedComparator, Losses
-from bids_ihf.lab.comparators.learned.layers import convolution
+from bids_ihf.lab.comparators.learned.layers import BrainNorm, convolution
 from bids_ihf.network.coupling import couple, fuse_exact
 from bids_ihf.network.flow import INPUT_SLICES
 from bids_ihf.network.statistics import channel_statistics
@@ -48,20 +48,22 @@ class CouplingBlock(nn.Module):
     def __init__(self, inputs: int, splits: int) -> None:
         super().__init__()
         self.splits, outputs = splits, inputs * splits
-        self.affine_net = nn.Sequential(
-            convolution(inputs, 2 * inputs), nn.InstanceNorm2d(2 * inputs), nn.ReLU(),
-            convolution(2 * inputs, 2 * inputs), nn.InstanceNorm2d(2 * inputs), nn.ReLU(),
-            convolution(2 * inputs, outputs),
-        )  # fmt: skip
+        self.inner = nn.ModuleList([convolution(inputs, 2 * inputs)])
+        self.inner.append(convolution(2 * inputs, 2 * inputs))
+        self.norms = nn.ModuleList(BrainNorm(2 * inputs) for _ in range(2))
+        self.outer = convolution(2 * inputs, outputs)
         self.statistics = nn.Sequential(
             nn.Linear(STYLE_SIZE, outputs), nn.ReLU(),
             nn.Linear(outputs, outputs), nn.ReLU(),
             nn.Linear(outputs, 2 * outputs),
         )  # fmt: skip
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) to latent and affine tensor, both (B, C * splits, H, W)."""
-        affine = self.affine_net(x)
+        features = x
+        for inner, norm in zip(self.inner, self.norms, strict=True):
+            features = F.relu(norm(inner(features), mask))
+        affine = self.outer(features)
         return torch.cat(couple(x, affine.chunk(self.splits, dim=1)), dim=1), affine
 
     def decode(self, z: Tensor, affine: Tensor, style: Tensor | None, mask: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class HierarchyFlowComparator(LearnedComparator):
         """Slices (B, 3, H, W) through all blocks and back."""
         affine = []
         for block in self.blocks:
-            x, a = cast("CouplingBlock", block).encode(x)
+            x, a = cast("CouplingBlock", block).encode(x, mask)
             affine.append(a)
         for block, a in zip(reversed(self.blocks), reversed(affine), strict=True):
             x = cast("CouplingBlock", block).decode(x, a, style, mask)

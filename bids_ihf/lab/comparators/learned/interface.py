@@ -123,20 +123,21 @@ class LearnedComparator(nn.Module, ABC):
         Whether any scanner can be the target, by a reference scan alone; else only the sites.
     needs_source_site
         Whether only scans of the sites can be translated.
-    critic
-        The discriminator; None where the paper has none.
     """
 
     trains_on_pairs: ClassVar[bool] = False
     copies_reference: ClassVar[bool] = False
     needs_source_site: ClassVar[bool] = False
 
-    critic: nn.Module | None
-
     def __init__(self, settings: ComparatorSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.critic = None
+
+    @property
+    def judge(self) -> nn.Module | None:
+        """The discriminator, named ``critic`` where a paper has one; only training needs it."""
+        critic = getattr(self, "critic", None)
+        return critic if isinstance(critic, nn.Module) else None
 
     @abstractmethod
     def translate(self, slices: SiteSlices) -> Tensor:

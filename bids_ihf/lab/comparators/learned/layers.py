@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bids_ihf.network.flow import INPUT_SLICES, pad_to_multiple
+from bids_ihf.network.statistics import channel_statistics
 
 LEAKINESS = 0.2
 """Slope of leaky rectifiers below zero, as in the papers."""
@@ -39,18 +40,28 @@ def planes(vectors: Tensor, like: Tensor) -> Tensor:
     return vectors[:, :, None, None].expand(-1, -1, *like.shape[-2:])
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut; ``normalize`` adds instance normalization."""
+class BrainNorm(nn.Module):
+    """Instance normalization by the statistics of the brain, whatever is around it."""
 
-    def __init__(self, channels: int, *, normalize: bool, extra: int = 0) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        norms = [
-            nn.InstanceNorm2d(channels, affine=True) if normalize else nn.Identity()
-            for _ in range(2)
-        ]
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Features (B, C, H, W) and mask (B, 1, H', W') to features."""
+        mean, deviation = channel_statistics(x, mask)
+        return (x - mean) / deviation * self.scale + self.shift
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut."""
+
+    def __init__(self, channels: int, extra: int = 0) -> None:
+        super().__init__()
         self.branch = nn.Sequential(
-            convolution(channels + extra, channels), norms[0], nn.LeakyReLU(LEAKINESS),
-            convolution(channels, channels), norms[1],
+            convolution(channels + extra, channels), nn.LeakyReLU(LEAKINESS),
+            convolution(channels, channels),
         )  # fmt: skip
 
     def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
@@ -70,9 +81,7 @@ class Translator(nn.Module):
         super().__init__()
         self.sites = sites
         self.first = convolution(PIXELS * INPUT_SLICES + sites, channels)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(channels, normalize=False) for _ in range(blocks)
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(blocks))
         self.last = convolution(channels, PIXELS)
         nn.init.zeros_(self.last.weight)
         if self.last.bias is not None:

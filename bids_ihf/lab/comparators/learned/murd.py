@@ -17,6 +17,7 @@ from bids_ihf.lab.comparators.learned.interface import LearnedComparator, Losses
 from bids_ihf.lab.comparators.learned.layers import (
     LEAKINESS,
     PIXELS,
+    BrainNorm,
     ResidualBlock,
     SiteCritic,
     convolution,
@@ -46,23 +47,34 @@ CONSISTENCY_WEIGHT, ADVERSARIAL_WEIGHT = 10.0, 1.0
 EDGE_WEIGHT, ALIGNMENT_WEIGHT, DIVERSITY_WEIGHT = 1.0, 0.01, 1.0
 
 
+class ContentBlock(nn.Module):
+    """Convolution and normalization, twice, beside a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(convolution(channels, channels) for _ in range(2))
+        self.norms = nn.ModuleList(BrainNorm(channels) for _ in range(2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Features (B, C, H, W) and mask to features."""
+        inner = F.leaky_relu(self.norms[0](self.convolutions[0](x), mask), LEAKINESS)
+        return x + self.norms[1](self.convolutions[1](inner), mask)
+
+
 class ContentEncoder(nn.Module):
     """Slices (B, 3, H, W) to a code of what is there, (B, C, H/2, W/2)."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(
-            convolution(PIXELS * INPUT_SLICES, channels),
-            nn.InstanceNorm2d(channels, affine=True),
-            nn.LeakyReLU(LEAKINESS),
-        )
-        self.blocks = nn.Sequential(
-            *(ResidualBlock(channels, normalize=True) for _ in range(blocks))
-        )
+        self.first = convolution(PIXELS * INPUT_SLICES, channels)
+        self.norm = BrainNorm(channels)
+        self.blocks = nn.ModuleList(ContentBlock(channels) for _ in range(blocks))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Encode; with noise in training."""
-        code: Tensor = self.blocks(self.first(squeeze(x)))
+        code = F.leaky_relu(self.norm(self.first(squeeze(x)), mask), LEAKINESS)
+        for block in self.blocks:
+            code = block(code, mask)
         if self.training:
             code = code + CONTENT_NOISE_SD * torch.randn_like(code)
         return code
@@ -128,7 +140,7 @@ class Generator(nn.Module):
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            ResidualBlock(channels, normalize=False, extra=STYLE_SIZE) for _ in range(blocks)
+            ResidualBlock(channels, extra=STYLE_SIZE) for _ in range(blocks)
         )
         self.last = nn.Sequential(nn.LeakyReLU(LEAKINESS), convolution(channels, PIXELS))
 
@@ -151,22 +163,25 @@ class MURD(LearnedComparator):
         self.style = StyleEncoder(channels, sites)
         self.style_generator = StyleGenerator(channels, sites)
         self.generator = Generator(channels, settings.blocks)
-        self.critic = SiteCritic(1, channels, sites)
+        self.critic: SiteCritic = SiteCritic(1, channels, sites)
 
     def translate(self, slices: SiteSlices) -> Tensor:
         """Content of the source with the style of the reference, by the target site's head."""
         style = self.style(slices.reference[:, 1:2], slices.target_site)
-        image: Tensor = self.generator(self.content(slices.source), style, slices.source)
+        image: Tensor = self.generator(
+            self.content(slices.source, slices.mask), style, slices.source
+        )
         return image
 
     def losses(self, batch: SiteBatch) -> Losses:
         """Reconstruction, cycle, content and style consistency, edges, alignment, diversity."""
         real, site = batch.centre, batch.target_site
-        content, own_style = self.content(batch.source), self.style(real, batch.source_site)
+        content = self.content(batch.source, batch.mask)
+        own_style = self.style(real, batch.source_site)
         style = self.style_generator(site)
         translated = self.generator(content, style, real)
         # The neighbours of a slice are not translated: the slice stands in for them.
-        content_again = self.content(translated.expand_as(batch.source))
+        content_again = self.content(translated.expand_as(batch.source), batch.mask)
         own = self.generator(content, own_style, real)
         cycle = self.generator(content_again, own_style, real)
         with torch.no_grad():

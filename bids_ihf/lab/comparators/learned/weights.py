@@ -84,7 +84,8 @@ def load_comparator(path: Path, encoder: Encoder, encoder_hash: str) -> LoadedCo
         raise BadData(f"{path}: was trained with another encoder; name it with --model.")
     try:
         model = build_comparator(ComparatorSettings(**header["settings"]), encoder)
-        model.critic = None
+        if model.judge is not None:
+            del model.critic
         model.load_state_dict({key: value.float() for key, value in tensors.items()})
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
