@@ -112,7 +112,7 @@ def readout_rows(config_path: Path, slabs: int = SLABS_PER_PERSON) -> list[Row]:
     names = (*config.data.people, *config.data.validation)
     people = template_subjects(config.data.people_file, config.data.pool, names)
     rows: list[Row] = []
-    for modality in config.data.modalities:
+    for modality in config.data.anatomical:
         codes = list(slab_codes(loaded.model, people, modality, slabs))
         for name, result in read_sites(codes).items():
             rows.append(

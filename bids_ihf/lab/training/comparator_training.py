@@ -8,17 +8,15 @@ import time
 from typing import TYPE_CHECKING
 
 import attrs
-import numpy as np
 import torch
 
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.tsv import read_tsv, to_tsv
-from bids_ihf.lab.comparators.learned.interface import SiteBatch
-from bids_ihf.lab.comparators.learned.weights import build_comparator
+from bids_ihf.lab.comparators.learned.interface import ComparatorSettings, site_names
+from bids_ihf.lab.comparators.learned.weights import build_comparator, pack_comparator
 from bids_ihf.lab.training.chunks import numbered_batches
+from bids_ihf.lab.training.comparator_validation import ComparatorValidation, on_device
 from bids_ihf.lab.training.network_training import LOG_EVERY_STEPS, MAX_GRADIENT_NORM
-from bids_ihf.lab.training.site_sampling import batch_of, random_windows
-from bids_ihf.lab.training.slab_scans import SLAB_SLICES
+from bids_ihf.lab.training.site_sampling import SiteSampler, random_windows
 from bids_ihf.lab.training.training_state import (
     Progress,
     learning_rate_factor,
@@ -29,17 +27,13 @@ from bids_ihf.lab.training.training_state import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from typing import Any
 
-    from bids_ihf.io.tsv import Cell
-    from bids_ihf.lab.comparators.learned.interface import (
-        ComparatorSettings,
-        LearnedComparator,
-        Losses,
-    )
+    from bids_ihf.lab.comparators.learned.interface import LearnedComparator, Losses, SiteBatch
     from bids_ihf.lab.training.chunks import ChunkSampler
-    from bids_ihf.lab.training.site_sampling import SiteSampler
+    from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.lab.training.training_config import ComparatorConfig, TrainConfig
+    from bids_ihf.lab.training.vendor_profiles import TypicalProfiles
     from bids_ihf.network.encoder import Encoder
 
 LOGGER = logging.getLogger(__name__)
@@ -49,51 +43,6 @@ ADAM_BETAS = (0.5, 0.99)
 
 SEED_STRIDE = 2**32
 """Distance of the seeds of two runs, more than the steps of a run."""
-
-VALIDATION_SLABS, ROWS_PER_SLAB = 6, 2
-"""Slabs of each modality on which a comparator is validated, and slices of each of them."""
-
-VALIDATION_COLUMNS = ("step", "modality", "slices", "none", "comparator")
-
-
-class ComparatorValidation:
-    """Mean absolute error in the brain on slices of people who are kept out."""
-
-    def __init__(self, sampler: SiteSampler, log: Path) -> None:
-        self.log = log
-        index = np.linspace(0, SLAB_SLICES - 1, ROWS_PER_SLAB).round().astype(int)
-        rows = np.concatenate([k * SLAB_SLICES + index for k in range(VALIDATION_SLABS)])
-        self.batches = {
-            modality: batch_of(
-                [
-                    sampler.draw_rows([sampler.seed, 10, number], modality)
-                    for number in range(VALIDATION_SLABS)
-                ],
-                rows,
-            )
-            for modality in sampler.modalities
-        }
-
-    def __call__(self, model: LearnedComparator, step: int) -> float:
-        """Measure and log; returns the error relative to that of the source as it is, a mean over
-        the modalities."""
-        device = next(model.parameters()).device
-        earlier = read_tsv(self.log)[1] if self.log.exists() else []
-        rows: list[dict[str, Cell]] = [{**row} for row in earlier if int(row["step"]) < step]
-        ratios = []
-        model.eval()
-        for modality, batch in self.batches.items():
-            with torch.no_grad():
-                image = model.translate(on_device(batch, device)).float().cpu()
-            brain = batch.mask > 0.5
-            none, error = (
-                float((x - batch.truth).abs()[brain].mean()) for x in (batch.centre, image)
-            )
-            ratios.append(error / none)
-            line = (step, modality, len(batch.mask), none, error)
-            rows.append(dict(zip(VALIDATION_COLUMNS, line, strict=True)))
-        write_atomic(self.log, to_tsv(VALIDATION_COLUMNS, rows))
-        return float(np.mean(ratios))
 
 
 class ComparatorTrainer:
@@ -207,7 +156,44 @@ class ComparatorTrainer:
         )
 
 
-def on_device(batch: SiteBatch, device: torch.device) -> SiteBatch:
-    """A batch with all tensors on a device."""
-    names = [entry.name for entry in attrs.fields(SiteBatch)]
-    return SiteBatch(**{name: getattr(batch, name).to(device) for name in names})
+def train_comparator(
+    config: TrainConfig,
+    comparator: ComparatorConfig,
+    device: torch.device,
+    minutes: float | None,
+    *,
+    people: tuple[list[TemplateSubject], list[TemplateSubject], TypicalProfiles],
+    encoder: tuple[Encoder, str],
+    record: dict[str, Any],
+) -> None:
+    """Write a comparator to the output folder.
+
+    ``people`` are those it is trained on, those it is validated on, and their profiles by the
+    vendors' typical scanners; ``encoder`` comes with its hash.
+    """
+    subjects, kept_out, profiles = people
+    modalities = config.data.anatomical
+    settings = ComparatorSettings(
+        kind=comparator.kind,
+        sites=site_names(modalities),
+        channels=comparator.channels,
+        blocks=comparator.blocks,
+    )
+    sampler = SiteSampler(
+        subjects, profiles, settings, modalities=modalities, batch=comparator.batch,
+        seed=config.seed,
+    )  # fmt: skip
+    validation = None
+    if kept_out:
+        log = config.output / "validation.tsv"
+        validation = ComparatorValidation(sampler.of_subjects(kept_out), log)
+
+    def write(model: LearnedComparator, seconds_per_step: float) -> None:
+        cost = {"seconds_per_step": round(seconds_per_step, 4)}
+        data = pack_comparator(model, encoder[1], record | cost)
+        write_atomic(config.output / "comparator.safetensors", data)
+
+    trainer = ComparatorTrainer(
+        settings, encoder[0], config, comparator, device, write, validation
+    )
+    trainer.train(sampler, minutes=minutes)

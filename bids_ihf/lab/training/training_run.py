@@ -16,14 +16,11 @@ import torch
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.paths import packaged_file
-from bids_ihf.lab.comparators.learned.interface import ComparatorSettings, site_names
-from bids_ihf.lab.comparators.learned.weights import pack_comparator
-from bids_ihf.lab.training.comparator_training import ComparatorTrainer, ComparatorValidation
+from bids_ihf.lab.training.comparator_training import train_comparator
 from bids_ihf.lab.training.encoder_training import train_encoder
 from bids_ihf.lab.training.imagenet_encoder import imagenet_encoder
 from bids_ihf.lab.training.network_training import NetworkTrainer
 from bids_ihf.lab.training.packed_people import find_label_maps, pack_people, read_people
-from bids_ihf.lab.training.site_sampling import SiteSampler
 from bids_ihf.lab.training.slab_sampling import SlabSampler
 from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.lab.training.training_config import SHIPPED_WEIGHTS, TrainConfig, read_config
@@ -37,10 +34,7 @@ from bids_ihf.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from bids_ihf.lab.comparators.learned.interface import LearnedComparator
     from bids_ihf.lab.training.template_subjects import TemplateSubject
-    from bids_ihf.lab.training.training_config import ComparatorConfig
-    from bids_ihf.lab.training.vendor_profiles import TypicalProfiles
     from bids_ihf.network.encoder import Encoder
     from bids_ihf.network.flow import IHFNetwork
     from bids_ihf.targets.target import Target
@@ -144,7 +138,7 @@ def _train_on_slabs(
     )
     _write_targets(config, vendor_targets(profiles, encoder_hash, record))
     if config.comparator is not None:
-        _train_comparator(
+        train_comparator(
             config, config.comparator, device, minutes,
             people=(subjects, kept_out, profiles), encoder=(encoder, encoder_hash), record=record,
         )  # fmt: skip
@@ -165,45 +159,6 @@ def _train_on_slabs(
         )
     trainer = NetworkTrainer(
         encoder, config, device, _network_writer(config, encoder_hash, record), validation
-    )
-    trainer.train(sampler, minutes=minutes)
-
-
-def _train_comparator(
-    config: TrainConfig,
-    comparator: ComparatorConfig,
-    device: torch.device,
-    minutes: float | None,
-    *,
-    people: tuple[list[TemplateSubject], list[TemplateSubject], TypicalProfiles],
-    encoder: tuple[Encoder, str],
-    record: dict[str, Any],
-) -> None:
-    """Write a comparator; ``people`` are those it is trained and validated on, and profiles."""
-    subjects, kept_out, profiles = people
-    modalities = config.data.modalities
-    settings = ComparatorSettings(
-        kind=comparator.kind,
-        sites=site_names(modalities),
-        channels=comparator.channels,
-        blocks=comparator.blocks,
-    )
-    sampler = SiteSampler(
-        subjects, profiles, settings, modalities=modalities, batch=comparator.batch,
-        seed=config.seed,
-    )  # fmt: skip
-    validation = None
-    if kept_out:
-        log = config.output / "validation.tsv"
-        validation = ComparatorValidation(sampler.of_subjects(kept_out), log)
-
-    def write(model: LearnedComparator, seconds_per_step: float) -> None:
-        cost = {"seconds_per_step": round(seconds_per_step, 4)}
-        data = pack_comparator(model, encoder[1], record | cost)
-        write_atomic(config.output / "comparator.safetensors", data)
-
-    trainer = ComparatorTrainer(
-        settings, encoder[0], config, comparator, device, write, validation
     )
     trainer.train(sampler, minutes=minutes)
 

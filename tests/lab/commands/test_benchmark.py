@@ -77,6 +77,16 @@ def test_plan(tmp_path: Path) -> None:
     assert weights.targets["GE"] == str(tmp_path / "target-ge.safetensors")
 
 
+def test_a_comparator_may_have_a_file_for_each_modality(tmp_path: Path) -> None:
+    files = [tmp_path / "t1w.safetensors", tmp_path / "t2w.safetensors"]
+    for file in files:
+        file.write_bytes(b"")
+    words = ("--comparator", f"MURD={files[0]}", f"MURD={files[1]}", f"cGAN={files[0]}")
+    weights = plan_of(parse(*words)).weights
+    assert dict(weights.comparators) == {"MURD": tuple(files), "cGAN": (files[0],)}
+    assert not plan_of(parse()).weights.comparators
+
+
 def test_diffusion_goes_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("labels", "-o", "out", "--modality", "T1w", "dwi") == 2
     assert "--modalities dwi cannot be combined" in capsys.readouterr().err

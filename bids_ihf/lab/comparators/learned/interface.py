@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from attrs import field, frozen
+from attrs import frozen
 from torch import Tensor, nn
 
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -45,7 +45,7 @@ class ComparatorSettings:
     """
 
     kind: ComparatorKind
-    sites: tuple[str, ...] = field(converter=tuple)
+    sites: tuple[str, ...]
     channels: int = 32
     blocks: int = 3
 

@@ -83,7 +83,9 @@ def load_comparator(path: Path, encoder: Encoder, encoder_hash: str) -> LoadedCo
     if header.get("encoder") != encoder_hash:
         raise BadData(f"{path}: was trained with another encoder; name it with --model.")
     try:
-        model = build_comparator(ComparatorSettings(**header["settings"]), encoder)
+        fields = dict(header["settings"])
+        settings = ComparatorSettings(**fields | {"sites": tuple(fields["sites"])})
+        model = build_comparator(settings, encoder)
         if model.judge is not None:
             del model.critic
         model.load_state_dict({key: value.float() for key, value in tensors.items()})
