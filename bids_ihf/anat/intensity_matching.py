@@ -28,6 +28,10 @@ from bids_ihf.targets.profile import Profile, merge_profiles, position_centre
 from bids_ihf.targets.regional import field_on_grid, intensity_field, regions_at
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve, scanner_weight
 
+MIN_COVERED_FRACTION = 0.5
+"""Fraction of a target's tissue that must lie where a scan does for the level of its intensities
+to count; in a slab, tissues are told apart otherwise than in a whole brain."""
+
 
 @frozen(eq=False)
 class IntensityMatched:
@@ -169,5 +173,8 @@ def residual_field(
         affine[axis, 3] + affine[axis, axis] * np.arange(count)
         for axis, count in enumerate(network_input.grid.shape)
     )
+    covered = typical[..., 0].sum() / max(target.regions[..., 0].sum(), 1e-9)
+    if covered < MIN_COVERED_FRACTION:
+        level_share = 0.0
     field = intensity_field(matched.regions, typical, level_share)
     return field_on_grid(field, position_centre(matched.positions), (x, y, z))
