@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bids_ihf.anat.harmonize import harmonize
 from bids_ihf.bids.images import output_paths, sidecar_path
@@ -234,15 +234,11 @@ def harmonize_scan(
     if truth is None:
         return list(outcomes.values())
     metrics = _compare({UNTOUCHED: corrected, **images}, prepared, truth, modality, settings)
-    untouched = Outcome(scan, UNTOUCHED, target.scanner)
-    compared = {UNTOUCHED: untouched, **outcomes}
+    outcomes[UNTOUCHED] = Outcome(scan, UNTOUCHED, target.scanner)
     return [
-        Outcome(
-            scan, method, target.scanner, outcome.volumes, outcome.features, truth.scan,
-            metrics.get(method, {}),
-        )
-        for method, outcome in compared.items()
-    ]  # fmt: skip
+        evolve(outcome, truth=truth.scan, metrics=metrics.get(method, {}))
+        for method, outcome in outcomes.items()
+    ]
 
 
 def site_target(

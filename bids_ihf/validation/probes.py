@@ -43,11 +43,6 @@ class Probe:
     people: int
     scanners: int
 
-    @property
-    def names_scanner(self) -> bool:
-        """Whether the scanner is named more often than chance allows."""
-        return self.accuracy.value > self.permuted
-
 
 def probe_scanner(
     features: NDArray[np.floating], scanners: NDArray[Any], people: NDArray[Any], *, seed: int = 0

@@ -19,14 +19,11 @@ from bids_ihf.validation.agreement import (
     stack_measurements,
 )
 from bids_ihf.validation.combat import fit_combat
-from bids_ihf.validation.harmonizing import HISTOGRAM_MATCHING, IHF_HARMONY, UNTOUCHED, Outcome
+from bids_ihf.validation.harmonizing import BLURRED, IHF_HARMONY, METHODS, UNTOUCHED, Outcome
 from bids_ihf.validation.scans import Scan
 
 COMBAT, HARMONY_COMBAT = "ComBat", "ihf-harmony and ComBat"
-VOLUME_METHODS = {
-    UNTOUCHED: "The images as they are",
-    HISTOGRAM_MATCHING: "Histogram matching to other people's scans by the target scanner",
-    IHF_HARMONY: "Harmonized to a target built from other people's scans by the target scanner",
+VOLUME_METHODS = {method: METHODS[method] for method in METHODS if method != BLURRED} | {
     COMBAT: "ComBat on the volumes of the images as they are, fitted to other people",
     HARMONY_COMBAT: "ComBat on the volumes of the harmonized images, fitted to other people",
 }

@@ -85,12 +85,6 @@ class Study:
         count = Counter(scanner for _, scanner in pairs)
         return min(self.scanners, key=lambda scanner: -count[scanner])
 
-    def first_scan(self, person: str, scanner: str) -> Scan | None:
-        """The first image of a person by a scanner."""
-        by_key = ((scan.person, scan.scanner, scan.number) for scan in self.scans)
-        index = next((i for i, key in enumerate(by_key) if key == (person, scanner, 0)), None)
-        return None if index is None else self.scans[index]
-
 
 def travelers_of(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """People who were on two scanners or more, from pairs of person and scanner.

@@ -19,14 +19,13 @@ from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.virtual_subjects import (
-    SITE_SUFFIX,
     load_test_subject,
     seed_of,
-    site_scanners,
     vendor_scanners,
 )
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_volume, region_of
 from bids_ihf.lab.benchmarks.volumetry.measures import volumes_in_regions
+from bids_ihf.lab.benchmarks.volumetry.studies import volumetric_scanner
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.label_anatomy import anatomy_of, read_label_map
 from bids_ihf.lab.simulation.virtual_subject import N4_VOXEL_MM, calibrate_units
@@ -263,11 +262,13 @@ def _head(plan: ChangePlan, name: str, harmonizer: Harmonizer) -> Head:
         key: resample(region_of(label_map, STRUCTURES[key]).astype(np.float32), whole, grid) > 0.5
         for key in plan.structures
     }
-    sites = site_scanners(name, "T1w", plan.seed)
-    own = sites[f"{FIRST_VENDOR}{SITE_SUFFIX}"]
+    own, other = (
+        volumetric_scanner(vendor, name, seed=plan.seed)
+        for vendor in (FIRST_VENDOR, SECOND_VENDOR)
+    )
     scanners = {
         ONE_SCANNER: evolve(own, field_seed=own.field_seed + 1),
-        TWO_SCANNERS: sites[f"{SECOND_VENDOR}{SITE_SUFFIX}"],
+        TWO_SCANNERS: other,
     }
     first = _scan(subject, own, seed_of(plan.seed, name, "first visit"))
     head = Head(subject, label_map, regions, scanners, first, {})

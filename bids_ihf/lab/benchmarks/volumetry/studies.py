@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.tables import Column
+from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
+from bids_ihf.lab.simulation.vendor_scanners import vendor_scanner
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.validation.measuring import Workers, measure_study
 from bids_ihf.validation.results import COLUMNS, METHOD_LEVELS
@@ -20,9 +23,14 @@ from bids_ihf.validation.results import COLUMNS, METHOD_LEVELS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.validation.harmonizing import Settings
     from bids_ihf.validation.measuring import Findings
     from bids_ihf.validation.scans import Study
+
+
+VOLUMETRIC_SEQUENCES = ("MPRAGE", "SPGR")
+"""Sequences of T1w scans that volumes are measured in."""
 
 
 @frozen(eq=False)
@@ -53,6 +61,18 @@ def records_folder(folder: Path, *facts: object) -> Path:
     """A folder for what was measured under these circumstances."""
     digest = hashlib.sha256(" ".join(map(str, facts)).encode()).hexdigest()[:12]
     return folder / digest
+
+
+def volumetric_scanner(vendor: str, *labels: str, seed: int) -> Scanner:
+    """A scanner of a vendor's population, the first one drawn that makes 3D gradient-echo T1w
+    scans, as studies of volumes do: not 2D spin echoes with thick slices."""
+    seeds = (seed_of(seed, vendor, *labels, f"scanner {draw}") for draw in count())
+    scanners = (vendor_scanner(vendor, "T1w", number) for number in seeds)
+    return next(
+        scanner
+        for scanner in scanners
+        if scanner.protocol.sequence in VOLUMETRIC_SEQUENCES and not scanner.thickness
+    )
 
 
 def measure(study: Study, targets: tuple[str, ...], settings: Settings, folder: Path) -> Findings:

@@ -19,11 +19,15 @@ from attrs import evolve, frozen
 
 from bids_ihf.lab.benchmarks.tables import Column, Table
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
-from bids_ihf.lab.benchmarks.volumetry.studies import ResumedWorkers, bids_label, records_folder
+from bids_ihf.lab.benchmarks.volumetry.studies import (
+    ResumedWorkers,
+    bids_label,
+    records_folder,
+    volumetric_scanner,
+)
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.label_anatomy import from_labels
 from bids_ihf.lab.simulation.metadata import anatomical_sidecar
-from bids_ihf.lab.simulation.vendor_scanners import vendor_scanner
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -119,7 +123,7 @@ def _anatomy(plan: TravelersPlan, name: str) -> Anatomy:
 
 def _write_scan(path: Path, anatomy: Anatomy, vendor: str, seed: int, visit: str) -> None:
     """A scan by the one scanner of a vendor that all people visit, and its sidecar."""
-    scanner = vendor_scanner(vendor, "T1w", seed_of(seed, vendor, "scanner"))
+    scanner = volumetric_scanner(vendor, seed=seed)
     scanner = evolve(scanner, field_seed=seed_of(seed, vendor, visit, "position"))
     data = scan(anatomy, scanner, seed_of(seed, vendor, visit, "noise"))
     path.parent.mkdir(parents=True, exist_ok=True)
