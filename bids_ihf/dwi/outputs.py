@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
+MATCHED_MODEL = "matched harmonics 1"
+"""Ratios of harmonics between matched people of both scanners."""
+
 DIFFUSION_MODEL = "diffusion shells 2"
 """The shell model: numbers per shell, no weights."""
 
@@ -102,13 +105,12 @@ def write_sidecars(
         write_json(sidecar_path(path), sidecar)
 
 
-def model_name(network: str = "") -> str:
-    """Name of what harmonizes diffusion series: the shell model, and a network by its name.
-
-    >>> model_name("ihf")
-    'diffusion shells 2, ihf'
-    """
-    return f"{DIFFUSION_MODEL}, {network}" if network else DIFFUSION_MODEL
+def model_name(series: HarmonizedSeries, network: str) -> str:
+    """Name of what harmonized a series: the harmonics of matched people, or the shell model and,
+    where it was applied, a network by its name."""
+    if series.by_matched:
+        return MATCHED_MODEL
+    return f"{DIFFUSION_MODEL}, {network}" if series.network_applied else DIFFUSION_MODEL
 
 
 def model_hash(identity: str = DIFFUSION_MODEL) -> str:

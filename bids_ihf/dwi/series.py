@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.harmonize import PlaceRatios, ShellHarmonizer, harmonize_volumes
+from bids_ihf.dwi.matched import matched_ratios, without_change
 from bids_ihf.dwi.mean_b0 import SeriesFiles
 from bids_ihf.dwi.profile import measure_profile
 from bids_ihf.dwi.shared_maps import SharedMaps, harmonized_maps, shared_maps
@@ -29,11 +30,15 @@ from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, attenuation_distance
 from bids_ihf.targets.intensity import background_gain, change_dtype
+from bids_ihf.targets.matched_maps import MatchedMaps
 
 if TYPE_CHECKING:
     from bids_ihf.dwi.place_change import MapNetwork
 
 Array = NDArray[np.float32]
+MatchedPair = tuple[MatchedMaps, MatchedMaps]
+"""Harmonics of matched people, of the source's scanner and of the target's."""
+
 OnVolume = Callable[[str, int, int], None]
 """Called with what is done (``fitting``, ``changing``), volumes done, and volumes in all."""
 
@@ -152,6 +157,8 @@ class HarmonizedSeries:
         FA (X, Y, Z) before and after; None where the directions are too few.
     network_applied
         Whether the network changed the series after the shell model.
+    by_matched
+        Whether harmonics of matched people changed it, in place of the shell model.
     device
         Where the network ran.
     """
@@ -165,6 +172,7 @@ class HarmonizedSeries:
     round_trip_error: float
     anisotropy: tuple[Array, Array] | None = None
     network_applied: bool = False
+    by_matched: bool = False
     device: str = "cpu"
 
 
@@ -176,10 +184,12 @@ def harmonize_series(
     sink: SeriesSink,
     on_volume: OnVolume | None = None,
     network: MapNetwork | None = None,
+    matched: MatchedPair | None = None,
 ) -> HarmonizedSeries:
     """Harmonize a fitted series; its volumes and their change go to ``sink`` one by one.
 
-    Without ``network`` the shell model alone changes it.
+    Where the harmonics of ``matched`` people of the source and of the target are available and
+    have its shells, they alone change it; else the shell model does, and the ``network``, if any.
 
     Raises
     ------
@@ -194,7 +204,11 @@ def harmonize_series(
     scaled_plan = evolve(
         plan, source_floor=plan.source_floor * factor, source_levels=plan.source_levels * factor
     )
-    place = None if network is None else _place_ratios(fitted, scaled_plan, prepared, network)
+    place = None if matched is None else _matched_ratios(fitted, prepared, matched)
+    if by_matched := place is not None:
+        plan, scaled_plan = without_change(plan), without_change(scaled_plan)
+    elif network is not None:
+        place = _place_ratios(fitted, scaled_plan, prepared, network)
     changer = ShellHarmonizer(fitted.fits, scaled_plan, fitted.bias, place)
     sums = ShellSums(gradients, [fit.shell for fit in fitted.fits], head)
     tensors = [TensorSums(gradients, prepared.mask) for _ in ("before", "after")]
@@ -232,9 +246,17 @@ def harmonize_series(
         change_rms=float(np.sqrt(change_power / series.volume_count)),
         round_trip_error=largest_error / max(largest_intensity, 1e-12),
         anisotropy=None if fa_before is None or fa_after is None else (fa_before, fa_after),
-        network_applied=place is not None,
+        network_applied=place is not None and not by_matched,
+        by_matched=by_matched,
         device="cpu" if network is None else str(network.model.device),
     )
+
+
+def _matched_ratios(
+    fitted: FittedSeries, prepared: Prepared, matched: MatchedPair
+) -> PlaceRatios | None:
+    b_values = tuple(fit.shell.b for fit in fitted.fits[1:])
+    return matched_ratios(*matched, b_values, prepared, fitted.head)
 
 
 def _place_ratios(

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from bids_ihf.anat.harmonize import Harmonized
     from bids_ihf.dwi.place_change import MapNetwork
-    from bids_ihf.dwi.series import FittedSeries, HarmonizedSeries, OnVolume, SeriesSink
+    from bids_ihf.dwi.series import (
+        FittedSeries,
+        HarmonizedSeries,
+        MatchedPair,
+        OnVolume,
+        SeriesSink,
+    )
     from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.target import Target
@@ -125,9 +131,11 @@ class Harmonization:
         scanner = diffusion_source_of(self.source) or diffusion_source_of(vendor_target(vendor))
 
         def harmonize_on(device: str) -> HarmonizedSeries:
-            network = self._map_network(device, prepared.volume.path.name)
+            network = self._map_network(device, fitted.series.path.name)
             target = self.target.diffusion_profile()
-            return harmonize_series(fitted, prepared, target, scanner, sink, on_volume, network)
+            return harmonize_series(
+                fitted, prepared, target, scanner, sink, on_volume, network, self.matched
+            )
 
         device = choose_device(self.device)
         try:
@@ -137,6 +145,11 @@ class Harmonization:
                 raise
             LOGGER.warning("%s: %s Continuing on the CPU.", fitted.series.path.name, error)
             return harmonize_on("cpu")
+
+    @property
+    def matched(self) -> MatchedPair | None:
+        """Harmonics of matched people of both scanners; None unless both have them."""
+        return matched_pair(self.source, self.target)
 
     def _map_network(self, device: str, name: str) -> MapNetwork | None:
         """The network for the maps of series; None where it, or the target, knows none."""
@@ -152,6 +165,13 @@ class Harmonization:
         return MapNetwork(
             self.load_model(device), self.target.profiles, self.batch_size, self.threads
         )
+
+
+def matched_pair(source: Target | None, target: Target) -> MatchedPair | None:
+    """Harmonics of matched people of a source profile and a target; None unless both have them."""
+    if source is None or source.matched is None or target.matched is None:
+        return None
+    return source.matched, target.matched
 
 
 def choose_device(device: str) -> str:

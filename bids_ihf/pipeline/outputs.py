@@ -81,7 +81,7 @@ def finish_series(
     warning = exponent_warning(series.plan)
     extra = _provenance(
         job, target, target.diffusion_hash,
-        dwi_outputs.model_name(target.model_name if series.network_applied else ""),
+        dwi_outputs.model_name(series, target.model_name),
         dwi_outputs.model_hash(target.diffusion_model),
         series.device, warning, dwi_outputs.provenance(series),
     )  # fmt: skip

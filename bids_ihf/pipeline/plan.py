@@ -14,7 +14,7 @@ from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
-from bids_ihf.dwi.outputs import DIFFUSION_MODEL
+from bids_ihf.dwi.outputs import DIFFUSION_MODEL, MATCHED_MODEL
 from bids_ihf.errors import BadData
 from bids_ihf.io.content_hash import content_hash, file_hash
 from bids_ihf.io.paths import file_stem
@@ -48,6 +48,8 @@ class ResolvedTarget:
         Hash of the target's diffusion profile; empty where it has none.
     map_network
         Whether the network harmonizes the maps of diffusion series.
+    matched
+        Whether source profile and target hold harmonics of matched people.
     """
 
     spec: str
@@ -61,13 +63,20 @@ class ResolvedTarget:
     source_hash: str = ""
     encoder_hash: str = ""
     map_network: bool = False
+    matched: bool = False
 
     @property
     def diffusion_model(self) -> str:
-        """What harmonizes diffusion series: the shell model, and the network where it can."""
-        if not self.map_network:
-            return DIFFUSION_MODEL
-        return f"{DIFFUSION_MODEL}, {self.model_hash} to {self.target_hash}"
+        """What harmonizes diffusion series: the shell model, and the network or the harmonics of
+        matched people where they can."""
+        names = [DIFFUSION_MODEL]
+        if self.map_network:
+            names.append(self.model_hash)
+        if self.matched:
+            names.append(MATCHED_MODEL)
+        if len(names) > 1:
+            names.append(self.target_hash)
+        return ", ".join(names)
 
     def covers(self, modality: str) -> bool:
         """Whether images of this modality can be harmonized."""

@@ -15,6 +15,7 @@ from bids_ihf.bids.diffusion_weighting import why_not_harmonized
 from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
+from bids_ihf.dwi.matched import measure_matched
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.place_change import measure_maps
 from bids_ihf.dwi.series import fit_series
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.diffusion_profile import DiffusionProfile
     from bids_ihf.targets.map_profiles import MapProfiles
+    from bids_ihf.targets.matched_maps import MatchedMaps
     from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
@@ -49,6 +51,15 @@ class Reference:
     t1w: Path | None = None
     tables: tuple[Path | None, Path | None] = (None, None)
     b0_threshold: float | None = None
+
+
+@frozen(eq=False)
+class MeasuredSeries:
+    """The profile of a diffusion series, those of its maps, and its harmonics by place."""
+
+    profile: DiffusionProfile
+    maps: MapProfiles
+    features: MatchedMaps
 
 
 def collect_references(
@@ -126,21 +137,41 @@ def _in_dataset(
 
 
 def target_from_references(
-    references: Sequence[Reference], name: str, model: ModelBundle, *, preprocessed: bool = False
+    references: Sequence[Reference],
+    name: str,
+    model: ModelBundle,
+    *,
+    preprocessed: bool = False,
+    matched: bool = False,
 ) -> Target:
     """A target from reference images, which are prepared one at a time.
 
+    With ``matched`` the people of the diffusion series are matched with those of another target,
+    and their harmonics are kept by place.
+
     Raises
     ------
+    UsageError
+        There is nothing to build it from, or no diffusion series of the matched people.
     BadData
         A reference or its gradient table cannot be used.
     """
     series = [reference for reference in references if reference.modality == "dwi"]
     anatomical = [reference for reference in references if reference.modality != "dwi"]
+    if matched and not series:
+        raise UsageError(
+            "--matched is for diffusion series, and there is none among the images; name some."
+        )
     measured = list(_measured_series(series, model, preprocessed=preprocessed))
     scans = _prepared_scans(anatomical, preprocessed=preprocessed)
-    profiles, maps = [one for one, _ in measured], [one for _, one in measured]
-    return build_target(scans, name, model, profiles, maps)
+    return build_target(
+        scans,
+        name,
+        model,
+        [one.profile for one in measured],
+        [one.maps for one in measured],
+        [one.features for one in measured] if matched else (),
+    )
 
 
 def _prepared_scans(
@@ -153,8 +184,8 @@ def _prepared_scans(
 
 def _measured_series(
     references: Sequence[Reference], model: ModelBundle, *, preprocessed: bool
-) -> Iterator[tuple[DiffusionProfile, MapProfiles]]:
-    """The profile of each reference that is a diffusion series, and those of its maps."""
+) -> Iterator[MeasuredSeries]:
+    """What is measured of each reference that is a diffusion series."""
     with TemporaryDirectory(prefix="ihf-target-") as folder:
         for reference in _with_progress(references):
             files = SeriesFiles(reference.path, *reference.tables, reference.b0_threshold)
@@ -162,7 +193,10 @@ def _measured_series(
                 prepared = _prepare(reference, mean, preprocessed)
             fitted = fit_series(files, prepared)
             maps = measure_maps(fitted.corrected_maps, prepared, fitted.head, model.encoder)
-            yield fitted.profile, maps
+            b_values = tuple(shell.b for shell in fitted.profile.shells)
+            shared = fitted.corrected_maps
+            features = measure_matched(shared, b_values, prepared, fitted.head)
+            yield MeasuredSeries(fitted.profile, maps, features)
 
 
 def _with_progress(references: Sequence[Reference]) -> Iterator[Reference]:

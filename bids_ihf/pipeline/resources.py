@@ -124,9 +124,19 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         modalities=tuple(target.modalities),
         diffusion_hash=diffusion_hash(target.diffusion),
         source_hash=_source_hash(config, model),
+        matched=target.matched is not None and _source_is_matched(config, model),
         encoder_hash=model.encoder_hash,
         map_network=knows_maps(model) and has_maps(target.profiles),
     )
+
+
+def _source_is_matched(config: RunConfig, model: ModelBundle) -> bool:
+    """Whether ``--source-profile`` holds harmonics of matched people."""
+    from bids_ihf.targets.build import load_target
+
+    if config.source_profile is None:
+        return False
+    return load_target(str(config.source_profile), model).matched is not None
 
 
 def _source_hash(config: RunConfig, model: ModelBundle) -> str:

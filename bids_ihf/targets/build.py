@@ -17,6 +17,7 @@ from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, merge_diffusion_profiles
 from bids_ihf.targets.map_profiles import MapProfiles, merge_maps
+from bids_ihf.targets.matched_maps import MatchedMaps, merge_matched
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import Profile, merge_profiles
 from bids_ihf.targets.target import (
@@ -70,9 +71,11 @@ def build_target(
     model: ModelBundle,
     series: Sequence[DiffusionProfile] = (),
     maps: Sequence[MapProfiles] = (),
+    matched: Sequence[MatchedMaps] = (),
 ) -> Target:
     """A target from prepared anatomical scans, each with its modality, and from the profiles of
-    diffusion series and of their maps; those of one modality are averaged.
+    diffusion series, of their maps and, of matched people, their harmonics; those of one modality
+    are averaged.
 
     Raises
     ------
@@ -102,7 +105,8 @@ def build_target(
         ) from error
     if diffusion is not None:
         merged |= merge_maps(maps, [shell.b for shell in diffusion.shells])
-    return as_stored(Target(name, model.encoder_hash, merged, diffusion))
+    features = merge_matched(matched) if matched else None
+    return as_stored(Target(name, model.encoder_hash, merged, diffusion, matched=features))
 
 
 def reference_target(path: Path, model: ModelBundle, *, preprocessed: bool = False) -> Target:

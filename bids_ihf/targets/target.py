@@ -29,6 +29,7 @@ from bids_ihf.targets.diffusion_profile import (
 )
 from bids_ihf.targets.intensity import IntensityScale
 from bids_ihf.targets.map_profiles import is_map_key
+from bids_ihf.targets.matched_maps import MATCHED_GROUP, MatchedMaps, from_stored
 from bids_ihf.targets.profile import Profile
 from bids_ihf.targets.regional import empty_regions
 
@@ -62,6 +63,8 @@ class Target:
         How the target was made, as in its file.
     hash
         SHA-256 of the anatomical profiles as the file holds them.
+    matched
+        Harmonics of people who are matched with those of another scanner, if any.
     is_builtin
         Whether this is the target of a built-in vendor, or an unchanged copy of its file.
     """
@@ -73,6 +76,7 @@ class Target:
     provenance: Mapping[str, Any] = field(factory=dict)
     hash: str = ""
     is_builtin: bool = False
+    matched: MatchedMaps | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -139,12 +143,13 @@ def pack_target(target: Target) -> bytes:
         "encoder": target.encoder_hash,
         "record": target.record,
     }
-    return to_safetensors(flatten_groups(_stored_arrays(target)), header)
+    return to_safetensors(flatten_groups(_stored_groups(target)), header)
 
 
 def as_stored(target: Target) -> Target:
     """The target as it would be read from its file: rounded alike, and with its hash."""
     groups, diffusion = _stored_arrays(target), target.diffusion
+    stored = flatten_groups(_stored_groups(target))
     return attrs.evolve(
         target,
         profiles={
@@ -152,8 +157,14 @@ def as_stored(target: Target) -> Target:
             for modality, arrays in groups.items()
         },
         diffusion=diffusion and from_content(to_content(diffusion), diffusion.scan_count),
-        hash=tensor_hash(flatten_groups(groups)),
+        hash=tensor_hash(stored),
     )
+
+
+def _stored_groups(target: Target) -> dict[str, dict[str, NDArray[Any]]]:
+    """All arrays of a file, by group."""
+    groups = _stored_arrays(target)
+    return groups if target.matched is None else groups | {MATCHED_GROUP: target.matched.stored()}
 
 
 def _stored_arrays(target: Target) -> dict[str, dict[str, NDArray[Any]]]:
@@ -203,11 +214,14 @@ def read_target(path: Path) -> Target:
     )
     diffusion = vendor_diffusion_profiles().get(name) if is_builtin else None
     content, series_count = record.pop(DIFFUSION_KEY, None), record.pop(SERIES_COUNT_KEY, 1)
-    profiles, modality = {}, "diffusion"
+    profiles, modality, matched = {}, "diffusion", None
+    groups = group_tensors(tensors)
     try:
         if content is not None:
             diffusion = from_content(content, int(series_count))
-        for modality, arrays in group_tensors(tensors).items():
+        if MATCHED_GROUP in groups:
+            matched = from_stored(groups.pop(MATCHED_GROUP))
+        for modality, arrays in groups.items():
             profiles[modality] = _profile_from(arrays, int(record.pop(f"{modality}_scans", 1)))
             profiles[modality].require_consistent()
     except (KeyError, ValueError, TypeError) as error:
@@ -225,6 +239,7 @@ def read_target(path: Path) -> Target:
         provenance=record,
         hash=digest,
         is_builtin=is_builtin,
+        matched=matched,
     )
 
 

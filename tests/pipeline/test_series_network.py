@@ -13,11 +13,13 @@ import pytest
 
 from bids_ihf.dwi import place_change, series
 from bids_ihf.dwi.mean_b0 import mean_b0_image
+from bids_ihf.dwi.outputs import MATCHED_MODEL
+from bids_ihf.errors import UsageError
 from bids_ihf.pipeline import references, resources, worker
 from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.references import Reference, target_from_references
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, has_maps, knows_maps
-from bids_ihf.targets.target import Target, pack_target, read_target
+from bids_ihf.targets.target import Target, as_stored, pack_target, read_target
 from tests.anat.test_harmonize import tiny_model
 from tests.pipeline import test_series
 from tests.pipeline.test_series import RESOLVED, STEM, files_of, image_of, prepared_of, root
@@ -116,6 +118,39 @@ def test_a_target_without_maps_is_told_once_and_the_shell_model_serves(
         job = harmonized(root, tmp_path / "out", target, model, monkeypatch)
     assert json.loads(job.sidecar.read_text())["NetworkApplied"] is False
     assert caplog.text.count("has no statistics of the maps of diffusion series") == 1
+
+
+def test_matched_people_take_the_place_of_the_shell_model(
+    root: Path, tmp_path: Path, model: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "_prepare", lambda *_: prepared_of(root))
+    image = image_of(root)
+    one = Reference(image.path, "dwi", tables=(image.bval, image.bvec))
+    path = tmp_path / "site.safetensors"
+    path.write_bytes(pack_target(target_from_references([one], "site", model, matched=True)))
+    target = read_target(path)
+    assert target.matched is not None
+    assert as_stored(target).hash == target.hash
+    config: RunConfig = test_series.RunConfig(root, tmp_path / "out", source_profile=path)
+    monkeypatch.setattr(worker, "load_target_cached", lambda *_: target)
+    monkeypatch.setattr(resources, "load_model_cached", lambda *_: model)
+    resolved = attrs.evolve(RUN, matched=True)
+    (job,) = plan([image], config, resolved)
+    worker._harmonize_series(job, prepared_of(root), config, resolved, 1)
+    sidecar = json.loads(job.sidecar.read_text())
+    assert sidecar["HarmonizationModel"] == MATCHED_MODEL
+    assert sidecar["NetworkApplied"] is False
+    before, after = (
+        nibabel.load(name).get_fdata() for name in (image.path, job.outputs.harmonized)
+    )
+    mask = prepared_of(root).mask
+    # The same people on both sides: nothing but the units at b 0 could change.
+    assert np.median(np.abs(after / np.maximum(before, 1) - 1)[mask]) < 0.02
+
+
+def test_matched_people_need_series(model: ModelBundle) -> None:
+    with pytest.raises(UsageError, match="--matched is for diffusion series"):
+        target_from_references([], "site", model, matched=True)
 
 
 def test_networks_that_saw_no_series_change_none(model: ModelBundle) -> None:

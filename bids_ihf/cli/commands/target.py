@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=IMAGE_SUFFIXES,
         help="use only this modality of the datasets; type of images whose names lack a suffix",
     )
+    add(
+        "--matched",
+        action="store_true",
+        help="the people of the diffusion series are matched (age, sex, number) with those of a "
+        "target of another scanner; with both as --target and --source-profile, harmonics are "
+        "scaled place by place",
+    )
     for setting in ("participant_label", "bids_filter_file", "preprocessed", "b0_threshold"):
         add_option(build, setting)
 
@@ -75,6 +82,8 @@ def _describe(target: Target) -> None:
         "encoder": target.encoder_hash,
         **{key: value for key, value in target.record.items() if key != DIFFUSION_KEY},
     }
+    if target.matched is not None:
+        properties["matched people"] = target.matched.people
     if target.diffusion is not None:
         properties["shells"] = " ".join(f"{shell.b:.0f}" for shell in target.diffusion.shells)
     for key, value in properties.items():
@@ -111,7 +120,9 @@ def build(arguments: argparse.Namespace) -> int:
     name = arguments.name or output.stem
     model = load_model_cached("cpu")
     preprocessed = arguments.preprocessed
-    target = target_from_references(references, name, model, preprocessed=preprocessed)
+    target = target_from_references(
+        references, name, model, preprocessed=preprocessed, matched=arguments.matched
+    )
     write_atomic(output, pack_target(target))
     _describe(target)
     return 0
