@@ -14,6 +14,7 @@ from bids_ihf.errors import BadData, UsageError
 from bids_ihf.lab.benchmarks.vendors import worker
 from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP, SAME_SCANNER, cases_of
 from bids_ihf.lab.benchmarks.vendors.methods import (
+    CURVE_AND_FIELD,
     CURVE_ONLY,
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
@@ -275,6 +276,7 @@ def test_one_subject(monkeypatch: pytest.MonkeyPatch) -> None:
         NO_HARMONIZATION,
         *baseline_names(),
         CURVE_ONLY,
+        CURVE_AND_FIELD,
         IHF_HARMONY,
         TRUE_SCAN_MATCHING,
         REPEAT_SCAN,
@@ -284,7 +286,9 @@ def test_one_subject(monkeypatch: pytest.MonkeyPatch) -> None:
             of_case = [r for r in rows if (r["scanner"], r["target"]) == (case.scanner, target)]
             expected = set(all_methods)
             if case.same_scanner:
-                expected = {NO_HARMONIZATION, CURVE_ONLY, IHF_HARMONY, REPEAT_SCAN}
+                expected = all_methods & {
+                    NO_HARMONIZATION, CURVE_ONLY, CURVE_AND_FIELD, IHF_HARMONY, REPEAT_SCAN
+                }  # fmt: skip
             if case.source != OFF_RANGE_GROUP:
                 expected.add(IHF_VENDOR_UNKNOWN)
             assert {row["method"] for row in of_case} == expected

@@ -40,7 +40,8 @@ SPECTRUM_SWAPPING = "SSIMH"
 CURVE_ONLY = "intensity curve alone"
 CURVE_AND_FIELD = "intensity curve and field"
 IHF_HARMONY = "IHF-Harmony"
-IHF_VENDOR_UNKNOWN = "IHF-Harmony, vendor unknown"
+VENDOR_UNKNOWN_SUFFIX = ", vendor unknown"
+IHF_VENDOR_UNKNOWN = IHF_HARMONY + VENDOR_UNKNOWN_SUFFIX
 TRUE_SCAN_MATCHING = "histogram matching, true scan"
 REPEAT_SCAN = "repeat scan"
 
@@ -114,8 +115,8 @@ def run_networks(
     models
         Networks by name, which share one encoder.
     manufacturer
-        Profile of the vendor that made the scan, unless it is unknown; the shipped network is
-        also measured without it.
+        Profile of the vendor that made the scan, unless it is unknown; the networks are also
+        measured without it.
 
     Raises
     ------
@@ -125,9 +126,8 @@ def run_networks(
     if manufacturer is None:
         return _run_networks(on_grid, profile, models, None)
     images = _run_networks(on_grid, profile, models, SourceProfile(manufacturer))
-    if IHF_HARMONY in models:
-        shipped = {IHF_HARMONY: models[IHF_HARMONY]}
-        images[IHF_VENDOR_UNKNOWN] = _run_networks(on_grid, profile, shipped, None)[IHF_HARMONY]
+    unknown = _run_networks(on_grid, profile, models, None)
+    images |= {f"{name}{VENDOR_UNKNOWN_SUFFIX}": unknown[name] for name in models}
     return images
 
 
