@@ -45,10 +45,11 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def by_app(image: Path, tmp_path: Path) -> Any:
+def by_app(image: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
     """Paths of the BIDS App's outputs for the image."""
     root = tmp_path / "bids"
-    config = RunConfig(root, tmp_path / "out", device="cpu")
+    change_map = getattr(request, "param", "compact")
+    config = RunConfig(root, tmp_path / "out", device="cpu", change_map=change_map)
     source = SourceImage.from_path(image, root, {"Manufacturer": "SIEMENS"})
     (job,) = plan([source], config, TARGET)
     prepare_image(
@@ -73,6 +74,7 @@ def test_command_writes_the_bytes_of_the_app(
     assert mask.read_bytes() == by_app.mask.read_bytes()
 
 
+@pytest.mark.parametrize("by_app", ["float32"], indirect=True)
 def test_function_gives_the_numbers_of_the_app(image: Path, by_app: Any) -> None:
     steps: list[tuple[str, float]] = []
     result = bids_ihf.harmonize(

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import frozen
 
 from bids_ihf.bids.images import sidecar_path
 from bids_ihf.bids.output_files import require_written
 from bids_ihf.bids.sidecars import (
     CHANGE_DESCRIPTION,
+    COMPACT_CHANGE_DESCRIPTION,
     HARMONIZED_DESCRIPTION,
     derivative_sidecar,
     write_json,
 )
 from bids_ihf.geometry.template import load_template
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.compact import encode_compact
 from bids_ihf.io.nifti import Volume, encode_nifti
 from bids_ihf.preprocessing.template_space import template_image
 
@@ -26,13 +29,61 @@ if TYPE_CHECKING:
 
     from bids_ihf.anat.harmonize import Harmonized
     from bids_ihf.bids.images import OutputPaths, SourceImage
-    from bids_ihf.config import Normalization
+    from bids_ihf.config.settings import ChangeMap, Normalization
     from bids_ihf.preprocessing.prepare import Prepared
 
 NIFTI_XFORM_MNI = 4
 """NIfTI-1's code of a transform to MNI space (NIFTI_XFORM_MNI_152)."""
 
 TEMPLATE_DESCRIPTION = "Harmonized image resampled to the template ({} normalization)."
+
+
+@frozen(eq=False)
+class EncodedImages:
+    """A harmonized image and its change map as .nii.gz files.
+
+    Attributes
+    ----------
+    image, change
+        Their bytes; no change map where none is written.
+    change_description
+        What the change map holds.
+    fields
+        Sidecar fields on their precision.
+    round_trip_error
+        Largest error of the original as restored from the two, over its maximum; NaN without a
+        change map.
+    """
+
+    image: bytes
+    change: bytes | None
+    change_description: str
+    fields: dict[str, Any]
+    round_trip_error: float
+
+
+def encode_images(
+    harmonized: Harmonized, prepared: Prepared, change_map: ChangeMap
+) -> EncodedImages:
+    """Encode a harmonized image and its change map as ``--change-map`` asks."""
+    volume, difference = prepared.volume, harmonized.change
+    if change_map == "float32":
+        return EncodedImages(
+            encode_nifti(harmonized.image, volume),
+            encode_nifti(difference, volume, dtype=difference.dtype),
+            CHANGE_DESCRIPTION,
+            {"ChangeMap": change_map},
+            harmonized.round_trip_error,
+        )
+    image, change, steps = encode_compact(harmonized.image, volume.data, volume)
+    error = steps.restore_error(volume.data) / float(np.abs(volume.data).max())
+    return EncodedImages(
+        image,
+        change if change_map == "compact" else None,
+        COMPACT_CHANGE_DESCRIPTION,
+        {"ChangeMap": change_map, **steps.sidecar_fields},
+        error if change_map == "compact" else float("nan"),
+    )
 
 
 def provenance(harmonized: Harmonized) -> dict[str, Any]:
@@ -58,30 +109,34 @@ def measures(prepared: Prepared, harmonized: Harmonized) -> dict[str, float]:
 
 
 def write_harmonized(
-    image: SourceImage, paths: OutputPaths, prepared: Prepared, harmonized: Harmonized,
+    image: SourceImage, paths: OutputPaths, prepared: Prepared, encoded: EncodedImages,
     target_name: str, extra: dict[str, Any],
 ) -> None:  # fmt: skip
     """The harmonized image, and its sidecar once all that belongs to it exists."""
-    write_atomic(paths.harmonized, encode_nifti(harmonized.image, prepared.volume))
+    write_atomic(paths.harmonized, encoded.image)
     sidecar = derivative_sidecar(
         image,
         description=HARMONIZED_DESCRIPTION.format(target_name),
         skull_stripped=prepared.stripped,
         extra=extra,
     )
-    require_written(paths)
+    require_written(paths, change=encoded.change is not None)
     write_json(sidecar_path(paths.harmonized), sidecar)
 
 
 def write_change(
-    image: SourceImage, paths: OutputPaths, prepared: Prepared, harmonized: Harmonized,
+    image: SourceImage, paths: OutputPaths, prepared: Prepared, encoded: EncodedImages,
     extra: dict[str, Any],
 ) -> None:  # fmt: skip
-    """The change map and its sidecar."""
-    change = harmonized.change
-    write_atomic(paths.change, encode_nifti(change, prepared.volume, dtype=change.dtype))
+    """The change map and its sidecar, where there is one."""
+    if encoded.change is None:
+        return
+    write_atomic(paths.change, encoded.change)
     sidecar = derivative_sidecar(
-        image, description=CHANGE_DESCRIPTION, skull_stripped=prepared.stripped, extra=extra
+        image,
+        description=encoded.change_description,
+        skull_stripped=prepared.stripped,
+        extra=extra,
     )
     write_json(sidecar_path(paths.change), sidecar)
 

@@ -27,14 +27,17 @@ def clear_outputs(paths: OutputPaths) -> None:
         remove(sidecar_path(path))
 
 
-def require_written(paths: OutputPaths) -> None:
+def require_written(paths: OutputPaths, *, change: bool = True) -> None:
     """Check, before an image is marked as finished, that all that belongs to it exists.
+
+    ``change`` says whether a change map belongs to it.
 
     Raises
     ------
     CannotWrite
         Another process has removed a file meanwhile.
     """
-    for path in (paths.harmonized, paths.change, paths.mask, paths.transform):
+    changes = (paths.change,) if change else ()
+    for path in (paths.harmonized, *changes, paths.mask, paths.transform):
         if not path.is_file():
             raise CannotWrite(f"{path} was removed while its image was being written: run again.")

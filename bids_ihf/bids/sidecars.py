@@ -34,6 +34,9 @@ _UNKNOWN_TEXT = "As in the source image, whose sidecar does not specify it."
 
 HARMONIZED_DESCRIPTION = "Image with its contrast harmonized to {}, on the grid of its source."
 CHANGE_DESCRIPTION = "Harmonized image minus its source."
+COMPACT_CHANGE_DESCRIPTION = (
+    "Harmonized image in the units of its source (divided by ChangeUnitFactor), minus its source."
+)
 
 
 def derivative_sidecar(

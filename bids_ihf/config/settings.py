@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Normalization = Literal["rigid", "affine", "syn"]
 BrainMask = Literal["auto", "network", "derivatives"]
+ChangeMap = Literal["compact", "float32", "none"]
 
 
 def new_run_uuid() -> str:
@@ -169,6 +170,14 @@ class RunConfig:
         default="rigid",
         choices=get_args(Normalization),
     )
+    change_map: ChangeMap = _processing(
+        "--change-map",
+        "compact: images are stored no finer than their noise, and change maps so that 'ihf "
+        "restore' recovers the original; float32: both in single precision, the change map as "
+        "the plain difference; none: as compact, without change maps and 'ihf restore'",
+        default="compact",
+        choices=get_args(ChangeMap),
+    )
     random_seed: int = _processing(
         "--random-seed", "seed of the registration's sampling (default: 0)", values.whole_number, 0
     )
@@ -257,6 +266,7 @@ def configuration_hash(
         "output_spaces": sorted(config.output_spaces),
         "normalization": config.normalization if config.output_spaces else None,
         "seed": config.random_seed,
+        "change_map": config.change_map,
         "image": dict(image),
     }
     if config.b0_threshold is not None:

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
 
 from bids_ihf.bids.images import gradient_table_paths, sidecar_path
 from bids_ihf.bids.output_files import require_written
 from bids_ihf.bids.sidecars import (
     CHANGE_DESCRIPTION,
+    COMPACT_CHANGE_DESCRIPTION,
     HARMONIZED_DESCRIPTION,
     derivative_sidecar,
     write_json,
 )
 from bids_ihf.dwi.shell_plan import relative_exponent
-from bids_ihf.io.atomic import open_atomic, write_atomic
-from bids_ihf.io.series import SeriesWriter
+from bids_ihf.io.atomic import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from bids_ihf.bids.images import OutputPaths, SourceImage
     from bids_ihf.dwi.series import HarmonizedSeries
-    from bids_ihf.io.series import Series
     from bids_ihf.preprocessing.prepare import Prepared
-
-    Array = NDArray[np.float32]
 
 MATCHED_MODEL = "matched harmonics 1"
 """Ratios of harmonics between matched people of both scanners."""
@@ -42,42 +32,10 @@ DIFFUSION_MODEL = "diffusion shells 2"
 """The shell model: numbers per shell, no weights."""
 
 
-@frozen(eq=False)
-class SeriesPair:
-    """The two series that are being written, volume by volume."""
-
-    harmonized: SeriesWriter
-    change: SeriesWriter
-
-    def add(self, image: Array, change: Array) -> None:
-        """The next volume (X, Y, Z) of each."""
-        self.harmonized.add(image)
-        self.change.add(change)
-
-
-@contextmanager
-def writing_series(harmonized: Path, change: Path, series: Series) -> Iterator[SeriesPair]:
-    """Both series on disk, complete, once the block ends.
-
-    Raises
-    ------
-    CannotWrite
-        One of them cannot be written.
-    """
-    with ExitStack() as stack:
-        writers = [
-            SeriesWriter(stack.enter_context(open_atomic(path)), series)
-            for path in (harmonized, change)
-        ]
-        yield SeriesPair(*writers)
-        for writer in writers:
-            writer.close()
-
-
-def write_tables(image: SourceImage, paths: OutputPaths) -> None:
-    """The source's b-table beside both series, byte for byte; but commas and a byte order mark,
+def write_tables(image: SourceImage, paths: OutputPaths, *, change: bool) -> None:
+    """The source's b-table beside each series, byte for byte; but commas and a byte order mark,
     which BIDS has not in tables, are left out."""
-    for series in (paths.harmonized, paths.change):
+    for series in (paths.harmonized, *((paths.change,) if change else ())):
         for path, source in zip(
             gradient_table_paths(series), (image.bval, image.bvec), strict=True
         ):
@@ -92,11 +50,15 @@ def write_sidecars(
     prepared: Prepared,
     target_name: str,
     extra: dict[str, Any],
+    *,
+    change: bool,
 ) -> None:
-    """The sidecars of both series, that of the harmonized one last."""
-    require_written(paths)
+    """The sidecars of the series, that of the harmonized one last."""
+    require_written(paths, change=change)
+    plain = extra["ChangeMap"] == "float32"
+    descriptions = {paths.change: CHANGE_DESCRIPTION if plain else COMPACT_CHANGE_DESCRIPTION}
     for path, description in (
-        (paths.change, CHANGE_DESCRIPTION),
+        *(descriptions.items() if change else ()),
         (paths.harmonized, HARMONIZED_DESCRIPTION.format(target_name)),
     ):
         sidecar = derivative_sidecar(

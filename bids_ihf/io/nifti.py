@@ -298,7 +298,13 @@ def encode_nifti(data: NDArray[Any], like: Volume, *, dtype: DTypeLike = np.floa
     return igzip.compress(block + voxels.tobytes(order="F"), compresslevel=GZIP_LEVEL, mtime=0)
 
 
-def header_block(header: Any, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> bytes:
+def header_block(
+    header: Any,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = np.float32,
+    *,
+    slope_intercept: tuple[float, float] = (1, 0),
+) -> bytes:
     """Return the bytes before the voxels of a single-file image; `header` is changed."""
     zooms = header["pixdim"].copy()
     header.set_data_dtype(np.dtype(dtype))
@@ -308,6 +314,6 @@ def header_block(header: Any, shape: tuple[int, ...], dtype: DTypeLike = np.floa
     header["magic"] = b"n+2" if header["sizeof_hdr"] == 540 else b"n+1"
     voxel_offset = int(np.ceil((header.template_dtype.itemsize + 4) / 16) * 16)
     header["vox_offset"] = voxel_offset
-    header.set_slope_inter(1, 0)
+    header.set_slope_inter(*slope_intercept)
     block: bytes = header.binaryblock
     return block + b"\0" * (voxel_offset - len(block))

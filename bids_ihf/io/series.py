@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from attrs import frozen
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
+
+    from bids_ihf.io.compact import Encoding, Steps
 
 STREAM_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
 """What reading raises for a damaged or truncated file."""
@@ -129,14 +131,23 @@ class SeriesWriter:
     of the first volume, slope is 1 and intercept 0.  Equal input gives equal bytes.
     """
 
-    def __init__(self, stream: IO[bytes], like: Series) -> None:
+    def __init__(self, stream: IO[bytes], like: Series, compressor: Any = None) -> None:
         from isal import isal_zlib
 
         self._stream = stream
         # Window bits above 16 ask for a gzip header, into which isal writes no time stamp.
-        self._gzip = isal_zlib.compressobj(level=GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
+        self._gzip = compressor or isal_zlib.compressobj(
+            level=GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS
+        )
         self._like = like
         self._dtype: np.dtype[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            self.close()
 
     def add(self, volume: NDArray[Any]) -> None:
         """Append a volume (X, Y, Z)."""
@@ -146,6 +157,16 @@ class SeriesWriter:
             self._put(header_block(header, shape, volume.dtype))
             self._dtype = volume.dtype.newbyteorder(header.endianness)
         self._put(volume.astype(self._dtype, copy=False).tobytes(order="F"))
+
+    def add_encoded(
+        self, encoding: Encoding, steps: NDArray[Any], marked: Steps | None = None
+    ) -> None:
+        """Append a volume (X, Y, Z) of whole steps; ``marked`` steps make it a change map."""
+        if self._dtype is None:
+            shape = (*self._like.shape, self._like.volume_count)
+            self._put(encoding.header(self._like.header, shape, marked))
+            self._dtype = encoding.dtype
+        self._put(encoding.voxels(steps, self._like.header.endianness))
 
     def close(self) -> None:
         """Finish the file."""

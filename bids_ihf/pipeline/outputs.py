@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from bids_ihf.anat import outputs as anat_outputs
 from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.bids.output_files import clear_outputs
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from bids_ihf.anat.qc_statistics import QCStatistics
     from bids_ihf.config import RunConfig
     from bids_ihf.dwi.series import HarmonizedSeries
+    from bids_ihf.dwi.series_writing import WrittenSeries
     from bids_ihf.pipeline.plan import Job, ResolvedTarget
     from bids_ihf.preprocessing.prepare import Prepared
 
@@ -43,14 +46,16 @@ def write_anat(
     """
     image, paths = job.image, job.outputs
     clear_outputs(paths)
+    encoded = anat_outputs.encode_images(harmonized, prepared, config.change_map)
+    harmonized = evolve(harmonized, round_trip_error=encoded.round_trip_error)
     quality = assess(harmonized.qc, harmonized.modality, target.encoder_hash)
     if quality.warning:
         LOGGER.warning("%s: %s", job.name, quality.warning)
     extra = _provenance(
         job, target, target.target_hash, target.model_name, target.model_hash, device,
-        quality.warning, anat_outputs.provenance(harmonized),
+        quality.warning, {**anat_outputs.provenance(harmonized), **encoded.fields},
     )  # fmt: skip
-    anat_outputs.write_change(image, paths, prepared, harmonized, extra)
+    anat_outputs.write_change(image, paths, prepared, encoded, extra)
     write_mask(image, paths, prepared)
     write_transform(paths, prepared)
     if TEMPLATE_SPACE in config.output_spaces:
@@ -60,11 +65,11 @@ def write_anat(
     _write_figures(job, config, shown_anat(prepared, harmonized), harmonized.qc)
     measures = anat_outputs.measures(prepared, harmonized) | quality.measures
     _update_row(job, prepared, config, target, seconds, quality.warning, measures)
-    anat_outputs.write_harmonized(image, paths, prepared, harmonized, target.name, extra)
+    anat_outputs.write_harmonized(image, paths, prepared, encoded, target.name, extra)
 
 
 def finish_series(
-    job: Job, prepared: Prepared, series: HarmonizedSeries, config: RunConfig,
+    job: Job, prepared: Prepared, written: WrittenSeries, config: RunConfig,
     target: ResolvedTarget, seconds: float,
 ) -> None:  # fmt: skip
     """Write what goes with a written series: b-tables, mask, transform, figures, table row, and
@@ -75,7 +80,7 @@ def finish_series(
     CannotWrite
         An output cannot be written.
     """
-    image, paths = job.image, job.outputs
+    image, paths, series = job.image, job.outputs, written.series
     for sentence in shell_warnings(series.plan):
         LOGGER.warning("%s: %s", job.name, sentence)
     warning = exponent_warning(series.plan)
@@ -83,15 +88,16 @@ def finish_series(
         job, target, target.diffusion_hash,
         dwi_outputs.model_name(series, target.model_name),
         dwi_outputs.model_hash(target.diffusion_model),
-        series.device, warning, dwi_outputs.provenance(series),
+        series.device, warning, {**dwi_outputs.provenance(series), **written.fields},
     )  # fmt: skip
-    dwi_outputs.write_tables(image, paths)
+    change = config.change_map != "none"
+    dwi_outputs.write_tables(image, paths, change=change)
     write_mask(image, paths, prepared)
     write_transform(paths, prepared)
     _write_figures(job, config, shown_series(prepared, series))
     measures = dwi_outputs.measures(prepared, series)
     _update_row(job, prepared, config, target, seconds, warning, measures)
-    dwi_outputs.write_sidecars(image, paths, prepared, target.name, extra)
+    dwi_outputs.write_sidecars(image, paths, prepared, target.name, extra, change=change)
 
 
 def _provenance(

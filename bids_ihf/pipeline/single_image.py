@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bids_ihf.anat import outputs as anat_outputs
 from bids_ihf.bids.images import gradient_table_paths
@@ -18,10 +18,10 @@ from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.series import fit_series
+from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.dwi.shell_plan import exponent_warning
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.nifti import encode_nifti
 from bids_ihf.preprocessing.outputs import encode_mask, preparation_measures
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.qc.assess import assess
@@ -30,6 +30,7 @@ from bids_ihf.targets.build import modality_of_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bids_ihf.config.settings import ChangeMap
     from bids_ihf.pipeline.harmonization import Harmonization
     from bids_ihf.preprocessing.prepare import Prepared
     from bids_ihf.targets.target import Target
@@ -137,11 +138,15 @@ class SingleResult:
 
 @frozen
 class SingleOutputs:
-    """Files to write, .nii.gz; the change map and the mask only where they are named."""
+    """Files to write, .nii.gz; the change map and the mask only where they are named.
+
+    ``change_map`` is how images are stored, as ``--change-map``.
+    """
 
     harmonized: Path
     change: Path | None = None
     mask: Path | None = None
+    change_map: ChangeMap = "float32"
 
 
 def harmonize_files(
@@ -199,10 +204,11 @@ def _harmonize_anat(
 ) -> SingleResult:  # fmt: skip
     harmonized, device = harmonization.harmonize_anat(prepared, files.modality, files.vendor)
     progress("write", HARMONIZED_FRACTION)
-    write_atomic(outputs.harmonized, encode_nifti(harmonized.image, prepared.volume))
-    if outputs.change is not None:
-        change = harmonized.change
-        write_atomic(outputs.change, encode_nifti(change, prepared.volume, dtype=change.dtype))
+    encoded = anat_outputs.encode_images(harmonized, prepared, outputs.change_map)
+    harmonized = evolve(harmonized, round_trip_error=encoded.round_trip_error)
+    write_atomic(outputs.harmonized, encoded.image)
+    if outputs.change is not None and encoded.change is not None:
+        write_atomic(outputs.change, encoded.change)
     quality = assess(harmonized.qc, harmonized.modality, harmonization.target.encoder_hash)
     measures = anat_outputs.measures(prepared, harmonized) | quality.measures
     return SingleResult({**preparation_measures(prepared), **measures}, quality.warning, device)
@@ -216,12 +222,14 @@ def _harmonize_series(
         passes = {"fitting": 0, "changing": 1}[doing] + number / count
         progress(doing, PREPARED_FRACTION + (1 - PREPARED_FRACTION) * passes / 2)
 
-    with TemporaryDirectory(prefix="ihf-harmony-") as folder:
-        fitted = fit_series(files.series, prepared, on_volume)
-        change = outputs.change or Path(folder) / "change.nii.gz"
-        with dwi_outputs.writing_series(outputs.harmonized, change, fitted.series) as sink:
-            series = harmonization.harmonize_series(
-                fitted, prepared, files.vendor, sink, on_volume
-            )
+    fitted = fit_series(files.series, prepared, on_volume)
+    series = write_series(
+        (outputs.harmonized, outputs.change),
+        fitted,
+        outputs.change_map,
+        lambda sink: harmonization.harmonize_series(
+            fitted, prepared, files.vendor, sink, on_volume
+        ),
+    ).series
     measures = {**preparation_measures(prepared), **dwi_outputs.measures(prepared, series)}
     return SingleResult(measures, exponent_warning(series.plan), series.device)

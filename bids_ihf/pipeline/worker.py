@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
-from bids_ihf.dwi.outputs import writing_series
 from bids_ihf.dwi.series import fit_series
+from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import folder_lock
 from bids_ihf.pipeline.outputs import finish_series, write_anat
@@ -153,12 +153,16 @@ def _harmonize_series(
         if job.finished:
             return
         clear_outputs(paths)
-        with writing_series(paths.harmonized, paths.change, fitted.series) as sink:
-            series = harmonization.harmonize_series(
+        written = write_series(
+            (paths.harmonized, paths.change),
+            fitted,
+            config.change_map,
+            lambda sink: harmonization.harmonize_series(
                 fitted, prepared, image.vendor, sink, on_volume
-            )
+            ),
+        )
         seconds = time.perf_counter() - start
-        finish_series(job, prepared, series, config, target, seconds)
+        finish_series(job, prepared, written, config, target, seconds)
 
 
 def _series_progress(name: str) -> Callable[[str, int, int], None]:

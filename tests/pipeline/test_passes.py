@@ -67,6 +67,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count_slices(monkeypatch, IHFNetwork, "slices in the network", seen)
     count_slices(monkeypatch, Encoder, "slices in the encoder", seen)
     count_calls(monkeypatch, nifti, "open_image", "images opened", seen)
+    count_calls(monkeypatch, anat_outputs, "encode_compact", "pairs of images compressed", seen)
     for module in (anat_outputs, preprocessing_outputs):
         count_calls(monkeypatch, module, "encode_nifti", "images compressed", seen)
     count_calls(monkeypatch, pictures, "resample", "pictures resampled", seen)
@@ -121,6 +122,7 @@ def test_a_scan_goes_through_everything_once(
         "alignments": 1,
         "bias fields": 1,
         "images opened": 2,  # by each of the two steps
-        "images compressed": 3,  # image, change, mask
+        "pairs of images compressed": 1,  # image and change
+        "images compressed": 1,  # mask
         "pictures resampled": 2,  # outlines and contrast
     }

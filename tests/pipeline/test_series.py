@@ -165,12 +165,13 @@ def prepared_of(root: Path) -> Any:
 
 
 def run(
-    root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = ()
-) -> Job:
+    root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = (),
+    change_map: Any = "compact",
+) -> Job:  # fmt: skip
     target = Target("GE", "e", {}, TARGET)
     monkeypatch.setattr(worker, "load_target_cached", lambda *_: target)
     monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
-    config = RunConfig(root, out, output_spaces=spaces)
+    config = RunConfig(root, out, output_spaces=spaces, change_map=change_map)
     (job,) = plan([image_of(root)], config, RESOLVED)
     worker._harmonize_series(job, prepared_of(root), config, RESOLVED, 1)
     return job
@@ -195,19 +196,20 @@ def test_files_without_weighting_are_passed_over(
 def test_units_change_nothing_and_restore(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: float
 ) -> None:
-    usual = run(root, tmp_path / "usual", monkeypatch)
+    usual = run(root, tmp_path / "usual", monkeypatch, change_map="float32")
     mask = prepared_of(root).mask
     path = root / f"{STEM}.nii.gz"
     save(path, ball() * unit)
     original = nibabel.load(path).get_fdata()
     scaled_prepared = evolve(prepared_of(root), mask=mask)
     monkeypatch.setitem(globals(), "prepared_of", lambda _: scaled_prepared)
-    scaled = run(root, tmp_path / "scaled", monkeypatch)
+    scaled = run(root, tmp_path / "scaled", monkeypatch, change_map="float32")
     images = [nibabel.load(job.outputs.harmonized).get_fdata()[mask] for job in (usual, scaled)]
     np.testing.assert_allclose(images[1], images[0], rtol=1e-3, atol=1e-4 * images[0].max())
-    restore(scaled.outputs.harmonized, None, tmp_path / "restored.nii.gz")
-    restored = nibabel.load(tmp_path / "restored.nii.gz").get_fdata()
-    np.testing.assert_allclose(restored, original, atol=1e-5 * original.max())
+    for job in (scaled, run(root, tmp_path / "compact", monkeypatch)):
+        restore(job.outputs.harmonized, None, tmp_path / "restored.nii.gz")
+        restored = nibabel.load(tmp_path / "restored.nii.gz").get_fdata()
+        np.testing.assert_allclose(restored, original, atol=1e-5 * original.max())
 
 
 def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,11 +228,13 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     sidecar = json.loads(job.sidecar.read_text())
     assert sidecar["SourceProfile"] is None  # no vendor is named
     assert sidecar["HarmonizationShells"][0]["AnisotropyFactor"] == 1
-    source, image, change = (
+    restore(job.outputs.harmonized, None, tmp_path / "restored.nii.gz")
+    source, image, restored = (
         np.stack(list(open_series(path).volumes()))
-        for path in (job.image.path, job.outputs.harmonized, job.outputs.change)
+        for path in (job.image.path, job.outputs.harmonized, tmp_path / "restored.nii.gz")
     )
-    assert np.allclose(image - change, source, atol=1e-3)
+    assert np.abs(restored - source).max() <= 1e-5 * source.max()
+    assert sidecar["RoundTripMaxError"] <= 1e-5
     assert image.min() >= 0
     tissue = prepared_of(root).mask & (source[0] < 800)
     assert np.median(image[0][tissue]) == pytest.approx(900, rel=0.05)
@@ -241,6 +245,45 @@ def test_all_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert row["harmonization_warning"] == "no"
     figures = {path.name for path in (tmp_path / "out/sub-1/figures").iterdir()}
     assert figures == {figure_name("sub-1", kind, "dwi") for kind in FIGURE_DESCS}
+
+
+def test_a_plain_change_map(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = run(root, tmp_path / "out", monkeypatch, change_map="float32")
+    source, image, change = (
+        np.stack(list(open_series(path).volumes()))
+        for path in (job.image.path, job.outputs.harmonized, job.outputs.change)
+    )
+    assert np.allclose(image - change, source, atol=1e-3)
+    compact = run(root, tmp_path / "compact", monkeypatch)
+    assert compact.hash != job.hash
+    stored = np.stack(list(open_series(compact.outputs.harmonized).volumes()))
+    half_step = json.loads(compact.sidecar.read_text())["StoredMaxError"]
+    assert 0 < np.abs(stored - image).max() <= half_step * (1 + 1e-5)
+
+
+def test_without_a_change_map(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = run(root, tmp_path / "out", monkeypatch, change_map="none")
+    assert job.finished
+    assert not list(job.outputs.folder.glob("*desc-change*"))
+    assert json.loads(job.sidecar.read_text())["RoundTripMaxError"] is None
+    compact = run(root, tmp_path / "compact", monkeypatch)
+    assert job.outputs.harmonized.read_bytes() == compact.outputs.harmonized.read_bytes()
+    with pytest.raises(BadData, match="--change-map none, so the original cannot be restored"):
+        restore(job.outputs.harmonized, None, tmp_path / "restored.nii.gz")
+
+
+def test_a_later_volume_that_needs_wider_integers(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = root / f"{STEM}.nii.gz"
+    data = np.asarray(nibabel.load(path).get_fdata())
+    data[0, 0, 0, 3] = 100 * data.max()  # a spike
+    save(path, data)
+    job = run(root, tmp_path / "out", monkeypatch)
+    assert nibabel.load(job.outputs.change).get_data_dtype() == np.int32
+    restore(job.outputs.harmonized, None, tmp_path / "restored.nii.gz")
+    restored = nibabel.load(tmp_path / "restored.nii.gz").get_fdata()
+    assert np.abs(restored - data).max() <= 1e-5 * data[..., 0].max()
 
 
 def test_a_series_that_is_spoiled_on_the_way_leaves_nothing(
@@ -288,13 +331,13 @@ def test_same_input_same_bytes(
 
 def test_axes_do_not_matter(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oblique and permuted axes give the same voxels: directions are along the image's axes."""
-    plain = run(root, tmp_path / "a", monkeypatch).outputs.harmonized
+    plain = run(root, tmp_path / "a", monkeypatch, change_map="float32").outputs.harmonized
     data = nibabel.load(root / f"{STEM}.nii.gz").get_fdata()
     turn = np.deg2rad(30)
     oblique = np.eye(4)
     oblique[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
     save(root / f"{STEM}.nii.gz", data, oblique @ np.diag([-3.0, 3, 3, 1])[:, [1, 2, 0, 3]])
-    turned = run(root, tmp_path / "b", monkeypatch).outputs.harmonized
+    turned = run(root, tmp_path / "b", monkeypatch, change_map="float32").outputs.harmonized
     # Where the head ends is found on a grid along the world's axes, so the air may differ.
     inside = prepared_of(root).mask
     one, other = (nibabel.load(path).get_fdata()[inside] for path in (plain, turned))

@@ -49,12 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=Path, metavar="FILE",
             help=f"{name} file of a diffusion series (default: the one beside it)",
         )  # fmt: skip
-    add("--change", type=Path, metavar="CHANGE.nii.gz", help="also write harmonized - original")
+    add("--change", type=Path, metavar="CHANGE.nii.gz", help="also write the change map")
     add("--save-mask", type=Path, metavar="MASK.nii.gz", help="also write the brain mask")
     add("--overwrite", action="store_true", help="replace output files that exist")
     for setting in (
         "target", "model", "source_vendor", "source_profile", "preprocessed", "random_seed",
-        "b0_threshold", "device", "batch_size", "omp_nthreads",
+        "b0_threshold", "change_map", "device", "batch_size", "omp_nthreads",
     ):  # fmt: skip
         add_option(parser, setting)
 
@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     if target is None:
         raise UsageError("--target is required: Siemens, GE, Philips, a target file or an image.")
     _check_outputs(arguments)
+    if arguments.change is not None and getattr(arguments, "change_map", None) == "none":
+        raise UsageError("--change names a change map, which --change-map none does not write.")
     from bids_ihf.io.atomic import write_atomic
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.resources import load_harmonization
@@ -100,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
         *(options["model"], options["device"], options["batch_size"], threads),
         preprocessed=options["preprocessed"],
     )
-    outputs = SingleOutputs(arguments.output, arguments.change, arguments.save_mask)
+    outputs = SingleOutputs(
+        arguments.output, arguments.change, arguments.save_mask, options["change_map"]
+    )
     result = harmonize_files(
         files, outputs, harmonization, _log_progress, preprocessed=options["preprocessed"]
     )
