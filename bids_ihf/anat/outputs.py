@@ -16,7 +16,7 @@ from bids_ihf.bids.sidecars import (
     derivative_sidecar,
     write_json,
 )
-from bids_ihf.geometry.template import load_template
+from bids_ihf.geometry.template import load_template, template_header
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.compact import encode_compact
 from bids_ihf.io.nifti import Volume, encode_nifti
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from bids_ihf.bids.images import OutputPaths, SourceImage
     from bids_ihf.config.settings import ChangeMap, Normalization
     from bids_ihf.preprocessing.prepare import Prepared
-
-NIFTI_XFORM_MNI = 4
-"""NIfTI-1's code of a transform to MNI space (NIFTI_XFORM_MNI_152)."""
 
 TEMPLATE_DESCRIPTION = "Harmonized image resampled to the template ({} normalization)."
 
@@ -161,11 +158,4 @@ def write_template_image(
 
 def template_volume(data: NDArray[np.float32], affine: NDArray[np.float64], path: Path) -> Volume:
     """A volume in template space: its header says MNI space, in mm."""
-    import nibabel
-
-    header = nibabel.Nifti1Header()
-    header.set_data_shape(data.shape)
-    header.set_qform(affine, code=NIFTI_XFORM_MNI)
-    header.set_sform(affine, code=NIFTI_XFORM_MNI)
-    header.set_xyzt_units("mm")
-    return Volume(data, affine, header, path)
+    return Volume(data, affine, template_header(data.shape, affine), path)

@@ -133,6 +133,8 @@ class OutputPaths:
         The harmonized image in template space.
     transform
         From native to template space.
+    anisotropy, diffusivity
+        Maps of the tensor of a harmonized series.
     """
 
     folder: Path
@@ -141,6 +143,8 @@ class OutputPaths:
     mask: Path
     template_image: Path
     transform: Path
+    anisotropy: Path
+    diffusivity: Path
 
 
 def output_paths(out_dir: Path, image: SourceImage) -> OutputPaths:
@@ -150,6 +154,7 @@ def output_paths(out_dir: Path, image: SourceImage) -> OutputPaths:
     def path(extension: str = ".nii.gz", suffix: str | None = None, **add: str) -> Path:
         return folder / derivative_name(image.name, add=add, suffix=suffix, extension=extension)
 
+    tensor = {"model": "tensor", "desc": "harmonized"}
     to_template = {"from": image.suffix, "to": TEMPLATE_SPACE, "mode": "image"}
     return OutputPaths(
         folder=folder,
@@ -158,6 +163,8 @@ def output_paths(out_dir: Path, image: SourceImage) -> OutputPaths:
         mask=path(desc=mask_desc_label(image), suffix="mask"),
         template_image=path(space=TEMPLATE_SPACE, res="1", desc="harmonized"),
         transform=path(".mat", "xfm", **to_template),
+        anisotropy=path(suffix="dwimap", **tensor, param="fa"),
+        diffusivity=path(suffix="dwimap", **tensor, param="md"),
     )
 
 
@@ -170,7 +177,8 @@ def gradient_table_paths(dwi_path: Path) -> tuple[Path, Path]:
     """Paths of the ``.bval`` and ``.bvec`` files of a DWI.
 
     The change map of a DWI needs copies of its own: the BIDS validator asks for a gradient table
-    for every file with the suffix ``dwi``.  An image in template space inherits the native one's.
+    for every file with the suffix ``dwi``.  A series in template space has
+    directions of its own.
     """
     stem = file_stem(dwi_path)
     return dwi_path.with_name(f"{stem}.bval"), dwi_path.with_name(f"{stem}.bvec")

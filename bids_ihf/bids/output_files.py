@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bids_ihf.bids.images import sidecar_path
+from bids_ihf.bids.images import gradient_table_paths, sidecar_path
 from bids_ihf.errors import CannotWrite
 from bids_ihf.io.atomic import remove
 
@@ -22,9 +22,12 @@ def clear_outputs(paths: OutputPaths) -> None:
     would be left behind with another target.
     """
     remove(sidecar_path(paths.harmonized))
-    for path in (paths.harmonized, paths.change, paths.template_image):
+    images = (paths.harmonized, paths.change, paths.template_image)
+    for path in (*images, paths.anisotropy, paths.diffusivity):
         remove(path)
         remove(sidecar_path(path))
+    for table in gradient_table_paths(paths.template_image):
+        remove(table)
 
 
 def require_written(paths: OutputPaths, *, change: bool = True) -> None:

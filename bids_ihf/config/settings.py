@@ -159,7 +159,7 @@ class RunConfig:
     )
     output_spaces: tuple[str, ...] = _processing(
         "--output-spaces",
-        "also write harmonized anatomical images in template space",
+        "also write harmonized images in template space; of series the directions are turned",
         default=(),
         choices=(TEMPLATE_SPACE,),
         nargs="*",
@@ -177,6 +177,11 @@ class RunConfig:
         "the plain difference; none: as compact, without change maps and 'ihf restore'",
         default="compact",
         choices=get_args(ChangeMap),
+    )
+    tensor_maps: bool = _processing(
+        "--tensor-maps",
+        "also write fractional anisotropy and mean diffusivity of harmonized diffusion series",
+        **_FLAG_OPTION,
     )
     random_seed: int = _processing(
         "--random-seed", "seed of the registration's sampling (default: 0)", values.whole_number, 0
@@ -271,4 +276,6 @@ def configuration_hash(
     }
     if config.b0_threshold is not None:
         content["b0_threshold"] = config.b0_threshold
+    if config.tensor_maps:
+        content["tensor_maps"] = True
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

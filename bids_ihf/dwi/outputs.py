@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,14 +20,23 @@ from bids_ihf.bids.sidecars import (
 )
 from bids_ihf.dwi.shell_plan import relative_exponent
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.nifti import encode_nifti
 
 if TYPE_CHECKING:
     from bids_ihf.bids.images import OutputPaths, SourceImage
     from bids_ihf.dwi.series import HarmonizedSeries
     from bids_ihf.preprocessing.prepare import Prepared
 
+LOGGER = logging.getLogger(__name__)
+
 MATCHED_MODEL = "matched harmonics 1"
 """Ratios of harmonics between matched people of both scanners."""
+
+ANISOTROPY_DESCRIPTION, DIFFUSIVITY_DESCRIPTION = (
+    f"{name} of the harmonized series: diffusion tensor fitted to the logarithm of the signal up "
+    "to b 1500 s/mm2 by least squares, in the brain mask."
+    for name in ("Fractional anisotropy", "Mean diffusivity")
+)
 
 DIFFUSION_MODEL = "diffusion shells 2"
 """The shell model: numbers per shell, no weights."""
@@ -42,6 +52,37 @@ def write_tables(image: SourceImage, paths: OutputPaths, *, change: bool) -> Non
             if source is not None:
                 content = source.read_bytes().removeprefix(codecs.BOM_UTF8)
                 write_atomic(path, content.replace(b",", b" "))
+
+
+def write_tensor_maps(
+    image: SourceImage,
+    paths: OutputPaths,
+    prepared: Prepared,
+    series: HarmonizedSeries,
+    extra: dict[str, Any],
+) -> None:
+    """FA and MD of the harmonized series with their sidecars; none where directions are too few.
+
+    Raises
+    ------
+    CannotWrite
+        A file cannot be written.
+    """
+    if series.anisotropy is None or series.diffusivity is None:
+        LOGGER.warning("%s: too few directions for maps of the tensor.", image.path.name)
+        return
+    for path, data, description, units in (
+        (paths.anisotropy, series.anisotropy[1], ANISOTROPY_DESCRIPTION, "1"),
+        (paths.diffusivity, series.diffusivity, DIFFUSIVITY_DESCRIPTION, "mm2/s"),
+    ):
+        write_atomic(path, encode_nifti(data, prepared.volume))
+        sidecar = derivative_sidecar(
+            image,
+            description=description,
+            skull_stripped=True,
+            extra={**extra, "Units": units},
+        )
+        write_json(sidecar_path(path), sidecar)
 
 
 def write_sidecars(

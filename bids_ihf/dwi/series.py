@@ -155,6 +155,8 @@ class HarmonizedSeries:
         Largest error of harmonized minus change, over the largest intensity.
     anisotropy
         FA (X, Y, Z) before and after; None where the directions are too few.
+    diffusivity
+        MD (X, Y, Z) after, mm2/s; None where the directions are too few.
     network_applied
         Whether the network changed the series after the shell model.
     by_matched
@@ -171,6 +173,7 @@ class HarmonizedSeries:
     change_rms: float
     round_trip_error: float
     anisotropy: tuple[Array, Array] | None = None
+    diffusivity: Array | None = None
     network_applied: bool = False
     by_matched: bool = False
     device: str = "cpu"
@@ -246,6 +249,7 @@ def harmonize_series(
         change_rms=float(np.sqrt(change_power / series.volume_count)),
         round_trip_error=largest_error / max(largest_intensity, 1e-12),
         anisotropy=None if fa_before is None or fa_after is None else (fa_before, fa_after),
+        diffusivity=tensors[1].diffusivity(),
         network_applied=place is not None and not by_matched,
         by_matched=by_matched,
         device="cpu" if network is None else str(network.model.device),

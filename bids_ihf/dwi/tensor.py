@@ -1,6 +1,7 @@
-"""Fractional anisotropy of a diffusion series, from sums over volumes that are each read once.
+"""Fractional anisotropy and mean diffusivity of a diffusion series, from sums over volumes that
+are each read once.
 
-For display: the tensor is fitted to the logarithms of the signal by ordinary least squares (Basser
+The tensor is fitted to the logarithms of the signal by ordinary least squares (Basser
 et al. 1994, J Magn Reson B 103:247), which is linear in them, so that no volume has to be kept.
 """
 
@@ -50,11 +51,23 @@ class TensorSums:
         """FA (X, Y, Z), 0 outside the mask; None where directions are too few."""
         if not self.possible:
             return None
+        return self._image(fractional_anisotropy(np.linalg.eigvalsh(self._tensors())))
+
+    def diffusivity(self) -> Array | None:
+        """MD (X, Y, Z) in mm2/s, 0 outside the mask; None where directions are too few."""
+        if not self.possible:
+            return None
+        return self._image(np.maximum(self._sums[:3].mean(axis=0), 0))
+
+    def _tensors(self) -> NDArray[np.float64]:
         tensors = np.zeros((self._sums.shape[1], 3, 3))
         for (row, column), values in zip(TENSOR_ENTRIES, self._sums, strict=True):
             tensors[:, row, column] = tensors[:, column, row] = values
+        return tensors
+
+    def _image(self, values: NDArray[np.floating]) -> Array:
         out = np.zeros(self._mask.shape, dtype=np.float32)
-        out[self._mask] = fractional_anisotropy(np.linalg.eigvalsh(tensors))
+        out[self._mask] = values
         return out
 
 

@@ -6,7 +6,7 @@ Its files are in the package's ``data`` folder (Fonov et al. 2011, NeuroImage 54
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
@@ -27,6 +27,22 @@ TEMPLATE_FILES = {
     "label-WM_probseg": "382d92812de4744f9c86c7a0e4f680dc317a0a50e4da1f0153618a6798c7b7db",
 }
 """sha256 of the T1-weighted brain and the grey and white matter probability maps."""
+
+
+NIFTI_XFORM_MNI = 4
+"""NIfTI-1's code of a transform to MNI space (NIFTI_XFORM_MNI_152)."""
+
+
+def template_header(shape: tuple[int, ...], affine: NDArray[np.float64]) -> Any:
+    """A NIfTI header in template space: it says MNI space, in mm."""
+    import nibabel
+
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_qform(affine, code=NIFTI_XFORM_MNI)
+    header.set_sform(affine, code=NIFTI_XFORM_MNI)
+    header.set_xyzt_units("mm")
+    return header
 
 
 @frozen(eq=False)

@@ -14,6 +14,7 @@ from bids_ihf.bids.scanners import scanner_label
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.shell_plan import exponent_warning, shell_warnings
+from bids_ihf.dwi.template_series import write_template_series
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
 from bids_ihf.qc.assess import assess
 from bids_ihf.reports.figures import ReportVolumes, write_figures
@@ -94,6 +95,10 @@ def finish_series(
     dwi_outputs.write_tables(image, paths, change=change)
     write_mask(image, paths, prepared)
     write_transform(paths, prepared)
+    if TEMPLATE_SPACE in config.output_spaces:
+        write_template_series(image, paths, prepared, extra)
+    if config.tensor_maps:
+        dwi_outputs.write_tensor_maps(image, paths, prepared, series, extra)
     _write_figures(job, config, shown_series(prepared, series))
     measures = dwi_outputs.measures(prepared, series)
     _update_row(job, prepared, config, target, seconds, warning, measures)

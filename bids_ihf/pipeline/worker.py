@@ -142,11 +142,11 @@ def _harmonize_series(
     on_volume = _series_progress(job.name)
     files = SeriesFiles(image.path, image.bval, image.bvec, config.b0_threshold)
     fitted = fit_series(files, prepared, on_volume)
-    if config.output_spaces:
+    if config.output_spaces and config.normalization != "rigid":
         LOGGER.warning(
-            "%s: --output-spaces is ignored for diffusion series: in template space their "
-            "gradient directions would have to be rotated.",
-            job.name,
+            "%s: the series goes to template space by its rigid transform; %s normalization "
+            "would change the angles between fibres.",
+            *(job.name, config.normalization),
         )
     harmonization = _harmonization(config, target, threads)
     with folder_lock(paths.folder):  # see above

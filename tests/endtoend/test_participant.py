@@ -158,7 +158,9 @@ def test_series(run: Run, bids: Path) -> None:
     assert all(0.9 < exponent < 1.2 and exponent != 1 for exponent in exponents)
     assert (run.out / f"{stem}_desc-brain_mask.nii.gz").is_file()
     assert "changing, 26 of 26 volumes" in run.done.err
-    assert "sub-01_ses-ge_dwi: --output-spaces is ignored for diffusion series" in run.done.err
+    in_template = f"{stem}_space-MNI152NLin2009aSym_res-1_desc-harmonized_dwi"
+    for extension in ("nii.gz", "json", "bval", "bvec"):
+        assert (run.out / f"{in_template}.{extension}").is_file()
 
 
 @pytest.mark.parametrize("suffix", ["T1w", "T2w"])

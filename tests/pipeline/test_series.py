@@ -20,6 +20,7 @@ from bids_ihf.dwi import series
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.shell_plan import relative_exponent
 from bids_ihf.errors import BadData
+from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
@@ -36,6 +37,8 @@ SCHEME = gradient_table({0: 2, 1000: 12}, 4)
 SIDE = 16
 TARGET = DiffusionProfile((900.0, 2500.0), 30.0, (ShellProfile(1000.0, 0.66e-3, 0.8e-3, 1e-4),))
 STEM = "sub-1/dwi/sub-1_dwi"
+TURN = np.array([[0.0, -1, 0, 5], [1, 0, 0, 2], [0, 0, 1, -3], [0, 0, 0, 1]])
+"""A quarter turn about the axis of the body, and a shift."""
 
 
 def ball() -> np.ndarray:
@@ -165,13 +168,20 @@ def prepared_of(root: Path) -> Any:
 
 
 def run(
-    root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, spaces: tuple[str, ...] = (),
+    root: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spaces: tuple[str, ...] = (),
     change_map: Any = "compact",
-) -> Job:  # fmt: skip
+    *,
+    tensor_maps: bool = False,
+) -> Job:
     target = Target("GE", "e", {}, TARGET)
     monkeypatch.setattr(worker, "load_target_cached", lambda *_: target)
     monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
-    config = RunConfig(root, out, output_spaces=spaces, change_map=change_map)
+    config = RunConfig(
+        root, out, output_spaces=spaces, change_map=change_map, tensor_maps=tensor_maps
+    )
     (job,) = plan([image_of(root)], config, RESOLVED)
     worker._harmonize_series(job, prepared_of(root), config, RESOLVED, 1)
     return job
@@ -310,15 +320,51 @@ def test_relative_exponent_is_one_at_the_limits(
     assert relative_exponent(plan) == pytest.approx(score)
 
 
-def test_template_space_is_left_out_with_a_word(
-    root: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_template_space_turns_the_directions(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By the quarter turn of the head."""
+    turned = evolve(prepared_of(root), to_template=TURN)
+    monkeypatch.setitem(globals(), "prepared_of", lambda _: turned)
+    small = Grid((24, 24, 24), np.diag([2.0, 2.0, 2.0, 1.0]))
+    small.affine[:3, 3] = TURN[:3, :3] @ (np.diag([-3.0, 3, 3]) @ np.full(3, (SIDE - 1) / 2)) - 24
+    template = SimpleNamespace(grid=small)
+    for module in ("preprocessing.template_space", "dwi.template_series"):
+        monkeypatch.setattr(f"bids_ihf.{module}.load_template", lambda: template)
     job = run(root, tmp_path / "out", monkeypatch, ("MNI152NLin2009aSym",))
-    assert "sub-1_dwi: --output-spaces is ignored" in caplog.text
-    assert not list(job.outputs.folder.glob("*space-*"))
+    path = job.outputs.template_image
+    image = nibabel.load(path)
+    assert image.shape == (24, 24, 24, len(SCHEME))
+    assert image.header["sform_code"] == 4
+    bval, bvec = (path.with_name(f"{path.name[:-7]}.{kind}") for kind in ("bval", "bvec"))
+    assert bval.read_bytes() == job.image.bval.read_bytes()
+    vectors = np.loadtxt(bvec)
+    # From FSL's components to the world: the affine of the template is that of its axes.
+    world = (vectors * [[-1], [1], [1]]).T
+    weighted = SCHEME.bvals > 0
+    native = SCHEME.bvecs @ np.diag([-1.0, 1, 1])  # the stored x axis points to the left
+    assert np.allclose(world[weighted], (native @ TURN[:3, :3].T)[weighted], atol=1e-5)
+    sidecar = json.loads(path.with_name(f"{path.name[:-7]}.json").read_text())
+    assert "turned" in sidecar["Description"]
+
+
+def test_tensor_maps_are_written_on_request(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = run(root, tmp_path / "out", monkeypatch, tensor_maps=True)
+    fa, md = (nibabel.load(path) for path in (job.outputs.anisotropy, job.outputs.diffusivity))
+    assert (
+        job.outputs.diffusivity.name == "sub-1_model-tensor_param-md_desc-harmonized_dwimap.nii.gz"
+    )
+    mask = prepared_of(root).mask
+    tissue = mask & (nibabel.load(root / f"{STEM}.nii.gz").get_fdata()[..., 0] < 800)
+    assert np.median(md.get_fdata()[tissue]) == pytest.approx(0.73e-3, rel=0.1)  # as the target's
+    assert 0 < np.median(fa.get_fdata()[tissue]) < 1
+    assert not fa.get_fdata()[~mask].any()
+    assert np.array_equal(fa.affine, nibabel.load(job.image.path).affine)
+    written = run(root, tmp_path / "out", monkeypatch)
+    assert written.hash != job.hash
+    assert not job.outputs.anisotropy.exists()
 
 
 def test_same_input_same_bytes(
