@@ -16,6 +16,7 @@ from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
 from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
 from bids_ihf.pipeline.batches import Batch, planned_batches
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
+from bids_ihf.pipeline.fork_server import start_fork_server
 from bids_ihf.pipeline.harmonization import choose_device
 from bids_ihf.pipeline.participants import ProgressStep, run_participants
 from bids_ihf.pipeline.plan import HARMONIZE_ACTION, Job, ResolvedTarget
@@ -66,6 +67,8 @@ def run_participant_level(config: RunConfig) -> int:
         read_plugin(config.use_plugin)
     if config.bids_database_dir is not None:
         LOGGER.log(NOTICE_LEVEL, "--bids-database-dir is not used: the dataset is listed anew.")
+    if config.n_procs > 1 and config.use_plugin is None and not config.dry_run:
+        start_fork_server()
     subjects = select_subjects(config.bids_dir, config.participant_label)
     allow_other = config.allow_other_dataset
     require_same_dataset(config.out_dir, config.bids_dir, allow_other=allow_other)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
-import multiprocessing.forkserver
 import os
 import signal
 import threading
@@ -18,6 +17,7 @@ from nipype.pipeline.plugins import SLURMPlugin
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from bids_ihf.errors import TemporaryFailure
+from bids_ihf.pipeline.fork_server import start_fork_server
 from bids_ihf.pipeline.run_log import RunLog, join_run
 from bids_ihf.pipeline.termination import MAX_UNWINDING_SECONDS, raise_terminated
 
@@ -79,12 +79,8 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
     def __init__(self, config: RunConfig, plugin_args: dict[str, Any]) -> None:
         super().__init__(plugin_args=plugin_args)
         self._run_log = RunLog.of(config)
+        start_fork_server()
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["bids_ihf.pipeline.interfaces"])
-        # Ctrl-C reaches the workers too, but ending them is for the run.
-        on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        multiprocessing.forkserver.ensure_running()
-        signal.signal(signal.SIGINT, on_interrupt)
         self.pool.shutdown()
         self.pool = self._new_pool()
 

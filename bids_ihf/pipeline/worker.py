@@ -18,6 +18,7 @@ from bids_ihf.pipeline.outputs import finish_series, write_anat
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.resources import load_harmonization, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
+from bids_ihf.preprocessing.itk import load_ants_without_plotting
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 
@@ -58,6 +59,7 @@ def prepare_image(
         The image or its mask cannot be used, or its mask is missing.
     """
     set_up_process(seed)
+    load_ants_without_plotting()
     LOGGER.info("%s: preparing", image.name)
     if mask_needed and mask is None:
         raise BadData(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +37,33 @@ def configure_itk(seed: int = 0) -> None:
     """
     os.environ[THREADS_VARIABLE] = "1"
     os.environ[SEED_VARIABLE] = str(seed + 1)
+
+
+UNUSED_PARTS = (
+    *("ants.contrib", "ants.deeplearn", "ants.learn", "ants.plotting"),
+    *("statsmodels", "statsmodels.api", "statsmodels.formula", "statsmodels.formula.api"),
+)
+"""Modules that ``import ants`` loads and that nothing here uses: two thirds of its time."""
+
+
+def load_ants_without_plotting() -> None:
+    """Import ANTs for a process of this program, which neither plots nor fits with it.
+
+    In someone else's process its plotting would be missing.
+    """
+    if "ants" in sys.modules:
+        return
+    stand_ins = {name: ModuleType(name) for name in UNUSED_PARTS if name not in sys.modules}
+    sys.modules.update(stand_ins)
+    try:
+        load_ants()
+    except ImportError:  # another version needs what is left out: load it whole
+        for name in [name for name in sys.modules if name == "ants" or name.startswith("ants.")]:
+            del sys.modules[name]
+    finally:
+        for name in stand_ins:
+            sys.modules.pop(name, None)
+    load_ants()
 
 
 def load_ants() -> Any:

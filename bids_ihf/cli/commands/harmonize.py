@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.resources import load_harmonization
     from bids_ihf.pipeline.single_image import ImageFiles, SingleOutputs, harmonize_files
+    from bids_ihf.preprocessing.itk import load_ants_without_plotting
 
     options = _options(arguments)
     files = ImageFiles.around(
@@ -95,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     threads = options["omp_nthreads"] or min(available_processors(), MAX_THREADS_PER_IMAGE)
     set_up_process(options["random_seed"])
+    load_ants_without_plotting()
     source = options["source_profile"]
     harmonization = load_harmonization(
         target,

@@ -1,0 +1,12 @@
+"""What worker processes share: imported by the fork server, so that none loads it again."""
+
+from __future__ import annotations
+
+from bids_ihf.geometry.template import load_template
+from bids_ihf.pipeline import interfaces
+from bids_ihf.preprocessing.itk import load_ants_without_plotting
+
+__all__ = ["interfaces"]
+
+load_ants_without_plotting()
+load_template()
