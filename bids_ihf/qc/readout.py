@@ -50,6 +50,7 @@ def read_out(
     labels: NDArray[Any],
     groups: NDArray[Any],
     *,
+    people: NDArray[Any] | None = None,
     seed: int = 0,
     permutations: int = PERMUTATION_COUNT,
     standardize: bool = True,
@@ -62,9 +63,11 @@ def read_out(
         (N, F).
     labels, groups
         Class and group of each row, (N,), of any type that can be sorted.
+    people
+        Person of each row, (N,), where a group left out holds several; the groups by default.
     seed, permutations
-        In each permutation the labels within a group exchange their names, so that rows of one
-        label and group stay together.
+        In each permutation the labels of a person exchange their names, so that rows of one label
+        and person stay together; people with one label each exchange it with each other.
     standardize
         Scale each feature to unit variance over the training rows.
 
@@ -104,7 +107,8 @@ def read_out(
         return float(np.concatenate(correct).mean())
 
     rng = np.random.default_rng(seed)
-    permuted = [accuracy(_permuted(classes, group_of, rng)) for _ in range(permutations)]
+    person_of = group_of if people is None else np.unique(people, return_inverse=True)[1]
+    permuted = [accuracy(_permuted(classes, person_of, rng)) for _ in range(permutations)]
     return ReadOut(
         accuracy=accuracy(classes),
         chance=float(np.bincount(classes).max() / len(classes)),
@@ -135,12 +139,17 @@ def nearest_class(
 
 
 def _permuted(
-    classes: NDArray[np.intp], group_of: NDArray[np.intp], rng: np.random.Generator
+    classes: NDArray[np.intp], person_of: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """The labels of every group permuted among themselves."""
-    permuted = classes.copy()
-    for group in np.unique(group_of):
-        rows = group_of == group
+    """The labels of every person permuted among themselves, and those of people with one."""
+    permuted, only_labels = classes.copy(), {}
+    for person in np.unique(person_of):
+        rows = person_of == person
         present, index = np.unique(classes[rows], return_inverse=True)
-        permuted[rows] = rng.permutation(present)[index]
+        if len(present) > 1:
+            permuted[rows] = rng.permutation(present)[index]
+        else:
+            only_labels[person] = present[0]
+    for person, label in zip(only_labels, rng.permutation([*only_labels.values()]), strict=True):
+        permuted[person_of == person] = label
     return permuted

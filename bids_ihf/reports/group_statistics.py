@@ -140,7 +140,7 @@ def scanner_separation(group: Sequence[GroupImage]) -> ScannerSeparation | None:
     if len(np.unique(scanners)) < 2 or len(participants) < 2:
         return None
     before, after = (
-        read_out(scores, scanners, participant % MAX_FOLDS, standardize=False)
+        read_out(scores, scanners, participant % MAX_FOLDS, people=participant, standardize=False)
         for scores in principal_components(data[:, eligible])[0]
     )
     folds = min(MAX_FOLDS, len(participants))

@@ -71,7 +71,7 @@ def probe_scanner(
     scores = principal_components(np.asarray(features, dtype=np.float64)[None])[0][0]
     folds = person % min(len(labels), MAX_PROBE_FOLDS)
     try:
-        result = read_out(scores, scanners, folds, seed=seed, standardize=False)
+        result = read_out(scores, scanners, folds, people=person, seed=seed, standardize=False)
     except ValueError:  # no feature differs among the people that are left
         return None
     count = len(features)

@@ -46,6 +46,16 @@ def test_subjects_are_told_apart_where_they_differ() -> None:
     assert read_out(data, scanner, subject, permutations=0).accuracy < 0.9
 
 
+def test_people_with_one_scanner_each_exchange_it() -> None:
+    """Of 40 people in ten groups, chance names 60 % or so, not the 80 % of whole groups."""
+    rng = np.random.default_rng(0)
+    person, scanner = np.arange(40), np.arange(40) // 20
+    data = rng.normal(size=(40, FEATURE_COUNT)) + np.outer(scanner, np.full(FEATURE_COUNT, 1.5))
+    result = read_out(data, scanner, person % 10, people=person)
+    assert result.accuracy > 0.9
+    assert 0.5 < result.permuted < 0.75
+
+
 def test_what_marks_a_single_row_is_no_clue() -> None:
     """A feature that marks the pair of scanner and subject helps no one who is left out."""
     _, scanner, subject = crossed(0, 0)

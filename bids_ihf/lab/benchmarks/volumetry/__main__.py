@@ -27,6 +27,7 @@ from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES
 from bids_ihf.lab.benchmarks.volumetry.sites import measure_sites
 from bids_ihf.lab.benchmarks.volumetry.travelers import TravelersPlan, measure_travelers
+from bids_ihf.network.checkpoint import load_model
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.version import __version__
 
@@ -43,11 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     set_up_process(seed=0)
     tables = options.run(options)
-    command = f"python -m bids_ihf.lab.benchmarks.volumetry {' '.join(typed)}"
-    facts = {"Command": command, "Seed": options.seed, "Version": __version__}
-    write_tables(options.output, tables, facts)
+    write_tables(options.output, tables, _facts(options))
     first = next(iter(tables.values()))
-    sys.stdout.write(aligned(first.rows, tuple(first.columns)))
+    rows = [
+        {name: "n/a" if row.get(name) is None else row[name] for name in first.columns}
+        for row in first.rows
+    ]
+    sys.stdout.write(aligned(rows, tuple(first.columns)))
+
+
+def _facts(options: argparse.Namespace) -> dict[str, object]:
+    """What the tables say of the run: all options but folders and files."""
+    chosen = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("benchmark", "run") and not isinstance(value, Path | None)
+    }
+    command = f"python -m bids_ihf.lab.benchmarks.volumetry {options.benchmark}"
+    model = load_model(None, device="cpu").hash
+    return {"Command": command, "Options": chosen, "ModelHash": model, "Version": __version__}
 
 
 def write_tables(folder: Path, tables: Mapping[str, Table], facts: Mapping[str, object]) -> None:
