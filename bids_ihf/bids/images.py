@@ -135,6 +135,8 @@ class OutputPaths:
         From native to template space.
     anisotropy, diffusivity
         Maps of the tensor of a harmonized series.
+    companion
+        An image without diffusion weighting with the intensities of its series.
     """
 
     folder: Path
@@ -145,6 +147,7 @@ class OutputPaths:
     transform: Path
     anisotropy: Path
     diffusivity: Path
+    companion: Path
 
 
 def output_paths(out_dir: Path, image: SourceImage) -> OutputPaths:
@@ -165,6 +168,7 @@ def output_paths(out_dir: Path, image: SourceImage) -> OutputPaths:
         transform=path(".mat", "xfm", **to_template),
         anisotropy=path(suffix="dwimap", **tensor, param="fa"),
         diffusivity=path(suffix="dwimap", **tensor, param="md"),
+        companion=path(desc="harmonizedB0"),
     )
 
 

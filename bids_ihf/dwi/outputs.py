@@ -23,6 +23,9 @@ from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import encode_nifti
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from bids_ihf.bids.images import OutputPaths, SourceImage
     from bids_ihf.dwi.series import HarmonizedSeries
     from bids_ihf.preprocessing.prepare import Prepared
@@ -42,10 +45,10 @@ DIFFUSION_MODEL = "diffusion shells 2"
 """The shell model: numbers per shell, no weights."""
 
 
-def write_tables(image: SourceImage, paths: OutputPaths, *, change: bool) -> None:
-    """The source's b-table beside each series, byte for byte; but commas and a byte order mark,
-    which BIDS has not in tables, are left out."""
-    for series in (paths.harmonized, *((paths.change,) if change else ())):
+def write_tables(image: SourceImage, outputs: Iterable[Path]) -> None:
+    """The source's b-table beside each image made of it, byte for byte; but commas and a byte
+    order mark, which BIDS has not in tables, are left out."""
+    for series in outputs:
         for path, source in zip(
             gradient_table_paths(series), (image.bval, image.bvec), strict=True
         ):

@@ -13,6 +13,7 @@ from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.bids.scanners import scanner_label
 from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.dwi import outputs as dwi_outputs
+from bids_ihf.dwi.companion_image import write_companion
 from bids_ihf.dwi.shell_plan import exponent_warning, shell_warnings
 from bids_ihf.dwi.template_series import write_template_series
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
@@ -92,7 +93,10 @@ def finish_series(
         series.device, warning, {**dwi_outputs.provenance(series), **written.fields},
     )  # fmt: skip
     change = config.change_map != "none"
-    dwi_outputs.write_tables(image, paths, change=change)
+    written_series = (paths.harmonized, paths.change) if change else (paths.harmonized,)
+    dwi_outputs.write_tables(image, written_series)
+    for companion in job.companions:
+        write_companion(companion.image, companion.outputs, prepared, series.plan, job.name, extra)
     write_mask(image, paths, prepared)
     write_transform(paths, prepared)
     if TEMPLATE_SPACE in config.output_spaces:

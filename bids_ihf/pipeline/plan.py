@@ -18,6 +18,7 @@ from bids_ihf.dwi.outputs import DIFFUSION_MODEL, MATCHED_MODEL
 from bids_ihf.errors import BadData
 from bids_ihf.io.content_hash import content_hash, file_hash
 from bids_ihf.io.paths import file_stem
+from bids_ihf.pipeline.companions import with_companions
 from bids_ihf.pipeline.longitudinal import SharedScan, share_mappings
 
 HARMONIZE_ACTION = "harmonize"
@@ -106,6 +107,8 @@ class Job:
     scans
         All scans that share a mapping with it, itself included, in an order that is the same for
         each of them; empty where it has its own.
+    companions
+        Of a diffusion series, the images without weighting that get its intensities.
     """
 
     image: SourceImage
@@ -115,6 +118,7 @@ class Job:
     t1w: SourceImage | None = None
     source_hash: str | None = None
     scans: tuple[SharedScan, ...] = ()
+    companions: tuple[Job, ...] = ()
 
     @property
     def name(self) -> str:
@@ -141,6 +145,7 @@ def plan(images: Sequence[SourceImage], config: RunConfig, target: ResolvedTarge
             via_t1w = image.suffix in REGISTERED_VIA_T1W
             t1w = _t1w_of(image, t1w_images) if via_t1w else None
             jobs.append(_job(_with_vendor(image, config), config, target, t1w))
+    jobs = with_companions(jobs)
     if config.longitudinal:
         jobs = share_mappings(jobs)
     return [evolve(job, action=DONE_ACTION) if job.hash and job.finished else job for job in jobs]

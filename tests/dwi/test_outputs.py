@@ -30,7 +30,8 @@ def test_tables_are_copied_to_the_byte_if_bids_has_their_separators(
     for table in (bval, bvec):
         table.write_bytes(source)
     image = evolve(SourceImage.from_path(path, root), bval=bval, bvec=bvec)
-    write_tables(image, output_paths(tmp_path / "out", image))
+    paths = output_paths(tmp_path / "out", image)
+    write_tables(image, (paths.harmonized, paths.change))
     tables = sorted((tmp_path / "out/sub-1/dwi").iterdir())
     assert [table.name.rpartition("desc-")[2] for table in tables] == [
         "change_dwi.bval", "change_dwi.bvec", "harmonized_dwi.bval", "harmonized_dwi.bvec",
