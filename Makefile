@@ -3,18 +3,24 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO ?= demo
+DEMO ?= $(if $(FULL),demo-full,demo)
 
 .PHONY: demo test check docs figures clean gpu test-reliability audit test-boutiques test-containers test-slurm
 
+# One person on three scanners at 2 mm; FULL=yes: two people at 1 mm, which takes ten minutes.
 demo: $(VENV)/.runtime
-	test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids
-	$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out participant --target Siemens --work-dir $(DEMO)/work
-	$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out group
+	@echo "1/3 Simulating one head on a Siemens, a GE and a Philips scanner ..."
+	@test -e $(DEMO)/bids || $(BIN)/ihf demo-data $(DEMO)/bids $(if $(FULL),,--subjects 1 --zoom 2)
+	@echo "2/3 Harmonizing every image to Siemens; a line for each, and how long the others will take ..."
+	@$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out participant --target Siemens --work-dir $(DEMO)/work
+	@echo "3/3 Collecting the quality measures of all images ..."
+	@$(BIN)/ihf-harmony $(DEMO)/bids $(DEMO)/out group
 	@echo
-	@echo "Look at:  $(DEMO)/out/sub-01.html            before, after and what changed"
-	@echo "          $(DEMO)/out/group.html             all images at a glance"
-	@echo "          $(DEMO)/out/sub-01/ses-ge/anat/    harmonized images, change maps, masks, sidecars"
+	@echo "Open in a browser:"
+	@echo "    $(CURDIR)/$(DEMO)/out/sub-01.html    each scan before and after, and what changed"
+	@echo "    $(CURDIR)/$(DEMO)/out/group.html     all images at a glance"
+	@echo "The images, to be seen beside $(DEMO)/bids in any viewer:"
+	@echo "    $(DEMO)/out/sub-01/ses-ge/anat/    harmonized images, change maps, brain masks"
 
 # A file of tests stays in one process: what it has made is used again there.
 test: $(VENV)/.test check
@@ -32,7 +38,7 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open build/site/index.html"
 
-# The pictures of the pages that show a run of the demo (needs Chromium).
+# The pictures of the pages that show a run of the demo (FULL=yes; needs Chromium).
 figures: $(VENV)/.test
 	$(BIN)/python -m docs.figures.demo $(DEMO)/bids $(DEMO)/out
 	$(BIN)/python -m docs.figures.reports $(DEMO)/out
@@ -73,10 +79,11 @@ test-slurm: $(VENV)/.test
 	$(SLOW) tests/containers/check_slurm.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info
+	rm -rf $(VENV) demo demo-full build *.egg-info
 
 # torch goes first and by itself: its pinned version is then what every other package builds on.
 $(VENV)/.runtime: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), a minute or more ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -c constraints.txt

@@ -14,10 +14,11 @@ from bids_ihf.lab.simulation.demo_files import dataset_files
 from bids_ihf.lab.simulation.demo_session import DemoSession
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text
 from bids_ihf.lab.simulation.template_head import draw_template_head
+from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bids_ihf.lab.simulation.demo_series import DemoSeries, DiffusionScheme
@@ -61,14 +62,15 @@ def write_demo_dataset(
     for name, text in dataset_files(subjects, zoom).items():
         (out_dir / name).write_text(text, encoding="utf-8")
     head = draw_template_head()
-    return [
-        path
-        for subject in range(1, subjects + 1)
-        for vendor in vendors
-        for path in _write_session(
-            out_dir, DemoSession(subject, vendor, seed, zoom), head, suffixes, scheme
-        )
-    ]
+    written: list[Path] = []
+    total = subjects * len(vendors) * len(set(suffixes))
+    for subject in range(1, subjects + 1):
+        for vendor in vendors:
+            session = DemoSession(subject, vendor, seed, zoom)
+            for path in _write_session(out_dir, session, head, suffixes, scheme):
+                written.append(path)
+                LOGGER.log(NOTICE_LEVEL, "%d/%d %s: simulated", len(written), total, path.name)
+    return written
 
 
 def _write_session(
@@ -77,27 +79,25 @@ def _write_session(
     head: TemplateHead,
     suffixes: Sequence[str],
     scheme: DiffusionScheme | None,
-) -> list[Path]:
-    """Write all images of a session, whose anatomy is freed on return."""
+) -> Iterator[Path]:
+    """Write all images of a session, one by one; its anatomy is freed with the last."""
     anatomy = session.anatomy(head)
-    written = []
     for modality in ANATOMICAL_MODALITIES:
         if modality not in suffixes:
             continue
         image, _ = session.scan(modality, anatomy)
-        written.append(_image_path(out_dir, session, "anat", modality))
-        _write_image(written[-1], image)
-        LOGGER.info("simulated %s", written[-1].name)
+        path = _image_path(out_dir, session, "anat", modality)
+        _write_image(path, image)
+        yield path
     if "dwi" not in suffixes:
-        return written
+        return
     series = session.series(anatomy, scheme)
-    written.append(_image_path(out_dir, session, "dwi", "dwi"))
-    _write_image(written[-1], series)
-    stem = written[-1].name.removesuffix(".nii.gz")
+    path = _image_path(out_dir, session, "dwi", "dwi")
+    _write_image(path, series)
+    stem = path.name.removesuffix(".nii.gz")
     for extension, content in zip((".bval", ".bvec"), fsl_text(series.gradients), strict=True):
-        written[-1].with_name(stem + extension).write_bytes(content)
-    LOGGER.info("simulated %s", written[-1].name)
-    return written
+        path.with_name(stem + extension).write_bytes(content)
+    yield path
 
 
 def _image_path(out_dir: Path, session: DemoSession, datatype: str, suffix: str) -> Path:
