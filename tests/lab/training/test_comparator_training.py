@@ -15,7 +15,7 @@ from bids_ihf.lab.benchmarks import content_readout
 from bids_ihf.lab.benchmarks.comparator_runs import best_validation, measure_cost
 from bids_ihf.lab.comparators.learned.murd import MURD
 from bids_ihf.lab.comparators.learned.weights import load_comparator
-from bids_ihf.lab.training import comparator_validation
+from bids_ihf.lab.training import comparator_validation, site_sampling
 from bids_ihf.lab.training.comparator_training import ComparatorTrainer
 from bids_ihf.lab.training.site_sampling import SiteSampler, random_windows
 from bids_ihf.lab.training.template_subjects import template_subjects
@@ -45,6 +45,7 @@ validate_every = 2
 def few_slabs() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(comparator_validation, "VALIDATION_SLABS", 1)
+    patch.setattr(site_sampling, "SLABS_PER_CHUNK", 1)
     yield
     patch.undo()
 
@@ -154,7 +155,10 @@ def test_windows_are_cut_alike_and_hold_brain(sampler: SiteSampler) -> None:
     assert random_windows(batch, ()) is batch
 
 
-def test_the_site_is_read_out_of_images_and_codes(trained: Path, comparator_config: Path) -> None:
+def test_the_site_is_read_out_of_images_and_codes(
+    trained: Path, comparator_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content_readout, "PERMUTATIONS", 2)
     assert trained.is_dir()
     rows = content_readout.readout_rows(comparator_config, slabs=1)
     assert [(row["modality"], row["read_from"]) for row in rows] == [
