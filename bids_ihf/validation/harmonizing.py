@@ -21,6 +21,7 @@ from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import encode_nifti
 from bids_ihf.preprocessing.prepare import prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
+from bids_ihf.preprocessing.segmentation import segment
 from bids_ihf.qc.histogram_matching import match_brain
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import merge_profiles
@@ -306,7 +307,9 @@ def _volumes(
 ) -> ToolVolumes:
     """Volumes of an image (X, Y, Z); Atropos takes it without bias field."""
     affine = prepared.volume.affine
-    volumes = {SEGMENTATION_TOOL: segmentation_volumes(data, affine)}
+    is_scan = data is prepared.volume.data  # which is segmented already
+    segmentation = prepared.segment() if is_scan else segment(data, affine)
+    volumes = {SEGMENTATION_TOOL: segmentation_volumes(segmentation)}
     if settings.atropos:
         volumes[ATROPOS_TOOL] = atropos_volumes(corrected, affine, prepared.mask, modality)
     return {tool: by_structure for tool, by_structure in volumes.items() if by_structure}

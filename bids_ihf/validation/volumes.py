@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_ihf.preprocessing.itk import load_ants, to_ants
-from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, segment
+from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.bids.names import Modality
+    from bids_ihf.preprocessing.segmentation import Segmentation
 
 SEGMENTATION_TOOL, ATROPOS_TOOL = "segmentation", "Atropos"
 """Names of the tools in the tables."""
@@ -33,20 +34,13 @@ ATROPOS_SMOOTHING, ATROPOS_ITERATIONS = 0.1, 5
 """Weight of the Markov random field, and iterations, as in antsAtroposN4.sh."""
 
 
-def segmentation_volumes(
-    data: NDArray[np.float32], affine: NDArray[np.float64]
-) -> dict[str, float]:
+def segmentation_volumes(segmentation: Segmentation) -> dict[str, float]:
     """Volumes (mL) of the tissues by the product's segmentation network, and of all together.
 
     It was trained on random contrasts, so it sees less of scanners than tools that go by
     intensity.  Empty where it finds no brain.
-
-    Parameters
-    ----------
-    data, affine
-        Image (X, Y, Z) and its affine (4, 4).
     """
-    fractions = segment(data, affine).tissue_fractions[1:]
+    fractions = segmentation.tissue_fractions[1:]
     millilitres = fractions.sum(axis=(1, 2, 3), dtype=np.float64) * SEGMENTATION_VOXEL_MM**3 / 1000
     if not millilitres.sum() > 0:
         return {}

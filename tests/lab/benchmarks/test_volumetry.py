@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_ihf.bids.scanners import scanner_label
+from bids_ihf.bids.vendors import normalize_vendor
 from bids_ihf.errors import BadData
+from bids_ihf.lab.benchmarks.volumetry import age, travelers
+from bids_ihf.lab.benchmarks.volumetry.age import OTHER, OWN, TRUTH
 from bids_ihf.lab.benchmarks.volumetry.change import NO_CHANGE
 from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
 from bids_ihf.lab.benchmarks.volumetry.image_scanners import GAIN, by_another_scanner
@@ -15,6 +21,11 @@ from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_v
 from bids_ihf.lab.benchmarks.volumetry.studies import ResumedWorkers
 from bids_ihf.lab.benchmarks.volumetry.travelers import _segmented
 from bids_ihf.lab.simulation.label_anatomy import LabelMap
+from bids_ihf.validation.harmonizing import IHF_HARMONY, UNTOUCHED, Outcome
+from bids_ihf.validation.measuring import Findings
+from bids_ihf.validation.results import write_table
+from bids_ihf.validation.run import ValidationPlan
+from bids_ihf.validation.scans import Study
 
 WHITE, VENTRICLE = 2, 4
 
@@ -127,3 +138,92 @@ def test_volumes_of_a_segmenter_are_in_mm3_by_file_name(tmp_path: Path) -> None:
     assert table.read_text().splitlines() == [
         "filename\tThalamus", "sub-01_ses-1_T1w.nii.gz\t7500.0",
     ]  # fmt: skip
+
+
+def test_age_in_a_study_with_a_changed_scanner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The changed scanner shows 10 % more of everybody's grey matter, which harmonization halves;
+    grey matter truly shrinks by 0.3 % of the mean each year."""
+    people = 16
+    rows = [
+        f"P-{number:02d}\t{20 + 3 * number}\t{'MF'[number // 2 % 2]}" for number in range(people)
+    ]
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tage\tsex\n" + "\n".join(rows) + "\n"
+    )
+    (tmp_path / "t1").mkdir()
+    for number in range(people):
+        data = np.full((4, 4, 4), 100 + number, dtype=np.float32)
+        nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / f"t1/P-{number:02d}_T1w.nii.gz")
+    factors = {UNTOUCHED: 1.1, IHF_HARMONY: 1.05}
+
+    def measured(study: Study, targets: tuple[str, ...], *_: object) -> Findings:
+        outcomes = []
+        for scan in study.scans:
+            number = int(scan.person.removeprefix("P"))
+            true = 700 * (1 - 0.003 * 3 * number) + 5 * np.sin(9 * number)
+            for method in (UNTOUCHED, IHF_HARMONY):
+                factor = factors[method] if scan.scanner == OTHER else 1.0
+                volumes = {
+                    "tool": {"grey matter": float(true * factor), "CSF": float(300 + number)}
+                }
+                target = None if method == UNTOUCHED else OWN
+                outcomes.append(Outcome(scan, method, target, volumes))
+        return Findings(study, targets, tuple(outcomes), ())
+
+    monkeypatch.setattr(age, "measure", measured)
+    tables = age.measure_age(age.AgePlan(tmp_path, None, 1, tmp_path / "records"))
+    changed = [
+        row
+        for row in tables["age_volumes"].rows
+        if row["scanner"] == OTHER and row["structure"] == "grey matter"
+    ]
+    bias = {row["method"]: row["bias"] for row in changed}
+    assert bias[UNTOUCHED] == pytest.approx(10)
+    assert bias[IHF_HARMONY] == pytest.approx(5)
+    effects = {
+        row["method"]: row["effect"]
+        for row in tables["age_effects"].rows
+        if row["structure"] == "grey matter" and row["column"] == "age"
+    }
+    assert effects[TRUTH] == pytest.approx(-0.3 / (1 - 0.0225 * 3), abs=0.03)
+    assert set(effects) >= {TRUTH, UNTOUCHED, IHF_HARMONY}
+    assert all("age_" in name and table.files(name, {}) for name, table in tables.items())
+    links = sorted((tmp_path / "records").glob("*/own/sub-*/anat/*.nii.gz"))
+    assert len(links) == people
+    assert len(sorted((tmp_path / "records").glob("*/other/sub-*/anat/*.nii.gz"))) == people // 2
+
+
+def test_travelers_are_on_every_scanner_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.zeros((40, 40, 40), dtype=np.int16)
+    labels[4:36, 4:36, 4:36], labels[10:30, 10:30, 10:30] = 511, 3
+    nib.save(nib.Nifti1Image(labels, np.diag([4.0, 4, 4, 1])), tmp_path / "head-1_dseg.nii.gz")
+    plans: list[ValidationPlan] = []
+
+    def validated(plan: ValidationPlan, _workers: object) -> list[str]:
+        plans.append(plan)
+        for name in ("volumes", "pairs", "probes"):
+            write_table(plan.out_dir, name, [])
+        return []
+
+    monkeypatch.setattr(travelers, "validate", validated)
+    plan = travelers.TravelersPlan(tmp_path, ("head-1",), 1, None, 1, tmp_path / "records")
+    tables = travelers.measure_travelers(plan)
+    assert list(tables) == ["travelers_volumes", "travelers_pairs", "travelers_probes"]
+    assert tables["travelers_volumes"].columns["avdp"].units == "%"
+    images = sorted(plans[0].bids_dir.glob("sub-head1/ses-*/anat/*_T1w.nii.gz"))
+    assert len(images) == 6
+    first, second = (nib.load(image).get_fdata() for image in images[:2])  # type: ignore[attr-defined]
+    assert first.shape == second.shape
+    assert not np.array_equal(first, second)
+    scanners = [scanner_of(image) for image in images]
+    assert len(set(scanners)) == 3
+    assert scanners[0] == scanners[1]
+
+
+def scanner_of(image: Path) -> str | None:
+    sidecar = json.loads(image.with_name(image.name.replace(".nii.gz", ".json")).read_text())
+    return scanner_label(sidecar, normalize_vendor(sidecar["Manufacturer"]))
