@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
 from bids_ihf.errors import UsageError
 from bids_ihf.geometry.grid import Grid
@@ -23,11 +22,10 @@ from bids_ihf.lab.benchmarks.vendors.plan import (
 )
 from bids_ihf.lab.benchmarks.vendors.results import command_line
 from bids_ihf.lab.benchmarks.virtual_subjects import Slices, measured_slices, select_slices
-from bids_ihf.lab.comparators.learned.interface import ComparatorSettings, site_names
-from bids_ihf.lab.comparators.learned.weights import build_comparator, pack_comparator
 from bids_ihf.network.checkpoint import ModelBundle, load_model
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
+from tests.lab.benchmarks.random_comparator import write_comparator
 
 if TYPE_CHECKING:
     from bids_ihf.lab.comparators.learned.kinds import ComparatorKind
@@ -38,17 +36,6 @@ SHAPE = (44, 52, 12)
 @pytest.fixture(scope="module")
 def model() -> ModelBundle:
     return load_model()
-
-
-def written(
-    folder: Path, kind: ComparatorKind, model: ModelBundle, *modalities: str, person: str = "x"
-) -> Path:
-    torch.manual_seed(0)
-    settings = ComparatorSettings(kind, site_names(modalities), channels=4, blocks=1)  # type: ignore[arg-type]
-    built = build_comparator(settings, model.encoder)
-    path = folder / f"{kind}-{'-'.join(modalities)}.safetensors"
-    path.write_bytes(pack_comparator(built, model.encoder_hash, {"people": [person]}))
-    return path
 
 
 def scan(gain: float, seed: int, modality: str = "T1w") -> NetworkInput:
@@ -69,9 +56,9 @@ def test_only_comparators_of_the_modality_and_the_sites_have_rows(
     model: ModelBundle, tmp_path: Path
 ) -> None:
     paths = {
-        "MURD": tuple(written(tmp_path, "murd", model, m) for m in ("T1w", "T2w")),
-        "CycleGAN": (written(tmp_path, "cyclegan", model, "T1w"),),
-        "T2w alone": (written(tmp_path, "cgan", model, "T2w"),),
+        "MURD": tuple(write_comparator(tmp_path, "murd", model, m) for m in ("T1w", "T2w")),
+        "CycleGAN": (write_comparator(tmp_path, "cyclegan", model, "T1w"),),
+        "T2w alone": (write_comparator(tmp_path, "cgan", model, "T2w"),),
     }
     comparators = load_comparators(Weights(comparators=paths), model)
     source, reference = scan(100, 1), scan(700, 2)
@@ -93,7 +80,7 @@ def test_travellers_are_for_comparators_that_copy_a_reference(
     model: ModelBundle, tmp_path: Path
 ) -> None:
     kinds: tuple[ComparatorKind, ...] = ("murd", "hierarchy-flow", "ihf-printed")
-    paths = {kind: (written(tmp_path, kind, model, "T1w"),) for kind in kinds}
+    paths = {kind: (write_comparator(tmp_path, kind, model, "T1w"),) for kind in kinds}
     comparators = load_comparators(Weights(comparators=paths), model)
     scans = [
         TravelScan(name, scanner, "T1w", one, measure_profile(one, model.encoder))
@@ -111,7 +98,7 @@ def test_travellers_are_for_comparators_that_copy_a_reference(
 
 
 def test_plans_name_and_check_comparators(model: ModelBundle, tmp_path: Path) -> None:
-    path = written(tmp_path, "cgan", model, "T1w", person="head-13")
+    path = write_comparator(tmp_path, "cgan", model, "T1w", person="head-13")
     weights = Weights(comparators={"cGAN": (path,)})
     plan = Plan(Path("labels"), subjects=("head-13",), weights=weights)
     with pytest.raises(UsageError, match="head-13 was in the training of cGAN"):

@@ -44,7 +44,9 @@ from bids_ihf.lab.benchmarks.virtual_subjects import (
 )
 from bids_ihf.lab.simulation.reference_segmentation import reference_segmentation
 from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject, scan_subject
+from bids_ihf.network.checkpoint import load_model
 from bids_ihf.targets.target import BUILTIN_VENDORS
+from tests.lab.benchmarks.random_comparator import write_comparator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,7 +243,6 @@ def test_baselines_end_in_the_units_of_the_target(name: str) -> None:
 def test_networks_give_what_the_product_gives() -> None:
     from bids_ihf.anat.harmonize import harmonize
     from bids_ihf.lab.simulation.acquisition import scan
-    from bids_ihf.network.checkpoint import load_model
     from bids_ihf.targets.build import load_target
     from bids_ihf.targets.network_input import to_network_input
 
@@ -261,14 +262,16 @@ def test_networks_give_what_the_product_gives() -> None:
 
 
 @pytest.mark.usefixtures("no_bias")
-def test_one_subject(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_subject(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sizes = {"tested": 1.0, "reference": 0.9}
     monkeypatch.setattr(
         worker, "load_test_subject", lambda _, name, __: virtual_subject(3.0, sizes[name])
     )
+    comparator = write_comparator(tmp_path, "cyclegan", load_model(), "T2w")
     plan = Plan(
-        Path("labels"), subjects=("tested",), references=("reference",), modalities=("T2w",)
-    )
+        Path("labels"), subjects=("tested",), references=("reference",), modalities=("T2w",),
+        weights=Weights(comparators={"CycleGAN": (comparator,)}),
+    )  # fmt: skip
     scans = scan_reference(plan, "reference", "T2w")
     references = {vendor: pool_references([scans[vendor]]) for vendor in BUILTIN_VENDORS}
     rows, panels = evaluate_subject(plan, "tested", "T2w", references)
@@ -290,7 +293,7 @@ def test_one_subject(monkeypatch: pytest.MonkeyPatch) -> None:
                     NO_HARMONIZATION, CURVE_ONLY, CURVE_AND_FIELD, IHF_HARMONY, REPEAT_SCAN
                 }  # fmt: skip
             if case.source != OFF_RANGE_GROUP:
-                expected.add(IHF_VENDOR_UNKNOWN)
+                expected |= {IHF_VENDOR_UNKNOWN, "CycleGAN"}
             assert {row["method"] for row in of_case} == expected
             if case.same_scanner:
                 assert of_case[0]["rmse"] == 0

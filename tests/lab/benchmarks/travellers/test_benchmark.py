@@ -25,16 +25,20 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
     TRUE_SCAN_MATCHING,
 )
 from bids_ihf.lab.benchmarks.vendors.plan import Weights
+from bids_ihf.network.checkpoint import load_model
+from tests.lab.benchmarks.random_comparator import write_comparator
 
 
 def test_from_dataset_to_table(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alignment, "ITERATIONS", (2, 0, 0))  # these scans lie on each other
-    plan = TravelPlan(dataset, ("T1w", "T2w"), Weights())
+    comparator = write_comparator(tmp_path, "hierarchy-flow", load_model(), "T1w")
+    weights = Weights(comparators={"Hierarchy Flow": (comparator,)})
+    plan = TravelPlan(dataset, ("T1w", "T2w"), weights)
     rows = run_travellers(plan, tmp_path / "out")
     by_method = {row["method"]: row for row in rows}
-    assert set(by_method) == set(METHOD_LEVELS)
+    assert set(by_method) == {*METHOD_LEVELS, "Hierarchy Flow"}
     assert all(set(row) == set(SUMMARY_COLUMNS) for row in rows)
     assert {(row["modality"], row["subjects"], row["travels"]) for row in rows} == {("T1w", 3, 6)}
     # Only the units differ between these scanners, and contrast a little.
