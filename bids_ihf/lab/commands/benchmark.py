@@ -178,6 +178,7 @@ def run_diffusion(arguments: argparse.Namespace) -> str:
         subjects=subjects[:1] if arguments.quick else subjects,
         references=tuple(dict.fromkeys(arguments.references or DIFFUSION_REFERENCES)),
         seed=arguments.seed,
+        model=arguments.model,
     )
     return short_table(write_dwi_results(arguments.output, plan, run_dwi(plan)))
 

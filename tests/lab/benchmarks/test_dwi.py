@@ -11,6 +11,10 @@ from attrs import evolve
 
 pytest.importorskip("dipy")
 
+from bids_ihf.dwi.place_change import MapNetwork, measure_maps
+from bids_ihf.dwi.shared_maps import shared_maps
+from bids_ihf.errors import BadData
+from bids_ihf.io.paths import packaged_file
 from bids_ihf.lab.benchmarks.dwi.benchmark import (
     DwiOutcome,
     DwiPlan,
@@ -33,11 +37,13 @@ from bids_ihf.lab.benchmarks.dwi.methods import (
     RISH_METHOD,
     SHELL_MODEL,
     SHELL_MODEL_KNOWN_SCANNER,
+    SHELL_MODEL_NETWORK,
     ReferenceSeries,
     harmonize_by_all,
     pool_references,
     reference_series,
 )
+from bids_ihf.lab.benchmarks.dwi.networks import prepared_series, vendor_networks
 from bids_ihf.lab.benchmarks.dwi.results import write_dwi_results
 from bids_ihf.lab.benchmarks.dwi.tables import DWI_COLUMNS, aggregate, short_table
 from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan, DiffusionSubject
@@ -48,7 +54,9 @@ from bids_ihf.lab.simulation.diffusion_session import start_session
 from bids_ihf.lab.simulation.epi_scanner import EpiScanner
 from bids_ihf.lab.simulation.gradient_scheme import gradient_table
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
+from bids_ihf.targets.map_profiles import merge_maps
 from bids_ihf.targets.target import BUILTIN_VENDORS
+from tests.anat.test_harmonize import tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +160,7 @@ def test_methods_bring_mean_diffusivity_nearer(
 ) -> None:
     truth = tensor_maps(scanned["Philips"], subject.neural)
     done = harmonize_by_all(scanned["GE"], subject, references["GE"], references["Philips"])
-    assert done.keys() == METHOD_DESCRIPTIONS.keys() - {REPEAT_SCAN}
+    assert done.keys() == METHOD_DESCRIPTIONS.keys() - {REPEAT_SCAN, SHELL_MODEL_NETWORK}
     errors = {
         name: error(tensor_maps(scan, subject.neural), truth, subject, "MD")
         for name, scan in done.items()
@@ -162,6 +170,39 @@ def test_methods_bring_mean_diffusivity_nearer(
     assert errors[RISH_METHOD] < 0.6 * errors[NO_HARMONIZATION]
     for scan in done.values():
         assert scan.volumes.min() >= 0
+
+
+def test_the_network_is_measured_beside_the_shell_model(
+    subject: DiffusionSubject,
+    scanned: dict[str, DiffusionScan],
+    references: dict[str, ReferenceSeries],
+) -> None:
+    model = tiny_model(identity=False)
+    brain, no_bias = subject.brain, np.ones(int(subject.brain.sum()), dtype=np.float32)
+    maps = measure_maps(
+        shared_maps(scanned["Philips"].fits(brain), no_bias),
+        prepared_series(scanned["Philips"], subject),
+        *(brain, model.encoder),
+    )
+    network = MapNetwork(model, merge_maps([maps], [1000.0]))
+    done = harmonize_by_all(
+        scanned["GE"], subject, references["GE"], references["Philips"], network
+    )
+    alone, changed = done[SHELL_MODEL].volumes, done[SHELL_MODEL_NETWORK].volumes
+    assert np.median(changed[:, brain] / np.maximum(alone[:, brain], 1)) == pytest.approx(
+        1, abs=0.1
+    )
+    assert not np.allclose(changed[:, brain], alone[:, brain], rtol=1e-3)
+
+
+def test_weights_that_saw_no_diffusion_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bids_ihf.lab.benchmarks.dwi.networks.knows_maps", lambda _: False)
+    for name in ("network.safetensors", *(f"target-{v.lower()}.safetensors" for v in SCANNERS)):
+        (tmp_path / name).write_bytes(packaged_file(name).read_bytes())
+    with pytest.raises(BadData, match="was not trained on diffusion"):
+        vendor_networks(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from itertools import permutations
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from bids_ihf.lab.benchmarks.dwi.methods import (
     pool_references,
     reference_series,
 )
+from bids_ihf.lab.benchmarks.dwi.networks import vendor_networks
 from bids_ihf.lab.benchmarks.dwi.traveling_subjects import (
     load_diffusion_subject,
     scan_diffusion_subject,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.dwi.place_change import MapNetwork
     from bids_ihf.lab.benchmarks.dwi.maps import Maps, NoddiFitter
     from bids_ihf.lab.benchmarks.dwi.methods import ReferenceSeries
     from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan, DiffusionSubject
@@ -49,12 +52,14 @@ FIGURE_PAIR = ("GE", "Philips")
 
 @frozen
 class DwiPlan:
-    """One benchmark: label maps, and the subjects to measure and those that the methods know."""
+    """One benchmark: label maps, the subjects to measure and those that the methods know, and the
+    folder of a network, if one is measured."""
 
     labels: Path
     subjects: tuple[str, ...] = DIFFUSION_TEST_SUBJECTS
     references: tuple[str, ...] = DIFFUSION_REFERENCES
     seed: int = 1
+    model: Path | None = None
 
 
 @frozen(eq=False)
@@ -88,6 +93,7 @@ def run_dwi(plan: DwiPlan) -> DwiOutcome:
     references = {
         vendor: pool_references(series) for vendor, series in scan_all_references(plan).items()
     }
+    networks = {} if plan.model is None else vendor_networks(plan.model)
     rows: list[Row] = []
     panels: list[MapPanel] = []
     with noddi_fitter() as fitter:
@@ -96,7 +102,9 @@ def run_dwi(plan: DwiPlan) -> DwiOutcome:
         for name in plan.subjects:
             subject = load_diffusion_subject(label_map(plan.labels, name), name, plan.seed)
             scans = scan_diffusion_subject(subject, plan.seed, repeats=True)
-            subject_rows, panel = evaluate_diffusion_subject(subject, scans, references, fitter)
+            subject_rows, panel = evaluate_diffusion_subject(
+                subject, scans, references, fitter, networks
+            )
             rows += subject_rows
             panels.append(panel)
             LOGGER.info("%s: measured", name)
@@ -121,8 +129,12 @@ def evaluate_diffusion_subject(
     scans: Mapping[str, DiffusionScan],
     references: Mapping[str, ReferenceSeries],
     fitter: NoddiFitter | None,
+    networks: Mapping[str, MapNetwork] = MappingProxyType({}),
 ) -> tuple[list[Row], MapPanel]:
-    """Rows of every ordered pair of vendors, method and map, and the panel of FIGURE_PAIR."""
+    """Rows of every ordered pair of vendors, method and map, and the panel of FIGURE_PAIR.
+
+    ``networks`` are those to the targets of the vendors.
+    """
 
     def maps_of(scan: DiffusionScan) -> Maps:
         maps = tensor_maps(scan, subject.neural)
@@ -131,7 +143,10 @@ def evaluate_diffusion_subject(
     unharmonized = {name: maps_of(scan) for name, scan in scans.items()}
     rows: list[Row] = []
     for source, target in permutations(BUILTIN_VENDORS, 2):
-        series = harmonize_by_all(scans[source], subject, references[source], references[target])
+        series = harmonize_by_all(
+            *(scans[source], subject, references[source], references[target]),
+            networks.get(target),
+        )
         maps = {
             method: unharmonized[source] if method == NO_HARMONIZATION else maps_of(scan)
             for method, scan in series.items()

@@ -11,6 +11,7 @@ from skimage.exposure import match_histograms
 from bids_ihf.dwi.harmonize import ShellHarmonizer, harmonize_volumes
 from bids_ihf.dwi.profile import measure_profile
 from bids_ihf.dwi.shell_plan import make_plan
+from bids_ihf.lab.benchmarks.dwi.networks import ratios_by_network
 from bids_ihf.lab.comparators import rish
 from bids_ihf.targets.diffusion_profile import merge_diffusion_profiles
 from bids_ihf.targets.source_profile import SourceProfile
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bids_ihf.dwi.harmonize import PlaceRatios
+    from bids_ihf.dwi.place_change import MapNetwork
     from bids_ihf.dwi.shell_fit import ShellFit
+    from bids_ihf.dwi.shell_plan import ShellPlan
     from bids_ihf.lab.benchmarks.dwi.traveling_subjects import DiffusionScan, DiffusionSubject
     from bids_ihf.lab.comparators.rish import RishFeatures
     from bids_ihf.targets.diffusion_profile import DiffusionProfile
@@ -32,6 +36,7 @@ HISTOGRAM_MATCHING = "histogram matching"
 LINEAR_SCALING = "linear scaling"
 RISH_METHOD = "RISH"
 SHELL_MODEL = "shell model"
+SHELL_MODEL_NETWORK = "shell model, network"
 SHELL_MODEL_VENDOR_UNKNOWN = "shell model, vendor unknown"
 SHELL_MODEL_KNOWN_SCANNER = "shell model, known scanner"
 REPEAT_SCAN = "repeat scan"
@@ -42,6 +47,7 @@ METHOD_DESCRIPTIONS = {
     LINEAR_SCALING: "each shell by one factor, median to median of these brains",
     RISH_METHOD: "harmonics scaled by maps from matched subjects, both scanners",
     SHELL_MODEL: "the product where the vendor of the source is known",
+    SHELL_MODEL_NETWORK: "the same, and then the network",
     SHELL_MODEL_VENDOR_UNKNOWN: "the product where it is not",
     SHELL_MODEL_KNOWN_SCANNER: "the product with the source scanner's profile from the reference "
     "subjects",
@@ -108,8 +114,9 @@ def harmonize_by_all(
     subject: DiffusionSubject,
     source: ReferenceSeries,
     target: ReferenceSeries,
+    network: MapNetwork | None = None,
 ) -> dict[str, DiffusionScan]:
-    """The series by every method, and unharmonized."""
+    """The series by every method, and unharmonized; by the network to the target, if any."""
     scanners = {
         SHELL_MODEL: SourceProfile(source.profile),
         SHELL_MODEL_VENDOR_UNKNOWN: None,
@@ -124,7 +131,7 @@ def harmonize_by_all(
         RISH_METHOD: rish.harmonize(
             scan, subject.brain, source.features, target.features, b0_gain
         ),
-        **harmonize_by_shell_model(scan, subject, target.profile, scanners),
+        **harmonize_by_shell_model(scan, subject, target.profile, scanners, network),
     }
     return {name: evolve(scan, volumes=values) for name, values in volumes.items()}
 
@@ -158,8 +165,10 @@ def harmonize_by_shell_model(
     subject: DiffusionSubject,
     target: DiffusionProfile,
     scanners: Mapping[str, SourceProfile[DiffusionProfile] | None],
+    network: MapNetwork | None = None,
 ) -> dict[str, Array]:
-    """The product's method, for each state of knowledge of the source's scanner.
+    """The product's method, for each state of knowledge of the source's scanner, and with the
+    network where the vendor is known.
 
     With the true brain mask and without bias correction.
     """
@@ -167,16 +176,20 @@ def harmonize_by_shell_model(
     fits = scan.fits(brain)
     no_bias = np.ones(int(brain.sum()), dtype=np.float32)
     profile = profile_of_fits(fits, subject)
+
+    def harmonize(plan: ShellPlan, place: PlaceRatios | None = None) -> Array:
+        harmonizer = ShellHarmonizer(fits, plan, no_bias, place)
+        weight = brain.astype(np.float32)
+        pairs = harmonize_volumes(
+            *(iter(scan.volumes), scan.gradients, harmonizer, brain, weight, plan.gain)
+        )
+        return np.stack([image for _, image in pairs])
+
     harmonized = {}
     for name, scanner in scanners.items():
         plan = make_plan(profile, target, scanner)
-        pairs = harmonize_volumes(
-            iter(scan.volumes),
-            scan.gradients,
-            ShellHarmonizer(fits, plan, no_bias),
-            brain,
-            brain.astype(np.float32),
-            plan.gain,
-        )
-        harmonized[name] = np.stack([image for _, image in pairs])
+        harmonized[name] = harmonize(plan)
+        if name == SHELL_MODEL and network is not None:
+            place = ratios_by_network(fits, plan, scan, subject, network)
+            harmonized[SHELL_MODEL_NETWORK] = harmonize(plan, place)
     return harmonized

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 from scipy import ndimage
 
 from bids_ihf.dwi.shell_fit import fit_shells
@@ -20,8 +21,6 @@ from bids_ihf.lab.simulation.virtual_subject import VirtualSubject
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from bids_ihf.bids.gradient_tables import GradientTable
@@ -41,6 +40,9 @@ SLAB_HEIGHT_MM = 36.0
 SHELL_VOLUMES: dict[float, int] = {0: 4, 1000: 24, 2000: 24, 3000: 24}
 """Number of volumes by b-value, s/mm2."""
 
+TEMPLATE_CENTRE_MM = (0.0, -18.0, 12.0)
+"""Centre of the template's brain, rounded."""
+
 MIN_NEURAL_FRACTION, MIN_WHITE_FRACTION = 0.5, 0.8
 """Fractions of nervous tissue and of white matter above which voxels are measured."""
 
@@ -55,11 +57,17 @@ class DiffusionSubject(VirtualSubject):
         Brain without its outermost voxels.
     neural, white
         Nervous tissue, and white matter.
+    path
+        The label map.
+    to_template
+        Map (4, 4) that brings the centre of the whole brain to that of the template's, RAS mm.
     """
 
     inside: Mask
     neural: Mask
     white: Mask
+    path: Path = Path("subject")
+    to_template: NDArray[np.float64] = field(factory=lambda: np.eye(4))
 
 
 @frozen(eq=False)
@@ -94,7 +102,17 @@ def load_diffusion_subject(path: Path, name: str, seed: int) -> DiffusionSubject
         inside=ndimage.binary_erosion(brain, border_value=1),
         neural=brain & (white + grey + deep_grey > MIN_NEURAL_FRACTION),
         white=brain & (white > MIN_WHITE_FRACTION),
+        path=path,
+        to_template=_centred(fine),
     )
+
+
+def _centred(anatomy: Anatomy) -> NDArray[np.float64]:
+    """The shift that brings the centre of a brain to `TEMPLATE_CENTRE_MM`."""
+    shift = np.eye(4)
+    centre = anatomy.affine[:3, :3] @ anatomy.brain_centre() + anatomy.affine[:3, 3]
+    shift[:3, 3] = TEMPLATE_CENTRE_MM - centre
+    return shift
 
 
 def slab_of(anatomy: Anatomy) -> Anatomy:
