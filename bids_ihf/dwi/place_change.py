@@ -136,8 +136,8 @@ def place_ratios(
 ) -> PlaceRatios | None:
     """Ratios by which the network changes the maps of a series, at the V voxels of the head.
 
-    The level of b0 and of the means is the shell model's: their ratios have a median of 1 in the
-    interior of the brain.
+    The levels are the shell model's: all ratios have a median of 1 in the interior of the brain.
+    It knows them to a per cent, the network does not.
 
     Parameters
     ----------
@@ -174,11 +174,16 @@ def place_ratios(
     ]
     if b0 is None or any(image is None for image in means):
         return None
-    levelled = [_levelled(image, interior) for image in (b0, *means) if image is not None]
     return PlaceRatios(
-        tuple(levelled),
         tuple(
-            np.ones_like(maps.b0) if image is None else _bounded(image, ENERGY_RATIO_BOUNDS)
+            _levelled(image, interior, MEAN_RATIO_BOUNDS)
+            for image in (b0, *means)
+            if image is not None
+        ),
+        tuple(
+            np.ones_like(maps.b0)
+            if image is None
+            else _levelled(image, interior, ENERGY_RATIO_BOUNDS)
             for image in energies
         ),
     )
@@ -216,12 +221,9 @@ def _smooth(image: Array) -> Array:
     return ndimage.gaussian_filter(image, SMOOTHING_SD_MM / NETWORK_VOXEL_MM, truncate=3.0)
 
 
-def _levelled(ratio: Array, interior: NDArray[np.bool_]) -> Array:
-    return _bounded(ratio / np.float32(np.median(ratio[interior])), MEAN_RATIO_BOUNDS)
-
-
-def _bounded(ratio: Array, bounds: tuple[float, float]) -> Array:
-    return np.asarray(np.clip(ratio, *bounds), dtype=np.float32)
+def _levelled(ratio: Array, interior: NDArray[np.bool_], bounds: tuple[float, float]) -> Array:
+    levelled = ratio / np.float32(np.median(ratio[interior]))
+    return np.asarray(np.clip(levelled, *bounds), dtype=np.float32)
 
 
 def _to_grid(image: Array, prepared: Prepared, grid: Grid) -> Array:

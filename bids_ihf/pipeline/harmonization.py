@@ -10,7 +10,7 @@ from attrs import frozen
 from bids_ihf.anat.harmonize import harmonize
 from bids_ihf.dwi.series import harmonize_series
 from bids_ihf.errors import TemporaryFailure
-from bids_ihf.targets.map_profiles import has_maps, knows_maps
+from bids_ihf.targets.map_profiles import has_maps, serves_series
 from bids_ihf.targets.source_profile import diffusion_source_of, source_profile_of
 from bids_ihf.targets.target import vendor_target
 from bids_ihf.targets.tissue_priors import modality_by_contrast
@@ -154,7 +154,7 @@ class Harmonization:
     def _map_network(self, device: str, name: str) -> MapNetwork | None:
         """The network for the maps of series; None where it, or the target, knows none."""
         model = self.load_model("cpu")
-        if not knows_maps(model):
+        if not serves_series(model):
             return None
         if not has_maps(self.target.profiles):
             LOGGER.warning(NO_MAPS_TEXT, name, self.target.name)

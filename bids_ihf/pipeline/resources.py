@@ -101,7 +101,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
     from bids_ihf.network.checkpoint import segmenter_hash
     from bids_ihf.targets.build import load_target, target_file
     from bids_ihf.targets.diffusion_profile import diffusion_hash
-    from bids_ihf.targets.map_profiles import has_maps, knows_maps
+    from bids_ihf.targets.map_profiles import has_maps, serves_series
     from bids_ihf.targets.target import pack_target
 
     model = load_model_cached("cpu", config.model)
@@ -126,7 +126,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         source_hash=_source_hash(config, model),
         matched=target.matched is not None and _source_is_matched(config, model),
         encoder_hash=model.encoder_hash,
-        map_network=knows_maps(model) and has_maps(target.profiles),
+        map_network=serves_series(model) and has_maps(target.profiles),
     )
 
 

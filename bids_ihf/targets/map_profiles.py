@@ -61,6 +61,13 @@ def knows_maps(model: ModelBundle) -> bool:
     return set(DIFFUSION_MAPS) <= set(data.get("modalities", ()))
 
 
+def serves_series(model: ModelBundle) -> bool:
+    """Whether the network is meant for series: trained on the maps, and its record says that it
+    brings series nearer to each other (``for_series``), which a loss on maps does not show."""
+    settings = model.record.get("settings", {}).get("network", {})
+    return knows_maps(model) and settings.get("for_series") is True
+
+
 def nearest_map_key(profiles: Mapping[str, Profile], name: str, b: float) -> str | None:
     """Key of the profile of a map, for a shell of the one whose b-value (s/mm2) is nearest; None
     without any.

@@ -18,7 +18,7 @@ from bids_ihf.errors import UsageError
 from bids_ihf.pipeline import references, resources, worker
 from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.references import Reference, target_from_references
-from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, has_maps, knows_maps
+from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, has_maps, serves_series
 from bids_ihf.targets.target import Target, as_stored, pack_target, read_target
 from tests.anat.test_harmonize import tiny_model
 from tests.pipeline import test_series
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["root"]
 
-TRAINED = {"settings": {"data": {"modalities": ["T1w", *DIFFUSION_MAPS]}}}
+TRAINED = {
+    "settings": {
+        "data": {"modalities": ["T1w", *DIFFUSION_MAPS]},
+        "network": {"for_series": True},
+    }
+}
 RUN = attrs.evolve(RESOLVED, map_network=True)
 
 
@@ -153,10 +158,16 @@ def test_matched_people_need_series(model: ModelBundle) -> None:
         target_from_references([], "site", model, matched=True)
 
 
-def test_networks_that_saw_no_series_change_none(model: ModelBundle) -> None:
-    assert knows_maps(model)
-    for record in ({}, {"settings": {"data": {"modalities": ["T1w", "b0"]}}}):
-        assert not knows_maps(attrs.evolve(model, record=record))
+def test_networks_that_were_not_shown_to_help_series_change_none(model: ModelBundle) -> None:
+    assert serves_series(model)
+    settings = TRAINED["settings"]
+    for changed in (
+        {},
+        {**settings, "data": {"modalities": ["T1w", "b0"]}},
+        {**settings, "network": {}},
+        {"data": settings["data"]},
+    ):
+        assert not serves_series(attrs.evolve(model, record={"settings": changed}))
 
 
 def test_weights_and_target_are_part_of_what_a_series_is_made_with(
@@ -184,7 +195,7 @@ def test_ratios_keep_the_levels_of_the_shell_model(
         fitted.corrected_maps, (1000.0,), prepared, fitted.head, fitted.interior, network
     )
     assert ratios is not None
-    for ratio in ratios.means:
+    for ratio in (*ratios.means, *ratios.deviations):
         assert np.median(ratio[fitted.interior]) == pytest.approx(1, abs=1e-3)
     outside = ~prepared.mask[fitted.head]
     far = outside & (np.abs(ratios.means[0] - 1) > 0.15)

@@ -91,6 +91,8 @@ class NetworkConfig:
     start: file of a network to fine-tune; ``shipped`` for that of the package.
     local: widths of the local heads, one number per block; none by default.
     told_context: whether modality and position of the slices are told.
+    for_series: whether diffusion series are harmonized with it; for a network that was trained on
+        their maps, once the diffusion benchmark has shown that it helps.
     average: decay of the running average of the weights, which is what is written.
     validate_every: steps between validations.
     """
@@ -102,6 +104,7 @@ class NetworkConfig:
     form: Literal["relative", "printed"] = "relative"
     local: tuple[int, ...] = field(default=(), converter=tuple)
     told_context: bool = False
+    for_series: bool = False
     steps: int = 3000
     batch: int = 6
     learning_rate: float = 1e-3
