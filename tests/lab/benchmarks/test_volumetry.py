@@ -90,6 +90,10 @@ def test_slope_and_false_change() -> None:
     assert cortex["at_no_change"] == pytest.approx(1.0)
     assert np.isnan(cortex["elsewhere"])
     assert hippocampus["elsewhere"] == pytest.approx(0.5)
+    # What another structure truly gave to this one's region is no false change.
+    rows[3] |= {"true_percent": 0.5}
+    rows[5] |= {"true_percent": -0.5}
+    assert change_tables(rows)["change"].rows[1]["elsewhere"] == pytest.approx(0)
     assert np.isnan(hippocampus["slope"])
 
 

@@ -58,6 +58,9 @@ LOGGER = logging.getLogger(__name__)
 LABELS_SUFFIX = "_dseg.nii.gz"
 """Ends the names of label maps."""
 
+SIMULATED_NAMES = {"grey matter": ("grey", "deep_grey"), "CSF": ("csf",)}
+"""Simulated tissues that a structure's tissue stands for."""
+
 NO_CHANGE = "none"
 FIRST_VENDOR, SECOND_VENDOR, TARGET_VENDOR = "Siemens", "GE", "Siemens"
 """Vendors of the first visit, of the second on another scanner, and of the target."""
@@ -202,14 +205,13 @@ def _measure_visit(
     head: Head, changed: str, percent: float, harmonizer: Harmonizer, seed: int
 ) -> list[Row]:
     """A row for each setting, method, tool and structure."""
-    label_map, truth = head.label_map, dict.fromkeys(head.regions, 0.0)
-    subject = head.subject
+    label_map, subject = head.label_map, head.subject
     if changed != NO_CHANGE:
         change_seed = seed_of(seed, subject.name, changed)
         label_map = change_volume(label_map, STRUCTURES[changed], percent, seed=change_seed)
-        truth[changed] = percent
     anatomy = _cropped_like(anatomy_of(label_map, seed=subject.seed), subject.anatomy)
     subject = evolve(subject, anatomy=evolve(subject.anatomy, fractions=anatomy.fractions))
+    truth = _true_changes(head, subject.anatomy)
     rows: list[Row] = []
     for setting, vendor in ((ONE_SCANNER, FIRST_VENDOR), (TWO_SCANNERS, SECOND_VENDOR)):
         noise_seed = seed_of(seed, subject.name, changed, f"{percent:g}", setting)
@@ -294,6 +296,24 @@ def _volumes(head: Head, image: NDArray[np.float32]) -> Volumes:
     tissues = {name: STRUCTURES[name].tissue for name in head.regions}
     affine, brain = head.subject.anatomy.affine, head.subject.brain
     return volumes_in_regions(image, affine, brain, head.regions, tissues)
+
+
+def _true_changes(head: Head, anatomy: Anatomy) -> dict[str, float]:
+    """True change of the tissue in each region, % of the structure's volume.
+
+    A structure that shrinks gives its volume to another one, whose region sees that.
+    """
+    voxel_ml = abs(float(np.linalg.det(anatomy.affine[:3, :3]))) / 1000
+    changes = {}
+    for name, region in head.regions.items():
+        structure = STRUCTURES[name]
+        before, after = (
+            float(tissues.fraction(*SIMULATED_NAMES[structure.tissue])[region].sum())
+            for tissues in (head.subject.anatomy, anatomy)
+        )
+        whole = _structure_ml(head.label_map, structure)
+        changes[name] = 100 * (after - before) * voxel_ml / whole
+    return changes
 
 
 def _structure_ml(label_map: LabelMap, structure: Structure) -> float:

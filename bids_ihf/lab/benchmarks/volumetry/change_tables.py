@@ -30,8 +30,8 @@ CHANGE_COLUMNS = LABEL_COLUMNS | {
     "slope_high": Column("The same, high", "1"),
     "at_no_change": Column("Measured change where nothing changed", "%"),
     "elsewhere": Column(
-        "Mean absolute difference, where another structure changed, of the measured change from "
-        "that where nothing changed",
+        "Mean absolute error of the measured change where another structure changed, less that "
+        "where nothing did",
         "%",
     ),
     "mean_ml": Column("Mean volume in the region at the first visit", "mL"),
@@ -40,7 +40,7 @@ VISIT_COLUMNS = LABEL_COLUMNS | {
     "subject": Column("Label map of the simulated head"),
     "changed": Column(f"Structure that changed between the visits, or '{NO_CHANGE}'"),
     "percent": Column("By how much, of its volume", "%"),
-    "true_percent": Column("True change of the structure that is measured", "%"),
+    "true_percent": Column("True change of its tissue in the region, of its volume", "%"),
     "first_ml": Column("Volume in the region at the first visit", "mL"),
     "second_ml": Column("Volume in the region at the second visit", "mL"),
     "structure_ml": Column("True volume of the structure at the first visit", "mL"),
@@ -80,7 +80,11 @@ def _summary(rows: Sequence[Row]) -> Row:
         )
         slopes.append(np.polyfit(true, measured, 1)[0] if len(set(true)) > 1 else np.nan)
         zeros.append(at_zero)
-        others = [row["measured_percent"] - at_zero for row in members if row not in own]
+        others = [
+            row["measured_percent"] - row["true_percent"] - at_zero
+            for row in members
+            if row not in own
+        ]
         elsewhere.append(np.abs(others).mean() if others else np.nan)
     slope = mean_with_interval(np.array(slopes))
     return {
