@@ -179,8 +179,11 @@ def _half(number: int) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_one_failure_stops_no_other_image(count: int) -> None:
-    results = Workers(count, _nothing).run(_half, [(4,), (3,), (8,)])
+def test_one_failure_stops_no_other_image(count: int, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        results = Workers(count, _nothing).run(_half, [(4,), (3,), (8,)], "halving")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [f"halving: {number} of 3 images" for number in (1, 2, 3)]
     assert [results[0], results[2]] == [2, 4]
     assert isinstance(results[1], HarmonyError)
     assert str(results[1]) == "3: odd; name another."
