@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 VOLUME_SLICES = 150
 
-COLUMNS = {
+RUN_COLUMNS = {
     "kind": Column("Comparator, as in the section [comparator] of its configuration"),
     "modality": Column("T1w, T2w or FLAIR"),
     "step": Column("Steps of training of the weights, which have the least error of all"),
@@ -121,9 +121,9 @@ def main() -> None:
     rows = [row for run in arguments.runs for row in run_rows(run, arguments.slices)]
     if arguments.output is not None:
         facts = {"VolumeSlices": arguments.slices, "Version": __version__}
-        for name, content in Table(rows, COLUMNS).files("comparators", facts).items():
+        for name, content in Table(rows, RUN_COLUMNS).files("comparators", facts).items():
             write_atomic(arguments.output / name, content)
-    sys.stdout.write(aligned(rows, list(COLUMNS)))
+    sys.stdout.write(aligned(rows, list(RUN_COLUMNS)))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 SLABS_PER_PERSON = 2
 
-PERMUTATIONS = 100
+PERMUTATION_COUNT = 100
 """Permutations of the sites, whose 95th percentile of accuracies is reported."""
 
 
@@ -96,7 +96,7 @@ def read_sites(codes: Sequence[SlabCode]) -> dict[str, ReadOut]:
             np.stack([getattr(code, name) for code in codes]),
             sites,
             people,
-            permutations=PERMUTATIONS,
+            permutations=PERMUTATION_COUNT,
         )
         for name in ("image", "content")
     }

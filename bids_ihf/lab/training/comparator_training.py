@@ -83,7 +83,7 @@ class ComparatorTrainer:
     def train(self, sampler: ChunkSampler[SiteBatch], *, minutes: float | None = None) -> None:
         """Train to the last step, or for some minutes."""
         steps, first = self.options.steps, self.progress.step
-        end = time.monotonic() + 60 * minutes if minutes is not None else None
+        deadline = time.monotonic() + 60 * minutes if minutes is not None else None
         seconds = 0.0
         for step, batch in numbered_batches(sampler, first, steps, self.config.threads):
             # Noise depends on the step alone, so that a run that resumes goes on as it would have.
@@ -91,18 +91,18 @@ class ComparatorTrainer:
             start = time.process_time()
             losses = self._step(on_device(batch, self.device), step)
             seconds += time.process_time() - start
-            done = step + 1
-            if step % LOG_EVERY_STEPS == 0 or done == steps:
+            count = step + 1
+            if step % LOG_EVERY_STEPS == 0 or count == steps:
                 terms = " ".join(
                     f"{k} {float(v.detach()):.5f}" for k, (_, v) in losses.terms.items()
                 )
-                LOGGER.info("comparator %d/%d: %s", done, steps, terms)
-            timed_out = end is not None and time.monotonic() > end
-            last = done == steps or timed_out
-            if done % self.options.validate_every == 0 or last:
-                self._validate(done, seconds / (done - first))
-            if done % self.options.save_every == 0 or last:
-                self._save(done)
+                LOGGER.info("comparator %d/%d: %s", count, steps, terms)
+            timed_out = deadline is not None and time.monotonic() > deadline
+            last = count == steps or timed_out
+            if count % self.options.validate_every == 0 or last:
+                self._validate(count, seconds / (count - first))
+            if count % self.options.save_every == 0 or last:
+                self._save(count)
             if timed_out:
                 LOGGER.info("Stopped after %g minutes; the next run goes on from here", minutes)
                 break

@@ -94,9 +94,9 @@ class SiteSampler:
 
     def of_subjects(self, subjects: Sequence[TemplateSubject]) -> SiteSampler:
         """A sampler of other subjects, to references by those of this one."""
-        other = copy.copy(self)
-        other.subjects = subjects
-        return other
+        sampler = copy.copy(self)
+        sampler.subjects = subjects
+        return sampler
 
     @property
     def steps_per_chunk(self) -> int:
@@ -132,17 +132,17 @@ class SiteSampler:
         z = subject.z[slab.first : slab.stop]
         index = np.sort(rng.choice(len(z), SLAB_SLICES, replace=len(z) < SLAB_SLICES))
         truth, mask = self._scan(subject, slab, scanner, rng, scale)
-        own, _ = self._scan(subject, slab, source_scanner(source, modality, rng), rng)
+        source_slices, _ = self._scan(subject, slab, source_scanner(source, modality, rng), rng)
         companion, _ = self._scan(subject, slab, source_scanner(third, modality, rng), rng)
-        other = self._draw_other(subject, rng)
-        same = slab_at(other, slab, subject.z[slab.first])
-        reference, other_mask = self._scan(other, same, scanner, rng, scale)
+        stranger = self._draw_other(subject, rng)
+        same = slab_at(stranger, slab, subject.z[slab.first])
+        reference, stranger_mask = self._scan(stranger, same, scanner, rng, scale)
         sites = [self.settings.site(vendor, modality) for vendor in (source, target)]
         return SiteRows(
-            source=stacked(own, index),
+            source=stacked(source_slices, index),
             mask=mask[index + 1],
             reference=stacked(reference, index),
-            reference_mask=other_mask[index + 1],
+            reference_mask=stranger_mask[index + 1],
             truth=truth[index + 1],
             companion=stacked(companion, index),
             source_site=np.full(SLAB_SLICES, sites[0]),
@@ -173,8 +173,8 @@ class SiteSampler:
         return merge_profiles([p for name, p in profiles.items() if name != subject.name]).scale
 
     def _draw_other(self, subject: TemplateSubject, rng: np.random.Generator) -> TemplateSubject:
-        others = [other for other in self.others if other.name != subject.name] or [subject]
-        return others[int(rng.integers(len(others)))]
+        candidates = [s for s in self.others if s.name != subject.name] or [subject]
+        return candidates[int(rng.integers(len(candidates)))]
 
 
 def source_scanner(vendor: str, modality: Modality, rng: np.random.Generator) -> Scanner:
@@ -200,8 +200,8 @@ def random_windows(batch: SiteBatch, window: tuple[int, ...]) -> SiteBatch:
         inside = (mask > 0.5).nonzero()
         centre = inside[int(torch.randint(len(inside), ()))]
         low = [
-            int(torch.clamp(c - size // 2, 0, side - size))
-            for c, size, side in zip(centre, window, mask.shape, strict=True)
+            int(torch.clamp(c - size // 2, 0, length - size))
+            for c, size, length in zip(centre, window, mask.shape, strict=True)
         ]
         rows.append((number, *(slice(n, n + size) for n, size in zip(low, window, strict=True))))
     cut = {

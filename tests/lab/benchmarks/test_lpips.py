@@ -11,9 +11,9 @@ import torch
 from bids_ihf.errors import BadData
 from bids_ihf.lab.benchmarks.file_evaluation import columns_with
 from bids_ihf.lab.benchmarks.metrics.lpips import (
-    ALEXNET,
+    ALEXNET_BACKBONE,
     LPIPS,
-    VGG16,
+    VGG16_BACKBONE,
     Backbone,
     load_lpips,
     slice_distance,
@@ -36,7 +36,7 @@ def saved(folder: Path, backbone: Backbone) -> tuple[Path, LPIPS]:
     return folder / "lpips.pth", model
 
 
-@pytest.mark.parametrize("backbone", [ALEXNET, VGG16])
+@pytest.mark.parametrize("backbone", [ALEXNET_BACKBONE, VGG16_BACKBONE])
 def test_the_backbone_is_found_and_named(tmp_path: Path, backbone: Backbone) -> None:
     path, _ = saved(tmp_path, backbone)
     loaded = load_lpips(path)
@@ -46,7 +46,7 @@ def test_the_backbone_is_found_and_named(tmp_path: Path, backbone: Backbone) -> 
 
 
 def test_names_are_those_of_the_package() -> None:
-    alex, vgg = LPIPS(ALEXNET).state_dict(), LPIPS(VGG16).state_dict()
+    alex, vgg = LPIPS(ALEXNET_BACKBONE).state_dict(), LPIPS(VGG16_BACKBONE).state_dict()
     assert alex["net.slice2.3.weight"].shape == (192, 64, 5, 5)
     assert alex["net.slice5.10.weight"].shape == (256, 256, 3, 3)
     assert vgg["net.slice3.14.weight"].shape == (256, 256, 3, 3)
@@ -56,7 +56,7 @@ def test_names_are_those_of_the_package() -> None:
 
 def test_it_is_that_of_torchmetrics(tmp_path: Path) -> None:
     lpips = pytest.importorskip("torchmetrics.functional.image.lpips")
-    path, _ = saved(tmp_path, ALEXNET)
+    path, _ = saved(tmp_path, ALEXNET_BACKBONE)
     ours = load_lpips(path)
     images = torch.rand(2, 2, 3, 64, 70) * 2 - 1
     features = [ours.features(image) for image in images]
@@ -74,7 +74,7 @@ def test_it_is_that_of_torchmetrics(tmp_path: Path) -> None:
 
 
 def test_equal_volumes_are_at_no_distance(tmp_path: Path) -> None:
-    path, _ = saved(tmp_path, ALEXNET)
+    path, _ = saved(tmp_path, ALEXNET_BACKBONE)
     model = load_lpips(path)
     data = RNG.random((64, 70, 3))
     mask = np.ones(data.shape, dtype=bool)

@@ -158,7 +158,7 @@ def test_windows_are_cut_alike_and_hold_brain(sampler: SiteSampler) -> None:
 def test_the_site_is_read_out_of_images_and_codes(
     trained: Path, comparator_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content_readout, "PERMUTATIONS", 2)
+    monkeypatch.setattr(content_readout, "PERMUTATION_COUNT", 2)
     assert trained.is_dir()
     rows = content_readout.readout_rows(comparator_config, slabs=1)
     assert [(row["modality"], row["read_from"]) for row in rows] == [

@@ -66,7 +66,7 @@ class Backbone:
     pooled: tuple[int, ...]
 
 
-ALEXNET = Backbone(
+ALEXNET_BACKBONE = Backbone(
     "AlexNet",
     (
         (Convolution(64, kernel=11, stride=4, padding=2),),
@@ -78,7 +78,7 @@ ALEXNET = Backbone(
     pool=3,
     pooled=(1, 2),
 )
-VGG16 = Backbone(
+VGG16_BACKBONE = Backbone(
     "VGG16",
     tuple(
         (Convolution(outputs),) * count
@@ -105,12 +105,12 @@ class LPIPS(nn.Module):
             if number in backbone.pooled:
                 layers[str(position)] = nn.MaxPool2d(backbone.pool, 2)
                 position += 1
-            for one in stage:
+            for sizes in stage:
                 layers[str(position)] = nn.Conv2d(
-                    inputs, one.outputs, one.kernel, one.stride, one.padding
+                    inputs, sizes.outputs, sizes.kernel, sizes.stride, sizes.padding
                 )
                 layers[str(position + 1)] = nn.ReLU()
-                position, inputs = position + 2, one.outputs
+                position, inputs = position + 2, sizes.outputs
             sequence = nn.Sequential()
             for name, layer in layers.items():
                 sequence.add_module(name, layer)
@@ -134,8 +134,8 @@ class LPIPS(nn.Module):
         """Distances (B,) of images (B, 3, H, W), -1 to 1."""
         pairs = zip(self.features(image), self.features(reference), strict=True)
         distances = [
-            self.get_submodule(f"lin{number}.model")((one - other).square()).mean(dim=(1, 2, 3))
-            for number, (one, other) in enumerate(pairs)
+            self.get_submodule(f"lin{number}.model")((first - second).square()).mean(dim=(1, 2, 3))
+            for number, (first, second) in enumerate(pairs)
         ]
         return torch.stack(distances).sum(dim=0)
 
@@ -155,7 +155,7 @@ def load_lpips(path: Path) -> LPIPS:
         raise BadData(
             f"{path}: no weights of LPIPS with their backbone; {SAVING_ADVICE}."
         ) from error
-    model = LPIPS(VGG16 if tuple(first.shape[2:]) == (3, 3) else ALEXNET)
+    model = LPIPS(VGG16_BACKBONE if tuple(first.shape[2:]) == (3, 3) else ALEXNET_BACKBONE)
     names = set(model.state_dict())
     try:
         model.load_state_dict({key: weights[key] for key in names})
@@ -188,7 +188,7 @@ def slice_distance(
         stacks.append(torch.from_numpy(2 * slices.astype(np.float32) - 1)[:, None])
     values = []
     for first in range(0, len(shown), BATCH_SLICES):
-        part = slice(first, first + BATCH_SLICES)
+        rows = slice(first, first + BATCH_SLICES)
         with torch.inference_mode():
-            values.append(model(*(stack[part].expand(-1, 3, -1, -1) for stack in stacks)))
+            values.append(model(*(stack[rows].expand(-1, 3, -1, -1) for stack in stacks)))
     return float(torch.cat(values).mean())

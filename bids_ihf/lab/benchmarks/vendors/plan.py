@@ -181,16 +181,16 @@ def file_hashes(plan: Plan) -> dict[str, str]:
     models = load_networks(plan.weights)
     first = next(iter(models.values()))
     comparators = load_comparators(plan.weights, first)
-    loaded: list[tuple[str, ModelBundle | LoadedComparator]] = [*models.items()]
-    loaded += [(name, one) for name, files in comparators.items() for one in files]
+    named: list[tuple[str, ModelBundle | LoadedComparator]] = [*models.items()]
+    named += [(name, loaded) for name, files in comparators.items() for loaded in files]
     hashes = {"encoder": first.encoder_hash}
-    for name, one in loaded:
-        trained = sorted(set(plan.subjects) & set(one.record.get("people", ())))
+    for name, model in named:
+        trained = sorted(set(plan.subjects) & set(model.record.get("people", ())))
         if trained:
             raise UsageError(
                 f"{trained[0]} was in the training of {name}; remove it from --people."
             )
-        hashes[name] = f"{hashes[name]} {one.hash}" if name in hashes else one.hash
+        hashes[name] = f"{hashes[name]} {model.hash}" if name in hashes else model.hash
     for vendor, name in plan.weights.targets.items():
         target = load_target(name, first)
         for modality in plan.modalities:

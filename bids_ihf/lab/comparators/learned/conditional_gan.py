@@ -97,12 +97,12 @@ class SiMix(ConditionalGAN):
         fraction = torch.empty(shape, device=batch.source.device).uniform_(
             -MIXING_RANGE, MIXING_RANGE
         )
-        found = self._losses(batch, mix(batch.source, batch.companion, fraction))
+        losses = self._losses(batch, mix(batch.source, batch.companion, fraction))
         perceptual = F.l1_loss(
-            self._features(found.translated, batch), self._features(batch.truth, batch)
+            self._features(losses.translated, batch), self._features(batch.truth, batch)
         )
         return Losses(
-            found.terms | {"perceptual": (PERCEPTUAL_WEIGHT, perceptual)}, found.translated
+            losses.terms | {"perceptual": (PERCEPTUAL_WEIGHT, perceptual)}, losses.translated
         )
 
     def _features(self, image: Tensor, batch: SiteBatch) -> Tensor:
@@ -119,10 +119,10 @@ class SiMix(ConditionalGAN):
         return torch.stack(views).mean(dim=0)
 
 
-def mix(image: Tensor, other: Tensor, fraction: Tensor | float) -> Tensor:
-    """``(1 - fraction) image + fraction other``, not below the level of no signal.
+def mix(image: Tensor, addition: Tensor, fraction: Tensor | float) -> Tensor:
+    """``(1 - fraction) image + fraction addition``, not below the level of no signal.
 
     >>> mix(torch.tensor([0.0, -1.0]), torch.tensor([1.0, 1.0]), -0.2).tolist()
     [-0.20000000298023224, -1.0]
     """
-    return torch.clamp(image + fraction * (other - image), min=-1.0)
+    return torch.clamp(image + fraction * (addition - image), min=-1.0)

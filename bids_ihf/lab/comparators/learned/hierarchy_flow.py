@@ -118,21 +118,21 @@ class HierarchyFlowComparator(LearnedComparator):
         """Content and aligned style."""
         image = self.flow(batch.source, batch.mask, self.style(batch.reference))
         encoder = self._encoder[0]
-        made = encoder(image, taps=FEATURE_MAPS, modality=batch.modality)
+        output = encoder(image, taps=FEATURE_MAPS, modality=batch.modality)
         with torch.no_grad():
             source = encoder(batch.source, taps=FEATURE_MAPS, modality=batch.modality)
             reference = encoder(batch.reference, taps=FEATURE_MAPS, modality=batch.modality)
         terms = {
-            "content": (1.0, content_loss(made[-1], source[-1], batch.mask)),
+            "content": (1.0, content_loss(output[-1], source[-1], batch.mask)),
             "style": (
                 STYLE_WEIGHT,
-                aligned_style_loss(made, batch.mask, reference, batch.reference_mask),
+                aligned_style_loss(output, batch.mask, reference, batch.reference_mask),
             ),
         }
         return Losses(terms, image[:, 1:2])
 
 
-def content_loss(made: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+def content_loss(output: Tensor, source: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference of features (B, C, H, W), each channel normalized.
 
     Channels that are silent in the source are not amplified: half the mean variance of all
@@ -140,18 +140,18 @@ def content_loss(made: Tensor, source: Tensor, mask: Tensor) -> Tensor:
     """
     floor = channel_statistics(source, mask)[1].square().mean(dim=1, keepdim=True) / 2
     normal = []
-    for features in (made, source):
+    for features in (output, source):
         mean, deviation = channel_statistics(features, mask)
         normal.append((features - mean) / (deviation.square() + floor).sqrt())
     return F.mse_loss(normal[0], normal[1])
 
 
 def aligned_style_loss(
-    made: Sequence[Tensor], mask: Tensor, reference: Sequence[Tensor], reference_mask: Tensor
+    output: Sequence[Tensor], mask: Tensor, reference: Sequence[Tensor], reference_mask: Tensor
 ) -> Tensor:
     """Mean squared difference of channel statistics, summed over feature maps."""
-    total = made[0].new_zeros(())
-    for features, target in zip(made, reference, strict=True):
+    total = output[0].new_zeros(())
+    for features, target in zip(output, reference, strict=True):
         mean, deviation = channel_statistics(features, mask)
         target_mean, target_deviation = channel_statistics(target, reference_mask)
         gap = (mean - target_mean).square().flatten(1)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from bids_ihf.network.flow import INPUT_SLICES, pad_to_multiple
 from bids_ihf.network.statistics import channel_statistics
 
-LEAKINESS = 0.2
+RECTIFIER_SLOPE = 0.2
 """Slope of leaky rectifiers below zero, as in the papers."""
 
-PIXELS = 4
+PATCH_PIXELS = 4
 """Pixels of a patch that is moved into channels."""
 
 
@@ -60,7 +60,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, extra: int = 0) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            convolution(channels + extra, channels), nn.LeakyReLU(LEAKINESS),
+            convolution(channels + extra, channels), nn.LeakyReLU(RECTIFIER_SLOPE),
             convolution(channels, channels),
         )  # fmt: skip
 
@@ -80,9 +80,9 @@ class Translator(nn.Module):
     def __init__(self, sites: int, channels: int, blocks: int) -> None:
         super().__init__()
         self.sites = sites
-        self.first = convolution(PIXELS * INPUT_SLICES + sites, channels)
+        self.first = convolution(PATCH_PIXELS * INPUT_SLICES + sites, channels)
         self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(blocks))
-        self.last = convolution(channels, PIXELS)
+        self.last = convolution(channels, PATCH_PIXELS)
         nn.init.zeros_(self.last.weight)
         if self.last.bias is not None:
             nn.init.zeros_(self.last.bias)
@@ -92,7 +92,7 @@ class Translator(nn.Module):
         z = squeeze(x)
         if site is not None:
             z = torch.cat([z, planes(F.one_hot(site, self.sites).float(), z)], dim=1)
-        z = F.leaky_relu(self.first(z), LEAKINESS)
+        z = F.leaky_relu(self.first(z), RECTIFIER_SLOPE)
         for block in self.blocks:
             z = block(z)
         return x[:, 1:2] + unsqueeze(self.last(z), x)
@@ -105,13 +105,13 @@ class SiteCritic(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, channels, 4, stride=2, padding=1),
-            nn.LeakyReLU(LEAKINESS),
+            nn.LeakyReLU(RECTIFIER_SLOPE),
             nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
             nn.InstanceNorm2d(2 * channels, affine=True),
-            nn.LeakyReLU(LEAKINESS),
+            nn.LeakyReLU(RECTIFIER_SLOPE),
             nn.Conv2d(2 * channels, 2 * channels, 3, padding=1),
             nn.InstanceNorm2d(2 * channels, affine=True),
-            nn.LeakyReLU(LEAKINESS),
+            nn.LeakyReLU(RECTIFIER_SLOPE),
             nn.Conv2d(2 * channels, sites, 1),
         )
 

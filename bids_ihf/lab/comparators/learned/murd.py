@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from bids_ihf.lab.comparators.learned.interface import LearnedComparator, Losses
 from bids_ihf.lab.comparators.learned.layers import (
-    LEAKINESS,
-    PIXELS,
+    PATCH_PIXELS,
+    RECTIFIER_SLOPE,
     BrainNorm,
     ResidualBlock,
     SiteCritic,
@@ -57,7 +57,7 @@ class ContentBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Features (B, C, H, W) and mask to features."""
-        inner = F.leaky_relu(self.norms[0](self.convolutions[0](x), mask), LEAKINESS)
+        inner = F.leaky_relu(self.norms[0](self.convolutions[0](x), mask), RECTIFIER_SLOPE)
         return x + self.norms[1](self.convolutions[1](inner), mask)
 
 
@@ -66,13 +66,13 @@ class ContentEncoder(nn.Module):
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        self.first = convolution(PIXELS * INPUT_SLICES, channels)
+        self.first = convolution(PATCH_PIXELS * INPUT_SLICES, channels)
         self.norm = BrainNorm(channels)
         self.blocks = nn.ModuleList(ContentBlock(channels) for _ in range(blocks))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Encode; with noise in training."""
-        code = F.leaky_relu(self.norm(self.first(squeeze(x)), mask), LEAKINESS)
+        code = F.leaky_relu(self.norm(self.first(squeeze(x)), mask), RECTIFIER_SLOPE)
         for block in self.blocks:
             code = block(code, mask)
         if self.training:
@@ -99,10 +99,11 @@ class StyleEncoder(nn.Module):
     def __init__(self, channels: int, sites: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            convolution(PIXELS, channels), nn.LeakyReLU(LEAKINESS),
-            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1), nn.LeakyReLU(LEAKINESS),
+            convolution(PATCH_PIXELS, channels), nn.LeakyReLU(RECTIFIER_SLOPE),
+            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
+            nn.LeakyReLU(RECTIFIER_SLOPE),
             nn.Conv2d(2 * channels, 2 * channels, 4, stride=2, padding=1),
-            nn.LeakyReLU(LEAKINESS), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.LeakyReLU(RECTIFIER_SLOPE), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         )  # fmt: skip
         self.heads = SiteHeads(2 * channels, sites)
 
@@ -118,8 +119,8 @@ class StyleGenerator(nn.Module):
     def __init__(self, channels: int, sites: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(LATENT_SIZE, 2 * channels), nn.LeakyReLU(LEAKINESS),
-            nn.Linear(2 * channels, 2 * channels), nn.LeakyReLU(LEAKINESS),
+            nn.Linear(LATENT_SIZE, 2 * channels), nn.LeakyReLU(RECTIFIER_SLOPE),
+            nn.Linear(2 * channels, 2 * channels), nn.LeakyReLU(RECTIFIER_SLOPE),
         )  # fmt: skip
         self.heads = SiteHeads(2 * channels, sites)
 
@@ -142,7 +143,9 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(
             ResidualBlock(channels, extra=STYLE_SIZE) for _ in range(blocks)
         )
-        self.last = nn.Sequential(nn.LeakyReLU(LEAKINESS), convolution(channels, PIXELS))
+        self.last = nn.Sequential(
+            nn.LeakyReLU(RECTIFIER_SLOPE), convolution(channels, PATCH_PIXELS)
+        )
 
     def forward(self, content: Tensor, style: Tensor, like: Tensor) -> Tensor:
         """Generate slices of the size of ``like``."""
@@ -182,18 +185,18 @@ class MURD(LearnedComparator):
         translated = self.generator(content, style, real)
         # The neighbours of a slice are not translated: the slice stands in for them.
         content_again = self.content(translated.expand_as(batch.source), batch.mask)
-        own = self.generator(content, own_style, real)
+        rebuilt = self.generator(content, own_style, real)
         cycle = self.generator(content_again, own_style, real)
         with torch.no_grad():
-            other = self.generator(content, self.style_generator(site), real)
+            second = self.generator(content, self.style_generator(site), real)
         terms = {
-            "reconstruction": (CONSISTENCY_WEIGHT, F.l1_loss(own, real)),
+            "reconstruction": (CONSISTENCY_WEIGHT, F.l1_loss(rebuilt, real)),
             "cycle": (CONSISTENCY_WEIGHT, F.l1_loss(cycle, real)),
             "content": (CONSISTENCY_WEIGHT, F.l1_loss(content_again, content)),
             "style": (CONSISTENCY_WEIGHT, F.l1_loss(self.style(translated, site), style)),
             "edges": (EDGE_WEIGHT, edge_loss(cycle, real)),
             "alignment": (ALIGNMENT_WEIGHT, content.square().mean()),
-            "diversity": (-DIVERSITY_WEIGHT, F.l1_loss(translated, other)),
+            "diversity": (-DIVERSITY_WEIGHT, F.l1_loss(translated, second)),
             "adversarial": (ADVERSARIAL_WEIGHT, realness_loss(self.critic(translated, site))),
         }
         return Losses(terms, translated)

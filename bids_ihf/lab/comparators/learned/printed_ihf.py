@@ -68,12 +68,12 @@ class PrintedIHF(LearnedComparator):
         """Eqs. (3) to (5)."""
         image, embedding = self._harmonize(batch)
         encoder = self._encoder[0]
-        made = encoder(image, taps=LOSS_MAPS, modality=batch.modality)
+        output = encoder(image, taps=LOSS_MAPS, modality=batch.modality)
         with torch.no_grad():
             source = encoder(batch.source, taps=LOSS_MAPS, modality=batch.modality)
         target = split_embedding(embedding, encoder.channels)[:LOSS_MAPS]
         terms = {
-            "anatomy": (ANATOMY_WEIGHT, anatomy_loss(source[-1], made[-1])),
-            "artefact": (ARTEFACT_WEIGHT, artefact_loss(made, target, batch.mask)),
+            "anatomy": (ANATOMY_WEIGHT, anatomy_loss(source[-1], output[-1])),
+            "artefact": (ARTEFACT_WEIGHT, artefact_loss(output, target, batch.mask)),
         }
         return Losses(terms, image[:, 1:2])

@@ -75,30 +75,30 @@ def translate_scan(
     the target.  ``source`` is the vendor of the scan, if it is a site.
     """
     modality, settings = on_grid.modality, model.settings
-    own = on_grid.scale.normalize(on_grid.data)
-    bare = np.where(on_grid.brain, clip_to_network_range(own), np.float32(NO_SIGNAL))
+    scaled = on_grid.scale.normalize(on_grid.data)
+    bare = np.where(on_grid.brain, clip_to_network_range(scaled), np.float32(NO_SIGNAL))
     chosen = slices.tolist()
     mask = np.moveaxis(on_grid.mask[:, :, slices], 2, 0)[:, None]
     reference, reference_mask = _reference(target)
     sites = [settings.site(vendor, modality) for vendor in (source, target.vendor)]
     translated = []
     for first in range(0, len(chosen), BATCH_SLICES):
-        part = slice(first, first + BATCH_SLICES)
-        count = len(chosen[part])
+        rows = slice(first, first + BATCH_SLICES)
+        count = len(chosen[rows])
         batch = SiteSlices(
-            source=_framed(slice_stack(bare, chosen[part]), NO_SIGNAL),
-            mask=_framed(mask[part], 0),
+            source=_framed(slice_stack(bare, chosen[rows]), NO_SIGNAL),
+            mask=_framed(mask[rows], 0),
             source_site=torch.full((count,), sites[0]),
             target_site=torch.full((count,), sites[1]),
-            reference=_framed(reference[part].repeat(3, axis=1), NO_SIGNAL),
-            reference_mask=_framed(reference_mask[part], 0),
+            reference=_framed(reference[rows].repeat(3, axis=1), NO_SIGNAL),
+            reference_mask=_framed(reference_mask[rows], 0),
             modality=modality_weights(modality, count),
         )
         with torch.inference_mode():
             translated.append(_unframed(model.translate(batch), on_grid.grid.shape))
     image = np.moveaxis(np.concatenate(translated)[:, 0], 0, 2)
     brain = on_grid.brain[:, :, slices]
-    return target.scale.restore(np.where(brain, image, own[:, :, slices]))
+    return target.scale.restore(np.where(brain, image, scaled[:, :, slices]))
 
 
 def _reference(target: TargetScan) -> tuple[Array, Array]:
