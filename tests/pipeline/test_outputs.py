@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bids_ihf.anat import outputs as anat_outputs
+from bids_ihf.anat.harmonize import Harmonized
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import CannotWrite
@@ -62,7 +63,7 @@ def results(job: Job) -> tuple[Any, Any]:
         coverage=0.95,
         seconds=1.5,
     )
-    harmonized = SimpleNamespace(
+    harmonized = Harmonized(
         image=volume.data + 2,
         change=np.full(volume.data.shape, 2, dtype=np.float32),
         scaling={"SourceLow": 0.0},
@@ -158,7 +159,7 @@ def test_sidecar_is_written_last(
     for module in (anat_outputs, preprocessing_outputs):
         monkeypatch.setattr(module, "write_atomic", note)
         monkeypatch.setattr(module, "write_json", note)
-    monkeypatch.setattr(anat_outputs, "require_written", lambda _paths: None)
+    monkeypatch.setattr(anat_outputs, "require_written", lambda *_, **__: None)
     write(job, config)
     assert written[-2:] == [job.outputs.harmonized, job.sidecar]
 
