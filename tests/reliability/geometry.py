@@ -136,7 +136,9 @@ def placed(folder: Path, chosen: Sequence[Case]) -> list[Placed]:
         phantom.write_scan(path)
         nibabel.save(case.image, path)
         paths[case.name] = path
-    words = runs.participant(bids, out, folder / "work", "--target", "Siemens")
+    # A compact change map is in the units of the scan: 'ihf restore' knows them.
+    options = ("--target", "Siemens", "--change-map", "float32")
+    words = runs.participant(bids, out, folder / "work", *options)
     done = runs.run(words, folder / "said")
     assert done.code == 0, done.err
     found = []

@@ -128,7 +128,7 @@ class NetworkTrainer:
         self.config, self.settings, self.device = config, config.network, device
         self.write, self.validation = write, validation
         self.encoder = encoder.to(device)
-        self.network = IHFNetwork(architecture(self.settings, encoder)).to(device)
+        self.network = IHFNetwork(_architecture(self.settings, encoder)).to(device)
         # Convolutions of this width are a quarter faster with channels last.
         for module in (self.network, self.encoder):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -214,9 +214,26 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
     )
 
 
+def _architecture(settings: NetworkConfig, encoder: Encoder) -> Architecture:
+    """Architecture of a configuration, with the heads that the network it starts from has."""
+    configured = architecture(settings, encoder)
+    if not settings.start:
+        return configured
+    _, header = read_safetensors(_start_file(settings.start), NETWORK_FORMAT)
+    started = header["architecture"]
+    return attrs.evolve(
+        configured,
+        local=configured.local or tuple(started.get("local", ())),
+        told_context=configured.told_context or bool(started.get("told_context")),
+    )
+
+
+def _start_file(start: str) -> Path:
+    return packaged_file("network.safetensors") if start == SHIPPED_WEIGHTS else Path(start)
+
+
 def _load_start(network: IHFNetwork, start: str) -> None:
-    shipped = start == SHIPPED_WEIGHTS
-    path = packaged_file("network.safetensors") if shipped else Path(start)
+    path = _start_file(start)
     tensors, _ = read_safetensors(path, NETWORK_FORMAT)
     # Heads that an earlier network lacks change nothing before they are trained.
     added = {

@@ -52,9 +52,9 @@ def test_nothing_need_be_computed_to_count() -> None:
 
 def test_network_stays_small() -> None:
     one = work_of_network(1)
-    assert one.multiply_adds < 2.0e9
-    assert one.bytes_moved < 200e6
-    assert one.bytes_allocated < 80e6
+    assert one.multiply_adds < 3.0e9
+    assert one.bytes_moved < 250e6
+    assert one.bytes_allocated < 100e6
     eight = work_of_network(8)
     assert eight.multiply_adds == 8 * one.multiply_adds
     assert (

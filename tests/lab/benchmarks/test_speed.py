@@ -46,7 +46,9 @@ def case() -> NetworkCase:
     data = np.random.default_rng(0).random(shape, dtype=np.float32)
     on_grid = NetworkInput(data, np.ones_like(data), Grid(shape, np.eye(4)), profile.scale)
     curve = IntensityCurve([-1.0, 1.0], [-1.0, 1.0])
-    matched = IntensityMatched(on_grid, profile, profile, profile, curve, data, 1.0)
+    matched = IntensityMatched(
+        on_grid, profile, profile, profile, curve, data, np.ones_like(data), 1.0
+    )
     return NetworkCase(matched, SLICES)
 
 

@@ -11,14 +11,12 @@ import pytest
 
 from bids_ihf.bids.scanners import scanner_label
 from bids_ihf.bids.vendors import normalize_vendor
-from bids_ihf.errors import BadData
 from bids_ihf.lab.benchmarks.volumetry import age, travelers
 from bids_ihf.lab.benchmarks.volumetry.age import OTHER, OWN, TRUTH
 from bids_ihf.lab.benchmarks.volumetry.change import NO_CHANGE
 from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
 from bids_ihf.lab.benchmarks.volumetry.image_scanners import GAIN, by_another_scanner
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_volume, region_of
-from bids_ihf.lab.benchmarks.volumetry.studies import ResumedWorkers
 from bids_ihf.lab.benchmarks.volumetry.travelers import _segmented
 from bids_ihf.lab.simulation.label_anatomy import LabelMap
 from bids_ihf.validation.harmonizing import IHF_HARMONY, UNTOUCHED, Outcome
@@ -109,24 +107,6 @@ def test_another_scanner_keeps_order_but_neither_units_nor_sharpness() -> None:
     assert abs(changed[19, 20, 20] / changed[20, 20, 20] - 1) < 0.6  # blurred border
     assert np.array_equal(changed, by_another_scanner(image, zooms, seed=1))
     assert not np.array_equal(changed, by_another_scanner(image, zooms, seed=2))
-
-
-def test_results_are_not_measured_twice(tmp_path: Path) -> None:
-    calls = []
-
-    def measure(number: int) -> int:
-        calls.append(number)
-        if number == 2 and len(calls) < 4:
-            raise BadData("not this time")
-        return 10 * number
-
-    workers = ResumedWorkers(1, lambda: None, records=tmp_path / "records")
-    tasks = [(number,) for number in range(3)]
-    first = workers.run(measure, tasks, "measuring")
-    assert first[:2] == [0, 10]
-    assert isinstance(first[2], BadData)
-    assert workers.run(measure, tasks, "measuring") == [0, 10, 20]
-    assert calls == [0, 1, 2, 2]  # what failed is tried again
 
 
 def test_volumes_of_a_segmenter_are_in_mm3_by_file_name(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ nothing is downloaded.
 
 from __future__ import annotations
 
-import pickle
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,7 +151,7 @@ def load_lpips(path: Path) -> LPIPS:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         first = weights["net.slice1.0.weight"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError) as error:
         raise BadData(
             f"{path}: no weights of LPIPS with their backbone; {SAVING_ADVICE}."
         ) from error

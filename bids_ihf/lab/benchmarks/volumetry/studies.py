@@ -1,18 +1,13 @@
-"""Studies measured as by ``ihf validate``; results are kept, and no scan is measured twice."""
+"""Studies measured as by ``ihf validate``."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
+from typing import TYPE_CHECKING
 
 from bids_ihf.bids.images import SourceImage
-from bids_ihf.errors import HarmonyError
-from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.tables import Column
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.simulation.vendor_scanners import vendor_scanner
@@ -21,8 +16,6 @@ from bids_ihf.validation.measuring import Workers, measure_study
 from bids_ihf.validation.results import COLUMNS, METHOD_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.validation.harmonizing import Settings
     from bids_ihf.validation.measuring import Findings
@@ -31,30 +24,6 @@ if TYPE_CHECKING:
 
 VOLUMETRIC_SEQUENCES = ("MPRAGE", "SPGR")
 """Sequences of T1w scans that volumes are measured in."""
-
-
-@frozen(eq=False)
-class ResumedWorkers(Workers):
-    """Workers that keep results by function and position of the task.
-
-    ``records`` must be a folder of its own for each study, its settings and the weights; delete it
-    when the code has changed.
-    """
-
-    records: Path = Path("records")
-
-    def _results(
-        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
-    ) -> Iterator[tuple[int, Any]]:
-        files = [self.records / f"{function.__name__}-{n}.pickle" for n in range(len(tasks))]
-        missing = [number for number, file in enumerate(files) if not file.is_file()]
-        for number in set(range(len(tasks))) - set(missing):
-            yield number, pickle.loads(files[number].read_bytes())  # noqa: S301 - our own files
-        left = super()._results(function, [tasks[number] for number in missing])
-        for index, result in left:
-            if not isinstance(result, HarmonyError):
-                write_atomic(files[missing[index]], pickle.dumps(result))
-            yield missing[index], result
 
 
 def records_folder(folder: Path, *facts: object) -> Path:
@@ -76,9 +45,9 @@ def volumetric_scanner(vendor: str, *labels: str, seed: int) -> Scanner:
 
 
 def measure(study: Study, targets: tuple[str, ...], settings: Settings, folder: Path) -> Findings:
-    """Measure a study in which nobody needs to be on two scanners; it goes on where it stopped."""
+    """Measure a study in which nobody needs to be on two scanners."""
     folder.mkdir(parents=True, exist_ok=True)
-    workers = ResumedWorkers(1, lambda: set_up_process(0), records=folder)
+    workers = Workers(1, lambda: set_up_process(0))
     return measure_study(study, targets, settings, workers, folder, min_travelers=0)
 
 

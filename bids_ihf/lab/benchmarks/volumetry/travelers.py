@@ -20,7 +20,6 @@ from attrs import evolve, frozen
 from bids_ihf.lab.benchmarks.tables import Column, Table
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.benchmarks.volumetry.studies import (
-    ResumedWorkers,
     bids_label,
     records_folder,
     volumetric_scanner,
@@ -32,6 +31,7 @@ from bids_ihf.network.checkpoint import load_model
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.targets.target import BUILTIN_VENDORS
 from bids_ihf.validation.harmonizing import Settings
+from bids_ihf.validation.measuring import Workers
 from bids_ihf.validation.results import COLUMNS
 from bids_ihf.validation.run import IMAGES_FOLDER, ValidationPlan, validate
 
@@ -90,7 +90,7 @@ def measure_travelers(plan: TravelersPlan) -> dict[str, Table]:
         dataset, out, modalities=("T1w",),
         settings=Settings(atropos=True, images_dir=out / IMAGES_FOLDER),
     )  # fmt: skip
-    workers = ResumedWorkers(1, lambda: set_up_process(0), records=folder / "measured")
+    workers = Workers(1, lambda: set_up_process(0))
     validate(validation, workers)
     if plan.segmenter is not None:
         tables = [
