@@ -56,7 +56,8 @@ def test_network_stays_small() -> None:
     assert one.bytes_moved < 250e6
     assert one.bytes_allocated < 100e6
     eight = work_of_network(8)
-    assert eight.multiply_adds == 8 * one.multiply_adds
+    # The terms of the position are computed once for a batch.
+    assert 7.9 * one.multiply_adds < eight.multiply_adds <= 8 * one.multiply_adds
     assert (
         eight.bytes_allocated < 8 * 2**30
     )  # even if nothing were freed, a batch fits on a small GPU
