@@ -7,7 +7,7 @@ Usage: python -m bids_ihf.lab.benchmarks.volumetry travelers LABELS_DIR -o docs/
        python -m bids_ihf.lab.benchmarks.volumetry age IXI_DIR -o docs/results [--people 20]
        python -m bids_ihf.lab.benchmarks.volumetry sites SLICES_DIR -o docs/results
 
-What was measured is kept under --records, so that a run that was stopped goes on.
+Files that are made on the way are under --records; 'change' goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT_DIR")
         command.add_argument(
             "--records", type=Path, metavar="DIR",
-            help="what was measured already (default: OUT_DIR/records)",
+            help="files made on the way (default: OUT_DIR/records)",
         )  # fmt: skip
         command.add_argument("--seed", type=int, default=1, metavar="S")
     return parser
