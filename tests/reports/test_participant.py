@@ -351,7 +351,11 @@ def test_sidecar_with_unexpected_types(out: Path) -> None:
     build_participant_report(out, "02")
 
 
-def test_flair_has_no_reference_ranges_and_the_page_says_so(tmp_path: Path) -> None:
+def test_the_page_says_where_a_modality_has_no_reference_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranges = ReferenceRanges({"T1w": {"snr_after": ReferenceRange(10.0, 15.0, 20.0)}})
+    monkeypatch.setattr(reference_flags, "shipped_ranges", lambda: ranges)
     out = tmp_path / "out"
     add_image(
         out, "sub-1/anat/sub-1_FLAIR.nii.gz", measures={"snr_after": 1.0},
