@@ -17,7 +17,8 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.cli.toolbox import main
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.pipeline.plan import ResolvedTarget, plan
+from bids_ihf.pipeline.job import ResolvedTarget
+from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.worker import harmonize_image, prepare_image
 from bids_ihf.preprocessing import brain_mask, prepare
 from bids_ihf.preprocessing.alignment import Alignment

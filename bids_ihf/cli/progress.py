@@ -7,12 +7,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from bids_ihf.pipeline.plan import HARMONIZE_ACTION
+from bids_ihf.pipeline.job import HARMONIZE_ACTION
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
 if TYPE_CHECKING:
     from bids_ihf.pipeline.batches import Batch
-    from bids_ihf.pipeline.plan import Job
+    from bids_ihf.pipeline.job import Job
 
 LOGGER = logging.getLogger(__name__)
 

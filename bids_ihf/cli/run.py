@@ -18,8 +18,8 @@ from bids_ihf.pipeline.batches import Batch, planned_batches
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
 from bids_ihf.pipeline.fork_server import start_fork_server
 from bids_ihf.pipeline.harmonization import choose_device
+from bids_ihf.pipeline.job import HARMONIZE_ACTION, Job, ResolvedTarget
 from bids_ihf.pipeline.participants import ProgressStep, run_participants
-from bids_ihf.pipeline.plan import HARMONIZE_ACTION, Job, ResolvedTarget
 from bids_ihf.pipeline.process import limit_threads
 from bids_ihf.pipeline.resources import announce_device, describe_run, resolve_target
 from bids_ihf.pipeline.run_log import (

@@ -15,7 +15,8 @@ from bids_ihf.bids.validation import find_validator, validate_input
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData, NothingSelected
 from bids_ihf.pipeline.image_search import ImageSearch, mask_message, warn_of_missing_masks
-from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
+from bids_ihf.pipeline.job import Job, ResolvedTarget
+from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.run_log import HeldRecords, holding_records
 
 Item = TypeVar("Item")

@@ -13,7 +13,7 @@ from bids_ihf.io.content_hash import content_hash
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bids_ihf.pipeline.plan import Job
+    from bids_ihf.pipeline.job import Job
 
 COMPANION_ACTION = "intensities of {}"
 """What is done with such an image: it gets the intensities of its series."""

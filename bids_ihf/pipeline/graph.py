@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
     from bids_ihf.io.failures import Step
-    from bids_ihf.pipeline.longitudinal import SharedScan
-    from bids_ihf.pipeline.plan import Job, ResolvedTarget
+    from bids_ihf.pipeline.job import Job, ResolvedTarget, SharedScan
 
 MAX_NODE_STEM = 80
 """Characters of a file name in the name of a node, whose folder's name the system limits."""

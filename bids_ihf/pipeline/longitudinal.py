@@ -6,10 +6,11 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.bids.scanners import scanner_label
+from bids_ihf.pipeline.job import Job, SharedScan
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bids_ihf.bids.images import SourceImage
-    from bids_ihf.pipeline.plan import Job
 
 LOGGER = logging.getLogger(__name__)
 
@@ -26,25 +26,6 @@ VISIT_ENTITIES = ("ses", "run")
 
 PROTOCOL_FIELDS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle")
 """Fields of the sidecar that decide on the contrast."""
-
-
-@frozen
-class SharedScan:
-    """One of the scans that share a mapping.
-
-    Attributes
-    ----------
-    image
-        The scan.
-    t1w
-        T1w image of its session by which it is registered, if any.
-    hash
-        Configuration hash of the scan alone.
-    """
-
-    image: SourceImage
-    t1w: SourceImage | None
-    hash: str
 
 
 def share_mappings(jobs: Sequence[Job]) -> list[Job]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bids_ihf.config import RunConfig
     from bids_ihf.dwi.series import HarmonizedSeries
     from bids_ihf.dwi.series_writing import WrittenSeries
-    from bids_ihf.pipeline.plan import Job, ResolvedTarget
+    from bids_ihf.pipeline.job import Job, ResolvedTarget
     from bids_ihf.preprocessing.prepare import Prepared
 
 LOGGER = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.bids.images import SourceImage
     from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.plan import Job, ResolvedTarget
+    from bids_ihf.pipeline.job import Job, ResolvedTarget
 
 
 FailuresByStep = dict[tuple[str, str], "tuple[Failure, Path]"]

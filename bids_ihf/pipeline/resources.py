@@ -14,7 +14,7 @@ from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.paths import is_nifti_name
 from bids_ihf.pipeline.harmonization import Harmonization, choose_device
-from bids_ihf.pipeline.plan import ResolvedTarget
+from bids_ihf.pipeline.job import ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
 if TYPE_CHECKING:

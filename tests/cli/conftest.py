@@ -15,7 +15,7 @@ from bids_ihf.cli import run as run_module
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.pipeline import worker
-from bids_ihf.pipeline.plan import Job, ResolvedTarget
+from bids_ihf.pipeline.job import Job, ResolvedTarget
 from tests.datasets import write_dataset
 
 if TYPE_CHECKING:

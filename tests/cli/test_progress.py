@@ -10,7 +10,7 @@ import pytest
 
 from bids_ihf.cli.progress import Progress
 from bids_ihf.pipeline.batches import Batch
-from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION
+from bids_ihf.pipeline.job import DONE_ACTION, HARMONIZE_ACTION
 
 
 def job(name: str) -> Any:

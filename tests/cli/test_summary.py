@@ -11,8 +11,8 @@ import pytest
 
 from bids_ihf.cli import summary
 from bids_ihf.config import RunConfig
+from bids_ihf.pipeline.job import HARMONIZE_ACTION
 from bids_ihf.pipeline.participants import Result
-from bids_ihf.pipeline.plan import HARMONIZE_ACTION
 from tests.reports.conftest import add_image
 
 

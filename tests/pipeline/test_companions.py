@@ -15,14 +15,15 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi import series
 from bids_ihf.pipeline import worker
-from bids_ihf.pipeline.plan import HARMONIZE_ACTION, plan
+from bids_ihf.pipeline.job import HARMONIZE_ACTION
+from bids_ihf.pipeline.plan import plan
 from bids_ihf.targets.target import Target
 from tests.pipeline.test_series import RESOLVED, STEM, TARGET, image_of, prepared_of, root, save
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bids_ihf.pipeline.plan import Job
+    from bids_ihf.pipeline.job import Job
 
 __all__ = ["root"]
 

@@ -11,8 +11,9 @@ from attrs import evolve
 
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
+from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.longitudinal import without_failures
-from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
+from bids_ihf.pipeline.plan import plan
 from tests.datasets import write_image
 
 TARGET = ResolvedTarget("GE", "GE", "t", "ihf", "m", "b", ("T1w", "T2w"))

@@ -20,7 +20,8 @@ from bids_ihf.errors import CannotWrite
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.pipeline import outputs
-from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
+from bids_ihf.pipeline.job import Job, ResolvedTarget
+from bids_ihf.pipeline.plan import plan
 from bids_ihf.preprocessing import outputs as preprocessing_outputs
 from bids_ihf.qc import assess as quality
 from bids_ihf.qc import out_of_distribution as familiar

@@ -15,7 +15,8 @@ from bids_ihf.config import RunConfig
 from bids_ihf.io import nifti
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import IHFNetwork
-from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
+from bids_ihf.pipeline.job import Job, ResolvedTarget
+from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.worker import harmonize_image, prepare_image
 from bids_ihf.preprocessing import brain_mask as mask
 from bids_ihf.preprocessing import outputs as preprocessing_outputs

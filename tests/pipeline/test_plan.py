@@ -12,7 +12,8 @@ from bids_ihf.bids.sidecars import write_json
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.pipeline.plan import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget, plan
+from bids_ihf.pipeline.job import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget
+from bids_ihf.pipeline.plan import plan
 from tests.datasets import SCANS, write_dataset, write_image
 
 TARGET = ResolvedTarget("GE", "GE", "t", "ihf", "m", "b", ("T1w", "T2w"))

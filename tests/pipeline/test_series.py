@@ -25,7 +25,8 @@ from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.series import open_series
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
 from bids_ihf.pipeline import worker
-from bids_ihf.pipeline.plan import Job, ResolvedTarget, plan
+from bids_ihf.pipeline.job import Job, ResolvedTarget
+from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.restore import restore
 from bids_ihf.reports.figures import FIGURE_DESCS, figure_name
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, ShellProfile

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.config import RunConfig
     from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.pipeline.plan import Job
+    from bids_ihf.pipeline.job import Job
 
 __all__ = ["root"]
 
