@@ -161,10 +161,14 @@ def _pooled(profiles: Sequence[Profile]) -> Profile:
 
 
 def residual_field(
-    network_input: NetworkInput, matched: Profile, target: Profile, level_share: float
+    network_input: NetworkInput, matched: Profile, target: Profile, scanner_weight: float
 ) -> NDArray[np.float32]:
     """Field (X, Y, Z) by which the regions of a scan whose intensities were matched differ from
-    those of a target; 1 where one of them has none."""
+    those of a target; 1 where one of them has none.
+
+    Its weight is the square root of the scanner weight: a field is in part that of the session,
+    which no typical profile of the scanner shows.
+    """
     if not len(matched.regions) or not len(target.regions):
         return np.ones(network_input.grid.shape, dtype=np.float32)
     typical = regions_at(target.positions, target.regions, matched.positions)
@@ -174,7 +178,10 @@ def residual_field(
         for axis, count in enumerate(network_input.grid.shape)
     )
     covered = typical[..., 0].sum() / max(target.regions[..., 0].sum(), 1e-9)
-    if covered < MIN_COVERED_FRACTION:
-        level_share = 0.0
-    field = intensity_field(matched.regions, typical, level_share)
+    field = intensity_field(
+        matched.regions,
+        typical,
+        np.sqrt(scanner_weight),
+        keeps_level=covered >= MIN_COVERED_FRACTION,
+    )
     return field_on_grid(field, position_centre(matched.positions), (x, y, z))

@@ -76,7 +76,9 @@ def sum_by_region(
     return np.stack([column.reshape(shape) for column in sums], axis=-1)
 
 
-def intensity_field(scan: Regions, target: Regions, level_share: float) -> NDArray[np.float64]:
+def intensity_field(
+    scan: Regions, target: Regions, weight: float = 1.0, *, keeps_level: bool = True
+) -> NDArray[np.float64]:
     """Ratio (P, X, Y) by which the intensities in the regions of a scan have to be multiplied for
     them to be as in the target.
 
@@ -84,10 +86,11 @@ def intensity_field(scan: Regions, target: Regions, level_share: float) -> NDArr
     ----------
     scan, target
         Regions (P, X, Y, 2) at the same positions.
-    level_share
-        Share, 0 to 1, of the mean of the ratio's logarithm over the brain that is attributed to
-        scanners; the rest is the subject's.  What varies over the brain is attributed to scanners
-        and sessions.
+    weight
+        Weight, 0 to 1, of the ratio's logarithm: the portion of it that is attributed to the
+        scanner and the session; the rest is the subject's.
+    keeps_level
+        Whether the mean of the logarithm over the brain counts, or only how it varies.
     """
     scan, target = _smooth(scan), _smooth(target)
     tissue = scan[..., 0]
@@ -100,8 +103,9 @@ def intensity_field(scan: Regions, target: Regions, level_share: float) -> NDArr
     ratio = (tissue * typical + prior) / (scan[..., 1] + prior)
     bound = np.log(MAX_FIELD_RATIO)
     log_ratio = np.clip(np.log(ratio), -bound, bound)
-    level = float((log_ratio * tissue).sum() / tissue.sum())
-    return np.asarray(np.exp(log_ratio - (1 - level_share) * level))
+    if not keeps_level:
+        log_ratio -= float((log_ratio * tissue).sum() / tissue.sum())
+    return np.asarray(np.exp(weight * log_ratio))
 
 
 def regions_at(

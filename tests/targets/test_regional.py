@@ -38,11 +38,11 @@ def bias(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def test_a_scan_by_the_target_scanner_is_left_alone() -> None:
-    np.testing.assert_allclose(intensity_field(regions_of(), regions_of(), 1.0), 1, atol=1e-6)
+    np.testing.assert_allclose(intensity_field(regions_of(), regions_of()), 1, atol=1e-6)
 
 
 def test_a_smooth_bias_is_removed() -> None:
-    field = intensity_field(regions_of(bias(X, Y)), regions_of(), 1.0)
+    field = intensity_field(regions_of(bias(X, Y)), regions_of())
     x, y = np.arange(-60.0, 61, 20), np.arange(-80.0, 61, 20)
     on_grid = field_on_grid(field, CENTRES, (x, y, CENTRES[4:-4]))
     truth = 1 / bias(*np.meshgrid(x, y, indexing="ij"))
@@ -55,25 +55,29 @@ def test_amount_of_csf_does_not_change_the_field() -> None:
     tissue = np.where(RNG.random(PIXELS) < with_csf, 2, RNG.integers(0, 2, PIXELS))
     level = np.array([0.6, 0.9, 0.15])[tissue] - 1
     atrophied = sum_by_region(ROWS, X, Y, level, np.eye(3)[tissue], positions=len(POSITIONS))
-    field = intensity_field(atrophied, regions_of(grey=0.45), 1.0)
+    field = intensity_field(atrophied, regions_of(grey=0.45))
     change = np.abs(field[4:-4, 4:-4, 5:-5] - 1)
     assert change.mean() < 0.015
     assert change.max() < 0.06
 
 
-def test_the_level_is_shared_with_the_subject() -> None:
+def test_the_field_is_shared_with_the_subject() -> None:
     brighter = regions_of(1.08)
     inside = (slice(4, -4), slice(5, -5), slice(6, -6))
-    whole, half, none = (intensity_field(brighter, regions_of(), s)[inside] for s in (1, 0.5, 0))
+    whole, half, none = (
+        intensity_field(brighter, regions_of(), weight)[inside] for weight in (1, 0.5, 0)
+    )
     np.testing.assert_allclose(whole, 1 / 1.08, atol=0.01)
     np.testing.assert_allclose(half, 1 / np.sqrt(1.08), atol=0.01)
     np.testing.assert_allclose(none, 1, atol=0.01)
+    level = intensity_field(brighter, regions_of(), keeps_level=False)[inside]
+    np.testing.assert_allclose(level, 1, atol=0.01)
 
 
 @pytest.mark.parametrize("gain", [0.2, 5.0])
 def test_what_is_no_field_is_bounded(gain: float) -> None:
     lesion = np.where((np.abs(X) < 30) & (np.abs(Y) < 30), gain, 1.0)
-    field = intensity_field(regions_of(lesion), regions_of(), 1.0)
+    field = intensity_field(regions_of(lesion), regions_of())
     assert field.max() <= MAX_FIELD_RATIO + 1e-9
     assert field.min() >= 1 / MAX_FIELD_RATIO - 1e-9
 
@@ -81,7 +85,7 @@ def test_what_is_no_field_is_bounded(gain: float) -> None:
 def test_without_tissue_there_is_no_field() -> None:
     nothing = empty_regions(len(POSITIONS))
     for scan, target in ((nothing, regions_of()), (regions_of(), nothing), (nothing, nothing)):
-        np.testing.assert_array_equal(intensity_field(scan, target, 1.0), 1)
+        np.testing.assert_array_equal(intensity_field(scan, target), 1)
 
 
 def test_positions_that_a_target_lacks_have_no_tissue() -> None:
@@ -95,6 +99,6 @@ def test_positions_that_a_target_lacks_have_no_tissue() -> None:
 def test_beyond_the_slab_of_a_target_a_scan_is_as_expected() -> None:
     slab = regions_of(0.8)
     slab[8:] = 0
-    field = intensity_field(regions_of(0.8), slab, 1.0)
+    field = intensity_field(regions_of(0.8), slab)
     np.testing.assert_allclose(field[14:], 1, atol=1e-3)
     assert np.abs(field - 1).mean() < 0.005
