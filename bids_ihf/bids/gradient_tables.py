@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from bids_ihf.errors import BadData
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 LOGGER = logging.getLogger(__name__)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import field, frozen
 
@@ -13,9 +14,6 @@ from bids_ihf.bids.names import BIDSName, NamedImage, parse_name
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.tsv import MISSING_VALUE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LOGGER = logging.getLogger(__name__)
 

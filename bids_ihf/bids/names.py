@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from math import inf
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from attrs import frozen
 
 from bids_ihf.errors import InvalidBIDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Modality = Literal["T1w", "T2w", "FLAIR"]
 """Contrast of an anatomical image, as the suffix of its file name."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from bids_ihf.bids.images import gradient_table_paths, sidecar_path
+from bids_ihf.bids.images import OutputPaths, gradient_table_paths, sidecar_path
 from bids_ihf.errors import CannotWrite
 from bids_ihf.io.atomic import remove
-
-if TYPE_CHECKING:
-    from bids_ihf.bids.images import OutputPaths
 
 LOG_NAME = "ihf_harmony.log"
 """Log of a run on a subject, in the folder of the run under ``sub-<label>/log``."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import select
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError, TemporaryFailure
 from bids_ihf.pipeline.termination import EXIT_TERMINATED, Terminated, ending_in_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EXIT_CODES = {
     0: "done",

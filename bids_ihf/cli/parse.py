@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bids_ihf.cli.options import build_parser
 from bids_ihf.config import RunConfig, from_toml
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.process import available_memory_gb, available_processors
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NO_RAW_FOLDERS = frozenset({"derivatives", "sourcedata", "code"})
 """Folders of a dataset in which BIDS allows what is not raw data."""

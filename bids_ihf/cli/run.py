@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.bids.discovery import select_subjects
 from bids_ihf.bids.source_dataset import require_same_dataset
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
+from bids_ihf.config import RunConfig
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
 from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
 from bids_ihf.pipeline.batches import Batch, planned_batches
@@ -29,12 +31,6 @@ from bids_ihf.pipeline.run_log import (
     start_logging,
     subject_context,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from bids_ihf.config import RunConfig
 
 LOGGER = logging.getLogger(__name__)
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
 
 from bids_ihf.bids.contrast import contrast_by_sidecar, misnamed_text
 from bids_ihf.bids.harmonized_images import find_harmonized_images
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR
+from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData, CannotWrite, InvalidBIDS, TemporaryFailure
 from bids_ihf.pipeline.job import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget
+from bids_ihf.pipeline.participants import Result
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL, RunLog, subject_context
 from bids_ihf.qc.flags import harmonization_warning, qc_flags
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.participants import Result
 
 LOGGER = logging.getLogger(__name__)
 

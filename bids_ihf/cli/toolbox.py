@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from bids_ihf.cli.entry_point import run_command
 from bids_ihf.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PRODUCT_PACKAGE, LABORATORY_PACKAGE = "bids_ihf.cli.commands", "bids_ihf.lab.commands"
 COMMAND_MODULES = {

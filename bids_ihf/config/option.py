@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 from attrs import field, frozen
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 OptionGroup = Literal["dataset", "input selection", "processing", "resources", "execution"]
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from attrs import NOTHING, field, fields, frozen
 
@@ -17,9 +18,6 @@ from bids_ihf.bids.names import IMAGE_SUFFIXES, TEMPLATE_SPACE
 from bids_ihf.config import values
 from bids_ihf.config.option import Option, OptionGroup
 from bids_ihf.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Normalization = Literal["rigid", "affine", "syn"]
 BrainMask = Literal["auto", "network", "derivatives"]

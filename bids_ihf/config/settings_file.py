@@ -6,18 +6,15 @@ import platform
 import tomllib
 from argparse import ArgumentTypeError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from bids_ihf.config.option import unique_items
+from bids_ihf.config.option import Option, unique_items
 from bids_ihf.config.settings import SETTING_OPTIONS, RunConfig
 from bids_ihf.config.values import memory_gb
 from bids_ihf.errors import UsageError
 from bids_ihf.version import __version__
-
-if TYPE_CHECKING:
-    from bids_ihf.config.option import Option
 
 FILE_OPTIONS = {
     name: option

@@ -7,7 +7,7 @@ pass fits the shells, the third changes the volumes and measures the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from attrs import evolve, frozen
@@ -18,6 +18,7 @@ from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.harmonize import PlaceRatios, ShellHarmonizer, harmonize_volumes
 from bids_ihf.dwi.matched import matched_ratios, without_change
 from bids_ihf.dwi.mean_b0 import SeriesFiles
+from bids_ihf.dwi.place_change import MapNetwork
 from bids_ihf.dwi.profile import measure_profile
 from bids_ihf.dwi.shared_maps import SharedMaps, harmonized_maps, shared_maps
 from bids_ihf.dwi.shell_fit import ShellFit, ShellSums, fit_shells
@@ -31,9 +32,6 @@ from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.diffusion_profile import DiffusionProfile, attenuation_distance
 from bids_ihf.targets.intensity import background_gain, change_dtype
 from bids_ihf.targets.matched_maps import MatchedMaps
-
-if TYPE_CHECKING:
-    from bids_ihf.dwi.place_change import MapNetwork
 
 Array = NDArray[np.float32]
 MatchedPair = tuple[MatchedMaps, MatchedMaps]

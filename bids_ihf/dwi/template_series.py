@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bids_ihf.bids.gradient_tables import read_numbers
-from bids_ihf.bids.images import gradient_table_paths, sidecar_path
+from bids_ihf.bids.images import OutputPaths, SourceImage, gradient_table_paths, sidecar_path
 from bids_ihf.bids.sidecars import derivative_sidecar, write_json
 from bids_ihf.geometry.template import load_template, template_header
 from bids_ihf.io.atomic import open_atomic, write_atomic
 from bids_ihf.io.series import Series, SeriesWriter, open_series
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.template_space import template_image
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.bids.images import OutputPaths, SourceImage
-    from bids_ihf.preprocessing.prepare import Prepared
 
 TEMPLATE_DESCRIPTION = (
     "Harmonized series resampled to the template (rigid normalization); its gradient directions "

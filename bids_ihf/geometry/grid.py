@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from attrs import field, frozen
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bids_ihf.io.affines import corner_points, voxel_sizes
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-    Box = tuple[slice, slice, slice]
+Box = tuple[slice, slice, slice]
 
 VOXEL_TOLERANCE = 1e-4
 """Distance, in voxels, below which a point counts as lying on a voxel centre."""

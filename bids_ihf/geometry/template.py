@@ -6,10 +6,11 @@ Its files are in the package's ``data`` folder (Fonov et al. 2011, NeuroImage 54
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.errors import BadData
@@ -17,9 +18,6 @@ from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.paths import packaged_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TEMPLATE_FILES = {
     "desc-brain_T1w": "421a10e872fd6cadae7f61d358dffbcc1795a497d61ee76c5dda2503e1a1e9e6",

@@ -10,20 +10,16 @@ made of whole steps, and to MAX_RESTORE_ERROR of its maximum where it is not.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from bids_ihf.errors import BadData
-from bids_ihf.io.nifti import header_block
+from bids_ihf.io.nifti import Volume, header_block
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_ihf.io.nifti import Volume
-
-    Array = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 MAX_RESTORE_ERROR = 0.9e-5
 """Largest error of the restored scan as a fraction of its maximum, where it has no steps."""

@@ -10,16 +10,14 @@ import errno
 import json
 import logging
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import attrs
 from attrs import frozen
 
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, CannotWrite, HarmonyError, TemporaryFailure
 from bids_ihf.io.atomic import write_atomic
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOGGER = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import zlib
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
@@ -14,14 +15,10 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.freesurfer.mghformat import MGHError, MGHImage
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from numpy.typing import DTypeLike, NDArray
 
 from bids_ihf.errors import BadData
 from bids_ihf.io.affines import corner_points, voxel_sizes
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import DTypeLike, NDArray
 
 LOGGER = logging.getLogger(__name__)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import IO, TYPE_CHECKING, Any, Self
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Self
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import DTypeLike, NDArray
 
 from bids_ihf.errors import BadData
+from bids_ihf.io.compact import Encoding, Steps
 from bids_ihf.io.nifti import (
     CHUNK_BYTES,
     GZIP_LEVEL,
@@ -19,14 +23,6 @@ from bids_ihf.io.nifti import (
     open_image,
     open_uncompressed,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import DTypeLike, NDArray
-
-    from bids_ihf.io.compact import Encoding, Steps
 
 STREAM_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error)
 """What reading raises for a damaged or truncated file."""

@@ -7,13 +7,11 @@ exact for every ``alpha``.  The printed form stays available for comparison.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Reverse = Literal["exact", "printed"]
 

@@ -11,16 +11,13 @@ full width of 64.  The shipped encoder is narrower and was trained on simulated 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bids_ihf.network.statistics import channel_statistics
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 VGG19_LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, 4, "pool", 8)
 """VGG19 up to conv4_1: channels in units of the width, each a 3 x 3 convolution with ReLU."""

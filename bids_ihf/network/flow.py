@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import cast
 
 import torch.nn.functional as F
 from attrs import frozen
@@ -10,9 +11,6 @@ from torch import Tensor, nn
 
 from bids_ihf.network.coupling import HierarchyFlow, Reverse
 from bids_ihf.network.normalization import ArtefactAwareNorm, Form
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 INPUT_SLICES = 3
 """Channels of the network's input: a slice and its two neighbours (2.5D)."""

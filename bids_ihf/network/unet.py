@@ -7,15 +7,12 @@ at half resolution, after a space-to-depth operation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SEGMENTER_CLASSES = ("outside", "grey", "white", "csf")
 """Classes of a voxel; the brain is all but the first, deep grey matter is grey."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from bids_ihf.config import RunConfig
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.run_log import quiet_nipype
 from bids_ihf.pipeline.termination import Terminated
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bids_ihf.config import RunConfig
 
 LOGGER = logging.getLogger(__name__)
 

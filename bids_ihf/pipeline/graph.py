@@ -6,30 +6,27 @@ Any other image is prepared after the T1w image of its session.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attrs import frozen
 from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine
 
+from bids_ihf.bids.images import SourceImage
+from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData
+from bids_ihf.io.failures import Step
 from bids_ihf.io.nifti import open_image
 from bids_ihf.io.paths import file_stem
 from bids_ihf.pipeline.interfaces import Harmonize, Prepare, StepContext
+from bids_ihf.pipeline.job import Job, ResolvedTarget, SharedScan
 from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE
 from bids_ihf.pipeline.run_log import RunLog
 from bids_ihf.pipeline.work_dir import WORKFLOW_NAME, workflow_name
 from bids_ihf.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from bids_ihf.bids.images import SourceImage
-    from bids_ihf.config import RunConfig
-    from bids_ihf.io.failures import Step
-    from bids_ihf.pipeline.job import Job, ResolvedTarget, SharedScan
 
 MAX_NODE_STEM = 80
 """Characters of a file name in the name of a node, whose folder's name the system limits."""

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from bids_ihf.anat.harmonize import harmonize
-from bids_ihf.dwi.series import harmonize_series
+from bids_ihf.anat.harmonize import Harmonized, harmonize
+from bids_ihf.dwi.place_change import MapNetwork
+from bids_ihf.dwi.series import (
+    FittedSeries,
+    HarmonizedSeries,
+    MatchedPair,
+    OnVolume,
+    SeriesSink,
+    harmonize_series,
+)
 from bids_ihf.errors import TemporaryFailure
+from bids_ihf.network.checkpoint import ModelBundle
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.map_profiles import has_maps, serves_series
 from bids_ihf.targets.source_profile import diffusion_source_of, source_profile_of
-from bids_ihf.targets.target import vendor_target
+from bids_ihf.targets.target import Target, vendor_target
 from bids_ihf.targets.tissue_priors import modality_by_contrast
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.dwi.place_change import MapNetwork
-    from bids_ihf.dwi.series import (
-        FittedSeries,
-        HarmonizedSeries,
-        MatchedPair,
-        OnVolume,
-        SeriesSink,
-    )
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
 

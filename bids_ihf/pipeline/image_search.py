@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 from attrs import frozen
 
 from bids_ihf.bids.discovery import find_images
 from bids_ihf.bids.filters import Filters, read_filters
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.raw_files import RootLevel
+from bids_ihf.config import RunConfig
 from bids_ihf.io.paths import file_stem
 from bids_ihf.pipeline.plan import REGISTERED_VIA_T1W
 from bids_ihf.pipeline.run_log import subject_context
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bids_ihf.bids.images import SourceImage
-    from bids_ihf.config import RunConfig
 
 LOGGER = logging.getLogger(__name__)
 

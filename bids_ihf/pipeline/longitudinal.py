@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from attrs import evolve
 
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.bids.scanners import scanner_label
 from bids_ihf.pipeline.job import Job, SharedScan
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
-
-    from bids_ihf.bids.images import SourceImage
 
 LOGGER = logging.getLogger(__name__)
 

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 
 from bids_ihf.anat import outputs as anat_outputs
+from bids_ihf.anat.harmonize import Harmonized
+from bids_ihf.anat.qc_statistics import QCStatistics
 from bids_ihf.bids.names import TEMPLATE_SPACE
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.bids.scanners import scanner_label
 from bids_ihf.bids.scans_table import update_scans_table
+from bids_ihf.config import RunConfig
 from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.companion_image import write_companion
+from bids_ihf.dwi.series import HarmonizedSeries
+from bids_ihf.dwi.series_writing import WrittenSeries
 from bids_ihf.dwi.shell_plan import exponent_warning, shell_warnings
 from bids_ihf.dwi.template_series import write_template_series
+from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.qc.assess import assess
 from bids_ihf.reports.figures import ReportVolumes, write_figures
 from bids_ihf.reports.reference_images import target_contrast, template_on_image
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.anat.qc_statistics import QCStatistics
-    from bids_ihf.config import RunConfig
-    from bids_ihf.dwi.series import HarmonizedSeries
-    from bids_ihf.dwi.series_writing import WrittenSeries
-    from bids_ihf.pipeline.job import Job, ResolvedTarget
-    from bids_ihf.preprocessing.prepare import Prepared
 
 LOGGER = logging.getLogger(__name__)
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 import shutil
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 from attrs import evolve, frozen
 
+from bids_ihf.bids.images import SourceImage
+from bids_ihf.config import RunConfig
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.io.failures import Failure, read_failures
+from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.longitudinal import without_failures
 from bids_ihf.pipeline.work_dir import locked_work_dir, make_work_dir, subject_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from bids_ihf.bids.images import SourceImage
-    from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.job import Job, ResolvedTarget
-
 
 FailuresByStep = dict[tuple[str, str], "tuple[Failure, Path]"]
 LOGGER = logging.getLogger(__name__)

@@ -8,23 +8,19 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import BrokenExecutor, CancelledError, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
 from functools import partial
 from traceback import format_exception
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nipype.pipeline.plugins import SLURMPlugin
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+from bids_ihf.config import RunConfig
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.pipeline.fork_server import start_fork_server
 from bids_ihf.pipeline.run_log import RunLog, join_run
 from bids_ihf.pipeline.termination import MAX_UNWINDING_SECONDS, raise_terminated
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from bids_ihf.config import RunConfig
 
 WORKER_KILLED = (
     "A worker process was killed, most likely for want of memory; run again with a smaller "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 from tqdm import tqdm
@@ -21,18 +21,13 @@ from bids_ihf.dwi.place_change import measure_maps
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
-from bids_ihf.preprocessing.prepare import prepare
+from bids_ihf.network.checkpoint import ModelBundle
+from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.targets.build import build_target, modality_of_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.diffusion_profile import DiffusionProfile
-    from bids_ihf.targets.map_profiles import MapProfiles
-    from bids_ihf.targets.matched_maps import MatchedMaps
-    from bids_ihf.targets.target import Target
+from bids_ihf.targets.diffusion_profile import DiffusionProfile
+from bids_ihf.targets.map_profiles import MapProfiles
+from bids_ihf.targets.matched_maps import MatchedMaps
+from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,21 +6,17 @@ import hashlib
 import logging
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bids_ihf.config import to_toml
+from bids_ihf.config import RunConfig, to_toml
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.paths import is_nifti_name
+from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.pipeline.harmonization import Harmonization, choose_device
 from bids_ihf.pipeline.job import ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
-
-if TYPE_CHECKING:
-    from bids_ihf.config import RunConfig
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.targets.target import Target
+from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
 

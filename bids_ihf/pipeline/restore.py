@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,6 @@ from bids_ihf.io.atomic import open_atomic, write_atomic
 from bids_ihf.io.compact import steps_of_change_map
 from bids_ihf.io.nifti import encode_nifti, open_image, read_volume
 from bids_ihf.io.series import SeriesWriter, is_series, open_series
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MARK = "_desc-harmonized_"
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from attrs import frozen
 
 from bids_ihf.bids.output_files import LOG_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from bids_ihf.config import RunConfig
+from bids_ihf.config import RunConfig
 
 NOTICE_LEVEL = 25
 """Between INFO and WARNING: what is shown without ``-v``."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
@@ -15,6 +15,7 @@ from bids_ihf.bids.images import gradient_table_paths
 from bids_ihf.bids.metadata import metadata_beside
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
+from bids_ihf.config.settings import ChangeMap
 from bids_ihf.dwi import outputs as dwi_outputs
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.series import fit_series
@@ -22,21 +23,15 @@ from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.dwi.shell_plan import exponent_warning
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.preprocessing.outputs import encode_mask, preparation_measures
-from bids_ihf.preprocessing.prepare import prepare
+from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.qc.assess import assess
 from bids_ihf.targets.build import modality_of_file
+from bids_ihf.targets.target import Target
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bids_ihf.config.settings import ChangeMap
-    from bids_ihf.pipeline.harmonization import Harmonization
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.target import Target
-
-    Progress = Callable[[str, float], None]
-    """Called with what begins, and the fraction that is done, 0 to 1."""
+Progress = Callable[[str, float], None]
+"""Called with what begins, and the fraction that is done, 0 to 1."""
 
 LOGGER = logging.getLogger(__name__)
 

@@ -6,14 +6,11 @@ import fcntl
 import logging
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bids_ihf.errors import CannotWrite
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 LOGGER = logging.getLogger(__name__)
 

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bids_ihf.bids.output_files import clear_outputs
+from bids_ihf.config import RunConfig
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import folder_lock
+from bids_ihf.pipeline.harmonization import Harmonization
+from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.outputs import finish_series, write_anat
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.resources import load_harmonization, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.preprocessing.itk import load_ants_without_plotting
-from bids_ihf.preprocessing.prepare import prepare
+from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bids_ihf.config import RunConfig
-    from bids_ihf.pipeline.harmonization import Harmonization
-    from bids_ihf.pipeline.job import Job, ResolvedTarget
-    from bids_ihf.preprocessing.prepare import Prepared
 
 LOGGER = logging.getLogger(__name__)
 

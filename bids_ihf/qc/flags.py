@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from bids_ihf.bids.harmonized_images import HarmonizedImage
 from bids_ihf.preprocessing.prepare import alignment_warning
-
-if TYPE_CHECKING:
-    from bids_ihf.bids.harmonized_images import HarmonizedImage
 
 MAX_ROUND_TRIP_ERROR = 1e-4
 """Largest error of harmonized minus change against the original, relative to the largest

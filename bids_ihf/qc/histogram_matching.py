@@ -5,13 +5,9 @@ Gonzalez & Woods, Digital Image Processing, section 3.3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 from skimage.exposure import match_histograms
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def match_brain(

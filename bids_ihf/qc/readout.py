@@ -7,13 +7,11 @@ than rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from attrs import frozen
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 PERMUTATION_COUNT = 100
 PERMUTATION_PERCENTILE = 95.0

@@ -8,13 +8,10 @@ frame; MS-SSIM is computed on the full axial slices that contain brain, and aver
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LOGGER = logging.getLogger(__name__)
 

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import logging
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 from bids_ihf.geometry.template import load_template
-from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM
+from bids_ihf.preprocessing.prepare import Prepared
+from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, Segmentation
 from bids_ihf.targets.intensity import PRIOR_POWER, weighted_median
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.preprocessing.segmentation import Segmentation
 
 LOGGER = logging.getLogger(__name__)
 

@@ -7,13 +7,15 @@ Image Analysis 12:26) do not see contrast, so that the transforms favour no row 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from bids_ihf.preprocessing.itk import (
     load_ants,
@@ -24,14 +26,7 @@ from bids_ihf.preprocessing.itk import (
     write_affine,
 )
 from bids_ihf.preprocessing.morphology import dilate
-from bids_ihf.targets.network_input import NETWORK_VOXEL_MM
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.targets.network_input import NetworkInput
+from bids_ihf.targets.network_input import NETWORK_VOXEL_MM, NetworkInput
 
 BRAIN_MARGIN_MM = 4.0
 """Margin around the brain, mm, that is aligned as well."""

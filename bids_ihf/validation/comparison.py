@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.qc.similarity import intensity_range, similarity_metrics
+from bids_ihf.targets.network_input import NetworkInput
 from bids_ihf.validation.alignment import aligned
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.network_input import NetworkInput
-
-    Metrics = dict[str, float]
+Metrics = dict[str, float]
 
 METRICS = {"rmse": "rmse_mask", "psnr": "psnr_mask", "ms_ssim": "ms_ssim"}
 """Columns, and the metrics that they hold."""

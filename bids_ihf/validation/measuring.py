@@ -5,23 +5,25 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from tqdm import tqdm
 
 from bids_ihf.errors import HarmonyError, NothingSelected, TemporaryFailure
-from bids_ihf.validation.harmonizing import harmonize_scan, read_scan, site_target
-from bids_ihf.validation.scans import MIN_TRAVELERS, travelers_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from bids_ihf.validation.harmonizing import Outcome, Reading, Settings
-    from bids_ihf.validation.scans import Study
+from bids_ihf.validation.harmonizing import (
+    Outcome,
+    Reading,
+    Settings,
+    harmonize_scan,
+    read_scan,
+    site_target,
+)
+from bids_ihf.validation.scans import MIN_TRAVELERS, Study, travelers_of
 
 LOGGER = logging.getLogger(__name__)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 from scipy import stats
 
 from bids_ihf.qc.readout import read_out
 from bids_ihf.reports.group_statistics import principal_components
 from bids_ihf.validation.agreement import CONFIDENCE_LEVEL, Estimate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MAX_PROBE_FOLDS = 10
 """People are left out one by one, or, of more, in so many groups."""

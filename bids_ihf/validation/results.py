@@ -6,10 +6,11 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 
 from bids_ihf.bids.sidecars import to_json
 from bids_ihf.io.atomic import write_atomic
@@ -17,7 +18,8 @@ from bids_ihf.io.tsv import MISSING_VALUE, Cell, to_tsv
 from bids_ihf.validation.agreement import Estimate
 from bids_ihf.validation.effects import encode_column, estimate_effect
 from bids_ihf.validation.features import FEATURE_MEANINGS, HEAD_SHAPE
-from bids_ihf.validation.harmonizing import METHODS, UNTOUCHED
+from bids_ihf.validation.harmonizing import METHODS, UNTOUCHED, Outcome
+from bids_ihf.validation.measuring import Findings
 from bids_ihf.validation.probes import Probe, probe_scanner
 from bids_ihf.validation.records import (
     VOLUME_METHODS,
@@ -28,13 +30,7 @@ from bids_ihf.validation.records import (
     structure_agreements,
 )
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_ihf.validation.harmonizing import Outcome
-    from bids_ihf.validation.measuring import Findings
-
-    Row = dict[str, Cell]
+Row = dict[str, Cell]
 
 LOGGER = logging.getLogger(__name__)
 

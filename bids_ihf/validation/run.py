@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import field, frozen
 
@@ -14,12 +14,13 @@ from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES, Modality
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.validation.harmonizing import IHF_HARMONY, UNTOUCHED, Settings
-from bids_ihf.validation.measuring import measure_study
+from bids_ihf.validation.measuring import Findings, Workers, measure_study
 from bids_ihf.validation.page import page_section, write_page
 from bids_ihf.validation.records import VolumeRecord, volume_records
 from bids_ihf.validation.results import (
     COLUMNS,
     Covariates,
+    Row,
     TargetResults,
     effect_rows,
     image_rows,
@@ -29,15 +30,10 @@ from bids_ihf.validation.results import (
     volume_rows,
     write_table,
 )
-from bids_ihf.validation.scans import EVERY_SCANNER, find_studies
+from bids_ihf.validation.scans import EVERY_SCANNER, Study, find_studies
 from bids_ihf.validation.tables import participant_rows
 from bids_ihf.validation.volume_files import match_scans, read_tool_volumes
 from bids_ihf.version import __version__
-
-if TYPE_CHECKING:
-    from bids_ihf.validation.measuring import Findings, Workers
-    from bids_ihf.validation.results import Row
-    from bids_ihf.validation.scans import Study
 
 LOGGER = logging.getLogger(__name__)
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bids_ihf.bids.names import Modality
 from bids_ihf.preprocessing.itk import load_ants, to_ants
-from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.bids.names import Modality
-    from bids_ihf.preprocessing.segmentation import Segmentation
+from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, Segmentation
 
 SEGMENTATION_TOOL, ATROPOS_TOOL = "segmentation", "Atropos"
 """Names of the tools in the tables."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
 from bids_ihf.errors import CannotWrite, UsageError
 from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE, available_processors
-
-if TYPE_CHECKING:
-    import argparse
 
 LOGGER = logging.getLogger(__name__)
 

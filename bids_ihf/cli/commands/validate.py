@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.cli.options import add_option
@@ -13,9 +13,6 @@ from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.process import available_processors
 from bids_ihf.validation.scans import EVERY_SCANNER
-
-if TYPE_CHECKING:
-    import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
