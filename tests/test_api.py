@@ -17,6 +17,7 @@ from bids_ihf.bids.images import SourceImage
 from bids_ihf.cli.toolbox import main
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData, UsageError
+from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.job import ResolvedTarget
 from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.worker import harmonize_image, prepare_image
@@ -53,11 +54,9 @@ def by_app(image: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
     config = RunConfig(root, tmp_path / "out", device="cpu", change_map=change_map)
     source = SourceImage.from_path(image, root, {"Manufacturer": "SIEMENS"})
     (job,) = plan([source], config, TARGET)
-    prepare_image(
-        image, tmp_path / "prepared.npz", modality="T1w", preprocessed=False, mask=None,
-        mask_needed=False, t1w=None, seed=0,
-    )  # fmt: skip
-    harmonize_image(job, tmp_path / "prepared.npz", config, TARGET, threads=1)
+    files, prepared = ImageFiles(image, "T1w"), tmp_path / "prepared.npz"
+    prepare_image(files, prepared, preprocessed=False, mask_needed=False, t1w=None, seed=0)
+    harmonize_image(job, prepared, config, TARGET, threads=1)
     return job.outputs
 
 

@@ -14,15 +14,14 @@ from bids_ihf.bids.source_dataset import require_same_dataset
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
 from bids_ihf.config import RunConfig
-from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError
+from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError, NothingSelected
 from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
 from bids_ihf.pipeline.batches import Batch, planned_batches
 from bids_ihf.pipeline.engine import prepare_environment, read_plugin
-from bids_ihf.pipeline.fork_server import start_fork_server
 from bids_ihf.pipeline.harmonization import choose_device
 from bids_ihf.pipeline.job import HARMONIZE_ACTION, Job, ResolvedTarget
 from bids_ihf.pipeline.participants import ProgressStep, run_participants
-from bids_ihf.pipeline.process import limit_threads
+from bids_ihf.pipeline.process import limit_threads, start_fork_server
 from bids_ihf.pipeline.resources import announce_device, describe_run, resolve_target
 from bids_ihf.pipeline.run_log import (
     NOTICE_LEVEL,
@@ -47,14 +46,33 @@ def run(config: RunConfig) -> int:
     log_to_subjects(RunLog.of(config), None)
     prepare_environment(config.work_dir)
     if config.analysis_level == "group":
-        from bids_ihf.pipeline.group import run_group
-
         run_group(config.out_dir)
         return 0
     if config.reports_only:
         subjects = select_subjects(config.out_dir, config.participant_label)
         return 0 if build_reports(subjects, config) else 1
     return run_participant_level(config)
+
+
+def run_group(out_dir: Path) -> None:
+    """Write ``group_<modality>.tsv`` with dictionaries and ``group.html``.
+
+    Raises
+    ------
+    NothingSelected
+        No participant has been harmonized there yet.
+    """
+    if next(out_dir.glob("sub-*/**/*_scans.tsv"), None) is None:
+        raise NothingSelected(
+            f"{out_dir}: no table sub-*/**/*_scans.tsv of a participant run is there; "
+            "run the participant level into this folder first."
+        )
+    from bids_ihf.reports.group_page import group_page
+    from bids_ihf.reports.group_tables import group_tables
+
+    group_tables(out_dir)
+    group_page(out_dir)
+    LOGGER.log(NOTICE_LEVEL, "Group tables and page: %s", out_dir / "group.html")
 
 
 def run_participant_level(config: RunConfig) -> int:

@@ -38,13 +38,11 @@ def write_template_series(
     """
     source = open_series(paths.harmonized)
     like = _template_like(source, paths.template_image)
-    with open_atomic(paths.template_image) as stream:
-        writer = SeriesWriter(stream, like)
+    with open_atomic(paths.template_image) as stream, SeriesWriter(stream, like) as writer:
         for volume in source.volumes():
             data = template_image(volume, prepared, "rigid")
             # The cubic interpolation overshoots, and no signal is negative.
             writer.add(np.maximum(data, min(float(volume.min()), 0.0)).astype(np.float32))
-        writer.close()
     bval, bvec = gradient_table_paths(paths.template_image)
     native_bval, native_bvec = gradient_table_paths(paths.harmonized)
     write_atomic(bval, native_bval.read_bytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -26,6 +27,8 @@ from bids_ihf.targets.target import Target, vendor_target
 from bids_ihf.targets.tissue_priors import modality_by_contrast
 
 LOGGER = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 NO_MAPS_TEXT = (
     "%s: the target %s has no statistics of the maps of diffusion series, so the shell model "
@@ -77,33 +80,24 @@ class Harmonization:
             The device that was named is full.
         """
         modality = modality_by_contrast(modality, prepared)
-        device = choose_device(self.device)
-        try:
-            return self._harmonize_on(device, prepared, modality, vendor, before, after), device
-        except TemporaryFailure as error:
-            if self.device != "auto" or device == "cpu":
-                raise
-            LOGGER.warning("%s: %s Continuing on the CPU.", prepared.volume.path.name, error)
-            return self._harmonize_on("cpu", prepared, modality, vendor, before, after), "cpu"
 
-    def _harmonize_on(
-        self, device: str, prepared: Prepared, modality: str, vendor: str,
-        before: Sequence[Prepared], after: Sequence[Prepared],
-    ) -> Harmonized:  # fmt: skip
-        model = self.load_model(device)
-        typical = vendor_target(vendor, model.encoder_hash)
-        return harmonize(
-            prepared,
-            self.target.profile(modality),
-            model,
-            modality=modality,
-            source=source_profile_of(self.source, modality)
-            or source_profile_of(typical, modality),
-            batch_size=self.batch_size,
-            threads=self.threads,
-            before=before,
-            after=after,
-        )
+        def harmonize_on(device: str) -> Harmonized:
+            model = self.load_model(device)
+            typical = vendor_target(vendor, model.encoder_hash)
+            return harmonize(
+                prepared,
+                self.target.profile(modality),
+                model,
+                modality=modality,
+                source=source_profile_of(self.source, modality)
+                or source_profile_of(typical, modality),
+                batch_size=self.batch_size,
+                threads=self.threads,
+                before=before,
+                after=after,
+            )
+
+        return self._on_device(harmonize_on, prepared.volume.path.name)
 
     def harmonize_series(
         self,
@@ -123,27 +117,28 @@ class Harmonization:
             The device that was named is full.
         """
         scanner = diffusion_source_of(self.source) or diffusion_source_of(vendor_target(vendor))
+        matched = matched_pair(self.source, self.target)
 
         def harmonize_on(device: str) -> HarmonizedSeries:
             network = self._map_network(device, fitted.series.path.name)
             target = self.target.diffusion_profile()
             return harmonize_series(
-                fitted, prepared, target, scanner, sink, on_volume, network, self.matched
+                fitted, prepared, target, scanner, sink, on_volume, network, matched
             )
 
+        return self._on_device(harmonize_on, fitted.series.path.name)[0]
+
+    def _on_device(self, harmonize_on: Callable[[str], Result], name: str) -> tuple[Result, str]:
+        """What a function of the device returns, and the device: the CPU where ``auto`` finds a
+        full GPU."""
         device = choose_device(self.device)
         try:
-            return harmonize_on(device)
+            return harmonize_on(device), device
         except TemporaryFailure as error:
             if self.device != "auto" or device == "cpu":
                 raise
-            LOGGER.warning("%s: %s Continuing on the CPU.", fitted.series.path.name, error)
-            return harmonize_on("cpu")
-
-    @property
-    def matched(self) -> MatchedPair | None:
-        """Harmonics of matched people of both scanners; None unless both have them."""
-        return matched_pair(self.source, self.target)
+            LOGGER.warning("%s: %s Continuing on the CPU.", name, error)
+            return harmonize_on("cpu"), "cpu"
 
     def _map_network(self, device: str, name: str) -> MapNetwork | None:
         """The network for the maps of series; None where it, or the target, knows none."""

@@ -23,6 +23,7 @@ from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.failures import Failure, Step, write_failure
 from bids_ihf.pipeline import worker
+from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.run_log import RunLog, join_run, subject_context
 from bids_ihf.pipeline.termination import EXIT_TERMINATED, Terminated
 
@@ -136,16 +137,20 @@ class Prepare(StepInterface):
         if isdefined(inputs.problem):
             inputs.problem.raise_error()
         output = folder / "prepared.npz"
-        worker.prepare_image(
+        files = ImageFiles(
             Path(inputs.image),
-            output,
-            modality=inputs.modality,
-            preprocessed=inputs.preprocessed,
+            inputs.modality,
             mask=_path(inputs.mask),
+            bval=_path(inputs.bval),
+            bvec=_path(inputs.bvec),
+            b0_threshold=inputs.b0_threshold if isdefined(inputs.b0_threshold) else None,
+        )
+        worker.prepare_image(
+            files,
+            output,
+            preprocessed=inputs.preprocessed,
             mask_needed=inputs.mask_needed,
             t1w=_path(inputs.t1w),
-            tables=(_path(inputs.bval), _path(inputs.bvec)),
-            b0_threshold=inputs.b0_threshold if isdefined(inputs.b0_threshold) else None,
             seed=inputs.seed,
         )
         self._results["prepared"] = str(output)
@@ -160,9 +165,9 @@ class HarmonizeInputs(StepInputs):
 
     prepared = File(exists=True, mandatory=True, desc="result of Prepare")
     scans = traits.List(File(exists=True), desc="the same of all scans that share the mapping")
-    job = traits.Any(mandatory=True, desc="the image and its outputs (plan.Job)")
+    job = traits.Any(mandatory=True, desc="the image and its outputs (job.Job)")
     config = traits.Any(mandatory=True, desc="settings of the run (config.RunConfig)")
-    target = traits.Any(mandatory=True, desc="target of the run (plan.ResolvedTarget)")
+    target = traits.Any(mandatory=True, desc="target of the run (job.ResolvedTarget)")
     threads = traits.Int(1, usedefault=True, nohash=True, desc="batches at a time on the CPU")
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="runs on a GPU")
 

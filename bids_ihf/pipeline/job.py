@@ -10,11 +10,10 @@ from bids_ihf.bids.images import OutputPaths, SourceImage, sidecar_path
 from bids_ihf.bids.sidecars import is_finished
 from bids_ihf.dwi.outputs import DIFFUSION_MODEL, MATCHED_MODEL
 from bids_ihf.io.paths import file_stem
+from bids_ihf.targets.target import ANY_MODALITY
 
 HARMONIZE_ACTION = "harmonize"
 DONE_ACTION = "skip: done"
-ANY_MODALITY = "any"
-"""Modality of a target that serves all but diffusion."""
 
 
 @frozen

@@ -18,7 +18,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import TemporaryFailure
-from bids_ihf.pipeline.fork_server import start_fork_server
+from bids_ihf.pipeline.process import start_fork_server
 from bids_ihf.pipeline.run_log import RunLog, join_run
 from bids_ihf.pipeline.termination import MAX_UNWINDING_SECONDS, raise_terminated
 

@@ -1,12 +1,18 @@
-"""This process: the processors and memory it may use, the threads of its libraries, its seed."""
+"""This process: its processors, memory, threads and seed, and the one that workers are made of."""
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import multiprocessing.forkserver
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PRELOADED_MODULE = "bids_ihf.pipeline.preloaded"
+"""What the fork server loads for all workers."""
 
 MAX_THREADS_PER_IMAGE = 4
 """Beyond these a few seconds are gained, for 0.3 GB of each thread."""
@@ -43,6 +49,24 @@ def limit_threads(threads: int) -> None:
 
     torch.set_num_threads(threads)
     threadpool_limits(limits=threads)
+
+
+def start_fork_server() -> None:
+    """Start the process that workers are forked from, if it does not run yet; it loads all
+    libraries once, meanwhile.
+
+    A forked copy of a process with running OpenMP threads or a CUDA context hangs, and the run has
+    them; so workers are forked from a process of their own, which computes nothing.
+    """
+    from bids_ihf.preprocessing.itk import configure_itk
+
+    os.environ["OMP_NUM_THREADS"] = "1"  # read as libraries are loaded
+    configure_itk()
+    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOADED_MODULE])
+    # Ctrl-C reaches it and the workers too, but ending them is for the run.
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    multiprocessing.forkserver.ensure_running()
+    signal.signal(signal.SIGINT, on_interrupt)
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
 from bids_ihf.dwi.matched import measure_matched
-from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.place_change import measure_maps
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
 from bids_ihf.network.checkpoint import ModelBundle
-from bids_ihf.preprocessing.prepare import Prepared, prepare
+from bids_ihf.pipeline.image_files import ImageFiles, prepare_files
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.build import build_target, modality_of_file
 from bids_ihf.targets.diffusion_profile import DiffusionProfile
 from bids_ihf.targets.map_profiles import MapProfiles
@@ -30,22 +30,6 @@ from bids_ihf.targets.matched_maps import MatchedMaps
 from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
-
-
-@frozen
-class Reference:
-    """A reference image.
-
-    ``t1w`` is the T1w image of the same session, by which another image is registered; ``tables``
-    are the .bval and .bvec of a diffusion series, and ``b0_threshold`` is the largest b-value
-    (s/mm2) that counts as b=0.
-    """
-
-    path: Path
-    modality: str
-    t1w: Path | None = None
-    tables: tuple[Path | None, Path | None] = (None, None)
-    b0_threshold: float | None = None
 
 
 @frozen(eq=False)
@@ -64,7 +48,7 @@ def collect_references(
     labels: Sequence[str] = (),
     filter_file: Path | None = None,
     b0_threshold: float | None = None,
-) -> list[Reference]:
+) -> list[ImageFiles]:
     """Images to build a target from; in datasets, ``modality`` selects.
 
     Series of a dataset without diffusion weighting are left out, by name.
@@ -76,7 +60,7 @@ def collect_references(
     NothingSelected
         No image is left.
     """
-    images: list[Reference] = []
+    images: list[ImageFiles] = []
     for path in references:
         if path.is_dir():
             images += _in_dataset(path, modality, labels, filter_file, b0_threshold)
@@ -92,12 +76,12 @@ def collect_references(
     return images
 
 
-def _single(path: Path, modality: str | None, b0_threshold: float | None) -> Reference:
+def _single(path: Path, modality: str | None, b0_threshold: float | None) -> ImageFiles:
     suffix = modality_of_file(path, modality)
     if suffix != "dwi":
-        return Reference(path, suffix)
+        return ImageFiles(path, suffix)
     bval, bvec = (table if table.is_file() else None for table in gradient_table_paths(path))
-    return Reference(path, suffix, tables=(bval, bvec), b0_threshold=b0_threshold)
+    return ImageFiles(path, suffix, bval=bval, bvec=bvec, b0_threshold=b0_threshold)
 
 
 def _in_dataset(
@@ -106,7 +90,7 @@ def _in_dataset(
     labels: Sequence[str],
     filter_file: Path | None,
     b0_threshold: float | None,
-) -> list[Reference]:
+) -> list[ImageFiles]:
     filters = read_filters(filter_file) if filter_file else None
     references = []
     for subject in select_subjects(folder, labels):
@@ -126,13 +110,21 @@ def _in_dataset(
             if reason:
                 LOGGER.warning("%s: %s", image.path, reason)
                 continue
-            tables = image.bval, image.bvec
-            references.append(Reference(image.path, image.modality, t1w, tables, b0_threshold))
+            references.append(
+                ImageFiles(
+                    image.path,
+                    image.modality,
+                    t1w=t1w,
+                    bval=image.bval,
+                    bvec=image.bvec,
+                    b0_threshold=b0_threshold,
+                )
+            )
     return references
 
 
 def target_from_references(
-    references: Sequence[Reference],
+    references: Sequence[ImageFiles],
     name: str,
     model: ModelBundle,
     *,
@@ -157,58 +149,43 @@ def target_from_references(
         raise UsageError(
             "--matched is for diffusion series, and there is none among the images; name some."
         )
-    measured = list(_measured_series(series, model, preprocessed=preprocessed))
-    scans = _prepared_scans(anatomical, preprocessed=preprocessed)
-    return build_target(
-        scans,
-        name,
-        model,
-        [one.profile for one in measured],
-        [one.maps for one in measured],
-        [one.features for one in measured] if matched else (),
-    )
-
-
-def _prepared_scans(
-    references: Sequence[Reference], *, preprocessed: bool
-) -> Iterator[tuple[str, Prepared]]:
-    """Each reference prepared, one at a time, so that only one lies in memory."""
-    for reference in _with_progress(references):
-        yield reference.modality, _prepare(reference, reference.path, preprocessed)
-
-
-def _measured_series(
-    references: Sequence[Reference], model: ModelBundle, *, preprocessed: bool
-) -> Iterator[MeasuredSeries]:
-    """What is measured of each reference that is a diffusion series."""
     with TemporaryDirectory(prefix="ihf-target-") as folder:
-        for reference in _with_progress(references):
-            files = SeriesFiles(reference.path, *reference.tables, reference.b0_threshold)
-            with mean_b0_image(files, Path(folder)) as mean:
-                prepared = _prepare(reference, mean, preprocessed)
-            fitted = fit_series(files, prepared)
-            maps = measure_maps(fitted.corrected_maps, prepared, fitted.head, model.encoder)
-            b_values = tuple(shell.b for shell in fitted.profile.shells)
-            shared = fitted.corrected_maps
-            features = measure_matched(shared, b_values, prepared, fitted.head)
-            yield MeasuredSeries(fitted.profile, maps, features)
+        measured = [
+            _measure_series(reference, prepared, model)
+            for reference, prepared in _prepared(series, Path(folder), preprocessed=preprocessed)
+        ]
+        scans = _prepared(anatomical, Path(folder), preprocessed=preprocessed)
+        return build_target(
+            ((reference.modality, prepared) for reference, prepared in scans),
+            name,
+            model,
+            [one.profile for one in measured],
+            [one.maps for one in measured],
+            [one.features for one in measured] if matched else (),
+        )
 
 
-def _with_progress(references: Sequence[Reference]) -> Iterator[Reference]:
+def _prepared(
+    references: Sequence[ImageFiles], folder: Path, *, preprocessed: bool
+) -> Iterator[tuple[ImageFiles, Prepared]]:
+    """Each reference and what was prepared of it, one at a time, so that only one lies in memory.
+
+    Targets with several modalities need the T1w of a session twice; holding one is enough.
+    """
     for reference in tqdm(references, unit="image", disable=not sys.stderr.isatty()):
-        LOGGER.info("%s: preparing", reference.path)
-        yield reference
+        LOGGER.info("%s: preparing", reference.image)
+        yield reference, prepare_files(reference, folder, preprocessed=preprocessed)
 
 
-def _prepare(reference: Reference, image: Path, preprocessed: bool) -> Prepared:
-    """What the participant level would prepare; ``image`` stands for the reference."""
-    # Targets with several modalities need the T1w of a session twice; holding one is enough.
-    t1w_reference = (
-        prepare(reference.t1w, modality="T1w", preprocessed=preprocessed)
-        if reference.t1w and not preprocessed
-        else None
-    )
-    modality = "T1w" if reference.modality == "any" else reference.modality
-    return prepare(
-        image, modality=modality, preprocessed=preprocessed, t1w_reference=t1w_reference
+def _measure_series(
+    reference: ImageFiles, prepared: Prepared, model: ModelBundle
+) -> MeasuredSeries:
+    """What is measured of a reference that is a diffusion series."""
+    fitted = fit_series(reference.series, prepared)
+    shared = fitted.corrected_maps
+    b_values = tuple(shell.b for shell in fitted.profile.shells)
+    return MeasuredSeries(
+        fitted.profile,
+        measure_maps(shared, prepared, fitted.head, model.encoder),
+        measure_matched(shared, b_values, prepared, fitted.head),
     )

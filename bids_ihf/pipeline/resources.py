@@ -13,7 +13,7 @@ from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.paths import is_nifti_name
 from bids_ihf.network.checkpoint import ModelBundle
-from bids_ihf.pipeline.harmonization import Harmonization, choose_device
+from bids_ihf.pipeline.harmonization import Harmonization, choose_device, matched_pair
 from bids_ihf.pipeline.job import ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.targets.target import Target
@@ -110,6 +110,7 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         spec = str(path)
     elif file := target_file(spec):
         spec = str(file.absolute())  # nodes run in folders of their own
+    source = _source_profile(config, model)
     return ResolvedTarget(
         spec=spec,
         name=target.name,
@@ -119,24 +120,15 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
         brain_hash=segmenter_hash(),
         modalities=tuple(target.modalities),
         diffusion_hash=diffusion_hash(target.diffusion),
-        source_hash=_source_hash(config, model),
-        matched=target.matched is not None and _source_is_matched(config, model),
+        source_hash=_source_hash(source),
+        matched=matched_pair(source, target) is not None,
         encoder_hash=model.encoder_hash,
         map_network=serves_series(model) and has_maps(target.profiles),
     )
 
 
-def _source_is_matched(config: RunConfig, model: ModelBundle) -> bool:
-    """Whether ``--source-profile`` holds harmonics of matched people."""
-    from bids_ihf.targets.build import load_target
-
-    if config.source_profile is None:
-        return False
-    return load_target(str(config.source_profile), model).matched is not None
-
-
-def _source_hash(config: RunConfig, model: ModelBundle) -> str:
-    """Hash of the profiles of source scanners: the vendors', and ``--source-profile``.
+def _source_profile(config: RunConfig, model: ModelBundle) -> Target | None:
+    """What ``--source-profile`` names, if anything.
 
     Raises
     ------
@@ -144,21 +136,28 @@ def _source_hash(config: RunConfig, model: ModelBundle) -> str:
         The file cannot be used, or has a profile of none of the selected modalities.
     """
     from bids_ihf.targets.build import load_target
+
+    if config.source_profile is None:
+        return None
+    source = load_target(str(config.source_profile), model)
+    modalities = {*source.modalities, *(["dwi"] if source.diffusion else [])}
+    if not modalities & set(config.modalities):
+        raise BadData(
+            f"{config.source_profile}: has profiles of {', '.join(sorted(modalities))} and "
+            f"of none of the modalities to harmonize ({', '.join(config.modalities)}); "
+            "build it from those."
+        )
+    return source
+
+
+def _source_hash(source: Target | None) -> str:
+    """Hash of the profiles of source scanners: the vendors', and ``--source-profile``."""
     from bids_ihf.targets.diffusion_profile import vendor_diffusion_hash
     from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
 
     hashes = [vendor_diffusion_hash()]
     hashes += [read_target(builtin_path(vendor)).hash for vendor in BUILTIN_VENDORS]
-    if config.source_profile is not None:
-        source = load_target(str(config.source_profile), model)
-        modalities = {*source.modalities, *(["dwi"] if source.diffusion else [])}
-        if not modalities & set(config.modalities):
-            raise BadData(
-                f"{config.source_profile}: has profiles of {', '.join(sorted(modalities))} and "
-                f"of none of the modalities to harmonize ({', '.join(config.modalities)}); "
-                "build it from those."
-            )
-        hashes.append(source.hash)
+    hashes += [] if source is None else [source.hash]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 

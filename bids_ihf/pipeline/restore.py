@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bids_ihf.bids.images import sidecar_path
 from bids_ihf.bids.sidecars import read_json
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import open_atomic, write_atomic
-from bids_ihf.io.compact import steps_of_change_map
+from bids_ihf.io.compact import Steps, steps_of_change_map
 from bids_ihf.io.nifti import encode_nifti, open_image, read_volume
 from bids_ihf.io.series import SeriesWriter, is_series, open_series
 
 MARK = "_desc-harmonized_"
+
+OTHER_GRID_TEXT = "{}: not on the grid of {}; name the change map that belongs to it."
 
 
 def change_path(harmonized: Path) -> Path:
@@ -57,18 +60,11 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
         return
     image = read_volume(harmonized)
     difference = read_volume(change, allow_constant=True, dtype=np.float64)
-    if image.data.shape != difference.data.shape or not np.allclose(
-        image.affine, difference.affine
-    ):
-        raise BadData(
-            f"{change}: not on the grid of {harmonized}; name the change map that belongs to it."
-        )
+    same_shape = image.data.shape == difference.data.shape
+    if not same_shape or not np.allclose(image.affine, difference.affine):
+        raise BadData(OTHER_GRID_TEXT.format(change, harmonized))
     steps = steps_of_change_map(difference.header, _slope(change))
-    original = (
-        image.data - difference.data
-        if steps is None
-        else steps.restored(image.data.astype(np.float64), difference.data)
-    )
+    original = _restored(image.data.astype(np.float64), difference.data, steps)
     write_atomic(output, encode_nifti(original, image))
 
 
@@ -87,17 +83,18 @@ def _restore_series(harmonized: Path, change: Path, output: Path) -> None:
     image, difference = open_series(harmonized), open_series(change)
     same = image.shape == difference.shape and image.volume_count == difference.volume_count
     if not same or not np.allclose(image.affine, difference.affine):
-        raise BadData(
-            f"{change}: not on the grid of {harmonized}; name the change map that belongs to it."
-        )
-    with open_atomic(output) as stream:
-        steps = steps_of_change_map(difference.header, difference.slope)
-        writer = SeriesWriter(stream, image)
+        raise BadData(OTHER_GRID_TEXT.format(change, harmonized))
+    steps = steps_of_change_map(difference.header, difference.slope)
+    with open_atomic(output) as stream, SeriesWriter(stream, image) as writer:
         volumes = zip(image.volumes(np.float64), difference.volumes(np.float64), strict=True)
         for harmonized_volume, change_volume in volumes:
-            if steps is None:
-                original = harmonized_volume - change_volume
-            else:
-                original = steps.restored(harmonized_volume, change_volume)
-            writer.add(original.astype(np.float32))
-        writer.close()
+            writer.add(_restored(harmonized_volume, change_volume, steps))
+
+
+def _restored(
+    harmonized: NDArray[np.floating], change: NDArray[np.floating], steps: Steps | None
+) -> NDArray[np.float32]:
+    """The original of a volume (X, Y, Z), of whole ``steps`` or as a plain difference."""
+    if steps is None:
+        return (harmonized - change).astype(np.float32)
+    return steps.restored(harmonized, change)

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from attrs import evolve, frozen
 
 from bids_ihf.anat import outputs as anat_outputs
-from bids_ihf.bids.images import gradient_table_paths
-from bids_ihf.bids.metadata import metadata_beside
-from bids_ihf.bids.names import IMAGE_SUFFIXES
-from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config.settings import ChangeMap
 from bids_ihf.dwi import outputs as dwi_outputs
-from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.dwi.shell_plan import exponent_warning
-from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.pipeline.harmonization import Harmonization
+from bids_ihf.pipeline.image_files import ImageFiles, prepare_files
 from bids_ihf.preprocessing.outputs import encode_mask, preparation_measures
-from bids_ihf.preprocessing.prepare import Prepared, prepare
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.qc.assess import assess
-from bids_ihf.targets.build import modality_of_file
 from bids_ihf.targets.target import Target
 
 Progress = Callable[[str, float], None]
@@ -37,79 +30,6 @@ LOGGER = logging.getLogger(__name__)
 
 PREPARED_FRACTION, HARMONIZED_FRACTION = 0.6, 0.9
 """Rough shares of the time at which an image is prepared and harmonized."""
-
-
-@frozen
-class ImageFiles:
-    """One image and the files that belong to it.
-
-    Attributes
-    ----------
-    image
-        NIfTI file: T1w, T2w or FLAIR (3D), or a diffusion series (4D).
-    modality
-        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``.
-    vendor
-        Vendor of its scanner, ``unknown`` where nothing tells.
-    mask
-        Brain mask in the same world, on any grid.
-    t1w
-        T1w image of the same session, by which another image is registered.
-    bval, bvec
-        Gradient table of a diffusion series, as FSL and BIDS have it.
-    b0_threshold
-        Largest b-value that counts as b=0 (s/mm2); None: it is found.
-    """
-
-    image: Path
-    modality: str
-    vendor: str = UNKNOWN_VENDOR
-    mask: Path | None = None
-    t1w: Path | None = None
-    bval: Path | None = None
-    bvec: Path | None = None
-    b0_threshold: float | None = None
-
-    @property
-    def series(self) -> SeriesFiles:
-        """The files of a diffusion series."""
-        return SeriesFiles(self.image, self.bval, self.bvec, self.b0_threshold)
-
-    @classmethod
-    def around(
-        cls,
-        image: Path,
-        *,
-        modality: str | None = None,
-        source_vendor: str | None = None,
-        mask: Path | None = None,
-        t1w: Path | None = None,
-        bval: Path | None = None,
-        bvec: Path | None = None,
-        b0_threshold: float | None = None,
-    ) -> ImageFiles:
-        """The image with what its name, its sidecar and the files beside it tell.
-
-        Raises
-        ------
-        UsageError
-            The modality is neither named nor told by the file name.
-        """
-        modality = modality_of_file(image, modality)
-        if modality not in IMAGE_SUFFIXES:
-            endings = ", ".join(f"_{suffix}" for suffix in IMAGE_SUFFIXES)
-            raise UsageError(
-                f"{image}: its name ends in none of {endings}; name its modality with --modality."
-            )
-        if modality == "dwi":
-            tables = zip((bval, bvec), gradient_table_paths(image), strict=True)
-            bval, bvec = (
-                table or (beside if beside.is_file() else None) for table, beside in tables
-            )
-        vendor = normalize_vendor(metadata_beside(image).get("Manufacturer"))
-        if vendor == UNKNOWN_VENDOR:
-            vendor = normalize_vendor(source_vendor)
-        return cls(image, modality, vendor, mask, t1w, bval, bvec, b0_threshold)
 
 
 @frozen
@@ -159,26 +79,13 @@ def harmonize_files(
     HarmonyError
         The image or a file that belongs to it cannot be used, or an output cannot be written.
     """
-    with ExitStack() as stack:
-        progress("prepare", 0.0)
-        _require_profile(harmonization.target, files.modality)
-        t1w = None
-        if files.t1w is not None and files.modality != "T1w" and not preprocessed:
-            t1w = prepare(files.t1w, modality="T1w")
-        scan = files.image
-        if files.modality == "dwi":
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="ihf-harmony-")))
-            scan = stack.enter_context(mean_b0_image(files.series, folder))
-        prepared = prepare(
-            scan,
-            modality=files.modality,
-            preprocessed=preprocessed,
-            mask_path=files.mask,
-            t1w_reference=t1w,
-        )
-        progress("harmonize", PREPARED_FRACTION)
-        write = _harmonize_series if files.modality == "dwi" else _harmonize_anat
-        result = write(files, prepared, outputs, harmonization, progress)
+    progress("prepare", 0.0)
+    _require_profile(harmonization.target, files.modality)
+    with TemporaryDirectory(prefix="ihf-harmony-") as folder:
+        prepared = prepare_files(files, Path(folder), preprocessed=preprocessed)
+    progress("harmonize", PREPARED_FRACTION)
+    write = _harmonize_series if files.modality == "dwi" else _harmonize_anat
+    result = write(files, prepared, outputs, harmonization, progress)
     if outputs.mask is not None:
         write_atomic(outputs.mask, encode_mask(prepared))
     progress("done", 1.0)

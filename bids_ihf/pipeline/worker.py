@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.config import RunConfig
-from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
+from bids_ihf.dwi.mean_b0 import SeriesFiles
 from bids_ihf.dwi.series import fit_series
 from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import folder_lock
 from bids_ihf.pipeline.harmonization import Harmonization
+from bids_ihf.pipeline.image_files import ImageFiles, prepare_files
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.outputs import finish_series, write_anat
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.resources import load_harmonization, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.preprocessing.itk import load_ants_without_plotting
-from bids_ihf.preprocessing.prepare import Prepared, prepare
+from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 
 LOGGER = logging.getLogger(__name__)
@@ -31,22 +31,18 @@ PROGRESS_LINES_PER_SERIES = 4
 
 
 def prepare_image(
-    image: Path,
+    files: ImageFiles,
     output: Path,
     *,
-    modality: str,
     preprocessed: bool,
-    mask: Path | None,
     mask_needed: bool,
     t1w: Path | None,
     seed: int,
-    tables: tuple[Path | None, Path | None] = (None, None),
-    b0_threshold: float | None = None,
 ) -> None:
     """Write bias field, brain mask and transform to the template of an image to ``output`` (.npz).
 
-    Of a diffusion series the mean b0 is prepared and kept beside ``output``; ``tables`` are its
-    .bval and .bvec.  ``t1w`` is the output of this function for the T1w image of the session.
+    Of a diffusion series the mean b0 is prepared and kept beside ``output``.  ``t1w`` is the
+    output of this function for the T1w image of the session.
 
     Raises
     ------
@@ -55,24 +51,14 @@ def prepare_image(
     """
     set_up_process(seed)
     load_ants_without_plotting()
-    LOGGER.info("%s: preparing", image.name)
-    if mask_needed and mask is None:
+    LOGGER.info("%s: preparing", files.image.name)
+    if mask_needed and files.mask is None:
         raise BadData(
-            f"{image}: --derivatives hold no brain mask of it; add one, or use --brain-mask auto."
+            f"{files.image}: --derivatives hold no brain mask of it; add one, or use "
+            "--brain-mask auto."
         )
-    unweighted = (
-        mean_b0_image(SeriesFiles(image, *tables, b0_threshold), output.parent)
-        if modality == "dwi"
-        else nullcontext(image)
-    )
-    with unweighted as path:
-        prepared = prepare(
-            path,
-            modality=modality,
-            preprocessed=preprocessed,
-            mask_path=mask,
-            t1w_reference=load_prepared(t1w) if t1w else None,
-        )
+    prepared_t1w = load_prepared(t1w) if t1w else None
+    prepared = prepare_files(files, output.parent, preprocessed=preprocessed, t1w=prepared_t1w)
     save_prepared(prepared, output)
 
 

@@ -15,6 +15,7 @@ from bids_ihf.cli import run as run_module
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.pipeline import worker
+from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from tests.datasets import write_dataset
 
@@ -43,7 +44,8 @@ class FakeSteps:
         self.t1w: dict[str, str | None] = {}
         self.harmonized: list[str] = []
 
-    def prepare(self, image: Path, output: Path, **options: object) -> None:
+    def prepare(self, files: ImageFiles, output: Path, **options: object) -> None:
+        image = files.image
         if image.name in self.bad:
             raise BadData(f"{image}: truncated; fetch it again.")
         t1w = options["t1w"]

@@ -15,6 +15,7 @@ from bids_ihf.config import RunConfig
 from bids_ihf.io import nifti
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import IHFNetwork
+from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.worker import harmonize_image, prepare_image
@@ -107,10 +108,8 @@ def test_a_scan_goes_through_everything_once(
     load_template()  # once in a process, whatever it does
     counts.clear()
     kept = tmp_path / "prepared.npz"
-    prepare_image(
-        job.image.path, kept, modality="T1w", preprocessed=False, mask=None, mask_needed=False,
-        t1w=None, seed=0,
-    )  # fmt: skip
+    files = ImageFiles(job.image.path, "T1w")
+    prepare_image(files, kept, preprocessed=False, mask_needed=False, t1w=None, seed=0)
     config = RunConfig(tmp_path / "bids", tmp_path / "out", device="cpu")
     harmonize_image(job, kept, config, TARGET, threads=1)
     assert job.finished

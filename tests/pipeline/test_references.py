@@ -19,7 +19,7 @@ def test_series_without_weighting_are_left_out_by_name(
     stem.with_suffix(".bval").write_text("0 65\n")
     stem.with_suffix(".bvec").write_text("0 1\n0 0\n0 0\n")
     (reference,) = collect_references([root], modality="dwi", b0_threshold=80)
-    assert reference.path.name == "sub-02_dwi.nii.gz"
+    assert reference.image.name == "sub-02_dwi.nii.gz"
     assert reference.b0_threshold == 80
     assert "sub-02_dir-PA_dwi.nii.gz: skip: no diffusion weighting" in caplog.text
     assert len(collect_references([root], modality="dwi")) == 2  # 65 may be a shell

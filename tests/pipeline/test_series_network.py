@@ -16,8 +16,9 @@ from bids_ihf.dwi.mean_b0 import mean_b0_image
 from bids_ihf.dwi.outputs import MATCHED_MODEL
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline import references, resources, worker
+from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.plan import plan
-from bids_ihf.pipeline.references import Reference, target_from_references
+from bids_ihf.pipeline.references import target_from_references
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, has_maps, serves_series
 from bids_ihf.targets.target import Target, as_stored, pack_target, read_target
 from tests.anat.test_harmonize import tiny_model
@@ -55,9 +56,9 @@ def small_brains(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def built_target(root: Path, model: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> Target:
     """From the series itself, prepared as in these tests."""
-    monkeypatch.setattr(references, "_prepare", lambda *_: prepared_of(root))
+    monkeypatch.setattr(references, "prepare_files", lambda *_, **__: prepared_of(root))
     image = image_of(root)
-    reference = Reference(image.path, "dwi", tables=(image.bval, image.bvec))
+    reference = ImageFiles(image.path, "dwi", bval=image.bval, bvec=image.bvec)
     return target_from_references([reference], "site", model)
 
 
@@ -128,9 +129,9 @@ def test_a_target_without_maps_is_told_once_and_the_shell_model_serves(
 def test_matched_people_take_the_place_of_the_shell_model(
     root: Path, tmp_path: Path, model: ModelBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(references, "_prepare", lambda *_: prepared_of(root))
+    monkeypatch.setattr(references, "prepare_files", lambda *_, **__: prepared_of(root))
     image = image_of(root)
-    one = Reference(image.path, "dwi", tables=(image.bval, image.bvec))
+    one = ImageFiles(image.path, "dwi", bval=image.bval, bvec=image.bvec)
     path = tmp_path / "site.safetensors"
     path.write_bytes(pack_target(target_from_references([one], "site", model, matched=True)))
     target = read_target(path)

@@ -76,9 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.change is not None and getattr(arguments, "change_map", None) == "none":
         raise UsageError("--change names a change map, which --change-map none does not write.")
     from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.pipeline.image_files import ImageFiles
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.resources import load_harmonization
-    from bids_ihf.pipeline.single_image import ImageFiles, SingleOutputs, harmonize_files
+    from bids_ihf.pipeline.single_image import SingleOutputs, harmonize_files
     from bids_ihf.preprocessing.itk import load_ants_without_plotting
 
     options = _options(arguments)
