@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import copy
-import logging
 import time
 from typing import TYPE_CHECKING
 
-import attrs
 import torch
 
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.lab.comparators.learned.interface import ComparatorSettings, site_names
-from bids_ihf.lab.comparators.learned.weights import build_comparator, pack_comparator
-from bids_ihf.lab.training.chunks import numbered_batches
-from bids_ihf.lab.training.comparator_validation import ComparatorValidation, on_device
-from bids_ihf.lab.training.network_training import LOG_EVERY_STEPS, MAX_GRADIENT_NORM
-from bids_ihf.lab.training.site_sampling import SiteSampler, random_windows
-from bids_ihf.lab.training.training_state import (
-    Progress,
-    learning_rate_factor,
-    load_state,
-    save_state,
-    update_average,
+from bids_ihf.lab.comparators.learned.interface import (
+    ComparatorSettings,
+    LearnedComparator,
+    Losses,
+    SiteBatch,
+    site_names,
 )
+from bids_ihf.lab.comparators.learned.weights import build_comparator, pack_comparator
+from bids_ihf.lab.training.comparator_validation import ComparatorValidation, on_device
+from bids_ihf.lab.training.resumable_training import ResumableTrainer
+from bids_ihf.lab.training.site_sampling import SiteSampler, random_windows
+from bids_ihf.lab.training.training_state import update_average
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from bids_ihf.lab.comparators.learned.interface import LearnedComparator, Losses, SiteBatch
-    from bids_ihf.lab.training.chunks import ChunkSampler
+    from torch import Tensor
+
     from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.lab.training.training_config import ComparatorConfig, TrainConfig
     from bids_ihf.lab.training.vendor_profiles import TypicalProfiles
     from bids_ihf.network.encoder import Encoder
-
-LOGGER = logging.getLogger(__name__)
 
 ADAM_BETAS = (0.5, 0.99)
 """Decay rates of the moments of gradients, as is usual with a critic."""
@@ -45,16 +39,18 @@ SEED_STRIDE = 2**32
 """Distance of the seeds of two runs, more than the steps of a run."""
 
 
-class ComparatorTrainer:
-    """Trains a comparator, and its critic in turn, resuming from the state in the output folder.
+class ComparatorTrainer(ResumableTrainer[LearnedComparator, SiteBatch]):
+    """Trains a comparator, and its critic in turn.
 
     Parameters
     ----------
     write
         Writes the weights; called with the running average at every validation that is the best so
-        far, and at the end if there is no validation.  Its second argument is the processor time
-        of a step, s.
+        far, and without one whenever there would be a validation.  Its second argument is the
+        processor time of a step, s.
     """
+
+    kind, baseline = "comparator", "the source's"
 
     def __init__(
         self,
@@ -67,93 +63,56 @@ class ComparatorTrainer:
         validation: ComparatorValidation | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.options, self.device = config, comparator, device
-        self.write, self.validation = write, validation
-        self.model = build_comparator(settings, encoder.to(device)).to(device)
-        self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
+        self.options, self.write, self.validation = comparator, write, validation
+        model = build_comparator(settings, encoder.to(device)).to(device)
         # One optimizer: parameters without a gradient, the critic's or all others, stay.
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=comparator.learning_rate, betas=ADAM_BETAS
+        optimizer = torch.optim.Adam(
+            model.parameters(), lr=comparator.learning_rate, betas=ADAM_BETAS
         )
-        self.state = config.output / "state.safetensors"
-        self.progress = Progress(0)
-        if self.state.exists():
-            self.progress = load_state(self.state, self.model, self.optimizer, self.average)
+        super().__init__(model, optimizer, config, comparator, device)
+        self._seconds, self._steps = 0.0, 0
 
-    def train(self, sampler: ChunkSampler[SiteBatch], *, minutes: float | None = None) -> None:
-        """Train to the last step, or for some minutes."""
-        steps, first = self.options.steps, self.progress.step
-        deadline = time.monotonic() + 60 * minutes if minutes is not None else None
-        seconds = 0.0
-        for step, batch in numbered_batches(sampler, first, steps, self.config.threads):
-            # Noise depends on the step alone, so that a run that resumes goes on as it would have.
-            torch.manual_seed(SEED_STRIDE * self.config.seed + step)
-            start = time.process_time()
-            losses = self._step(on_device(batch, self.device), step)
-            seconds += time.process_time() - start
-            count = step + 1
-            if step % LOG_EVERY_STEPS == 0 or count == steps:
-                terms = " ".join(
-                    f"{k} {float(v.detach()):.5f}" for k, (_, v) in losses.terms.items()
-                )
-                LOGGER.info("comparator %d/%d: %s", count, steps, terms)
-            timed_out = deadline is not None and time.monotonic() > deadline
-            last = count == steps or timed_out
-            if count % self.options.validate_every == 0 or last:
-                self._validate(count, seconds / (count - first))
-            if count % self.options.save_every == 0 or last:
-                self._save(count)
-            if timed_out:
-                LOGGER.info("Stopped after %g minutes; the next run goes on from here", minutes)
-                break
+    def step(self, batch: SiteBatch, step: int) -> dict[str, Tensor]:
+        """Change the comparator, then its critic."""
+        # Noise depends on the step alone, so that a run that resumes goes on as it would have.
+        torch.manual_seed(SEED_STRIDE * self.config.seed + step)
+        start = time.process_time()
+        losses = self._step(on_device(batch, self.device), step)
+        self._seconds += time.process_time() - start
+        self._steps += 1
+        return {name: value.detach() for name, (_, value) in losses.terms.items()}
 
     def _step(self, batch: SiteBatch, step: int) -> Losses:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * learning_rate_factor(
-                step, self.options.steps
-            )
         self.model.train()
         critic = self.model.judge
         if critic is not None:
             critic.requires_grad_(requires_grad=False)
         batch = random_windows(batch, self.options.window)
         losses = self.model.losses(batch)
-        self._descend(losses.total)
+        self.descend(losses.total)
         if critic is not None:
             critic.requires_grad_(requires_grad=True)
             judgement = self.model.critic_loss(batch, losses.translated.detach())
             if judgement is not None:
                 losses.terms["critic"] = (0.0, judgement.detach())
-                self._descend(judgement)
+                self.descend(judgement)
         update_average(self.average, self.model, self.options.average, step)
         return losses
 
-    def _descend(self, loss: torch.Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        self.optimizer.step()
-
-    def _validate(self, step: int, seconds_per_step: float) -> None:
+    def validate(self, step: int) -> None:
+        """Validate the running average, and write it where it is the best so far or there is no
+        validation."""
         if self.validation is None:
-            self.write(self.average, seconds_per_step)
-            return
-        error = self.validation(self.average, step)
-        LOGGER.info("comparator %d: error %.4f of the source's", step, error)
-        if error < self.progress.best:
-            self.progress = attrs.evolve(self.progress, best=error)
-            self.write(self.average, seconds_per_step)
+            self.write_average()
+        super().validate(step)
 
-    def _save(self, step: int) -> None:
-        self.progress = attrs.evolve(self.progress, step=step)
-        save_state(
-            self.state,
-            self.model,
-            self.optimizer,
-            step,
-            average=self.average,
-            best=self.progress.best,
-        )
+    def validation_error(self, step: int) -> float | None:
+        """Error of the running average on what was kept out."""
+        return None if self.validation is None else self.validation(self.average, step)
+
+    def write_average(self) -> None:
+        """Write the running average with the processor time of a step."""
+        self.write(self.average, self._seconds / max(1, self._steps))
 
 
 def train_comparator(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +12,16 @@ from attrs import frozen
 from bids_ihf.errors import UsageError
 from bids_ihf.io.paths import packaged_file
 from bids_ihf.io.tensors import read_safetensors
-from bids_ihf.lab.training.chunks import numbered_batches
+from bids_ihf.lab.training.batch_sampling import Batch
 from bids_ihf.lab.training.losses import (
     anatomy_loss,
     artefact_loss,
     split_embedding,
     supervised_loss,
 )
+from bids_ihf.lab.training.resumable_training import ResumableTrainer
 from bids_ihf.lab.training.training_config import SHIPPED_WEIGHTS
-from bids_ihf.lab.training.training_state import (
-    Progress,
-    learning_rate_factor,
-    load_state,
-    save_state,
-    update_average,
-)
+from bids_ihf.lab.training.training_state import update_average
 from bids_ihf.network.checkpoint import NETWORK_FORMAT
 from bids_ihf.network.encoder import join_statistics
 from bids_ihf.network.flow import Architecture, IHFNetwork
@@ -39,15 +31,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from bids_ihf.lab.training.batch_sampling import Batch
     from bids_ihf.lab.training.chunks import ChunkSampler
     from bids_ihf.lab.training.training_config import NetworkConfig, TrainConfig
     from bids_ihf.lab.training.validation import Validation
     from bids_ihf.network.encoder import Encoder
-
-LOGGER = logging.getLogger(__name__)
-
-LOG_EVERY_STEPS = 25
 
 ARTEFACT_TAPS = 3
 """Feature maps of the artefact loss, relu1_1 to relu3_1; the last one is that of the anatomy
@@ -55,8 +42,6 @@ loss."""
 
 ADDED_HEADS = frozenset({"context", "local"})
 """Parts of the normalization that networks of version 0.1.0 lack."""
-
-MAX_GRADIENT_NORM = 1.0
 
 
 def architecture(config: NetworkConfig, encoder: Encoder) -> Architecture:
@@ -103,8 +88,8 @@ def batch_losses(
     return StepLosses(total, {name: float(value.detach()) for name, (_, value) in terms.items()})
 
 
-class NetworkTrainer:
-    """Trains for the configured steps, resuming from the state in the output folder, if any.
+class NetworkTrainer(ResumableTrainer[IHFNetwork, Batch]):
+    """Trains the network.
 
     Deterministic on the CPU with the same number of threads, interrupted or not: the batch of a
     step depends on seed and step alone.
@@ -116,6 +101,8 @@ class NetworkTrainer:
         every validation that is the best so far, and at the end if there is no validation.
     """
 
+    kind, baseline = "network", "the intensity curve's"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -125,81 +112,48 @@ class NetworkTrainer:
         validation: Validation | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.settings, self.device = config, config.network, device
-        self.write, self.validation = write, validation
+        self.settings, self.write, self.validation = config.network, write, validation
         self.encoder = encoder.to(device)
-        self.network = IHFNetwork(_architecture(self.settings, encoder)).to(device)
+        network = IHFNetwork(_architecture(self.settings, encoder)).to(device)
         # Convolutions of this width are a quarter faster with channels last.
-        for module in (self.network, self.encoder):
+        for module in (network, self.encoder):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.settings.start:
-            _load_start(self.network, self.settings.start)
-        self.average = copy.deepcopy(self.network).requires_grad_(requires_grad=False)
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=self.settings.learning_rate
-        )
-        self.state = config.output / "state.safetensors"
-        self.progress = Progress(0)
-        if self.state.exists():
-            self.progress = load_state(self.state, self.network, self.optimizer, self.average)
+            _load_start(network, self.settings.start)
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.settings.learning_rate)
+        super().__init__(network, optimizer, config, self.settings, device)
 
     def train(self, sampler: ChunkSampler[Batch], *, minutes: float | None = None) -> None:
         """Train to the last step, or for some minutes."""
-        steps, first = self.settings.steps, self.progress.step
-        end = time.monotonic() + 60 * minutes if minutes is not None else None
-        if first == 0 and steps:
-            self._validate(0)
-        for step, batch in numbered_batches(sampler, first, steps, self.config.threads):
-            losses = self._step(_on_device(batch, self.device), step)
-            done = step + 1
-            if step % LOG_EVERY_STEPS == 0 or done == steps:
-                terms = " ".join(f"{name} {value:.5f}" for name, value in losses.terms.items())
-                LOGGER.info("network %d/%d: %s", done, steps, terms)
-            timed_out = end is not None and time.monotonic() > end
-            if done % self.settings.validate_every == 0 or done == steps or timed_out:
-                self._validate(done)
-            if done % self.settings.save_every == 0 or done == steps or timed_out:
-                self._save(done)
-            if timed_out:
-                LOGGER.info("Stopped after %g minutes; the next run goes on from here", minutes)
-                break
+        steps = self.settings.steps
+        if self.progress.step == 0 and steps:
+            self.validate(0)
+        super().train(sampler, minutes=minutes)
         if self.validation is None or not steps:
-            self.write(self.average)
+            self.write_average()
 
-    def _step(self, batch: Batch, step: int) -> StepLosses:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            losses = batch_losses(self.network, self.encoder, batch, self.settings)
-        rate = self.settings.learning_rate * learning_rate_factor(step, self.settings.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
-        self.optimizer.step()
-        update_average(self.average, self.network, self.settings.average, step)
-        return losses
+    def step(self, batch: Batch, step: int) -> dict[str, float]:
+        """Change the network."""
+        batch = _on_device(batch, self.device)
+        with self._autocast():
+            losses = batch_losses(self.model, self.encoder, batch, self.settings)
+        self.descend(losses.total)
+        update_average(self.average, self.model, self.settings.average, step)
+        return losses.terms
 
-    def _validate(self, step: int) -> None:
-        """Validate the running average, and write it where it is the best so far."""
+    def validation_error(self, step: int) -> float | None:
+        """Error of the running average on what was kept out."""
         if self.validation is None:
-            return
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            error = self.validation(self.average, self.encoder, step)
-        LOGGER.info("network %d: error %.4f of the intensity curve's", step, error)
-        if error < self.progress.best:
-            self.progress = attrs.evolve(self.progress, best=error)
-            self.write(self.average)
+            return None
+        with self._autocast():
+            return self.validation(self.average, self.encoder, step)
 
-    def _save(self, step: int) -> None:
-        self.progress = attrs.evolve(self.progress, step=step)
-        save_state(
-            self.state,
-            self.network,
-            self.optimizer,
-            step,
-            average=self.average,
-            best=self.progress.best,
-        )
+    def write_average(self) -> None:
+        """Write the running average."""
+        self.write(self.average)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:

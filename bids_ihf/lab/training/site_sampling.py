@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import numpy as np
@@ -15,10 +14,9 @@ from bids_ihf.lab.comparators.learned.interface import SiteBatch
 from bids_ihf.lab.comparators.learned.scan import NO_SIGNAL
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scanner
 from bids_ihf.lab.training.slab_rows import slab_at
-from bids_ihf.lab.training.slab_sampling import SLABS_PER_CHUNK
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
+from bids_ihf.lab.training.subject_sampling import SubjectSampler
 from bids_ihf.network.encoder import modality_weights
-from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
@@ -59,20 +57,10 @@ class SiteRows:
     modality: Array
 
 
-class SiteSampler:
-    """Draws batches of people scanned by two sites, and others by the second; the same seed and
-    step give the same batch.
+class SiteSampler(SubjectSampler[SiteRows]):
+    """Draws batches of people scanned by two sites, and others by the second.
 
-    Parameters
-    ----------
-    subjects
-        Subjects that are scanned.
-    typical
-        Profiles by the vendors' typical scanners, whose scales are the ranges of the targets.
-    settings
-        The sites.
-    batch
-        Slices in a batch.
+    The typical profiles give the ranges of the targets; ``settings`` name the sites.
     """
 
     def __init__(
@@ -85,56 +73,33 @@ class SiteSampler:
         batch: int,
         seed: int,
     ) -> None:
-        self.subjects = self.others = subjects
-        self.typical = typical
+        super().__init__(subjects, typical, modalities=modalities, batch=batch, seed=seed)
         self.settings = settings
-        self.modalities = modalities
-        self.batch = batch
-        self.seed = seed
-
-    def of_subjects(self, subjects: Sequence[TemplateSubject]) -> SiteSampler:
-        """A sampler of other subjects, to references by those of this one."""
-        sampler = copy.copy(self)
-        sampler.subjects = subjects
-        return sampler
-
-    @property
-    def steps_per_chunk(self) -> int:
-        """Batches that are made of one chunk of slabs."""
-        return max(1, SLABS_PER_CHUNK * SLAB_SLICES // self.batch)
 
     def chunk(self, number: int) -> list[SiteBatch]:
         """The batches of a chunk: the slices of its slabs in random order."""
-        slabs = -(-self.steps_per_chunk * self.batch // SLAB_SLICES)
-        rows = [self.draw_rows([self.seed, 9, number, k]) for k in range(slabs)]
-        order = np.random.default_rng([self.seed, 9, number]).permutation(slabs * SLAB_SLICES)
+        rows, order = self.draw_slabs(self.seed, 9, number)
         starts = range(0, len(order), self.batch)
         portions = (batch_of(rows, order[start : start + self.batch]) for start in starts)
         return list(islice(portions, self.steps_per_chunk))
 
-    def draw_rows(self, seed: Sequence[int], modality: Modality | None = None) -> SiteRows:
-        """The rows of a slab; the seed draws subjects, scanners and, if not given, the
-        modality."""
-        rng = np.random.default_rng(seed)
-        while True:
-            drawn = self.modalities[int(rng.integers(len(self.modalities)))]
-            try:
-                return self._draw_rows(modality or drawn, rng)
-            except ValueError:  # a scanner whose images show nothing
-                continue
+    def rows_of(self, modality: str, rng: np.random.Generator) -> SiteRows:
+        """The rows of a slab of a modality."""
+        return self._draw_rows(cast("Modality", modality), rng)
 
     def _draw_rows(self, modality: Modality, rng: np.random.Generator) -> SiteRows:
         subject = self.subjects[int(rng.integers(len(self.subjects)))]
         source, target, third = rng.permutation(BUILTIN_VENDORS).tolist()
         slab = random_slab(subject, rng)
-        scale = self._target_scale(target, modality, subject)
+        scale = self.typical_profile(target, modality, subject).scale
         scanner = typical_scanner(target, modality, int(rng.integers(2**31)))
         z = subject.z[slab.first : slab.stop]
         index = np.sort(rng.choice(len(z), SLAB_SLICES, replace=len(z) < SLAB_SLICES))
         truth, mask = self._scan(subject, slab, scanner, rng, scale)
         source_slices, _ = self._scan(subject, slab, source_scanner(source, modality, rng), rng)
         companion, _ = self._scan(subject, slab, source_scanner(third, modality, rng), rng)
-        stranger = self._draw_other(subject, rng)
+        others = self.others_than(subject)
+        stranger = others[int(rng.integers(len(others)))]
         same = slab_at(stranger, slab, subject.z[slab.first])
         reference, stranger_mask = self._scan(stranger, same, scanner, rng, scale)
         sites = [self.settings.site(vendor, modality) for vendor in (source, target)]
@@ -164,17 +129,6 @@ class SiteSampler:
             data = scale.normalize(statistics.profile.scale.restore(data))
         mask = subject.brain_mask(slab.first - 1, slab.stop + 1)
         return np.where(mask > 0.5, data, np.float32(NO_SIGNAL)).astype(np.float32), mask
-
-    def _target_scale(
-        self, vendor: str, modality: Modality, subject: TemplateSubject
-    ) -> IntensityScale:
-        """The range of a vendor's typical scanner from everyone but a subject."""
-        profiles = self.typical[vendor, modality]
-        return merge_profiles([p for name, p in profiles.items() if name != subject.name]).scale
-
-    def _draw_other(self, subject: TemplateSubject, rng: np.random.Generator) -> TemplateSubject:
-        candidates = [s for s in self.others if s.name != subject.name] or [subject]
-        return candidates[int(rng.integers(len(candidates)))]
 
 
 def source_scanner(vendor: str, modality: Modality, rng: np.random.Generator) -> Scanner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -30,6 +29,7 @@ from bids_ihf.lab.training.slab_rows import (
     with_embeddings_of,
 )
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
+from bids_ihf.lab.training.subject_sampling import SubjectSampler
 from bids_ihf.network.context import slice_context
 from bids_ihf.network.encoder import modality_weights
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS
@@ -52,9 +52,6 @@ if TYPE_CHECKING:
     from bids_ihf.targets.profile import Profile
 
     Array = NDArray[np.float32]
-
-SLABS_PER_CHUNK = 12
-"""Slabs whose slices are shuffled together, so that the slices of a batch are of several."""
 
 TYPICAL_TARGET_PROBABILITY = 0.6
 """Probability that the target is the typical scanner of a vendor, as it is shipped."""
@@ -90,20 +87,8 @@ def draw_scanner(modality: Modality, rng: np.random.Generator) -> DrawnScanner:
     return DrawnScanner(random_scanner(modality, seed), RANDOM_VENDOR)
 
 
-class SlabSampler:
-    """Draws batches of simulated pairs; the same seed and step give the same batch.
-
-    Parameters
-    ----------
-    subjects
-        Subjects that are scanned, and that the profiles of targets are of.
-    typical
-        Profiles of the subjects by the vendors' typical scanners.
-    encoder
-        Gives the embeddings; on the CPU.
-    batch
-        Slices in a batch.
-    """
+class SlabSampler(SubjectSampler[SlabRows]):
+    """Draws batches of simulated pairs; ``encoder``, on the CPU, gives the embeddings."""
 
     def __init__(
         self,
@@ -115,30 +100,12 @@ class SlabSampler:
         batch: int,
         seed: int,
     ) -> None:
-        self.subjects = subjects
-        self.others = subjects
-        self.typical = typical
+        super().__init__(subjects, typical, modalities=modalities, batch=batch, seed=seed)
         self.encoder = encoder
-        self.modalities = modalities
-        self.batch = batch
-        self.seed = seed
-
-    def of_subjects(self, subjects: Sequence[TemplateSubject]) -> SlabSampler:
-        """A sampler of other subjects, to targets from those of this one."""
-        other = copy.copy(self)
-        other.subjects = subjects
-        return other
-
-    @property
-    def steps_per_chunk(self) -> int:
-        """Batches that are made of one chunk of slabs."""
-        return max(1, SLABS_PER_CHUNK * SLAB_SLICES // self.batch)
 
     def chunk(self, number: int) -> list[Batch]:
         """The batches of a chunk: the slices of its slabs in random order."""
-        slabs = -(-self.steps_per_chunk * self.batch // SLAB_SLICES)
-        rows = [self.draw_rows([self.seed, number, k]) for k in range(slabs)]
-        order = np.random.default_rng([self.seed, number]).permutation(slabs * SLAB_SLICES)
+        rows, order = self.draw_slabs(self.seed, number)
         columns = [
             torch.from_numpy(np.concatenate([getattr(slab, name) for slab in rows])[order])
             for name in ("matched", "truth", "mask", "target", "context")
@@ -153,18 +120,11 @@ class SlabSampler:
             )
         ]
 
-    def draw_rows(self, seed: Sequence[int], modality: str | None = None) -> SlabRows:
-        """The rows of a slab; the seed draws subject, scanners and, if not given, the modality."""
-        rng = np.random.default_rng(seed)
-        while True:
-            drawn = self.modalities[int(rng.integers(len(self.modalities)))]
-            name = modality or drawn
-            try:
-                if name in DIFFUSION_MAPS:
-                    return draw_map_rows(self, name, rng)
-                return self._draw_rows(cast("Modality", name), rng)
-            except ValueError:  # a scanner whose images show nothing
-                continue
+    def rows_of(self, modality: str, rng: np.random.Generator) -> SlabRows:
+        """The rows of a slab of a modality."""
+        if modality in DIFFUSION_MAPS:
+            return draw_map_rows(self, modality, rng)
+        return self._draw_rows(cast("Modality", modality), rng)
 
     def _draw_rows(self, modality: Modality, rng: np.random.Generator) -> SlabRows:
         subject = self.subjects[int(rng.integers(len(self.subjects)))]
@@ -220,7 +180,7 @@ class SlabSampler:
     ) -> Profile:
         """The target's profile from other subjects."""
         if target.typical:
-            return self._typical_profile(target.vendor, modality, subject)
+            return self.typical_profile(target.vendor, modality, subject)
         profiles: list[Profile] = []
         for turn, other in enumerate(self.draw_others(subject, MAX_TARGET_SUBJECTS, rng)):
             noise = int(rng.integers(2**31))
@@ -247,7 +207,7 @@ class SlabSampler:
         """The typical profile of the source's vendor, or that of its scanner, or None."""
         if source.vendor != RANDOM_VENDOR and rng.random() < KNOWN_VENDOR_PROBABILITY:
             return SourceProfile(
-                self._typical_profile(source.vendor, modality, subject), name=source.vendor
+                self.typical_profile(source.vendor, modality, subject), name=source.vendor
             )
         if rng.random() >= OWN_SCANNER_PROBABILITY:
             return None
@@ -259,18 +219,10 @@ class SlabSampler:
         ]
         return SourceProfile(merge_profiles(profiles), subjects=len(profiles))
 
-    def _typical_profile(
-        self, vendor: str, modality: Modality, subject: TemplateSubject
-    ) -> Profile:
-        """The profile of a vendor's typical scanner from everyone but a subject."""
-        profiles = self.typical[vendor, modality]
-        others = [p for name, p in profiles.items() if name != subject.name]
-        return merge_profiles(others)
-
     def draw_others(
         self, subject: TemplateSubject, most: int, rng: np.random.Generator
     ) -> list[TemplateSubject]:
         """One to ``most`` subjects, not this one unless there is no other."""
-        others = [other for other in self.others if other.name != subject.name] or [subject]
+        others = self.others_than(subject)
         count = int(rng.integers(1, min(most, len(others)) + 1))
         return [others[k] for k in rng.choice(len(others), count, replace=False)]

@@ -15,7 +15,7 @@ from bids_ihf.lab.benchmarks import content_readout
 from bids_ihf.lab.benchmarks.comparator_runs import best_validation, measure_cost
 from bids_ihf.lab.comparators.learned.murd import MURD
 from bids_ihf.lab.comparators.learned.weights import load_comparator
-from bids_ihf.lab.training import comparator_validation, site_sampling
+from bids_ihf.lab.training import comparator_validation
 from bids_ihf.lab.training.comparator_training import ComparatorTrainer
 from bids_ihf.lab.training.site_sampling import SiteSampler, random_windows
 from bids_ihf.lab.training.template_subjects import template_subjects
@@ -45,7 +45,6 @@ validate_every = 2
 def few_slabs() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(comparator_validation, "VALIDATION_SLABS", 1)
-    patch.setattr(site_sampling, "SLABS_PER_CHUNK", 1)
     yield
     patch.undo()
 

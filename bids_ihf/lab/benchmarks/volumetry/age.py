@@ -24,8 +24,8 @@ from bids_ihf.lab.benchmarks.volumetry.studies import (
     image_path,
     link,
     measure,
-    records_folder,
     validation_columns,
+    work_folder,
 )
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.validation.agreement import mean_with_interval
@@ -94,7 +94,7 @@ def measure_age(plan: AgePlan) -> dict[str, Table]:
     people = _people(plan)
     model = load_model(None, device="cpu")
     facts = (model.hash, plan.seed, plan.settings, *(row["participant_id"] for row in people))
-    folder = records_folder(plan.records, *facts)
+    folder = work_folder(plan.records, *facts)
     truth_study, study = _studies(people, plan, folder)
     settings = plan.settings
     truth = measure(truth_study, (), settings, folder / "truth")

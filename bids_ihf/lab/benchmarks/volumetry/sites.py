@@ -19,8 +19,8 @@ from bids_ihf.lab.benchmarks.volumetry.studies import (
     bids_label,
     image_path,
     measure,
-    records_folder,
     validation_columns,
+    work_folder,
 )
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.validation.harmonizing import Settings
@@ -52,7 +52,7 @@ def measure_sites(data: Path, records: Path) -> dict[str, Table]:
     """
     files = sorted((data / "T1").glob("*.nii.gz"))
     names = {file: match for file in files if (match := SLICE_NAME.fullmatch(file.name))}
-    folder = records_folder(records, load_model(None, device="cpu").hash, *map(str, names))
+    folder = work_folder(records, load_model(None, device="cpu").hash, *map(str, names))
     scans = []
     for file, match in names.items():
         label = bids_label(match["person"])

@@ -26,8 +26,8 @@ VOLUMETRIC_SEQUENCES = ("MPRAGE", "SPGR")
 """Sequences of T1w scans that volumes are measured in."""
 
 
-def records_folder(folder: Path, *facts: object) -> Path:
-    """A folder for what was measured under these circumstances."""
+def work_folder(folder: Path, *facts: object) -> Path:
+    """The folder of what is made on the way to a result, named after all that it depends on."""
     digest = hashlib.sha256(" ".join(map(str, facts)).encode()).hexdigest()[:12]
     return folder / digest
 

@@ -21,8 +21,8 @@ from bids_ihf.lab.benchmarks.tables import Column, Table
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.benchmarks.volumetry.studies import (
     bids_label,
-    records_folder,
     volumetric_scanner,
+    work_folder,
 )
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.label_anatomy import from_labels
@@ -67,7 +67,7 @@ class TravelersPlan:
     seed
         Of scanners, positions and noise.
     records
-        Folder of the dataset and of what was measured already.
+        Folder for what is made on the way.
     """
 
     labels: Path
@@ -82,7 +82,7 @@ def measure_travelers(plan: TravelersPlan) -> dict[str, Table]:
     """The tables of ``ihf validate``, by name."""
     model = load_model(None, device="cpu")
     facts = (model.hash, plan.seed, plan.averaged, *plan.people)
-    folder = records_folder(plan.records, *facts)
+    folder = work_folder(plan.records, *facts)
     dataset, out = folder / "dataset", folder / "validation"
     for name in plan.people:
         _write_person(dataset, plan, name)
