@@ -11,6 +11,7 @@ from attrs import frozen
 
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.network.checkpoint import load_model_cached
 from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.process import (
     MAX_THREADS_PER_IMAGE,
@@ -19,7 +20,7 @@ from bids_ihf.pipeline.process import (
     single_threaded,
 )
 from bids_ihf.pipeline.references import collect_references, target_from_references
-from bids_ihf.pipeline.resources import load_harmonization, load_model_cached
+from bids_ihf.pipeline.resources import load_harmonization
 from bids_ihf.pipeline.restore import restore as restore_file
 from bids_ihf.pipeline.single_image import SingleOutputs, harmonize_files
 from bids_ihf.preprocessing.itk import configure_itk

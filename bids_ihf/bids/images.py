@@ -16,7 +16,7 @@ from bids_ihf.bids.names import (
     derivative_name,
     parse_name,
 )
-from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
+from bids_ihf.bids.scanners import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.paths import NIFTI_EXTENSIONS, file_stem
 

@@ -1,11 +1,50 @@
-"""The scanner of an image, by name: what ComBat calls a batch."""
+"""Scanners: the many spellings of their vendors, and the name that ComBat calls a batch."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from bids_ihf.bids.vendors import UNKNOWN_VENDOR
+UNKNOWN_VENDOR = "unknown"
+
+# Spellings of DICOM headers and dcm2niix; matched as whole words, since "GE" is short.
+_VENDOR_SPELLINGS = {
+    "Siemens": ("siemens",),
+    "GE": ("ge", "gems", "gehc", "general electric"),
+    "Philips": ("philips", "phillips"),
+    "UIH": ("uih", "united imaging"),
+    "Canon": ("canon",),
+    "Toshiba": ("toshiba",),
+    "Hitachi": ("hitachi",),
+    "Fujifilm": ("fujifilm",),
+    "Hyperfine": ("hyperfine",),
+    "Bruker": ("bruker",),
+    "Varian": ("varian",),
+    "Agilent": ("agilent",),
+    "Neusoft": ("neusoft",),
+    "Esaote": ("esaote",),
+    "Marconi": ("marconi",),
+    "Picker": ("picker",),
+    "MR Solutions": ("mr solutions", "mrsolutions"),
+}
+
+
+def normalize_vendor(manufacturer: object) -> str:
+    """Return the vendor's name for a ``Manufacturer`` value.
+
+    What is missing, not text or not recognized gives ``unknown``.
+
+    >>> [normalize_vendor(name) for name in ("SIEMENS", "GE MEDICAL SYSTEMS", "CANON_MEC", None)]
+    ['Siemens', 'GE', 'Canon', 'unknown']
+    """
+    if not isinstance(manufacturer, str):
+        return UNKNOWN_VENDOR
+    text = f" {' '.join(re.findall('[a-z]+', manufacturer.lower()))} "
+    for vendor, spellings in _VENDOR_SPELLINGS.items():
+        if any(f" {spelling} " in text for spelling in spellings):
+            return vendor
+    return UNKNOWN_VENDOR
 
 
 def scanner_label(metadata: Mapping[str, Any], vendor: str = UNKNOWN_VENDOR) -> str | None:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from bids_ihf.bids.contrast import contrast_by_sidecar, misnamed_text
 from bids_ihf.bids.harmonized_images import find_harmonized_images
-from bids_ihf.bids.vendors import UNKNOWN_VENDOR
+from bids_ihf.bids.scanners import UNKNOWN_VENDOR
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData, CannotWrite, InvalidBIDS, TemporaryFailure
 from bids_ihf.pipeline.job import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget

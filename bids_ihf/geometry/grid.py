@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from attrs import field, frozen
+from nibabel.affines import voxel_sizes
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from bids_ihf.io.affines import corner_points, voxel_sizes
+from bids_ihf.io.grid_checks import corner_points
 
 Box = tuple[slice, slice, slice]
 

@@ -14,10 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from bids_ihf.errors import BadData
 from bids_ihf.io.compact import Encoding, Steps
+from bids_ihf.io.grid_checks import check_grid
 from bids_ihf.io.nifti import (
     CHUNK_BYTES,
     GZIP_LEVEL,
-    check_grid,
     damaged,
     header_block,
     open_image,

@@ -6,11 +6,15 @@ encoder it was trained with, and a record of the training.  Weights are kept in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
 from attrs import frozen
+from torch import Tensor, nn
 
 from bids_ihf.errors import BadData
 from bids_ihf.io.paths import packaged_file
@@ -18,12 +22,6 @@ from bids_ihf.io.tensors import REINSTALL_ADVICE, read_safetensors, to_safetenso
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.network.flow import Architecture, IHFNetwork
 from bids_ihf.network.unet import Segmenter
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor, nn
 
 ENCODER_FORMAT = "ihf-harmony encoder 1"
 NETWORK_FORMAT = "ihf-harmony network 1"
@@ -157,6 +155,12 @@ def load_model(
         record=dict(header.get("training", {})),
         device=torch_device,
     )
+
+
+@lru_cache(maxsize=2)
+def load_model_cached(device: str, network: Path | None = None) -> ModelBundle:
+    """A network (the shipped one) with its encoder on a device, loaded once in each process."""
+    return load_model(network, device=device)
 
 
 def _load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

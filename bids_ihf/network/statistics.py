@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 MIN_VARIANCE = 1e-6
 """Added to variances, and the least sum of weights: keeps results finite for an empty mask."""

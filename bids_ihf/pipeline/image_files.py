@@ -10,7 +10,7 @@ from attrs import frozen
 from bids_ihf.bids.images import gradient_table_paths
 from bids_ihf.bids.metadata import metadata_beside
 from bids_ihf.bids.names import IMAGE_SUFFIXES
-from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
+from bids_ihf.bids.scanners import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.errors import UsageError
 from bids_ihf.preprocessing.prepare import Prepared, prepare

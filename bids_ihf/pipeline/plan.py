@@ -10,7 +10,7 @@ from attrs import evolve
 from bids_ihf.bids.diffusion_weighting import why_not_harmonized
 from bids_ihf.bids.images import Problem, SourceImage, output_paths
 from bids_ihf.bids.names import IMAGE_SUFFIXES
-from bids_ihf.bids.vendors import UNKNOWN_VENDOR, normalize_vendor
+from bids_ihf.bids.scanners import UNKNOWN_VENDOR, normalize_vendor
 from bids_ihf.config import RunConfig, configuration_hash
 from bids_ihf.errors import BadData
 from bids_ihf.io.content_hash import content_hash, file_hash

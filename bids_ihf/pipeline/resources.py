@@ -12,28 +12,21 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.content_hash import file_hash
 from bids_ihf.io.paths import is_nifti_name
-from bids_ihf.network.checkpoint import ModelBundle
+from bids_ihf.network.checkpoint import ModelBundle, load_model_cached, segmenter_hash
 from bids_ihf.pipeline.harmonization import Harmonization, choose_device, matched_pair
 from bids_ihf.pipeline.job import ResolvedTarget
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
-from bids_ihf.targets.target import Target
+from bids_ihf.targets.build import load_target, target_file
+from bids_ihf.targets.diffusion_profile import diffusion_hash, vendor_diffusion_hash
+from bids_ihf.targets.map_profiles import has_maps, serves_series
+from bids_ihf.targets.target import BUILTIN_VENDORS, Target, builtin_path, pack_target, read_target
 
 LOGGER = logging.getLogger(__name__)
-
-
-@lru_cache(maxsize=2)
-def load_model_cached(device: str, network: Path | None = None) -> ModelBundle:
-    """A network (the shipped one) with its encoder on a device, loaded once in each process."""
-    from bids_ihf.network.checkpoint import load_model
-
-    return load_model(network, device=device)
 
 
 @lru_cache(maxsize=8)
 def load_target_cached(spec: str, network: Path | None = None) -> Target:
     """The target of this name or file, loaded once in each process."""
-    from bids_ihf.targets.build import load_target
-
     return load_target(spec, load_model_cached("cpu", network))
 
 
@@ -56,8 +49,6 @@ def load_harmonization(
     BadData
         The target, the network or the source profile cannot be used.
     """
-    from bids_ihf.targets.build import load_target
-
     model = load_model_cached("cpu", network)
     if isinstance(target, str):
         target = load_target(target, model, preprocessed=preprocessed)
@@ -94,12 +85,6 @@ def resolve_target(config: RunConfig) -> ResolvedTarget:
     BadData
         The target, the network or the source profile cannot be used.
     """
-    from bids_ihf.network.checkpoint import segmenter_hash
-    from bids_ihf.targets.build import load_target, target_file
-    from bids_ihf.targets.diffusion_profile import diffusion_hash
-    from bids_ihf.targets.map_profiles import has_maps, serves_series
-    from bids_ihf.targets.target import pack_target
-
     model = load_model_cached("cpu", config.model)
     spec = str(config.target)
     target = load_target(spec, model, preprocessed=config.preprocessed)
@@ -135,8 +120,6 @@ def _source_profile(config: RunConfig, model: ModelBundle) -> Target | None:
     BadData
         The file cannot be used, or has a profile of none of the selected modalities.
     """
-    from bids_ihf.targets.build import load_target
-
     if config.source_profile is None:
         return None
     source = load_target(str(config.source_profile), model)
@@ -152,9 +135,6 @@ def _source_profile(config: RunConfig, model: ModelBundle) -> Target | None:
 
 def _source_hash(source: Target | None) -> str:
     """Hash of the profiles of source scanners: the vendors', and ``--source-profile``."""
-    from bids_ihf.targets.diffusion_profile import vendor_diffusion_hash
-    from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
-
     hashes = [vendor_diffusion_hash()]
     hashes += [read_target(builtin_path(vendor)).hash for vendor in BUILTIN_VENDORS]
     hashes += [] if source is None else [source.hash]

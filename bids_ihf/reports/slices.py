@@ -10,6 +10,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 Volume = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -194,6 +195,5 @@ class Contour:
 
 def inner_boundary(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels (H, W) of a region with a neighbour outside; the picture's edge does not count."""
-    padded = np.pad(region, 1, mode="edge")
-    interior = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    interior = ndimage.binary_erosion(region, border_value=1)
     return np.asarray(region & ~interior)

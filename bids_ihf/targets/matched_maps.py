@@ -65,9 +65,7 @@ def from_stored(arrays: Mapping[str, NDArray[Any]]) -> MatchedMaps:
 def merge_matched(series: Sequence[MatchedMaps]) -> MatchedMaps:
     """The mean over several series of one protocol, in each cell over those that cover it."""
     stack = np.stack([one.features for one in series]).astype(np.float64)
-    covered = np.isfinite(stack).sum(axis=0)
-    total = np.nansum(stack, axis=0)
-    mean = np.divide(total, covered, out=np.full(total.shape, np.nan), where=covered > 0)
+    mean = np.ma.masked_array(stack, mask=~np.isfinite(stack)).mean(axis=0).filled(np.nan)
     return MatchedMaps(
         mean.astype(np.float32), series[0].b_values, sum(one.people for one in series)
     )

@@ -5,8 +5,8 @@ Measurements are (N, K): N people on K scanners, in any unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -51,20 +51,23 @@ def person_differences(measurements: Measurements) -> Measurements:
     differences = [
         absolute_difference_percent(measurements[:, i], measurements[:, j]) for i, j in pairs
     ]
-    return _row_means(np.array(differences).reshape(-1, len(measurements)).T)
+    table = np.array(differences).reshape(-1, len(measurements))
+    return np.asarray(_finite(table).mean(axis=0).filled(np.nan))
+
+
+def _finite(values: Measurements) -> Any:
+    """A masked array in which only finite values count."""
+    return np.ma.masked_array(values, mask=~np.isfinite(values))
 
 
 def person_variation(measurements: Measurements) -> Measurements:
     """Coefficient of variation of each person (N,), %: standard deviation over scanners (with
     n - 1) divided by the mean; NaN with fewer than two scanners."""
-    present = np.isfinite(measurements)
-    count = present.sum(axis=1)
-    values = np.where(present, measurements, 0)
-    mean = values.sum(axis=1) / np.maximum(count, 1)
-    squares = np.where(present, np.square(measurements - mean[:, None]), 0).sum(axis=1)
-    usable = (count > 1) & (mean > 0)
-    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
-    return np.where(usable, 100 * deviation / np.where(usable, mean, 1), np.nan)
+    values = _finite(measurements)
+    mean = values.mean(axis=1)
+    variation = 100 * values.std(axis=1, ddof=1) / mean
+    variation[mean <= 0] = np.ma.masked
+    return np.asarray(variation.filled(np.nan))
 
 
 def mean_with_interval(values: Measurements) -> Estimate:
@@ -235,23 +238,3 @@ def change_verdict(change: Estimate) -> str:
     if change.high < 0:
         return "helped"
     return "harmed" if change.low > 0 else "no clear difference"
-
-
-def stack_measurements(
-    values: Mapping[tuple[str, str], float], people: list[str], scanners: list[str]
-) -> Measurements:
-    """Measurements (N, K) from values by person and scanner, NaN where there is none."""
-    return np.array(
-        [
-            [values.get((person, scanner), float("nan")) for scanner in scanners]
-            for person in people
-        ]
-    ).reshape(len(people), len(scanners))
-
-
-def _row_means(values: Measurements) -> Measurements:
-    """Mean of the finite values of each row; NaN without any."""
-    present = np.isfinite(values)
-    count = present.sum(axis=1)
-    total = np.where(present, values, 0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

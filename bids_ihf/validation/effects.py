@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 from scipy import stats
 
+from bids_ihf.io.tsv import MISSING_VALUE
 from bids_ihf.validation.agreement import CONFIDENCE_LEVEL, Estimate
+
+LOGGER = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
@@ -95,3 +100,46 @@ def encode_column(cells: list[str]) -> tuple[Array, str] | None:
     if len(set(numbers.values())) < 2:
         return None
     return np.array([numbers.get(cell, np.nan) for cell in cells]), meaning
+
+
+@frozen(eq=False)
+class Covariates:
+    """Columns of participants.tsv whose effects are measured, and kept by ComBat.
+
+    ``values`` are numbers by person, for each column in the order of ``names``; ``units`` say what
+    a unit of each is.
+    """
+
+    names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    values: dict[str, NDArray[np.float64]] = field(factory=dict)
+
+    @classmethod
+    def read(
+        cls, rows: dict[str, dict[str, str]], people: Sequence[str], names: Sequence[str]
+    ) -> Covariates:
+        """The columns that are numbers or two categories; the others are left out with a
+        warning."""
+        encoded = {}
+        for name in names:
+            cells = [rows.get(person, {}).get(name, MISSING_VALUE) for person in people]
+            encoding = encode_column(cells)
+            if encoding is None:
+                LOGGER.warning(
+                    "participants.tsv: the column %s is missing, constant, or neither numbers nor "
+                    "two categories; its effect is not measured.",
+                    name,
+                )
+            else:
+                encoded[name] = encoding
+        table = np.array([values for values, _ in encoded.values()]).reshape(-1, len(people)).T
+        units = tuple(unit for _, unit in encoded.values())
+        return cls(tuple(encoded), units, dict(zip(people, table, strict=True)))
+
+    @property
+    def complete(self) -> dict[str, NDArray[np.float64]]:
+        """Values of all people, of the columns that miss for nobody: what ComBat can keep."""
+        if not self.names:
+            return {}
+        without_gaps = np.isfinite(np.array(list(self.values.values()))).all(axis=0)
+        return {person: values[without_gaps] for person, values in self.values.items()}

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import evolve
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from bids_ihf.targets.network_input import measure_profile, to_network_input
+from bids_ihf.bids.names import Modality
+from bids_ihf.network.encoder import Encoder
+from bids_ihf.preprocessing.prepare import Prepared
+from bids_ihf.targets.network_input import NetworkInput, measure_profile, to_network_input
+from bids_ihf.targets.profile import Profile
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bids_ihf.bids.names import Modality
-    from bids_ihf.network.encoder import Encoder
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.network_input import NetworkInput
-    from bids_ihf.targets.profile import Profile
-
-    Features = dict[str, NDArray[np.float64]]
+Features = dict[str, NDArray[np.float64]]
 
 APPEARANCE, HISTOGRAM, HEAD_SHAPE = "appearance", "histogram", "head shape"
 """Names of the features in the tables."""

@@ -6,20 +6,22 @@ Each step is a function of values that a worker process can be sent.
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import evolve
+from numpy.typing import NDArray
 
-from bids_ihf.anat.harmonize import harmonize
+from bids_ihf.anat.harmonize import Harmonized, harmonize
 from bids_ihf.bids.images import output_paths, sidecar_path
+from bids_ihf.bids.names import Modality
 from bids_ihf.bids.sidecars import HARMONIZED_DESCRIPTION, derivative_sidecar, write_json
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import encode_nifti
-from bids_ihf.preprocessing.prepare import prepare
+from bids_ihf.network.checkpoint import load_model_cached
+from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 from bids_ihf.preprocessing.segmentation import segment
 from bids_ihf.qc.histogram_matching import match_brain
@@ -27,8 +29,20 @@ from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile, source_profile_of
 from bids_ihf.targets.target import vendor_target
-from bids_ihf.validation.comparison import compare_images
+from bids_ihf.validation.comparison import Metrics, compare_images
 from bids_ihf.validation.features import blurred_features, features_of, image_features
+from bids_ihf.validation.outcomes import (
+    BLURRED,
+    HISTOGRAM_MATCHING,
+    IHF_HARMONY,
+    UNTOUCHED,
+    Outcome,
+    Reading,
+    Settings,
+    SiteTarget,
+    ToolVolumes,
+)
+from bids_ihf.validation.scans import Scan
 from bids_ihf.validation.volumes import (
     ATROPOS_TOOL,
     SEGMENTATION_TOOL,
@@ -36,117 +50,10 @@ from bids_ihf.validation.volumes import (
     segmentation_volumes,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from bids_ihf.anat.harmonize import Harmonized
-    from bids_ihf.bids.names import Modality
-    from bids_ihf.network.checkpoint import ModelBundle
-    from bids_ihf.preprocessing.prepare import Prepared
-    from bids_ihf.targets.profile import Profile
-    from bids_ihf.validation.comparison import Metrics
-    from bids_ihf.validation.features import Features
-    from bids_ihf.validation.scans import Scan
-
-    ToolVolumes = dict[str, dict[str, float]]
-    """Volumes (mL) by tool and structure."""
-
 LOGGER = logging.getLogger(__name__)
-
-UNTOUCHED, BLURRED = "untouched", "blurred"
-HISTOGRAM_MATCHING, IHF_HARMONY = "histogram matching", "ihf-harmony"
-METHODS = {
-    UNTOUCHED: "The images as they are",
-    BLURRED: "The images blurred: a control for the probes",
-    HISTOGRAM_MATCHING: "Histogram matching of the brain to other people's scans by the target "
-    "scanner",
-    IHF_HARMONY: "Harmonized to a target built from other people's scans by the target scanner",
-}
-"""What was done to the images, by the name in the tables."""
 
 BRAIN_QUANTILES = 4001
 """Quantiles by which the histogram of a brain is handed on."""
-
-
-@frozen
-class Settings:
-    """How scans are prepared and measured.
-
-    Attributes
-    ----------
-    preprocessed
-        The images are bias-corrected, skull-stripped and in template orientation.
-    atropos
-        Measure volumes by Atropos too.
-    deformable
-        Compare images after deformable alignment too.
-    source_profiles
-        Tell what is the person's from what is the scanner's by other people's scans of the source
-        scanner (``--source-profile`` of the BIDS App); otherwise by the vendor's typical profile.
-    longitudinal
-        A person's scans by one scanner share one mapping (``--longitudinal`` of the BIDS App).
-    device
-        ``cpu``, ``cuda`` or ``cuda:N``.
-    images_dir
-        Folder for the harmonized images; None: they are not kept.
-    """
-
-    preprocessed: bool = False
-    atropos: bool = False
-    deformable: bool = False
-    source_profiles: bool = False
-    longitudinal: bool = False
-    device: str = "cpu"
-    images_dir: Path | None = None
-
-
-@frozen(eq=False)
-class Reading:
-    """A scan that was prepared, with what others need of it.
-
-    ``file`` keeps what was prepared; ``brain_values`` are BRAIN_QUANTILES quantiles of the brain's
-    intensities and ``limits`` the darkest and brightest intensity of the image, all without bias
-    field.
-    """
-
-    scan: Scan
-    file: Path
-    profile: Profile
-    brain_values: NDArray[np.float64]
-    limits: tuple[float, float]
-
-
-@frozen(eq=False)
-class Outcome:
-    """What was measured of one image: a scan after a method.
-
-    ``target`` is the scanner it was harmonized to, None where that does not matter; ``metrics``
-    compare it with ``truth``, the person's scan by that scanner, if there is one.
-    """
-
-    scan: Scan
-    method: str
-    target: str | None
-    volumes: ToolVolumes = field(factory=dict)
-    features: Features = field(factory=dict)
-    truth: Scan | None = None
-    metrics: Metrics = field(factory=dict)
-
-
-@frozen(eq=False)
-class SiteTarget:
-    """A scanner as a person's images are harmonized to it: from scans of others by it.
-
-    ``source`` is the profile of the person's own scanner, from scans of others.
-    """
-
-    scanner: str
-    profile: Profile
-    brain_values: NDArray[np.float64]
-    limits: tuple[float, float]
-    source: SourceProfile[Profile] | None = None
 
 
 def read_scan(scan: Scan, file: Path, settings: Settings) -> tuple[Reading, list[Outcome]]:
@@ -161,7 +68,7 @@ def read_scan(scan: Scan, file: Path, settings: Settings) -> tuple[Reading, list
     modality = _modality(scan)
     prepared = _prepare(scan, modality, settings)
     save_prepared(prepared, file)
-    encoder = _load_model(settings.device).encoder
+    encoder = load_model_cached(settings.device).encoder
     try:
         on_grid = to_network_input(prepared, modality)
         profile = measure_profile(on_grid, encoder)
@@ -199,7 +106,7 @@ def harmonize_scan(
     scan = reading.scan
     LOGGER.info("%s: harmonizing to %s", scan.name, target.scanner)
     modality, prepared = _modality(scan), load_prepared(reading.file)
-    model = _load_model(settings.device)
+    model = load_model_cached(settings.device)
     source = target.source or source_profile_of(
         vendor_target(scan.image.vendor, model.encoder_hash), modality
     )
@@ -264,14 +171,13 @@ def site_target(
 
 
 def _prepare(scan: Scan, modality: Modality, settings: Settings) -> Prepared:
-    preprocessed = settings.preprocessed
     t1w = None
-    if scan.t1w is not None and not preprocessed:
+    if scan.t1w is not None and not settings.preprocessed:
         t1w = prepare(scan.t1w.path, modality="T1w", mask_path=scan.t1w.mask)
     return prepare(
         scan.image.path,
         modality=modality,
-        preprocessed=preprocessed,
+        preprocessed=settings.preprocessed,
         mask_path=scan.image.mask,
         t1w_reference=t1w,
     )
@@ -280,13 +186,7 @@ def _prepare(scan: Scan, modality: Modality, settings: Settings) -> Prepared:
 def _write_image(
     scan: Scan, scanner: str, prepared: Prepared, harmonized: Harmonized, folder: Path
 ) -> None:
-    """Write a harmonized image, named as by the BIDS App, and its sidecar.
-
-    Raises
-    ------
-    CannotWrite
-        It cannot be written.
-    """
+    """Write a harmonized image, named as by the BIDS App, and its sidecar."""
     path = output_paths(folder, scan.image).harmonized
     write_atomic(path, encode_nifti(harmonized.image, prepared.volume))
     sidecar = derivative_sidecar(
@@ -343,11 +243,3 @@ def _compare(
 def _modality(scan: Scan) -> Modality:
     modality: Modality = scan.image.suffix  # type: ignore[assignment]
     return modality
-
-
-@lru_cache(maxsize=1)
-def _load_model(device: str) -> ModelBundle:
-    """The shipped network on a device, loaded once in each process."""
-    from bids_ihf.network.checkpoint import load_model
-
-    return load_model(None, device=device)

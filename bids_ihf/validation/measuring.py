@@ -15,14 +15,8 @@ from attrs import frozen
 from tqdm import tqdm
 
 from bids_ihf.errors import HarmonyError, NothingSelected, TemporaryFailure
-from bids_ihf.validation.harmonizing import (
-    Outcome,
-    Reading,
-    Settings,
-    harmonize_scan,
-    read_scan,
-    site_target,
-)
+from bids_ihf.validation.harmonizing import harmonize_scan, read_scan, site_target
+from bids_ihf.validation.outcomes import Outcome, Reading, Settings
 from bids_ihf.validation.scans import MIN_TRAVELERS, Study, travelers_of
 
 LOGGER = logging.getLogger(__name__)

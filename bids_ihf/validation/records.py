@@ -16,10 +16,9 @@ from bids_ihf.validation.agreement import (
     difference_change,
     mean_with_interval,
     measure_agreement,
-    stack_measurements,
 )
 from bids_ihf.validation.combat import fit_combat
-from bids_ihf.validation.harmonizing import BLURRED, IHF_HARMONY, METHODS, UNTOUCHED, Outcome
+from bids_ihf.validation.outcomes import BLURRED, IHF_HARMONY, METHODS, UNTOUCHED, Outcome
 from bids_ihf.validation.scans import Scan
 
 COMBAT, HARMONY_COMBAT = "ComBat", "ihf-harmony and ComBat"
@@ -116,30 +115,30 @@ def _structure_agreement(
 ) -> StructureAgreement:
     after, before = methods[method], methods.get(UNTOUCHED, {})
     common = [scan for scan in after if scan in before]
-    compared = [_table(common, values, common) for values in (before, after)]
+    compared = [_table(values, common) for values in (before, after)]
     shifts = [100 * (after[scan] / before[scan] - 1) for scan in common if before[scan] > 0]
-    measured = _table(list(after), after, list(after))
     return StructureAgreement(
         tool=tool,
         structure=structure,
         method=method,
         images=len(after),
         mean_ml=float(np.mean(list(after.values()))),
-        agreement=measure_agreement(measured),
+        agreement=measure_agreement(_table(after, list(after))),
         repeat=mean_with_interval(_repeat_differences(after)),
         shift=mean_with_interval(np.array(shifts)),
         change=difference_change(*compared),
     )
 
 
-def _table(
-    scans: Sequence[Scan], values: dict[Scan, float], axes: Sequence[Scan]
-) -> NDArray[np.float64]:
-    """Volumes (N, K) of the first scans by person and scanner."""
-    people = sorted({scan.person for scan in axes})
-    scanners = sorted({scan.scanner for scan in axes})
-    by_key = {(scan.person, scan.scanner): values[scan] for scan in scans if scan.number == 0}
-    return stack_measurements(by_key, people, scanners)
+def _table(values: dict[Scan, float], scans: Sequence[Scan]) -> NDArray[np.float64]:
+    """Volumes (N, K) of first scans by person and scanner, NaN where there is none."""
+    people = sorted({scan.person for scan in scans})
+    scanners = sorted({scan.scanner for scan in scans})
+    table = np.full((len(people), len(scanners)), np.nan)
+    for scan in scans:
+        if scan.number == 0:
+            table[people.index(scan.person), scanners.index(scan.scanner)] = values[scan]
+    return table
 
 
 def _repeat_differences(values: dict[Scan, float]) -> NDArray[np.float64]:

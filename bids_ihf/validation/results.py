@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
-from numpy.typing import NDArray
+from attrs import frozen
 
 from bids_ihf.bids.sidecars import to_json
 from bids_ihf.io.atomic import write_atomic
-from bids_ihf.io.tsv import MISSING_VALUE, Cell, to_tsv
+from bids_ihf.io.tsv import Cell, to_tsv
 from bids_ihf.validation.agreement import Estimate
-from bids_ihf.validation.effects import encode_column, estimate_effect
+from bids_ihf.validation.effects import Covariates, estimate_effect
 from bids_ihf.validation.features import FEATURE_MEANINGS, HEAD_SHAPE
-from bids_ihf.validation.harmonizing import METHODS, UNTOUCHED, Outcome
 from bids_ihf.validation.measuring import Findings
+from bids_ihf.validation.outcomes import METHODS, UNTOUCHED, Outcome
 from bids_ihf.validation.probes import Probe, probe_scanner
 from bids_ihf.validation.records import (
     VOLUME_METHODS,
@@ -40,49 +39,6 @@ COLUMNS: dict[str, dict[str, dict[str, Any]]] = json.loads(
 """Data dictionaries of the tables, their columns in order."""
 
 METHOD_LEVELS = METHODS | VOLUME_METHODS
-
-
-@frozen(eq=False)
-class Covariates:
-    """Columns of participants.tsv whose effects are measured, and kept by ComBat.
-
-    ``values`` are numbers by person, for each column in the order of ``names``; ``units`` say what
-    a unit of each is.
-    """
-
-    names: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()
-    values: dict[str, NDArray[np.float64]] = field(factory=dict)
-
-    @classmethod
-    def read(
-        cls, rows: dict[str, dict[str, str]], people: Sequence[str], names: Sequence[str]
-    ) -> Covariates:
-        """The columns that are numbers or two categories; the others are left out with a
-        warning."""
-        encoded = {}
-        for name in names:
-            cells = [rows.get(person, {}).get(name, MISSING_VALUE) for person in people]
-            encoding = encode_column(cells)
-            if encoding is None:
-                LOGGER.warning(
-                    "participants.tsv: the column %s is missing, constant, or neither numbers nor "
-                    "two categories; its effect is not measured.",
-                    name,
-                )
-            else:
-                encoded[name] = encoding
-        table = np.array([values for values, _ in encoded.values()]).reshape(-1, len(people)).T
-        units = tuple(unit for _, unit in encoded.values())
-        return cls(tuple(encoded), units, dict(zip(people, table, strict=True)))
-
-    @property
-    def complete(self) -> dict[str, NDArray[np.float64]]:
-        """Values of all people, of the columns that miss for nobody: what ComBat can keep."""
-        if not self.names:
-            return {}
-        without_gaps = np.isfinite(np.array(list(self.values.values()))).all(axis=0)
-        return {person: values[without_gaps] for person, values in self.values.items()}
 
 
 @frozen(eq=False)

@@ -13,13 +13,13 @@ from attrs import field, frozen
 from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES, Modality
 from bids_ihf.errors import BadData, UsageError
-from bids_ihf.validation.harmonizing import IHF_HARMONY, UNTOUCHED, Settings
+from bids_ihf.validation.effects import Covariates
 from bids_ihf.validation.measuring import Findings, Workers, measure_study
+from bids_ihf.validation.outcomes import IHF_HARMONY, UNTOUCHED, Settings
 from bids_ihf.validation.page import page_section, write_page
 from bids_ihf.validation.records import VolumeRecord, volume_records
 from bids_ihf.validation.results import (
     COLUMNS,
-    Covariates,
     Row,
     TargetResults,
     effect_rows,

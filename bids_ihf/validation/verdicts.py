@@ -9,7 +9,7 @@ from attrs import frozen
 
 from bids_ihf.reports.templates import count_noun
 from bids_ihf.validation.agreement import Estimate
-from bids_ihf.validation.harmonizing import HISTOGRAM_MATCHING, IHF_HARMONY, UNTOUCHED
+from bids_ihf.validation.outcomes import HISTOGRAM_MATCHING, IHF_HARMONY, UNTOUCHED
 from bids_ihf.validation.records import COMBAT, StructureAgreement
 
 OUTCOME_TEXTS = {

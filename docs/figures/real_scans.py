@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bids_ihf.anat.harmonize import harmonize
-from bids_ihf.bids.vendors import normalize_vendor
+from bids_ihf.bids.scanners import normalize_vendor
 from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.geometry.template import load_template
 from bids_ihf.network.checkpoint import load_model

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.errors import TemporaryFailure
+from bids_ihf.network.checkpoint import load_model_cached
 from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.process import single_threaded
-from bids_ihf.pipeline.resources import load_model_cached
 
 SLICES = np.arange(1, 14)
 

@@ -11,7 +11,7 @@ import torch  # noqa: E402, F401
 
 from bids_ihf.bids.names import entity_keys  # noqa: E402
 from bids_ihf.geometry.template import load_template  # noqa: E402
-from bids_ihf.pipeline.resources import load_model_cached  # noqa: E402
+from bids_ihf.network.checkpoint import load_model_cached  # noqa: E402
 from bids_ihf.preprocessing.itk import load_ants  # noqa: E402
 
 load_ants()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from bids_ihf.validation.harmonizing import IHF_HARMONY, UNTOUCHED
+from bids_ihf.validation.outcomes import IHF_HARMONY, UNTOUCHED
 from bids_ihf.validation.records import (
     COMBAT,
     HARMONY_COMBAT,

@@ -13,18 +13,19 @@ from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.tsv import read_tsv
 from bids_ihf.validation import results as results_module
 from bids_ihf.validation.comparison import METRICS
+from bids_ihf.validation.effects import Covariates
 from bids_ihf.validation.features import APPEARANCE, HEAD_SHAPE, HISTOGRAM
-from bids_ihf.validation.harmonizing import (
+from bids_ihf.validation.measuring import Findings, Workers
+from bids_ihf.validation.outcomes import (
     BLURRED,
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
     UNTOUCHED,
     Outcome,
 )
-from bids_ihf.validation.measuring import Findings, Workers
 from bids_ihf.validation.page import page_section, write_page
 from bids_ihf.validation.records import COMBAT, volume_records
-from bids_ihf.validation.results import COLUMNS, Covariates, target_results
+from bids_ihf.validation.results import COLUMNS, target_results
 from bids_ihf.validation.run import choose_targets
 from bids_ihf.validation.scans import Scan, Study
 from tests.validation.test_volume_files import scan

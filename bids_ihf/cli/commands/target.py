@@ -104,9 +104,9 @@ def build(arguments: argparse.Namespace) -> int:
     if output.suffix != TARGET_EXTENSION:
         raise CannotWrite(f"{output}: a target file ends in {TARGET_EXTENSION}; rename it.")
     from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.network.checkpoint import load_model_cached
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.references import collect_references, target_from_references
-    from bids_ihf.pipeline.resources import load_model_cached
     from bids_ihf.targets.target import pack_target
 
     references = collect_references(

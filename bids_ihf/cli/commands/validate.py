@@ -85,8 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     from bids_ihf.pipeline.harmonization import choose_device
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.run_log import NOTICE_LEVEL
-    from bids_ihf.validation.harmonizing import Settings
     from bids_ihf.validation.measuring import Workers
+    from bids_ihf.validation.outcomes import Settings
     from bids_ihf.validation.run import (
         DEFAULT_COVARIATES,
         IMAGES_FOLDER,

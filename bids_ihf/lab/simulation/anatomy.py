@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from attrs import evolve, frozen
+from nibabel.affines import voxel_sizes
 from torch.nn import functional
 
 from bids_ihf.geometry.grid import shifted_affine
-from bids_ihf.io.affines import voxel_sizes
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bids_ihf.bids.vendors import normalize_vendor
+from bids_ihf.bids.scanners import normalize_vendor
 from bids_ihf.io.tsv import MISSING_VALUE, read_tsv, to_tsv
 from bids_ihf.lab.simulation.protocol_table import COLUMNS, PROTOCOL_TABLE
 from bids_ihf.targets.target import BUILTIN_VENDORS

@@ -15,7 +15,7 @@ import attrs
 
 from bids_ihf.bids.discovery import find_images, list_subjects, select_subjects
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES
-from bids_ihf.bids.vendors import UNKNOWN_VENDOR
+from bids_ihf.bids.scanners import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
 from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, read_index, write_index

@@ -17,7 +17,8 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     prepare_stages,
     shape_of,
 )
-from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
+from bids_ihf.network.checkpoint import load_model_cached
+from bids_ihf.pipeline.resources import load_target_cached
 from bids_ihf.preprocessing import alignment as align
 from bids_ihf.preprocessing import bias_field as bias
 from bids_ihf.preprocessing import brain_mask as mask

@@ -9,8 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_ihf.bids.scanners import scanner_label
-from bids_ihf.bids.vendors import normalize_vendor
+from bids_ihf.bids.scanners import normalize_vendor, scanner_label
 from bids_ihf.lab.benchmarks.volumetry import age, travelers
 from bids_ihf.lab.benchmarks.volumetry.age import OTHER, OWN, TRUTH
 from bids_ihf.lab.benchmarks.volumetry.change import NO_CHANGE
@@ -19,8 +18,8 @@ from bids_ihf.lab.benchmarks.volumetry.image_scanners import GAIN, by_another_sc
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_volume, region_of
 from bids_ihf.lab.benchmarks.volumetry.travelers import _segmented
 from bids_ihf.lab.simulation.label_anatomy import LabelMap
-from bids_ihf.validation.harmonizing import IHF_HARMONY, UNTOUCHED, Outcome
 from bids_ihf.validation.measuring import Findings
+from bids_ihf.validation.outcomes import IHF_HARMONY, UNTOUCHED, Outcome
 from bids_ihf.validation.results import write_table
 from bids_ihf.validation.run import ValidationPlan
 from bids_ihf.validation.scans import Study

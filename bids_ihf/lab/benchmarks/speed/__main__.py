@@ -38,8 +38,9 @@ from bids_ihf.lab.benchmarks.speed.stages import (
     prepare_stages,
     shape_of,
 )
+from bids_ihf.network.checkpoint import load_model_cached
 from bids_ihf.pipeline.process import set_up_process
-from bids_ihf.pipeline.resources import load_model_cached, load_target_cached
+from bids_ihf.pipeline.resources import load_target_cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable

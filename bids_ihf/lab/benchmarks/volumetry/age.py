@@ -29,15 +29,10 @@ from bids_ihf.lab.benchmarks.volumetry.studies import (
 )
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.validation.agreement import mean_with_interval
-from bids_ihf.validation.harmonizing import UNTOUCHED, Settings
+from bids_ihf.validation.effects import Covariates
+from bids_ihf.validation.outcomes import UNTOUCHED, Settings
 from bids_ihf.validation.records import volume_records
-from bids_ihf.validation.results import (
-    METHOD_LEVELS,
-    Covariates,
-    effect_rows,
-    probe_rows,
-    target_results,
-)
+from bids_ihf.validation.results import METHOD_LEVELS, effect_rows, probe_rows, target_results
 from bids_ihf.validation.scans import Scan, Study
 
 if TYPE_CHECKING:

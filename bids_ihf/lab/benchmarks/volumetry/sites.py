@@ -23,7 +23,7 @@ from bids_ihf.lab.benchmarks.volumetry.studies import (
     work_folder,
 )
 from bids_ihf.network.checkpoint import load_model
-from bids_ihf.validation.harmonizing import Settings
+from bids_ihf.validation.outcomes import Settings
 from bids_ihf.validation.results import probe_rows
 from bids_ihf.validation.scans import Scan, Study
 

@@ -17,8 +17,8 @@ from bids_ihf.validation.results import COLUMNS, METHOD_LEVELS
 
 if TYPE_CHECKING:
     from bids_ihf.lab.simulation.scanner import Scanner
-    from bids_ihf.validation.harmonizing import Settings
     from bids_ihf.validation.measuring import Findings
+    from bids_ihf.validation.outcomes import Settings
     from bids_ihf.validation.scans import Study
 
 

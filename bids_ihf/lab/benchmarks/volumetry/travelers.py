@@ -30,8 +30,8 @@ from bids_ihf.lab.simulation.metadata import anatomical_sidecar
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.targets.target import BUILTIN_VENDORS
-from bids_ihf.validation.harmonizing import Settings
 from bids_ihf.validation.measuring import Workers
+from bids_ihf.validation.outcomes import Settings
 from bids_ihf.validation.results import COLUMNS
 from bids_ihf.validation.run import IMAGES_FOLDER, ValidationPlan, validate
 
