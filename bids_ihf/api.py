@@ -25,7 +25,8 @@ from bids_ihf.pipeline.restore import restore as restore_file
 from bids_ihf.pipeline.single_image import SingleOutputs, harmonize_files
 from bids_ihf.preprocessing.itk import configure_itk
 from bids_ihf.targets.build import load_target as load_target_spec
-from bids_ihf.targets.target import Target, pack_target
+from bids_ihf.targets.target import Target
+from bids_ihf.targets.target_file import pack_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bids_ihf.config.settings import BrainMask, Normalization, RunConfig, configuration_hash
+from bids_ihf.config.identity import configuration_hash
+from bids_ihf.config.settings import BrainMask, Normalization, RunConfig
 from bids_ihf.config.settings_file import from_toml, to_toml
 
 __all__ = [

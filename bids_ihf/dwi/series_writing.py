@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.config.settings import ChangeMap
-    from bids_ihf.dwi.series import FittedSeries, HarmonizedSeries, SeriesSink
+    from bids_ihf.dwi.series import HarmonizedSeries, SeriesSink
+    from bids_ihf.dwi.series_fit import FittedSeries
 
     Array = NDArray[np.float32]
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from attrs import evolve
 
 from bids_ihf.bids.diffusion_weighting import NO_WEIGHTING_ACTION, SINGLE_VOLUME_ACTION
 from bids_ihf.io.content_hash import content_hash
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bids_ihf.pipeline.job import Job
+from bids_ihf.pipeline.job import Job
 
 COMPANION_ACTION = "intensities of {}"
 """What is done with such an image: it gets the intensities of its series."""

@@ -10,25 +10,20 @@ from attrs import frozen
 
 from bids_ihf.anat.harmonize import Harmonized, harmonize
 from bids_ihf.dwi.place_change import MapNetwork
-from bids_ihf.dwi.series import (
-    FittedSeries,
-    HarmonizedSeries,
-    MatchedPair,
-    OnVolume,
-    SeriesSink,
-    harmonize_series,
-)
+from bids_ihf.dwi.series import HarmonizedSeries, MatchedPair, SeriesSink, harmonize_series
+from bids_ihf.dwi.series_fit import FittedSeries, OnVolume
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.map_profiles import has_maps, serves_series
 from bids_ihf.targets.source_profile import diffusion_source_of, source_profile_of
-from bids_ihf.targets.target import Target, vendor_target
+from bids_ihf.targets.target import Target
+from bids_ihf.targets.target_file import vendor_target
 from bids_ihf.targets.tissue_priors import modality_by_contrast
 
 LOGGER = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
+AnyHarmonized = TypeVar("AnyHarmonized", Harmonized, HarmonizedSeries)
 
 NO_MAPS_TEXT = (
     "%s: the target %s has no statistics of the maps of diffusion series, so the shell model "
@@ -128,7 +123,9 @@ class Harmonization:
 
         return self._on_device(harmonize_on, fitted.series.path.name)[0]
 
-    def _on_device(self, harmonize_on: Callable[[str], Result], name: str) -> tuple[Result, str]:
+    def _on_device(
+        self, harmonize_on: Callable[[str], AnyHarmonized], name: str
+    ) -> tuple[AnyHarmonized, str]:
         """What a function of the device returns, and the device: the CPU where ``auto`` finds a
         full GPU."""
         device = choose_device(self.device)
@@ -148,9 +145,6 @@ class Harmonization:
         if not has_maps(self.target.profiles):
             LOGGER.warning(NO_MAPS_TEXT, name, self.target.name)
             return None
-        # Loads torch's machinery, which the shell model does without.
-        from bids_ihf.dwi.place_change import MapNetwork
-
         return MapNetwork(
             self.load_model(device), self.target.profiles, self.batch_size, self.threads
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -172,10 +171,6 @@ def shown_series(prepared: Prepared, series: HarmonizedSeries) -> ReportVolumes:
 def _write_figures(
     job: Job, config: RunConfig, shown: ReportVolumes, evidence: QCStatistics | None = None
 ) -> None:
+    folder = config.out_dir / f"sub-{job.image.subject}" / "figures"
     stem = job.name.rsplit("_", 1)[0]
-    write_figures(figures_folder(job, config), stem, job.image.suffix, shown, evidence)
-
-
-def figures_folder(job: Job, config: RunConfig) -> Path:
-    """Where the figures of a participant lie."""
-    return config.out_dir / f"sub-{job.image.subject}" / "figures"
+    write_figures(folder, stem, job.image.suffix, shown, evidence)

@@ -17,7 +17,7 @@ from bids_ihf.bids.filters import read_filters
 from bids_ihf.bids.images import gradient_table_paths
 from bids_ihf.dwi.matched import measure_matched
 from bids_ihf.dwi.place_change import measure_maps
-from bids_ihf.dwi.series import fit_series
+from bids_ihf.dwi.series_fit import fit_series
 from bids_ihf.errors import NothingSelected, UsageError
 from bids_ihf.io.paths import is_nifti_name
 from bids_ihf.network.checkpoint import ModelBundle

@@ -19,7 +19,8 @@ from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.targets.build import load_target, target_file
 from bids_ihf.targets.diffusion_profile import diffusion_hash, vendor_diffusion_hash
 from bids_ihf.targets.map_profiles import has_maps, serves_series
-from bids_ihf.targets.target import BUILTIN_VENDORS, Target, builtin_path, pack_target, read_target
+from bids_ihf.targets.target import BUILTIN_VENDORS, Target
+from bids_ihf.targets.target_file import builtin_path, pack_target, read_target
 
 LOGGER = logging.getLogger(__name__)
 

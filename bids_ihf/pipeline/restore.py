@@ -50,7 +50,8 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
         The output exists or cannot be written.
     """
     change = change or change_path(harmonized)
-    if not change.exists() and _sidecar_of(harmonized).get("ChangeMap") == "none":
+    sidecar = read_json(sidecar_path(harmonized))
+    if not change.exists() and sidecar.get("ChangeMap") == "none":
         raise BadData(
             f"{harmonized}: was written with --change-map none, so the original cannot be "
             "restored; use the source image, or harmonize it again with --change-map compact."
@@ -66,10 +67,6 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
     steps = steps_of_change_map(difference.header, _slope(change))
     original = _restored(image.data.astype(np.float64), difference.data, steps)
     write_atomic(output, encode_nifti(original, image))
-
-
-def _sidecar_of(image: Path) -> dict[str, Any]:
-    return read_json(sidecar_path(image))
 
 
 def _slope(path: Path) -> float:

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from bids_ihf.anat import outputs as anat_outputs
 from bids_ihf.config.settings import ChangeMap
 from bids_ihf.dwi import outputs as dwi_outputs
-from bids_ihf.dwi.series import fit_series
+from bids_ihf.dwi.series_fit import fit_series
 from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.dwi.shell_plan import exponent_warning
 from bids_ihf.io.atomic import write_atomic

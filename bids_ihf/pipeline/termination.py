@@ -55,7 +55,7 @@ def raise_terminated(_number: int = signal.SIGTERM, _frame: FrameType | None = N
 
 
 @contextmanager
-def ending_in_time(seconds: float = MAX_CLEANUP_SECONDS) -> Iterator[None]:
+def ending_in_time() -> Iterator[None]:
     """Raise `Terminated` on SIGTERM inside, and kill this process if it does not end in time.
 
     The time counts from the signal, also that of Ctrl-C; in the first seconds the block can clean
@@ -67,7 +67,7 @@ def ending_in_time(seconds: float = MAX_CLEANUP_SECONDS) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    command = [sys.executable, "-I", "-S", "-c", _GUARD_PROGRAM, str(seconds)]
+    command = [sys.executable, "-I", "-S", "-c", _GUARD_PROGRAM, str(MAX_CLEANUP_SECONDS)]
     guard = subprocess.Popen(command, stdin=reader, stdout=subprocess.DEVNULL)  # noqa: S603
     os.close(reader)
     previous_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from bids_ihf.bids.output_files import clear_outputs
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi.mean_b0 import SeriesFiles
-from bids_ihf.dwi.series import fit_series
+from bids_ihf.dwi.series_fit import fit_series
 from bids_ihf.dwi.series_writing import write_series
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import folder_lock

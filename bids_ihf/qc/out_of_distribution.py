@@ -7,7 +7,7 @@ above 1 means: farther from all reference scans than any of them is from those o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,6 @@ REFERENCE_FILE, REFERENCE_FORMAT = "familiar.safetensors", "ihf-harmony familiar
 MAX_OUT_OF_RANGE_SCORE = 1.0
 """Score above which an image is flagged."""
 
-MIN_SCAN_FRACTION = 0.5
-"""Fraction of the reference scans that must cover a slice position for it to count."""
-
 
 @frozen(eq=False)
 class ReferenceDistribution:
@@ -56,8 +53,8 @@ class ReferenceDistribution:
     def score(self, profile: Profile) -> float:
         """Distance to the nearest reference scan, divided by ``unit``; NaN where the profile has
         no slice position in common with them."""
-        features = _mean_deviation(profile, self.positions, self.means) / self.scale
-        return float(_distances(features[None], self.scans).min()) / self.unit
+        features = mean_deviation(profile, self.positions, self.means) / self.scale
+        return float(rms_distances(features[None], self.scans).min()) / self.unit
 
 
 @frozen(eq=False)
@@ -69,47 +66,7 @@ class ReferenceScans:
     record: Mapping[str, Any] = field(factory=dict)
 
 
-def fit_reference_distribution(
-    profiles: Sequence[Profile], subjects: Sequence[str]
-) -> tuple[ReferenceDistribution, list[float]]:
-    """The reference distribution of the profiles of several subjects, and the score of each among
-    those of the other subjects.
-
-    Raises
-    ------
-    ValueError
-        There are fewer than two subjects, or no slice position that most scans cover.
-    """
-    if len(set(subjects)) < 2:
-        raise ValueError("reference scans must be of at least two subjects")
-    covered, coverage = np.unique(
-        np.concatenate([p.positions for p in profiles]), return_counts=True
-    )
-    positions = covered[coverage >= MIN_SCAN_FRACTION * len(profiles)]
-    if not positions.size:
-        raise ValueError("the scans have no slice position in common")
-    sums = np.zeros((len(positions), profiles[0].embeddings.shape[1]))
-    counts = np.zeros(len(positions))
-    for profile in profiles:
-        shared = np.isin(profile.positions, positions)
-        rows = np.searchsorted(positions, profile.positions[shared])
-        sums[rows] += profile.embeddings[shared]
-        counts[rows] += 1
-    means = np.asarray(sums / counts[:, None], np.float32)
-    features = np.stack([_mean_deviation(profile, positions, means) for profile in profiles])
-    if np.isnan(features).any():
-        raise ValueError("a scan has no slice position in common with the others")
-    scale = np.maximum(features.std(axis=0), 1e-3 * features.std() + 1e-9).astype(np.float32)
-    scans = features / scale
-    distances = _distances(scans, scans)
-    names = np.asarray(subjects)
-    distances[names[:, None] == names[None]] = np.inf
-    nearest = distances.min(axis=1)
-    unit = float(nearest.max())
-    return ReferenceDistribution(positions, means, scale, scans, unit), (nearest / unit).tolist()
-
-
-def _mean_deviation(profile: Profile, positions: NDArray[np.int64], means: Array) -> Array:
+def mean_deviation(profile: Profile, positions: NDArray[np.int64], means: Array) -> Array:
     """Mean deviation (E,) of embeddings from ``means`` (P, E); NaN without common positions."""
     common = np.isin(profile.positions, positions)
     if not common.any():
@@ -118,7 +75,7 @@ def _mean_deviation(profile: Profile, positions: NDArray[np.int64], means: Array
     return np.asarray((profile.embeddings[common] - means[rows]).mean(axis=0), dtype=np.float32)
 
 
-def _distances(first: Array, second: Array) -> NDArray[np.float64]:
+def rms_distances(first: Array, second: Array) -> NDArray[np.float64]:
     """Root mean square difference (N, M) over features of (N, E) and (M, E)."""
     return np.stack(
         [np.sqrt(np.mean(np.square(second - row, dtype=np.float64), axis=1)) for row in first]

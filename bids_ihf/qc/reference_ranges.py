@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from attrs import asdict, field, frozen
 
 from bids_ihf.errors import BadData
@@ -71,14 +70,6 @@ class ReferenceRanges:
     def of(self, modality: str, measure: str) -> ReferenceRange | None:
         """The range of a measure; None if there is none."""
         return self.modalities.get(modality, {}).get(measure)
-
-
-def reference_range(values: Sequence[float]) -> ReferenceRange | None:
-    """The range of values; None if fewer than two are finite."""
-    finite = [value for value in values if np.isfinite(value)]
-    if len(finite) < 2:
-        return None
-    return ReferenceRange(*(float(np.percentile(finite, p)) for p in RANGE_PERCENTILES.values()))
 
 
 def to_dict(ranges: ReferenceRanges) -> dict[str, Any]:

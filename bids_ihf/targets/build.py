@@ -20,14 +20,8 @@ from bids_ihf.targets.map_profiles import MapProfiles, merge_maps
 from bids_ihf.targets.matched_maps import MatchedMaps, merge_matched
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import Profile, merge_profiles
-from bids_ihf.targets.target import (
-    ANY_MODALITY,
-    BUILTIN_VENDORS,
-    Target,
-    as_stored,
-    builtin_path,
-    read_target,
-)
+from bids_ihf.targets.target import ANY_MODALITY, BUILTIN_VENDORS, Target
+from bids_ihf.targets.target_file import as_stored, builtin_path, read_target
 from bids_ihf.targets.tissue_priors import contrast_by_tissues, modality_by_contrast
 
 LOGGER = logging.getLogger(__name__)

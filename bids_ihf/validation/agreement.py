@@ -51,7 +51,7 @@ def person_differences(measurements: Measurements) -> Measurements:
     differences = [
         absolute_difference_percent(measurements[:, i], measurements[:, j]) for i, j in pairs
     ]
-    table = np.array(differences).reshape(-1, len(measurements))
+    table = np.array(differences).reshape(len(differences), len(measurements))
     return np.asarray(_finite(table).mean(axis=0).filled(np.nan))
 
 

@@ -28,7 +28,7 @@ from bids_ihf.qc.histogram_matching import match_brain
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile, source_profile_of
-from bids_ihf.targets.target import vendor_target
+from bids_ihf.targets.target_file import vendor_target
 from bids_ihf.validation.comparison import Metrics, compare_images
 from bids_ihf.validation.features import blurred_features, features_of, image_features
 from bids_ihf.validation.outcomes import (

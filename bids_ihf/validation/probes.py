@@ -43,7 +43,7 @@ class Probe:
 
 
 def probe_scanner(
-    features: NDArray[np.floating], scanners: NDArray[Any], people: NDArray[Any], *, seed: int = 0
+    features: NDArray[np.floating], scanners: NDArray[Any], people: NDArray[Any]
 ) -> Probe | None:
     """Train a linear classifier to name the scanner, and test it on people left out.
 
@@ -69,7 +69,7 @@ def probe_scanner(
     scores = principal_components(np.asarray(features, dtype=np.float64)[None])[0][0]
     folds = person % min(len(labels), MAX_PROBE_FOLDS)
     try:
-        result = read_out(scores, scanners, folds, people=person, seed=seed, standardize=False)
+        result = read_out(scores, scanners, folds, people=person, standardize=False)
     except ValueError:  # no feature differs among the people that are left
         return None
     count = len(features)

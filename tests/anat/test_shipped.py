@@ -26,7 +26,8 @@ from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.qc.similarity import similarity_metrics
 from bids_ihf.targets.network_input import to_network_input
-from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
+from bids_ihf.targets.target import BUILTIN_VENDORS
+from bids_ihf.targets.target_file import builtin_path, read_target
 from tests.network.round_trip import round_trip_error
 
 if TYPE_CHECKING:

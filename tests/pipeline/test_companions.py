@@ -13,7 +13,7 @@ from attrs import evolve
 
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
-from bids_ihf.dwi import series
+from bids_ihf.dwi import series_fit
 from bids_ihf.pipeline import worker
 from bids_ihf.pipeline.job import HARMONIZE_ACTION
 from bids_ihf.pipeline.plan import plan
@@ -49,7 +49,7 @@ def harmonized(
     images: list[SourceImage], root: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[Job]:
     monkeypatch.setattr(worker, "load_target_cached", lambda *_: Target("GE", "e", {}, TARGET))
-    monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
+    monkeypatch.setattr(series_fit, "MASK_EROSION_MM", 1.0)
     config = RunConfig(root, out)
     jobs = plan(images, config, RESOLVED)
     for job in jobs:

@@ -19,6 +19,7 @@ from bids_ihf.config import RunConfig
 from bids_ihf.errors import CannotWrite
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
+from bids_ihf.lab.benchmarks.reference_distribution import fit_reference_distribution
 from bids_ihf.pipeline import outputs
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.plan import plan
@@ -127,7 +128,7 @@ def test_image_out_of_range_is_flagged_and_written(
 ) -> None:
     """Simulated scans that are all alike make any other look strange."""
     people = [replace_embeddings(evidence().target, seed) for seed in range(3)]
-    known, _ = familiar.fit_reference_distribution(people, ["a", "b", "c"])
+    known, _ = fit_reference_distribution(people, ["a", "b", "c"])
     reference = familiar.ReferenceScans("e-hash", {"T1w": known})
     monkeypatch.setattr(quality, "shipped_reference", lambda _encoder: reference)
     write(job, config)

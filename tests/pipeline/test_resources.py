@@ -9,7 +9,7 @@ import pytest
 
 from bids_ihf.config import RunConfig
 from bids_ihf.pipeline.resources import resolve_target
-from bids_ihf.targets.target import builtin_path
+from bids_ihf.targets.target_file import builtin_path
 
 
 @pytest.mark.parametrize("name", ["site.safetensors", "site"])

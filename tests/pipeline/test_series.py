@@ -16,7 +16,7 @@ from attrs import evolve
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.config import RunConfig
-from bids_ihf.dwi import series
+from bids_ihf.dwi import series, series_fit
 from bids_ihf.dwi.mean_b0 import SeriesFiles, mean_b0_image
 from bids_ihf.dwi.shell_plan import relative_exponent
 from bids_ihf.errors import BadData
@@ -179,7 +179,7 @@ def run(
 ) -> Job:
     target = Target("GE", "e", {}, TARGET)
     monkeypatch.setattr(worker, "load_target_cached", lambda *_: target)
-    monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
+    monkeypatch.setattr(series_fit, "MASK_EROSION_MM", 1.0)
     config = RunConfig(
         root, out, output_spaces=spaces, change_map=change_map, tensor_maps=tensor_maps
     )

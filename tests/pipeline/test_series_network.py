@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from bids_ihf.dwi import place_change, series
+from bids_ihf.dwi import place_change, series_fit
 from bids_ihf.dwi.mean_b0 import mean_b0_image
 from bids_ihf.dwi.outputs import MATCHED_MODEL
 from bids_ihf.errors import UsageError
@@ -20,7 +20,8 @@ from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.plan import plan
 from bids_ihf.pipeline.references import target_from_references
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, has_maps, serves_series
-from bids_ihf.targets.target import Target, as_stored, pack_target, read_target
+from bids_ihf.targets.target import Target
+from bids_ihf.targets.target_file import as_stored, pack_target, read_target
 from tests.anat.test_harmonize import tiny_model
 from tests.pipeline import test_series
 from tests.pipeline.test_series import RESOLVED, STEM, files_of, image_of, prepared_of, root
@@ -51,7 +52,7 @@ def model() -> ModelBundle:
 
 @pytest.fixture(autouse=True)
 def small_brains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "MASK_EROSION_MM", 1.0)
+    monkeypatch.setattr(series_fit, "MASK_EROSION_MM", 1.0)
 
 
 def built_target(root: Path, model: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> Target:
@@ -190,7 +191,7 @@ def test_ratios_keep_the_levels_of_the_shell_model(
     target = built_target(root, model, monkeypatch)
     prepared = prepared_of(root)
     with mean_b0_image(files_of(root), root):
-        fitted = series.fit_series(files_of(root), prepared)
+        fitted = series_fit.fit_series(files_of(root), prepared)
     network = place_change.MapNetwork(model, target.profiles)
     ratios = place_change.place_ratios(
         fitted.corrected_maps, (1000.0,), prepared, fitted.head, fitted.interior, network

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from bids_ihf.errors import BadData
+from bids_ihf.lab.benchmarks.reference_distribution import fit_reference_distribution
 from bids_ihf.network.checkpoint import load_encoder
 from bids_ihf.qc.assess import out_of_range_warning
 from bids_ihf.qc.out_of_distribution import (
     ReferenceDistribution,
     ReferenceScans,
-    fit_reference_distribution,
     pack_reference,
     read_reference,
     shipped_reference,

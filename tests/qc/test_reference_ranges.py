@@ -9,6 +9,7 @@ import pytest
 from bids_ihf.bids.scans_table import MEASURE_COLUMNS
 from bids_ihf.bids.sidecars import to_json
 from bids_ihf.errors import BadData
+from bids_ihf.lab.benchmarks.reference_ranges import reference_range
 from bids_ihf.network.checkpoint import load_encoder
 from bids_ihf.qc.reference_ranges import (
     ABNORMAL_SIDE,
@@ -16,7 +17,6 @@ from bids_ihf.qc.reference_ranges import (
     ReferenceRange,
     ReferenceRanges,
     read_ranges,
-    reference_range,
     shipped_ranges,
     to_dict,
 )

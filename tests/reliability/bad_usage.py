@@ -223,7 +223,7 @@ def _repacked(
 
     def write(path: Path) -> None:
         from bids_ihf.io.tensors import read_safetensors
-        from bids_ihf.targets.target import TARGET_FORMAT
+        from bids_ihf.targets.target_file import TARGET_FORMAT
 
         tensors, header = read_safetensors(packaged_file("target-ge.safetensors"), TARGET_FORMAT)
         change(tensors, header)

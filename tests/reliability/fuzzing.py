@@ -23,7 +23,7 @@ from bids_ihf.errors import BadData, HarmonyError, InvalidBIDS, UsageError
 from bids_ihf.io.nifti import read_volume
 from bids_ihf.io.tensors import to_safetensors
 from bids_ihf.targets.intensity import HISTOGRAM_BINS
-from bids_ihf.targets.target import TARGET_FORMAT, read_target
+from bids_ihf.targets.target_file import TARGET_FORMAT, read_target
 from tests.reliability import bad_images
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 import bids_ihf
 from bids_ihf.io.paths import packaged_file
 from bids_ihf.io.tensors import read_safetensors, to_safetensors
-from bids_ihf.targets.target import TARGET_FORMAT
+from bids_ihf.targets.target_file import TARGET_FORMAT
 from tests.reliability import phantom, runs
 
 PACKAGE = Path(bids_ihf.__file__).parent

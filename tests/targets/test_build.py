@@ -10,7 +10,7 @@ from attrs import evolve
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.network.checkpoint import ModelBundle, load_model
 from bids_ihf.targets.build import TARGETS_FOLDER_VARIABLE, load_target, modality_of_file
-from bids_ihf.targets.target import builtin_path, pack_target, read_target
+from bids_ihf.targets.target_file import builtin_path, pack_target, read_target
 
 
 @pytest.fixture(scope="module")

@@ -24,14 +24,8 @@ from bids_ihf.targets.diffusion_profile import (
     vendor_diffusion_profiles,
 )
 from bids_ihf.targets.source_profile import diffusion_source_of
-from bids_ihf.targets.target import (
-    BUILTIN_VENDORS,
-    Target,
-    builtin_path,
-    pack_target,
-    read_target,
-    vendor_target,
-)
+from bids_ihf.targets.target import BUILTIN_VENDORS, Target
+from bids_ihf.targets.target_file import builtin_path, pack_target, read_target, vendor_target
 
 PROFILE = DiffusionProfile(
     (400.0, math.nan),

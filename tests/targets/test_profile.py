@@ -25,7 +25,8 @@ from bids_ihf.targets.profile import (
     position_centre,
     slice_position,
 )
-from bids_ihf.targets.target import ANY_MODALITY, Target, builtin_path, pack_target, read_target
+from bids_ihf.targets.target import ANY_MODALITY, Target
+from bids_ihf.targets.target_file import builtin_path, pack_target, read_target
 
 if TYPE_CHECKING:
     from pathlib import Path

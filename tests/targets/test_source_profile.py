@@ -16,7 +16,8 @@ from bids_ihf.targets.source_profile import (
     scanner_weight,
     source_profile_of,
 )
-from bids_ihf.targets.target import Target, builtin_path, read_target, vendor_target
+from bids_ihf.targets.target import Target
+from bids_ihf.targets.target_file import builtin_path, read_target, vendor_target
 
 GREY, CSF = 0, 2
 TYPICAL = np.array([-0.1, 0.5, -0.6])

@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     """List, show or build."""
     if arguments.action == "build":
         return build(arguments)
-    from bids_ihf.targets.target import BUILTIN_VENDORS, builtin_path, read_target
+    from bids_ihf.targets.target import BUILTIN_VENDORS
+    from bids_ihf.targets.target_file import builtin_path, read_target
 
     if arguments.action == "show":
         path = Path(arguments.name)
@@ -107,7 +108,7 @@ def build(arguments: argparse.Namespace) -> int:
     from bids_ihf.network.checkpoint import load_model_cached
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.references import collect_references, target_from_references
-    from bids_ihf.targets.target import pack_target
+    from bids_ihf.targets.target_file import pack_target
 
     references = collect_references(
         arguments.references,

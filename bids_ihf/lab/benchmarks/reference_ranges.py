@@ -22,18 +22,19 @@ from bids_ihf.lab.benchmarks.pool_scans import (
     select_scans,
     skull_stripped,
 )
+from bids_ihf.lab.benchmarks.reference_distribution import fit_reference_distribution
 from bids_ihf.qc.measures import image_measures
 from bids_ihf.qc.out_of_distribution import (
     REFERENCE_FILE,
     ReferenceScans,
-    fit_reference_distribution,
     pack_reference,
 )
 from bids_ihf.qc.reference_ranges import (
     ABNORMAL_SIDE,
+    RANGE_PERCENTILES,
     RANGES_FILE,
+    ReferenceRange,
     ReferenceRanges,
-    reference_range,
     to_dict,
 )
 from bids_ihf.targets.build import load_target
@@ -189,3 +190,11 @@ def summarize_scans(
         counts[f"{modality}_harmonized"] = sum(bool(scan.measures) for scan in selected)
     record = {**record, **counts}
     return ReferenceScans(encoder, distributions, record), ReferenceRanges(ranges, record)
+
+
+def reference_range(values: Sequence[float]) -> ReferenceRange | None:
+    """The range of values; None if fewer than two are finite."""
+    finite = [value for value in values if np.isfinite(value)]
+    if len(finite) < 2:
+        return None
+    return ReferenceRange(*(float(np.percentile(finite, p)) for p in RANGE_PERCENTILES.values()))

@@ -28,7 +28,7 @@ from bids_ihf.lab.training.validation import Validation
 from bids_ihf.lab.training.vendor_profiles import typical_profiles, vendor_targets
 from bids_ihf.network.checkpoint import load_encoder, pack_encoder, pack_network, pack_segmenter
 from bids_ihf.pipeline.process import reuse_freed_memory
-from bids_ihf.targets.target import pack_target
+from bids_ihf.targets.target_file import pack_target
 from bids_ihf.version import __version__
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, is_map_key, map_key
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
 from bids_ihf.targets.profile import Profile, merge_profiles
-from bids_ihf.targets.target import BUILTIN_VENDORS, Target, pack_target, read_target
+from bids_ihf.targets.target import BUILTIN_VENDORS, Target
+from bids_ihf.targets.target_file import pack_target, read_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

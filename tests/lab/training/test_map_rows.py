@@ -17,7 +17,7 @@ from bids_ihf.lab.training.vendor_profiles import typical_profiles, vendor_targe
 from bids_ihf.lab.training.voxel_grid import voxel_grid
 from bids_ihf.network.encoder import Encoder
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, nearest_map_key
-from bids_ihf.targets.target import pack_target, read_target
+from bids_ihf.targets.target_file import pack_target, read_target
 
 if TYPE_CHECKING:
     from pathlib import Path

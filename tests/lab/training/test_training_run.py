@@ -26,7 +26,7 @@ from bids_ihf.lab.training.training_config import read_config
 from bids_ihf.lab.training.training_run import train
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.network.encoder import Encoder
-from bids_ihf.targets.target import read_target
+from bids_ihf.targets.target_file import read_target
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,8 @@ from bids_ihf.io.nifti import Volume
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.map_profiles import has_maps, knows_maps
-from bids_ihf.targets.target import BUILTIN_VENDORS, read_target
+from bids_ihf.targets.target import BUILTIN_VENDORS
+from bids_ihf.targets.target_file import read_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -33,7 +33,7 @@ from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing import bias_field
 from bids_ihf.qc.histogram_matching import match_brain
 from bids_ihf.targets.source_profile import source_profile_of
-from bids_ihf.targets.target import vendor_target
+from bids_ihf.targets.target_file import vendor_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
