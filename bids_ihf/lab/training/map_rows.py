@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bids_ihf.lab.training.shell_scans import ShellStatistics
-    from bids_ihf.lab.training.slab_sampling import SlabSampler
     from bids_ihf.lab.training.slab_scans import Slab
+    from bids_ihf.lab.training.subject_sampling import EncodingSampler
     from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.targets.diffusion_profile import DiffusionProfile
 
@@ -87,7 +87,9 @@ class DrawnShell:
     typical: bool = False
 
 
-def draw_map_rows(sampler: SlabSampler, modality: str, rng: np.random.Generator) -> SlabRows:
+def draw_map_rows(
+    sampler: EncodingSampler[SlabRows], modality: str, rng: np.random.Generator
+) -> SlabRows:
     """The rows of a slab of one of `map_profiles.DIFFUSION_MAPS`.
 
     Raises
@@ -184,7 +186,7 @@ def _draw_target(b: float, rng: np.random.Generator) -> DrawnShell:
 
 
 def _target_profiles(
-    sampler: SlabSampler,
+    sampler: EncodingSampler[SlabRows],
     subject: TemplateSubject,
     slab: Slab,
     target: DrawnShell,
@@ -195,9 +197,8 @@ def _target_profiles(
     b = target.measured.protocol.b
     if target.typical:
         nearest = min(TYPICAL_SHELLS_S_PER_MM2, key=lambda shell: abs(shell - b))
-        by_name = sampler.typical[target.vendor, map_key(modality, nearest)]
-        others = [profile for name, profile in by_name.items() if name != subject.name]
-        return merge_profiles(others), vendor_diffusion_profiles()[target.vendor]
+        typical = sampler.typical_profile(target.vendor, map_key(modality, nearest), subject)
+        return typical, vendor_diffusion_profiles()[target.vendor]
     other_b = float(rng.choice(TYPICAL_SHELLS_S_PER_MM2))
     shown = target.measured.at(other_b if rng.random() < OTHER_SHELL_PROBABILITY else b)
     profiles: list[Profile] = []
@@ -224,7 +225,10 @@ def _target_profiles(
 
 
 def _source_profile(
-    sampler: SlabSampler, subject: TemplateSubject, source: DrawnShell, rng: np.random.Generator
+    sampler: EncodingSampler[SlabRows],
+    subject: TemplateSubject,
+    source: DrawnShell,
+    rng: np.random.Generator,
 ) -> SourceProfile[DiffusionProfile] | None:
     """The typical profile of the source's vendor, or that of its scanner, or None."""
     if source.vendor != RANDOM_VENDOR and rng.random() < KNOWN_VENDOR_PROBABILITY:

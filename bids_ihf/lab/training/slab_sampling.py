@@ -29,7 +29,7 @@ from bids_ihf.lab.training.slab_rows import (
     with_embeddings_of,
 )
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
-from bids_ihf.lab.training.subject_sampling import SubjectSampler
+from bids_ihf.lab.training.subject_sampling import EncodingSampler
 from bids_ihf.network.context import slice_context
 from bids_ihf.network.encoder import modality_weights
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS
@@ -39,16 +39,12 @@ from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from bids_ihf.bids.names import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.training.slab_scans import Slab
     from bids_ihf.lab.training.template_subjects import TemplateSubject
-    from bids_ihf.lab.training.vendor_profiles import TypicalProfiles
-    from bids_ihf.network.encoder import Encoder
     from bids_ihf.targets.profile import Profile
 
     Array = NDArray[np.float32]
@@ -87,21 +83,8 @@ def draw_scanner(modality: Modality, rng: np.random.Generator) -> DrawnScanner:
     return DrawnScanner(random_scanner(modality, seed), RANDOM_VENDOR)
 
 
-class SlabSampler(SubjectSampler[SlabRows]):
-    """Draws batches of simulated pairs; ``encoder``, on the CPU, gives the embeddings."""
-
-    def __init__(
-        self,
-        subjects: Sequence[TemplateSubject],
-        typical: TypicalProfiles,
-        encoder: Encoder,
-        *,
-        modalities: Sequence[str],
-        batch: int,
-        seed: int,
-    ) -> None:
-        super().__init__(subjects, typical, modalities=modalities, batch=batch, seed=seed)
-        self.encoder = encoder
+class SlabSampler(EncodingSampler[SlabRows]):
+    """Draws batches of simulated pairs."""
 
     def chunk(self, number: int) -> list[Batch]:
         """The batches of a chunk: the slices of its slabs in random order."""
@@ -218,11 +201,3 @@ class SlabSampler(SubjectSampler[SlabRows]):
             for other in self.draw_others(subject, MAX_TARGET_SUBJECTS, rng)
         ]
         return SourceProfile(merge_profiles(profiles), subjects=len(profiles))
-
-    def draw_others(
-        self, subject: TemplateSubject, most: int, rng: np.random.Generator
-    ) -> list[TemplateSubject]:
-        """One to ``most`` subjects, not this one unless there is no other."""
-        others = self.others_than(subject)
-        count = int(rng.integers(1, min(most, len(others)) + 1))
-        return [others[k] for k in rng.choice(len(others), count, replace=False)]

@@ -10,10 +10,10 @@ from typing import Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_ihf.bids.names import Modality
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES
 from bids_ihf.lab.training.template_subjects import TemplateSubject
 from bids_ihf.lab.training.vendor_profiles import TypicalProfiles
+from bids_ihf.network.encoder import Encoder
 from bids_ihf.targets.profile import Profile, merge_profiles
 
 SLABS_PER_CHUNK = 12
@@ -90,9 +90,7 @@ class SubjectSampler(ABC, Generic[Rows]):
             The images by a scanner that was drawn show nothing.
         """
 
-    def typical_profile(
-        self, vendor: str, modality: Modality, subject: TemplateSubject
-    ) -> Profile:
+    def typical_profile(self, vendor: str, modality: str, subject: TemplateSubject) -> Profile:
         """The profile of a vendor's typical scanner from everyone but a subject."""
         profiles = self.typical[vendor, modality]
         return merge_profiles([p for name, p in profiles.items() if name != subject.name])
@@ -100,3 +98,28 @@ class SubjectSampler(ABC, Generic[Rows]):
     def others_than(self, subject: TemplateSubject) -> list[TemplateSubject]:
         """The other subjects; this one where there is no other."""
         return [other for other in self.others if other.name != subject.name] or [subject]
+
+    def draw_others(
+        self, subject: TemplateSubject, most: int, rng: np.random.Generator
+    ) -> list[TemplateSubject]:
+        """One to ``most`` subjects, not this one unless there is no other."""
+        others = self.others_than(subject)
+        count = int(rng.integers(1, min(most, len(others)) + 1))
+        return [others[k] for k in rng.choice(len(others), count, replace=False)]
+
+
+class EncodingSampler(SubjectSampler[Rows]):
+    """A sampler of pairs with targets, whose embeddings ``encoder`` gives, on the CPU."""
+
+    def __init__(
+        self,
+        subjects: Sequence[TemplateSubject],
+        typical: TypicalProfiles,
+        encoder: Encoder,
+        *,
+        modalities: Sequence[str],
+        batch: int,
+        seed: int,
+    ) -> None:
+        super().__init__(subjects, typical, modalities=modalities, batch=batch, seed=seed)
+        self.encoder = encoder
