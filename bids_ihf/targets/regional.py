@@ -92,7 +92,9 @@ def intensity_field(
     keeps_level
         Whether the mean of the logarithm over the brain counts, or only how it varies.
     """
-    scan, target = _smooth(scan), _smooth(target)
+    # Beyond a slab, anatomy that one of them lacks is not taken for a field.
+    common = scan[..., 0].any(axis=(1, 2)) & target[..., 0].any(axis=(1, 2))
+    scan, target = (_smooth(regions * common[:, None, None, None]) for regions in (scan, target))
     tissue = scan[..., 0]
     if not tissue.any() or not target.any():
         return np.ones(tissue.shape)

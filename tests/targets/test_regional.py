@@ -102,3 +102,11 @@ def test_beyond_the_slab_of_a_target_a_scan_is_as_expected() -> None:
     field = intensity_field(regions_of(0.8), slab)
     np.testing.assert_allclose(field[14:], 1, atol=1e-3)
     assert np.abs(field - 1).mean() < 0.005
+
+
+def test_slices_beyond_a_slab_do_not_look_like_a_field() -> None:
+    darker_above = regions_of(np.where(ROWS < 8, 1.0, 0.8))
+    slab = darker_above.copy()
+    slab[8:] = 0
+    for scan, target in ((darker_above, slab), (slab, darker_above)):
+        np.testing.assert_allclose(intensity_field(scan, target), 1, atol=1e-6)
