@@ -46,9 +46,8 @@ def harmonize_slices(
 
     ``data`` are its intensities in network units, whose level was set before; ``profiles`` are
     that of the target and that of the image.  The change by the network is multiplied by
-    ``weight`` and by the reliability of the target, which comes from few subjects.  Beyond the
-    positions that the target covers, statistics of the last position are used for both:
-    differences between positions are not attributed to scanners.
+    ``weight``.  Beyond the positions that the target covers, statistics of the last position are
+    used for both: differences between positions are not attributed to scanners.
 
     On a CPU ``threads`` batches run at a time, each in one thread of torch, so that their number
     does not change a bit.
@@ -64,7 +63,7 @@ def harmonize_slices(
     z = np.clip(network_input.z, covered[0], covered[-1])
     target_embeddings, image_embeddings = (profile.embeddings_at(z) for profile in profiles)
     context = slice_context(network_input.modality, network_input.z)
-    factor = np.float32(weight * target.reliability)
+    factor = np.float32(weight)
 
     def run_batch(batch: NDArray[np.intp]) -> Array:
         arrays = (

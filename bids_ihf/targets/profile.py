@@ -87,13 +87,6 @@ class Profile:
         if not self.scale.high > self.scale.low:
             raise ValueError("its intensity range is empty")
 
-    @property
-    def reliability(self) -> float:
-        """Reliability n / (n + 1) of a profile of n scans, 0 to 1: the fraction of a scan's
-        difference from the profile that scanners explain; the rest is due to the few subjects
-        behind the profile, as if the scan's subject were one more of them."""
-        return self.scan_count / (self.scan_count + 1)
-
     def embeddings_at(self, z: NDArray[np.float64]) -> NDArray[np.float32]:
         """Embeddings (len(z), E) at axial coordinates z (mm), interpolated linearly between
         positions and constant beyond."""

@@ -45,7 +45,7 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((len(z), 4), dtype=np.float32)
 
     profile: Any = SimpleNamespace(
-        embeddings_at=embeddings_at, positions=np.arange(3), reliability=1.0
+        embeddings_at=embeddings_at, positions=np.arange(3)
     )
     network_input = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0), modality="T1w")
     matched: Any = SimpleNamespace(
@@ -80,7 +80,7 @@ def test_batches_at_a_time_do_not_change_a_bit(threads: int) -> None:
     data = np.random.default_rng(0).random((60, 64, 24), dtype=np.float32)
     embeddings = np.random.default_rng(1).random((24, model.encoder.size), dtype=np.float32)
     profile: Any = SimpleNamespace(
-        embeddings_at=lambda _: embeddings, positions=np.arange(3), reliability=1.0
+        embeddings_at=lambda _: embeddings, positions=np.arange(3)
     )
     matched: Any = SimpleNamespace(
         data=data, matched=profile, target=profile, scanner_weight=1.0,

@@ -128,10 +128,9 @@ def test_shares_of_another_protocol_are_the_scanners() -> None:
     assert off[1] < 0.5 * off[0]
 
 
-def test_certainty_grows_with_the_scans() -> None:
+def test_scans_behind_a_profile_are_counted() -> None:
     one = profile(0, 4)
-    assert one.reliability == 0.5
-    assert merge_profiles([one, merge_profiles([one, one])]).reliability == 0.75
+    assert merge_profiles([one, merge_profiles([one, one])]).scan_count == 3
 
 
 def test_without_tissues_quantiles_of_the_brain_make_the_curve() -> None:
