@@ -14,6 +14,7 @@ from torch import Tensor
 from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.network.checkpoint import load_model_cached
+from bids_ihf.pipeline import harmonization as harmonization_module
 from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.process import single_threaded
 
@@ -44,9 +45,7 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
     def embeddings_at(z: np.ndarray) -> np.ndarray:
         return np.zeros((len(z), 4), dtype=np.float32)
 
-    profile: Any = SimpleNamespace(
-        embeddings_at=embeddings_at, positions=np.arange(3)
-    )
+    profile: Any = SimpleNamespace(embeddings_at=embeddings_at, positions=np.arange(3))
     network_input = SimpleNamespace(mask=np.ones_like(data), z=np.arange(15.0), modality="T1w")
     matched: Any = SimpleNamespace(
         data=data,
@@ -79,9 +78,7 @@ def test_batches_at_a_time_do_not_change_a_bit(threads: int) -> None:
     model = load_model_cached("cpu")
     data = np.random.default_rng(0).random((60, 64, 24), dtype=np.float32)
     embeddings = np.random.default_rng(1).random((24, model.encoder.size), dtype=np.float32)
-    profile: Any = SimpleNamespace(
-        embeddings_at=lambda _: embeddings, positions=np.arange(3)
-    )
+    profile: Any = SimpleNamespace(embeddings_at=lambda _: embeddings, positions=np.arange(3))
     matched: Any = SimpleNamespace(
         data=data, matched=profile, target=profile, scanner_weight=1.0,
         network_input=SimpleNamespace(
@@ -106,15 +103,20 @@ def test_not_even_one_slice() -> None:
 def test_processor_takes_over_if_the_device_was_not_named(
     monkeypatch: pytest.MonkeyPatch, device: str, gpu: bool
 ) -> None:
-    def full(_self: Harmonization, on: str, *_: object) -> str:
-        if on != "cpu" or not gpu:
+    def full(_prepared: object, _target: object, model: SimpleNamespace, **_: object) -> str:
+        if model.device != "cpu" or not gpu:
             raise TemporaryFailure("full")
         return "done"
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(Harmonization, "_harmonize_on", full)
-    target: Any = None
-    harmonization = Harmonization(target, None, lambda _device: target, device)
+    monkeypatch.setattr(harmonization_module, "harmonize", full)
+    monkeypatch.setattr(harmonization_module, "modality_by_contrast", lambda modality, _: modality)
+    target: Any = SimpleNamespace(profile=lambda _modality: None)
+
+    def load_model(on: str) -> Any:
+        return SimpleNamespace(device=on, encoder_hash="none")
+
+    harmonization = Harmonization(target, None, load_model, device)
     prepared: Any = SimpleNamespace(volume=SimpleNamespace(path=Path("sub-01_T1w.nii.gz")))
     if device == "auto" and gpu:
         assert harmonization.harmonize_anat(prepared, "T1w", "GE") == ("done", "cpu")
