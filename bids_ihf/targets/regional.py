@@ -93,7 +93,7 @@ def intensity_field(
         Whether the mean of the logarithm over the brain counts, or only how it varies.
     """
     # Beyond a slab, anatomy that one of them lacks is not taken for a field.
-    common = scan[..., 0].any(axis=(1, 2)) & target[..., 0].any(axis=(1, 2))
+    common = (scan[..., 0].max(axis=(1, 2)) > 0) & (target[..., 0].max(axis=(1, 2)) > 0)
     scan, target = (_smooth(regions * common[:, None, None, None]) for regions in (scan, target))
     tissue = scan[..., 0]
     if not tissue.any() or not target.any():

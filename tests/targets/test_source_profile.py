@@ -99,6 +99,15 @@ def test_what_subjects_do_not_explain_is_the_scanners() -> None:
     assert weights[3:] == pytest.approx([0.55, 0.91], abs=0.01)
 
 
+def test_nulled_csf_is_no_sign_of_another_protocol() -> None:
+    typical, brighter = TYPICAL.copy(), TYPICAL.copy()
+    typical[CSF], brighter[CSF] = -0.95, -0.8
+    nulled = SourceProfile(profile(typical))
+    assert scanner_weight(profile(brighter), nulled) == VENDOR_SCANNER_WEIGHT
+    typical[CSF], brighter[CSF] = -0.6, -0.45
+    assert scanner_weight(profile(brighter), SourceProfile(profile(typical))) > 0.5
+
+
 @pytest.mark.parametrize(
     "available", [[], [WHITE_MATTER], [GREY, CSF]], ids=["none", "white", "no white"]
 )
