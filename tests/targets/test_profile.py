@@ -117,7 +117,7 @@ def test_shares_of_another_protocol_are_the_scanners() -> None:
     fluid = level < 0.1
     other = attrs.evolve(
         here,
-        landmarks=np.array([0.55, 0.6, -0.65]),
+        landmarks=np.array([0.55, 0.6, 0.5]),
         tissue_histograms=np.stack(
             [voxels * (~fluid & (level < 0.35)), voxels * (level >= 0.35), voxels * fluid]
         ),
