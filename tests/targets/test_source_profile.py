@@ -104,7 +104,7 @@ def test_nulled_csf_is_no_sign_of_another_protocol() -> None:
     typical[CSF], brighter[CSF] = -0.95, -0.8
     nulled = SourceProfile(profile(typical))
     assert scanner_weight(profile(brighter), nulled) == VENDOR_SCANNER_WEIGHT
-    typical[CSF], brighter[CSF] = -0.6, -0.45
+    typical[CSF], brighter[CSF] = -0.6, -0.2
     assert scanner_weight(profile(brighter), SourceProfile(profile(typical))) > 0.5
 
 
