@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= $(if $(FULL),demo-full,demo)
 
-.PHONY: demo test check docs figures clean gpu test-reliability audit test-boutiques test-containers test-slurm
+.PHONY: demo test check docs figures clean gpu test-reliability audit test-boutiques test-containers test-slurm test-babs
 
 # One person on three scanners at 2 mm; FULL=yes: two people at 1 mm, which takes ten minutes.
 demo: $(VENV)/.runtime
@@ -64,9 +64,10 @@ audit: $(VENV)/.test
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # What needs more than this package, and minutes: not part of `make test`.  DOCKER (or podman),
-# APPTAINER and BOSH name programs that are not on the PATH, ZOOM the voxel size of the demo in mm,
-# MODALITIES which kinds of image are run, OPTIONS more options of the image's run; IMAGE_SIF names a
-# SIF that `make test-slurm` also runs, and `make test-containers` instead of building one.
+# APPTAINER, BOSH, BABS and SNAKEMAKE name programs that are not on the PATH, ZOOM the voxel size of the
+# demo in mm, MODALITIES which kinds of image are run, OPTIONS more options of the image's run; IMAGE_SIF
+# names a SIF that `make test-babs` needs, `make test-slurm` also runs, and `make test-containers` takes
+# instead of building one.
 SLOW := $(BIN)/python -m pytest --timeout 14400 --capture no
 
 test-boutiques: $(VENV)/.test
@@ -77,6 +78,11 @@ test-containers: $(VENV)/.test
 
 test-slurm: $(VENV)/.test
 	$(SLOW) tests/containers/check_slurm.py
+
+# BABS needs packages that are not ours: python3 -m venv babs, babs/bin/pip install babs==0.5.4
+# git-annex==10.20251215, and make test-babs BABS=babs/bin/babs IMAGE_SIF=ihf-harmony.sif.
+test-babs: $(VENV)/.test
+	$(SLOW) tests/containers/check_babs.py
 
 clean:
 	rm -rf $(VENV) demo demo-full build *.egg-info

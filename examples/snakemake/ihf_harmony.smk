@@ -2,11 +2,14 @@
 #
 #   snakemake --snakefile ihf_harmony.smk --config bids=/data/study out=/data/study-harmonized --cores 8
 #   snakemake ... --executor slurm --jobs 100                                  # as Slurm jobs
-#   snakemake ... --config ... image=ihf-harmony.sif --software-deployment-method apptainer
+#   snakemake ... --config ... image=$PWD/ihf-harmony.sif --software-deployment-method apptainer \
+#       --apptainer-args "--cleanenv -B /data"
 #
-# A participant is finished when the log of the run says so: what is complete is skipped by
-# ihf-harmony itself, so a job that is run again does what is left.  Exit code 1 means that some image
-# failed while the others are complete; the job fails, and --keep-going lets the others run.
+# More of --config: target=GE, "participants=[01,02]", "options=--modalities T1w --session-label 1".
+#
+# A participant is finished when its page is written.  What is complete is skipped by ihf-harmony
+# itself, so a job that is run again does what is left.  Exit code 1 means that some image failed
+# while the others are complete; the job fails, and --keep-going lets the others run.
 
 from pathlib import Path
 
@@ -38,9 +41,11 @@ rule participant:
     container:
         config.get("image")
     shell:
+        # Intermediate files stay on the node's own disk and go with the job.
+        "work=$(mktemp -d {resources.tmpdir}/ihf-harmony.XXXXXX); trap 'rm -rf \"$work\"' EXIT; "
         "ihf-harmony {params.bids} {params.out} participant --participant-label {wildcards.participant} "
         "--target {params.target} --n-procs {threads} --skip-bids-validation "
-        "--work-dir {resources.tmpdir}/ihf-{wildcards.participant} {params.options}"
+        "--work-dir \"$work\" {params.options}"
 
 
 rule group:

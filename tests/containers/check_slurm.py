@@ -20,6 +20,7 @@ from tests.containers.tools import (
     BIN,
     MODALITIES,
     ROOT,
+    Done,
     assert_harmonized,
     call,
     demo,
@@ -51,13 +52,17 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people, and one whose images are cut off."""
     folder = demo(tmp_path_factory.mktemp("demo") / "bids", len(PEOPLE))
     folder.chmod(0o755)
-    broken = folder / BROKEN / "ses-ge" / "anat"
+    _cut_off(folder)
+    return folder
+
+
+def _cut_off(bids: Path) -> None:
+    broken = bids / BROKEN / "ses-ge" / "anat"
     broken.mkdir(parents=True)
-    for source in (folder / "sub-01" / "ses-ge" / "anat").iterdir():
+    for source in (bids / "sub-01" / "ses-ge" / "anat").iterdir():
         content = source.read_bytes()
         cut = content[: len(content) // 2] if source.name.endswith(".nii.gz") else content
         (broken / source.name.replace("sub-01", BROKEN)).write_bytes(cut)
-    return folder
 
 
 def participants(cluster: Cluster, bids: Path, out: Path) -> list[str]:
@@ -183,6 +188,63 @@ def test_array_in_a_container(cluster: Cluster, bids: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert {job.exit_code for job in cluster.jobs(number).values()} == {0}
     assert_harmonized(bids, out, [f"{person}/ses-ge" for person in PEOPLE])
+    content = json.loads((out / "dataset_description.json").read_text())
+    assert content["GeneratedBy"][0]["Container"]["Type"] == "singularity"
+
+
+def snakemake(cluster: Cluster, bids: Path, out: Path, *words: str) -> Done:
+    """Run examples/snakemake by Slurm, with more options or values of the configuration."""
+    command = program("snakemake", "it runs the rules by its Slurm plugin", optional=True)
+    # The plugin drops SLURM_CONF for the step inside a job; a cluster has its file in place.
+    srun, conf = out.parent / "bin" / "srun", cluster.environment["SLURM_CONF"]
+    srun.parent.mkdir(exist_ok=True)
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={conf} exec {shutil.which("srun")} "$@"\n')
+    srun.chmod(0o755)
+    # This Slurm keeps no accounts, so its queue is asked what became of a job.
+    return cluster.call(
+        *(command, "--snakefile", ROOT / "examples" / "snakemake" / "ihf_harmony.smk"),
+        *("--directory", out.parent, "--executor", "slurm", "--jobs", "2", "--keep-going"),
+        *("--slurm-status-command", "squeue", "--config", f"bids={bids}", f"out={out}"),
+        *(f"options={COMMON['OPTIONS']}", *words),
+        PATH=f"{srun.parent}{os.pathsep}{cluster.environment['PATH']}",
+    )
+
+
+def test_snakemake(cluster: Cluster, bids: Path, tmp_path: Path) -> None:
+    """A participant's failing job does not stop the others; the next call runs what is left."""
+    shutil.rmtree(bids / BROKEN)
+    _cut_off(bids)
+    out = tmp_path / "out"
+    done = snakemake(cluster, bids, out)
+    assert done.code != 0, done
+    pages = {f"{person}.html" for person in PEOPLE}
+    assert {path.name for path in out.glob("*.html")} == pages, done
+    assert_harmonized(bids, out, [f"{person}/ses-ge" for person in PEOPLE])
+
+    _mend(bids)
+    done = snakemake(cluster, bids, out)
+    assert done.code == 0, done
+    assert "3 of 3 steps (100%) done" in done.err  # the participant, the group, and all
+    assert_harmonized(bids, out, [f"{person}/ses-ge" for person in (*PEOPLE, BROKEN)])
+    assert_one_of_each(out)
+    pages |= {f"{BROKEN}.html", "group.html"}
+    assert {path.name for path in out.glob("*.html")} == pages
+
+
+@pytest.mark.skipif("IMAGE_SIF" not in os.environ, reason="IMAGE_SIF names no SIF")
+def test_snakemake_in_a_container(cluster: Cluster, bids: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "bin").mkdir()
+    apptainer = Path(program("apptainer", "the SIF is run with it")).absolute()
+    (tmp_path / "bin" / "apptainer").symlink_to(apptainer)
+    done = snakemake(
+        *(cluster, bids, out, "participants=[01]", f"image={os.environ['IMAGE_SIF']}"),
+        *("--software-deployment-method", "apptainer"),
+        *("--apptainer-args", f"--cleanenv -B {bids} -B {tmp_path}"),
+    )
+    assert done.code == 0, done
+    assert_harmonized(bids, out, ["sub-01/ses-ge"])
+    assert (out / "group.html").exists()
     content = json.loads((out / "dataset_description.json").read_text())
     assert content["GeneratedBy"][0]["Container"]["Type"] == "singularity"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import time
@@ -38,7 +39,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MinJobAge=3600
 SchedulerParameters=sched_interval=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={processors} RealMemory={memory}
+NodeName={host} NodeAddr=127.0.0.1 CPUs={processors} RealMemory={memory} TmpDisk={disk}
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -128,6 +129,7 @@ def _configure(folder: Path) -> None:
             ports=_free_ports(2),
             processors=os.cpu_count(),
             memory=int(memory * 0.9),
+            disk=shutil.disk_usage(folder).free // 2**20,
         )
     )
 

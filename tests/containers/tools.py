@@ -34,12 +34,16 @@ USER = f"{os.getuid() or 1000}:{os.getgid() or 1000}"
 """Who runs in the container: whoever tests, but never root."""
 
 
-def program(name: str, what_for: str) -> str:
-    """Path of a program, named by the variable of its name in capitals or found on the PATH."""
+def program(name: str, what_for: str, *, optional: bool = False) -> str:
+    """Path of a program, named by the variable of its name in capitals or found on the PATH.
+
+    A test of an ``optional`` one is skipped where it is missing.
+    """
     variable = name.upper().replace("-", "_")
     found = shutil.which(os.environ.get(variable, name))
     if found is None:
-        pytest.fail(f"{name} is not installed: {what_for}; name it by {variable}=PATH.")
+        end = pytest.skip if optional else pytest.fail
+        end(f"{name} is not installed: {what_for}; name it by {variable}=PATH.")
     return found
 
 
@@ -99,7 +103,7 @@ def report(what: str, done: Done) -> None:
 def demo(folder: Path, subjects: int) -> Path:
     """A demo dataset, read-only for everyone."""
     done = call(BIN / "ihf", "demo-data", folder, "--subjects", str(subjects), "--zoom", ZOOM,
-                "--modalities", "T1w", "T2w", "dwi")  # fmt: skip
+                "--modalities", *MODALITIES)  # fmt: skip
     assert done.code == 0, done
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
