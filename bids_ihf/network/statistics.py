@@ -41,7 +41,15 @@ def channel_statistics(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     (2.0, 1.0)
     """
     weight = fit_mask(mask, x)
+    mean = _weighted_mean(x, weight)
+    return mean, torch.sqrt(_weighted_mean((x - mean).square(), weight) + MIN_VARIANCE)
+
+
+def channel_means(x: Tensor, mask: Tensor) -> Tensor:
+    """Weighted mean (B, C, 1, 1) of every channel, see `channel_statistics`."""
+    return _weighted_mean(x, fit_mask(mask, x))
+
+
+def _weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
     total = weight.sum(dim=(2, 3), keepdim=True).clamp_min(MIN_VARIANCE)
-    mean = (x * weight).sum(dim=(2, 3), keepdim=True) / total
-    variance = ((x - mean).square() * weight).sum(dim=(2, 3), keepdim=True) / total
-    return mean, torch.sqrt(variance + MIN_VARIANCE)
+    return (x * weight).sum(dim=(2, 3), keepdim=True) / total

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from attrs import frozen
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.geometry.slices import slice_stack
 from bids_ihf.network.checkpoint import ModelBundle
-from bids_ihf.network.context import slice_context
+from bids_ihf.network.context import Window, slice_context
 from bids_ihf.targets.network_input import NETWORK_VOXEL_MM, NetworkInput
 from bids_ihf.targets.profile import Profile, position_centre
 
@@ -27,7 +28,14 @@ FEATHER_WIDTH_MM = 1.5
 change fades to 0; the transition ends about four of these widths from the brain mask."""
 
 BATCH_SLICES = 8
-"""Slices that the network gets at once."""
+"""Slices that the network gets at once, at most."""
+
+WINDOW_MARGIN_VOXELS = 12
+"""Margin around the brain of the part of the slices that the network gets, beyond which its change
+has faded to 0.  What lies outside would change the brain by at most 0.1 % of its range."""
+
+WINDOW_NEIGHBOURS = 4
+"""Slices on either side whose brain is shown as well."""
 
 
 def harmonize_slices(
@@ -65,44 +73,86 @@ def harmonize_slices(
     context = slice_context(network_input.modality, network_input.z)
     factor = np.float32(weight)
 
-    def run_batch(batch: NDArray[np.intp]) -> Array:
-        arrays = (
-            slice_stack(data, batch.tolist()),
-            np.ascontiguousarray(np.moveaxis(network_input.mask[:, :, batch], 2, 0)[:, None]),
-            target_embeddings[batch],
-            image_embeddings[batch],
-            context[batch],
-        )
+    def run_batch(batch: Batch) -> Array:
+        rows, columns = batch.box
+        stack = slice_stack(data[rows, columns], batch.slices)
+        mask = np.moveaxis(network_input.mask[rows, columns, batch.slices], 2, 0)[:, None]
+        arrays = (stack, np.ascontiguousarray(mask), *(
+            values[batch.slices] for values in (target_embeddings, image_embeddings, context)
+        ))  # fmt: skip
         with torch.inference_mode():
-            out = model.network(*(torch.from_numpy(a).to(model.device) for a in arrays))
-        before = data[:, :, batch]
+            tensors = [torch.from_numpy(array).to(model.device) for array in arrays]
+            out = model.network(*tensors, window=Window((rows.start, columns.start), padded_size))
+        before = data[rows, columns, batch.slices]
         change = np.moveaxis(out[:, 1].cpu().numpy(), 0, 2) - before
         changed: Array = before + factor * change
         return changed
 
+    multiple = model.network.multiple
+    height, width = (-(-size // multiple) * multiple for size in data.shape[:2])
+    padded_size = height, width
     result = data.copy()
     workers = threads if model.device.type == "cpu" else 1
-    for batch, changed in _run_batches(run_batch, slices, batch_size, workers):
-        result[:, :, batch] = changed
+    batches = _batches(network_input.mask, slices, multiple)
+    for batch, changed in _run_batches(run_batch, batches, batch_size, workers):
+        result[(*batch.box, batch.slices)] = changed
     return result
 
 
+@frozen
+class Batch:
+    """Axial slices that go through the network at once, and the box of them that it gets."""
+
+    slices: list[int]
+    box: tuple[slice, slice]
+
+    def split(self, size: int) -> list[Batch]:
+        """Batches of at most so many slices."""
+        starts = range(0, len(self.slices), size)
+        return [Batch(self.slices[start : start + size], self.box) for start in starts]
+
+
+def _batches(mask: Array, slices: NDArray[np.intp], multiple: int) -> list[Batch]:
+    """Batches of slices and the boxes around their brain, which begin at multiples.
+
+    A box is that of BATCH_SLICES slices, however few the device takes at once: their number does
+    not change a result.
+    """
+    batches = []
+    for batch in np.split(slices, range(BATCH_SLICES, len(slices), BATCH_SLICES)):
+        first = max(0, int(batch.min()) - WINDOW_NEIGHBOURS)
+        brain = (mask[:, :, first : int(batch.max()) + WINDOW_NEIGHBOURS + 1] > 0).any(axis=2)
+        rows, columns = (
+            _with_margin(np.flatnonzero(brain.any(axis=axis)), size, multiple)
+            for axis, size in zip((1, 0), brain.shape, strict=True)
+        )
+        batches.append(Batch(batch.tolist(), (rows, columns)))
+    return batches
+
+
+def _with_margin(occupied: NDArray[np.intp], size: int, multiple: int) -> slice:
+    """The range of an axis that the network gets, all of it where there is no brain."""
+    if not occupied.size:
+        return slice(0, size)
+    start = max(0, int(occupied[0]) - WINDOW_MARGIN_VOXELS) // multiple * multiple
+    return slice(start, min(size, int(occupied[-1]) + 1 + WINDOW_MARGIN_VOXELS))
+
+
 def _run_batches(
-    run_batch: Callable[[NDArray[np.intp]], Array],
-    slices: NDArray[np.intp],
+    run_batch: Callable[[Batch], Array],
+    batches: Sequence[Batch],
     batch_size: int,
     workers: int,
-) -> Iterator[tuple[NDArray[np.intp], Array]]:
-    """Batches of slices and their results; smaller batches once the device's memory is full."""
-    start = 0
+) -> Iterator[tuple[Batch, Array]]:
+    """Batches and their results; smaller batches once the device's memory is full."""
+    waiting = [part for batch in batches for part in batch.split(batch_size)]
     # New threads would take all cores for each sum.
     with ThreadPoolExecutor(workers, "batch", torch.set_num_threads, (1,)) as pool:
         run_all = map if workers == 1 else pool.map
-        while start < len(slices):
-            group = slices[start : start + workers * batch_size]
-            batches = np.split(group, range(batch_size, len(group), batch_size))
+        while waiting:
+            group = waiting[:workers]
             try:
-                results = list(run_all(run_batch, batches))
+                results = list(run_all(run_batch, group))
             except torch.OutOfMemoryError as error:
                 if batch_size == 1:
                     raise TemporaryFailure(
@@ -113,9 +163,10 @@ def _run_batches(
                     "Out of device memory: continuing with %d slices at once.", batch_size
                 )
                 torch.cuda.empty_cache()
+                waiting = [part for batch in waiting for part in batch.split(batch_size)]
                 continue
-            yield from zip(batches, results, strict=True)
-            start += len(group)
+            yield from zip(group, results, strict=True)
+            waiting = waiting[len(group) :]
 
 
 def feather(mask: Array) -> Array:

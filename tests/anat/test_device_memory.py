@@ -14,6 +14,7 @@ from torch import Tensor
 from bids_ihf.anat.harmonize import apply_network
 from bids_ihf.errors import TemporaryFailure
 from bids_ihf.network.checkpoint import load_model_cached
+from bids_ihf.network.context import Window
 from bids_ihf.pipeline import harmonization as harmonization_module
 from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.process import single_threaded
@@ -25,13 +26,15 @@ class Full:
     """A network on a device that holds no more than ``room`` slices."""
 
     def __init__(self, room: int) -> None:
-        self.room = room
+        self.room, self.multiple = room, 4
         self.batches: list[int] = []
 
     def __call__(
-        self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor, context: Tensor
-    ) -> Tensor:
+        self, x: Tensor, mask: Tensor, target: Tensor, source: Tensor, context: Tensor,
+        window: Window,
+    ) -> Tensor:  # fmt: skip
         self.batches.append(len(x))
+        assert window.size == (8, 8)
         if len(x) > self.room:
             raise torch.cuda.OutOfMemoryError
         assert len(mask) == len(target) == len(source) == len(context) == len(x)

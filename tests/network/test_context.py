@@ -37,8 +37,8 @@ def test_modalities_differ_and_an_unknown_one_is_none_of_them() -> None:
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_position_is_that_of_the_squeezed_pixels(factor: int) -> None:
-    fine = in_plane_position(torch.zeros(1, 1, 16, 24), (16, 24))
-    coarse = in_plane_position(torch.zeros(1, 1, 16 // factor, 24 // factor), (16, 24))
+    fine = in_plane_position(torch.zeros(1, 1, 16, 24), (16, 24), None)
+    coarse = in_plane_position(torch.zeros(1, 1, 16 // factor, 24 // factor), (16, 24), None)
     mean = torch.nn.functional.avg_pool2d(fine[:, 1:2], factor)
     torch.testing.assert_close(coarse[:, 1:2], mean)
     torch.testing.assert_close(coarse[:, 0], coarse[:, 0].flip(1))
