@@ -18,7 +18,9 @@ LOGGER = logging.getLogger(__name__)
 
 STEP_LABELS = {"prepare": "preparing", "harmonize": "harmonizing"}
 """Steps of an image, as the terminal names them."""
-BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} images, {elapsed}, {remaining} left{postfix}"
+PREPARED_FRACTION = 0.5
+"""Fraction of an image's work that its preparation is."""
+BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} images, {elapsed}{postfix}"
 
 
 class Progress:
@@ -34,6 +36,7 @@ class Progress:
         self._participants, self._expected = participants, 0
         self._start = time.monotonic()
         self._at_work: dict[str, str] = {}
+        self._prepared: set[str] = set()
         self._bar: Any = None
 
     def expect(self, batch: Batch) -> None:
@@ -71,28 +74,31 @@ class Progress:
         job
             The image.
         status
-            A stage that it enters (``prepare``, ``harmonize``), or ``end`` or ``exception``, with
-            which it is through.
+            A stage that it enters (``prepare``, ``harmonize``), ``prepared`` between them, or
+            ``end`` or ``exception``, with which it is through.
         """
+        is_through = status in ("end", "exception")
         if status in STEP_LABELS:
             self._at_work[job.name] = STEP_LABELS[status]
         else:
             self._at_work.pop(job.name, None)
+        if status == "prepared":
+            self._prepared.add(job.name)
+        if is_through:
+            self._prepared.discard(job.name)
             self.count += 1
+        left = self.left(time.monotonic() - self._start)
+        rest = f"{left} left" if left else ""
         if self._bar is not None:
-            self._show(through=status not in STEP_LABELS)
-        elif status not in STEP_LABELS:
+            shown = ", ".join(text for text in (rest, self.at_work()) if text)
+            self._bar.set_postfix_str(shown, refresh=not is_through)
+            self._bar.update(int(is_through))
+        elif is_through:
             result = "harmonized" if status == "end" else "failed"
-            left = self.left(time.monotonic() - self._start)
-            rest = f", {left} left" if left else ""
             about = "about " if self.participants_left else ""
             counts = f"{self.count}/{about}{self.total}"
-            LOGGER.log(NOTICE_LEVEL, "%s %s: %s%s", counts, job.name, result, rest)
-
-    def _show(self, *, through: bool) -> None:
-        self._bar.set_postfix_str(self.at_work(), refresh=not through)
-        if through:
-            self._bar.update()
+            text = ", ".join(text for text in (result, rest) if text)
+            LOGGER.log(NOTICE_LEVEL, "%s %s: %s", counts, job.name, text)
 
     def at_work(self) -> str:
         """The image that began last with its stage, and how many others are at work."""
@@ -104,10 +110,14 @@ class Progress:
 
     def left(self, seconds: float) -> str:
         """Time left in words, when the images so far took so many seconds; "" where it cannot be
-        told."""
+        told.
+
+        Images that are prepared count in part: many are before the first is through.
+        """
         if not self.count or self.count >= self.total:
             return ""
-        rest = seconds / self.count * (self.total - self.count)
+        completed = self.count + PREPARED_FRACTION * len(self._prepared)
+        rest = seconds / completed * max(0.0, self.total - completed)
         if rest < 90:
             return f"about {rest:.0f} s"
         if rest < 5400:

@@ -17,17 +17,16 @@ from bids_ihf.config import RunConfig
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, HarmonyError, NothingSelected
 from bids_ihf.io.atomic import remove_stale_temporaries, write_atomic
 from bids_ihf.pipeline.batches import Batch, planned_batches
-from bids_ihf.pipeline.engine import prepare_environment, read_plugin
+from bids_ihf.pipeline.engine import read_plugin
 from bids_ihf.pipeline.harmonization import choose_device
 from bids_ihf.pipeline.job import HARMONIZE_ACTION, Job, ResolvedTarget
 from bids_ihf.pipeline.participants import ProgressStep, run_participants
-from bids_ihf.pipeline.process import limit_threads, start_fork_server
+from bids_ihf.pipeline.process import limit_threads
 from bids_ihf.pipeline.resources import announce_device, describe_run, resolve_target
 from bids_ihf.pipeline.run_log import (
     NOTICE_LEVEL,
     RunLog,
     log_to_subjects,
-    start_logging,
     subject_context,
 )
 
@@ -42,9 +41,6 @@ def run(config: RunConfig) -> int:
     HarmonyError
         The run as a whole is not possible.
     """
-    start_logging(config.verbose)
-    log_to_subjects(RunLog.of(config), None)
-    prepare_environment(config.work_dir)
     if config.analysis_level == "group":
         run_group(config.out_dir)
         return 0
@@ -81,8 +77,6 @@ def run_participant_level(config: RunConfig) -> int:
         read_plugin(config.use_plugin)
     if config.bids_database_dir is not None:
         LOGGER.log(NOTICE_LEVEL, "--bids-database-dir is not used: the dataset is listed anew.")
-    if config.n_procs > 1 and config.use_plugin is None and not config.dry_run:
-        start_fork_server()
     subjects = select_subjects(config.bids_dir, config.participant_label)
     allow_other = config.allow_other_dataset
     require_same_dataset(config.out_dir, config.bids_dir, allow_other=allow_other)

@@ -149,7 +149,7 @@ def load_model(
     return ModelBundle(
         encoder=encoder.to(torch_device),
         # Convolutions are faster with channels last: by a tenth of the time on a processor.
-        network=network.to(torch_device, memory_format=torch.channels_last),
+        network=network.to(torch_device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         name=str(header.get("name", path.stem)),
         hash=str(header["sha256"]),
         encoder_hash=encoder_hash,

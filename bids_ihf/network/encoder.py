@@ -142,12 +142,15 @@ class Encoder(nn.Module):
     def tissue_logits(self, maps: Sequence[Tensor]) -> Tensor:
         """Tissue scores (B, 4, H/2, W/2) from the four feature maps, in TISSUE_CLASSES order."""
         height, width = maps[1].shape[-2:]
-        columns = [F.adaptive_avg_pool2d(maps[0], (height, width)), maps[1]]
-        columns += [
-            F.interpolate(features, size=(height, width), mode="bilinear", align_corners=False)
-            for features in maps[2:]
-        ]
-        logits: Tensor = self.tissue(torch.cat(columns, dim=1))
+        weights = torch.split(self.tissue.weight, list(self.channels), dim=1)
+        logits = F.conv2d(F.adaptive_avg_pool2d(maps[0], (height, width)), weights[0])
+        logits = logits + F.conv2d(maps[1], weights[1], self.tissue.bias)
+        for features, weight in zip(maps[2:], weights[2:], strict=True):
+            # Of four scores and not of all channels: both are linear.
+            coarse = F.conv2d(features, weight)
+            logits = logits + F.interpolate(
+                coarse, size=(height, width), mode="bilinear", align_corners=False
+            )
         return logits
 
 

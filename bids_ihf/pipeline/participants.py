@@ -21,7 +21,7 @@ from bids_ihf.pipeline.work_dir import locked_work_dir, make_work_dir, subject_f
 FailuresByStep = dict[tuple[str, str], "tuple[Failure, Path]"]
 LOGGER = logging.getLogger(__name__)
 
-ProgressStep = Literal["prepare", "harmonize", "end", "exception"]
+ProgressStep = Literal["prepare", "prepared", "harmonize", "end", "exception"]
 
 NO_RESULT_MESSAGE = (
     "{}: is not there although nothing is known to have failed: another run replaced or removed "
@@ -53,7 +53,8 @@ def run_participants(
     settings say so.
 
     ``on_progress`` is called for every job with the steps that it enters (``prepare``,
-    ``harmonize``), and with how it ended (``end``, ``exception``).
+    ``harmonize``), when the first of them is over (``prepared``), and with how it ended (``end``,
+    ``exception``).
 
     Raises
     ------
@@ -168,6 +169,8 @@ def _run_graph(
         # nipype also calls a node ended that it left out after a failure.
         elif status == "end" and context.step == "harmonize" and job.finished:
             on_progress(job, "end")
+        elif status == "end" and context.step == "prepare":
+            on_progress(job, "prepared")
         elif status == "exception":
             on_progress(job, "exception")
 

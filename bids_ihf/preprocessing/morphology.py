@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import isotropic_closing, isotropic_dilation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+ROUNDING_TOLERANCE = 1e-6
+"""Of a radius, voxels."""
+
 
 def dilate(mask: NDArray[np.bool_], radius_mm: float, zoom: float) -> NDArray[np.bool_]:
     """Dilate a mask with voxels of `zoom` mm."""
-    if not mask.any():  # no distance to nothing
-        return mask.copy()
-    return np.asarray(isotropic_dilation(mask, radius_mm, spacing=zoom))
+    return _dilate(mask, radius_mm / zoom)
 
 
 def close(mask: NDArray[np.bool_], radius_mm: float, zoom: float) -> NDArray[np.bool_]:
     """Fill gaps narrower than twice the radius; the mask may touch the array's edge."""
-    if not mask.any():
-        return mask.copy()
     margin = int(np.ceil(radius_mm / zoom)) + 1
-    closed = isotropic_closing(np.pad(mask, margin), radius_mm, spacing=zoom)
-    return np.asarray(closed[margin:-margin, margin:-margin, margin:-margin])
+    dilated = _dilate(np.pad(mask, margin), radius_mm / zoom)
+    closed = ~_dilate(~dilated, radius_mm / zoom)
+    return closed[margin:-margin, margin:-margin, margin:-margin]
+
+
+def _dilate(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Voxels within a radius (voxels) of a mask, to the voxel as by `scipy.ndimage`'s distance
+    transform, in a fraction of its time: squared distances are minimized axis by axis, no farther
+    than the radius."""
+    limit = (radius + ROUNDING_TOLERANCE) ** 2
+    reach, far = int(np.sqrt(limit)), int(limit) + 1
+    distance: NDArray[Any] = np.where(mask, 0, far).astype(np.uint8 if 2 * far < 256 else np.int32)
+    for axis in range(mask.ndim):
+        before = np.moveaxis(distance, axis, 0)
+        after = before.copy()
+        for step in range(1, min(reach, len(before) - 1) + 1):
+            np.minimum(after[step:], before[:-step] + step**2, out=after[step:])
+            np.minimum(after[:-step], before[step:] + step**2, out=after[:-step])
+        distance = np.moveaxis(after, 0, axis)
+    return np.asarray(distance <= limit)
 
 
 def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -121,7 +121,7 @@ def _batches(mask: Array, slices: NDArray[np.intp], multiple: int) -> list[Batch
     batches = []
     for batch in np.split(slices, range(BATCH_SLICES, len(slices), BATCH_SLICES)):
         first = max(0, int(batch.min()) - WINDOW_NEIGHBOURS)
-        brain = (mask[:, :, first : int(batch.max()) + WINDOW_NEIGHBOURS + 1] > 0).any(axis=2)
+        brain = mask[:, :, first : int(batch.max()) + WINDOW_NEIGHBOURS + 1].max(axis=2) > 0
         rows, columns = (
             _with_margin(np.flatnonzero(brain.any(axis=axis)), size, multiple)
             for axis, size in zip((1, 0), brain.shape, strict=True)

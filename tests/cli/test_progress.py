@@ -71,6 +71,18 @@ def test_time_left(seconds: float, words: str) -> None:
     assert progress.left(seconds) == ""
 
 
+def test_prepared_images_count_in_part() -> None:
+    """Four images, three of them prepared, of which one is through: half of the work."""
+    progress = of_one_batch(4)
+    for name in ("0", "1", "2"):
+        progress.step(job(name), "prepare")
+        progress.step(job(name), "prepared")
+    assert progress.left(100.0) == ""
+    progress.step(job("0"), "harmonize")
+    progress.step(job("0"), "end")
+    assert progress.left(40.0) == "about 40 s"
+
+
 def test_images_of_participants_not_yet_looked_at_are_estimated(lines: Any) -> None:
     done: Any = SimpleNamespace(name="c", action=DONE_ACTION)
     with Progress(30) as progress:
