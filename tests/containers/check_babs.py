@@ -59,6 +59,10 @@ class Laboratory:
         report(" ".join(map(str, words))[:100], done)
         return done
 
+    def idle(self) -> bool:
+        """Whether no job runs or waits."""
+        return not self.cluster.call("squeue", "--noheader").out.strip()
+
 
 @pytest.fixture(scope="module")
 def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
@@ -149,13 +153,13 @@ def project(laboratory: Laboratory, bids: Path, containers: Path, level: str) ->
 def merged(laboratory: Laboratory, project: Path) -> Path:
     """A clone of the project's merged results, with the files' content."""
     laboratory.call("babs", "check-setup", "--job-test", project)
-    laboratory.call("babs", "submit", project)
-
-    def ended() -> bool:
-        return not laboratory.cluster.call("squeue", "--noheader").out.strip()
-
-    wait_until(ended, "the end of all jobs", seconds=HOUR)
-    status = laboratory.call("babs", "status", project)
+    # Jobs that fetch the SIF from one dataset at the same time may fail; BABS submits them again.
+    for _ in range(2):
+        laboratory.call("babs", "submit", project)
+        wait_until(laboratory.idle, "the end of all jobs", seconds=HOUR)
+        status = laboratory.call("babs", "status", project)
+        if "All jobs are completed!" in status.out:
+            break
     logs = "\n".join(
         f"{path.name}:\n{path.read_text(errors='replace')[-3000:]}"
         for path in sorted((project / "analysis" / "logs").iterdir())
