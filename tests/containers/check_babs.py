@@ -69,7 +69,9 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]
     """A cluster with BABS, DataLad, git-annex, 7z and Apptainer on its users' PATH."""
     if "IMAGE_SIF" not in os.environ:
         pytest.skip("IMAGE_SIF names no SIF")
-    babs = program("babs", "it is tested (pip install babs git-annex)", optional=True)
+    babs = program(
+        "babs", "it is tested (pip install babs==0.5.4 git-annex==10.20251215)", optional=True
+    )
     apptainer = program("apptainer", "the SIF is run with it", optional=True)
     program("7z", "BABS packs results with it (Debian: p7zip-full)", optional=True)
     program("slurmctld", "BABS submits to Slurm (Debian: slurm-wlm, munge)", optional=True)
