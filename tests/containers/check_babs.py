@@ -2,8 +2,10 @@
 
 Not collected by itself, for it takes minutes: ``make test-babs``.  It needs a Slurm of one node
 (see ``check_slurm.py``), BABS with DataLad and git-annex beside it, 7z, Apptainer, and a SIF, and
-is skipped where one of them is missing.  BABS and APPTAINER name programs that are not on the
-PATH, IMAGE_SIF names the SIF, ZOOM the demo's voxel size, MODALITIES which kinds of image are run,
+is skipped where one of them is missing.
+
+BABS and APPTAINER name programs that are not on the PATH, IMAGE_SIF the SIF, built from this tree
+since bytes are compared, ZOOM the voxel size of the demo, MODALITIES which kinds of image are run,
 OPTIONS more options of the runs.
 """
 
