@@ -81,9 +81,9 @@ def count_slices(
 ) -> None:
     forward: Any = kind.forward  # type: ignore[attr-defined]
 
-    def counted(self: Any, x: Any, *rest: Any) -> Any:
+    def counted(self: Any, x: Any, *rest: Any, **options: Any) -> Any:
         seen[name] += len(x)
-        return forward(self, x, *rest)
+        return forward(self, x, *rest, **options)
 
     monkeypatch.setattr(kind, "forward", counted)
 
