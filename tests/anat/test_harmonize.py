@@ -137,10 +137,9 @@ def test_the_networks_change_counts_by_the_scanners_share() -> None:
     assert np.array_equal(changed, slices)
     assert np.abs(whole - before).max() > 0.01
     np.testing.assert_allclose(quarter - before, 0.25 * (whole - before), atol=1e-5)
-    assert profile.scan_count == 1
+    # However many scans the target is of.
     of_many = attrs.evolve(alone, target=attrs.evolve(profile, scan_count=9))
-    many = apply_network(of_many, model, slices=slices)
-    np.testing.assert_allclose(many - before, 1.8 * (whole - before), atol=1e-5)
+    np.testing.assert_array_equal(apply_network(of_many, model, slices=slices), whole)
 
 
 def test_beyond_a_slab_the_source_is_seen_where_the_target_is() -> None:
