@@ -34,8 +34,9 @@ Array = NDArray[np.float32]
 
 LOGGER = logging.getLogger(__name__)
 
-CURVE_ALONE_TEXT = (
-    "%s: the network was not trained on %s images, so the intensity curve alone is applied."
+WITHOUT_NETWORK_TEXT = (
+    "%s: the network was not trained on %s images, so only the intensity curve and the field of "
+    "regional intensities are applied."
 )
 
 
@@ -47,8 +48,8 @@ class Harmonized:
     the units of the scan are much smaller; ``scaling`` says how units were mapped (the sidecar's
     ``IntensityScaling``); ``round_trip_error`` is the largest absolute difference of image minus
     change to the original, relative to the latter's maximum; ``modality`` is what the scan was
-    harmonized as; ``network_applied`` is False where the network was not trained on it and the
-    intensity curve alone changed the scan.
+    harmonized as; ``network_applied`` is False where the network was not trained on it, so that
+    curve and field alone changed the scan.
     """
 
     image: Array
@@ -98,7 +99,7 @@ def harmonize(
     if applies_network:
         result = apply_network(matched, model, batch_size, threads=threads)
     else:
-        LOGGER.warning(CURVE_ALONE_TEXT, prepared.volume.path.name, modality)
+        LOGGER.warning(WITHOUT_NETWORK_TEXT, prepared.volume.path.name, modality)
     change = (matched.with_field(result) - matched.data) * feather(network_input.mask)
     statistics = qc_statistics(matched, matched.data + change, model)
 

@@ -27,7 +27,7 @@ class ImageFiles:
     image
         NIfTI file: T1w, T2w or FLAIR (3D), or a diffusion series (4D).
     modality
-        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``.
+        ``T1w``, ``T2w``, ``FLAIR`` or ``dwi``; of a reference also ``any``: all but ``dwi``.
     vendor
         Vendor of its scanner, ``unknown`` where nothing tells.
     mask

@@ -21,7 +21,6 @@ MAX_SUBJECT_Z = 2.0
 """Contrast deviation, in those standard deviations, that inter-subject variability may explain; a
 larger one indicates another protocol."""
 
-
 MIN_CSF_SIGNAL = 0.2
 """Signal of CSF, relative to white matter, below which its contrast is no sign of a protocol: what
 is left of nulled CSF is noise and partial volume, and its logarithm varies by 0.24 to 1.2 between

@@ -115,11 +115,12 @@ class Batch:
 def _batches(mask: Array, slices: NDArray[np.intp], multiple: int) -> list[Batch]:
     """Batches of slices and the boxes around their brain, which begin at multiples.
 
-    A box is that of BATCH_SLICES slices, however few the device takes at once: their number does
-    not change a result.
+    A box is that of BATCH_SLICES slices, however few the device takes at once: their number
+    changes a result by rounding alone.
     """
     batches = []
-    for batch in np.split(slices, range(BATCH_SLICES, len(slices), BATCH_SLICES)):
+    for start in range(0, len(slices), BATCH_SLICES):
+        batch = slices[start : start + BATCH_SLICES]
         first = max(0, int(batch.min()) - WINDOW_NEIGHBOURS)
         brain = mask[:, :, first : int(batch.max()) + WINDOW_NEIGHBOURS + 1].max(axis=2) > 0
         rows, columns = (
@@ -145,6 +146,7 @@ def _run_batches(
     workers: int,
 ) -> Iterator[tuple[Batch, Array]]:
     """Batches and their results; smaller batches once the device's memory is full."""
+    batch_size = min(batch_size, BATCH_SLICES)
     waiting = [part for batch in batches for part in batch.split(batch_size)]
     # New threads would take all cores for each sum.
     with ThreadPoolExecutor(workers, "batch", torch.set_num_threads, (1,)) as pool:

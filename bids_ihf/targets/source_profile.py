@@ -18,7 +18,7 @@ from bids_ihf.targets.profile import Profile
 from bids_ihf.targets.target import Target
 
 VENDOR_SCANNER_WEIGHT = 0.25
-"""Scanner weight of a T1w or T2w scan with its vendor's typical profile, within one protocol.
+"""Scanner weight of an anatomical scan with its vendor's typical profile, within one protocol.
 
 Of 0, 0.25, 0.5, 0.75 and 1 the one with the smallest error, T1w and T2w together, between the
 vendors' scans of the 11 training subjects, with profiles from the other ten."""

@@ -41,7 +41,9 @@ class Full:
         return 2 * x
 
 
-def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
+def through(
+    network: Full, slices: np.ndarray = SLICES, batch_size: int = 8
+) -> tuple[np.ndarray, np.ndarray]:
     """Slices before and after."""
     data = np.random.default_rng(0).random((5, 6, 15), dtype=np.float32)
 
@@ -58,12 +60,14 @@ def through(network: Full) -> tuple[np.ndarray, np.ndarray]:
         target=profile,
     )
     model: Any = SimpleNamespace(network=network, device=torch.device("cpu"))
-    return data[:, :, SLICES], apply_network(matched, model, 8, SLICES)[:, :, SLICES]
+    after = apply_network(matched, model, batch_size, slices)
+    return data[:, :, slices], after[:, :, slices]
 
 
-def test_batches_are_halved_until_they_fit() -> None:
+@pytest.mark.parametrize("batch_size", [8, 32])
+def test_batches_are_halved_until_they_fit(batch_size: int) -> None:
     network = Full(room=3)
-    before, after = through(network)
+    before, after = through(network, batch_size=batch_size)
     assert network.batches == [8, 4, 2, 2, 2, 2, 2, 2, 1]
     assert np.array_equal(after, 2 * before)
 
@@ -73,6 +77,13 @@ def test_enough_memory_is_used() -> None:
     before, after = through(network)
     assert network.batches == [8, 5]
     assert np.array_equal(after, 2 * before)
+
+
+def test_no_slices_are_no_batches() -> None:
+    network = Full(room=8)
+    _, after = through(network, SLICES[:0])
+    assert network.batches == []
+    assert after.shape == (5, 6, 0)
 
 
 @pytest.mark.parametrize("threads", [2, 4])

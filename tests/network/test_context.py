@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from bids_ihf.network.context import NETWORK_MODALITIES, in_plane_position, slice_context
+from bids_ihf.network.context import (
+    NETWORK_MODALITIES,
+    Window,
+    in_plane_position,
+    slice_context,
+)
 from bids_ihf.network.flow import Architecture, IHFNetwork
 from bids_ihf.network.normalization import LocalHead
 
@@ -42,6 +47,15 @@ def test_position_is_that_of_the_squeezed_pixels(factor: int) -> None:
     mean = torch.nn.functional.avg_pool2d(fine[:, 1:2], factor)
     torch.testing.assert_close(coarse[:, 1:2], mean)
     torch.testing.assert_close(coarse[:, 0], coarse[:, 0].flip(1))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_position_in_a_window_is_that_in_the_image(factor: int) -> None:
+    whole = in_plane_position(torch.zeros(1, 1, 16 // factor, 24 // factor), (16, 24), None)
+    window = Window((4, 8), (16, 24))
+    part = in_plane_position(torch.zeros(1, 1, 8 // factor, 12 // factor), (8, 12), window)
+    rows, columns = slice(4 // factor, 12 // factor), slice(8 // factor, 20 // factor)
+    torch.testing.assert_close(part, whole[..., rows, columns])
 
 
 def test_new_heads_change_nothing_before_training() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -325,6 +326,11 @@ class TestBoilerplate:
         for identifier in ("2602.21536", "2308.06909", "10.1109/TMI.2010.2046908"):
             assert identifier in text
 
+    @pytest.mark.parametrize("options", [{}, {"longitudinal": True}, {"preprocessed": True}])
+    def test_sentences_are_apart(self, options: dict[str, object]) -> None:
+        text = " ".join(make_boilerplate(["GE"], options).paragraphs)
+        assert re.search(r"[a-z]\.[A-Z]", text) is None
+
     def test_says_what_was_done(self) -> None:
         stripped = " ".join(make_boilerplate(["GE"], {"preprocessed": True}).paragraphs)
         assert "N4" not in stripped
@@ -366,6 +372,6 @@ def test_the_page_says_where_a_modality_has_no_reference_ranges(
     assert qc_flags(image) == []
     text = Page(build_participant_report(out, "1")).text
     assert "No reference ranges have been measured for FLAIR images yet" in text
-    assert "(intensity curve alone)" in text
+    assert "(without the network)" in text
     add_image(out, "sub-2/anat/sub-2_T1w.nii.gz", measures={"snr_after": 1.0})
     assert "No reference ranges" not in Page(build_participant_report(out, "2")).text
