@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import nibabel as nib
@@ -11,10 +13,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bids_ihf.anat.harmonize import apply_network, harmonize
+from bids_ihf.anat.harmonize import apply_network, harmonize, to_native_grid
 from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.errors import BadData
-from bids_ihf.geometry.grid import Grid
+from bids_ihf.geometry.grid import Grid, resample
 from bids_ihf.io.nifti import Volume
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.network.encoder import Encoder
@@ -347,3 +349,24 @@ def test_flair_is_harmonized_to_flair() -> None:
         inside = source.segment().tissue_fractions[tissue] > 0.5
         expected = np.median(reference.volume.data[inside])
         assert np.median(done.image[inside]) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("shape", [(20, 24, 9), (30, 40, 1)])
+@pytest.mark.parametrize("angle", [0.0, 0.3])
+def test_voxels_of_the_scan_are_interpolated_as_if_all_were(
+    shape: tuple[int, int, int], angle: float
+) -> None:
+    """A change that is not zero in a box alone, brought to an oblique scan and to one slice."""
+    grid = Grid((26, 30, 28), np.diag([1.0, 1.0, 1.0, 1.0]))
+    data = np.zeros(grid.shape, dtype=np.float32)
+    data[5:15, 8:20, 2:16] = np.random.default_rng(0).random((10, 12, 14))
+    affine = np.diag([0.9, 0.8, 2.3, 1.0])
+    affine[:3, 3] = 1.0, -2.0, 3.5
+    to_template = np.eye(4)
+    to_template[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    scan: Any = SimpleNamespace(grid=Grid(shape, affine), to_template=to_template)
+    network_input: Any = SimpleNamespace(grid=grid)
+    whole = resample(data, grid, scan.grid, target_to_source=to_template)
+    assert whole.any()
+    np.testing.assert_allclose(to_native_grid(data, network_input, scan), whole, atol=1e-5)
+    assert not to_native_grid(np.zeros_like(data), network_input, scan).any()
