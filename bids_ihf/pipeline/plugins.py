@@ -26,6 +26,9 @@ WORKER_KILLED = (
     "A worker process was killed, most likely for want of memory; run again with a smaller "
     "--n-procs or more memory."
 )
+SIGNAL_DELAY_SECONDS = 2.0
+"""Time for which a worker that was killed may be one of a run that is ending, on a busy machine."""
+
 JOB_KILLED = (
     "The job of this step ended without a result, most likely for want of memory or time; "
     "ask for more in the plugin's sbatch_args and run again."
@@ -70,9 +73,9 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
 
     pool: ProcessPoolExecutor
     _taskid: int
-    _killed = False
 
     def __init__(self, config: RunConfig, plugin_args: dict[str, Any]) -> None:
+        self._ended = threading.Event()
         super().__init__(plugin_args=plugin_args)
         self._run_log = RunLog.of(config)
         start_fork_server()
@@ -100,13 +103,16 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
         return taskid
 
     def _collect(self, taskid: int, node: Any, future: Future[dict[str, Any]]) -> None:
-        if self._killed:
+        if self._ended.is_set():
             return
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             self._taskresult[taskid] = future.result()
             return
         if isinstance(error, (BrokenExecutor, CancelledError)):
+            # A signal that ends the run reaches its workers, too, and maybe earlier.
+            if self._ended.wait(SIGNAL_DELAY_SECONDS):
+                return
             error = TemporaryFailure(WORKER_KILLED)
         try:
             keep_failure(node, error)
@@ -123,7 +129,7 @@ class PoolPlugin(MultiProcPlugin):  # type: ignore[misc]
 
     def kill(self) -> None:
         """End the workers soon, whatever they do: their outputs are complete or absent."""
-        self._killed = True
+        self._ended.set()
         # Not public before Python 3.14, where it is ProcessPoolExecutor.kill_workers.
         processes = list((self.pool._processes or {}).values())
         for process in processes:
