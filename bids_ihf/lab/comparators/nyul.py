@@ -52,5 +52,11 @@ def harmonize(source: MaskedImage, references: Sequence[MaskedImage]) -> NDArray
     normalizer.fit_population(
         [image(scan.data) for scan in references], [image(scan.mask) for scan in references]
     )
-    result = normalizer.transform(image(source.data), image(source.mask))
-    return np.asarray(result.get_data(), dtype=np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = normalizer.transform(image(source.data), image(source.mask)).get_data()
+    finite = np.isfinite(result)
+    if not finite.all():  # deciles that coincide, as in a scan that was clipped
+        order = np.argsort(source.data[finite], kind="stable")
+        mapping = (source.data[finite][order], result[finite][order])
+        result[~finite] = np.interp(source.data[~finite], *mapping)
+    return np.asarray(result, dtype=np.float32)

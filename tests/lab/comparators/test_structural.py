@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -52,6 +53,16 @@ def test_nyul_brings_deciles_to_the_reference() -> None:
         np.percentile(REFERENCE.data[MASK], deciles),
         rtol=0.01,
     )
+
+
+def test_nyul_of_a_clipped_scan_is_finite() -> None:
+    pytest.importorskip("intensity_normalization", reason="needs intensity-normalization")
+    limit = np.percentile(SOURCE.data[SOURCE.mask], 30)
+    clipped = attrs.evolve(SOURCE, data=np.maximum(SOURCE.data, limit))
+    image = nyul.harmonize(clipped, [REFERENCE])
+    assert np.isfinite(image).all()
+    order = np.argsort(clipped.data, axis=None)
+    assert (np.diff(image.ravel()[order]) >= -1e-3).all()
 
 
 def test_z_score_brings_mean_and_spread_to_the_reference() -> None:
