@@ -27,7 +27,7 @@ WORKER_KILLED = (
     "--n-procs or more memory."
 )
 SIGNAL_DELAY_SECONDS = 2.0
-"""Time for which a worker that was killed may be one of a run that is ending, on a busy machine."""
+"""Time for which a killed worker may be one of a run that is ending, on a busy machine."""
 
 JOB_KILLED = (
     "The job of this step ended without a result, most likely for want of memory or time; "
