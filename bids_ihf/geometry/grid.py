@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from attrs import field, frozen
-from nibabel.affines import voxel_sizes
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from bids_ihf.io.grid_checks import corner_points
+from bids_ihf.io.affines import corner_points, voxel_sizes
 
 Box = tuple[slice, slice, slice]
 
@@ -49,7 +48,7 @@ class Grid:
     @property
     def zooms(self) -> NDArray[np.float64]:
         """Voxel size (3,) along each axis, mm."""
-        return np.asarray(voxel_sizes(self.affine))
+        return voxel_sizes(self.affine)
 
     def crop(self, box: Box) -> Grid:
         """Return the grid of the voxels inside `box`."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import voxel_sizes
 from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
 from bids_ihf.errors import BadData
+from bids_ihf.io.affines import corner_points, voxel_sizes
 
 LOGGER = logging.getLogger(__name__)
 
@@ -29,12 +29,6 @@ MAX_AXES_COSINE = 0.01
 
 MAX_FORM_DISTANCE_MM = 1.0
 """Largest distance (mm) between a voxel's qform and sform positions that is not reported."""
-
-
-def corner_points(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """World coordinates (3, 8), RAS mm, of the centres of a grid's eight corner voxels."""
-    voxels = np.array(np.meshgrid(*[(0, size - 1) for size in shape[:3]])).reshape(3, -1)
-    return np.asarray(affine[:3, :3] @ voxels + affine[:3, 3:], dtype=np.float64)
 
 
 def check_grid(image: nib.Nifti1Image, path: Path) -> None:

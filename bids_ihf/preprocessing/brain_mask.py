@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
-from nibabel.affines import voxel_sizes
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from bids_ihf.geometry.grid import Grid, canonical_grid, resample
+from bids_ihf.io.affines import voxel_sizes
 from bids_ihf.preprocessing import morphology
 from bids_ihf.preprocessing.segmentation import antialias, segment
 

@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 from scipy.io import loadmat, savemat
+
+from bids_ihf.io.affines import voxel_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

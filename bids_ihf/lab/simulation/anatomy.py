@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from attrs import evolve, frozen
-from nibabel.affines import voxel_sizes
 from torch.nn import functional
 
 from bids_ihf.geometry.grid import shifted_affine
+from bids_ihf.io.affines import voxel_sizes
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Anatomy:
     @property
     def zooms(self) -> NDArray[np.float64]:
         """Voxel size (3,) in mm."""
-        return np.asarray(voxel_sizes(self.affine))
+        return voxel_sizes(self.affine)
 
     def fraction(self, *names: str) -> NDArray[np.float32]:
         """Fraction (X, Y, Z) of each voxel that these tissues make up together."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 from scipy.spatial.transform import Rotation
 
 from bids_ihf.bids.gradient_tables import GradientTable
+from bids_ihf.io.affines import voxel_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

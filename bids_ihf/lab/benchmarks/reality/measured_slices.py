@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import nibabel as nib
 import numpy as np
 from attrs import evolve, frozen
-from nibabel.affines import voxel_sizes
 
 from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.io.affines import voxel_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def slices_of_volume(
         nib.apply_orientation(volume, orientation) for volume in (data, bias, mask)
     )
     ras = affine @ nib.orientations.inv_ornt_aff(orientation, data.shape)
-    zooms = np.asarray(voxel_sizes(ras))
+    zooms = voxel_sizes(ras)
     chosen = _heights(inside, float(zooms[2]))
     corrected = raw[:, :, chosen] / field[:, :, chosen]
     prior = np.stack([
