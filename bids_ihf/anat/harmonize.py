@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bids_ihf.anat.intensity_matching import IntensityMatched, match_together
 from bids_ihf.anat.qc_statistics import QCStatistics, qc_statistics
 from bids_ihf.errors import BadData
-from bids_ihf.geometry.grid import Grid, bounding_box_on, inverse_affine, resample
+from bids_ihf.geometry.grid import resample_within
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
@@ -183,11 +183,10 @@ def to_native_grid(data: Array, network_input: NetworkInput, prepared: Prepared)
 
     Only the box of its non-zero values is interpolated.
     """
-    grid, to_template = network_input.grid, prepared.to_template
-    in_scan = Grid(grid.shape, inverse_affine(to_template) @ grid.affine)
-    native = np.zeros(prepared.grid.shape, dtype=np.float32)
-    box = bounding_box_on(data != 0, in_scan, prepared.grid)
-    if box is not None:
-        target = prepared.grid.crop(box)
-        native[box] = resample(data, grid, target, target_to_source=to_template, order=1)
-    return native
+    return resample_within(
+        data,
+        data != 0,
+        network_input.grid,
+        prepared.grid,
+        target_to_source=prepared.to_template,
+    )

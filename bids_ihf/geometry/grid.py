@@ -131,6 +131,27 @@ def resample(
     return out
 
 
+def resample_within(
+    data: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    source: Grid,
+    target: Grid,
+    *,
+    target_to_source: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
+    """As `resample`, linearly, but only in the box that holds a mask on `source`; 0 outside it."""
+    placed = source
+    if target_to_source is not None:
+        placed = Grid(source.shape, inverse_affine(target_to_source) @ source.affine)
+    resampled = np.zeros(target.shape, dtype=np.float32)
+    box = bounding_box_on(mask, placed, target)
+    if box is not None:
+        resampled[box] = resample(
+            data, source, target.crop(box), target_to_source=target_to_source
+        )
+    return resampled
+
+
 def canonical_grid(
     shape: tuple[int, ...], affine: NDArray[np.float64], *, zoom: float = 1.0
 ) -> Grid:

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 from scipy import ndimage
 
-from bids_ihf.geometry.grid import Grid, bounding_box_on, canonical_grid, resample
+from bids_ihf.geometry.grid import Grid, canonical_grid, resample, resample_within
 from bids_ihf.preprocessing import morphology
 
 if TYPE_CHECKING:
@@ -60,11 +60,8 @@ class Segmentation:
 
     def brain_on(self, grid: Grid) -> NDArray[np.bool_]:
         """Brain mask on another grid in the same world."""
-        out = np.zeros(grid.shape, dtype=bool)
-        box = bounding_box_on(self.brain > 0, self.grid, grid)
-        if box is not None:
-            out[box] = resample(self.brain, self.grid, grid.crop(box)) > 0.5
-        return out
+        brain = self.brain
+        return resample_within(brain, brain > 0, self.grid, grid) > 0.5
 
 
 def segment(data: NDArray[np.float32], affine: NDArray[np.float64]) -> Segmentation:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_ihf.geometry.grid import Grid, bounding_box_on, inverse_affine, resample
+from bids_ihf.geometry.grid import resample_within
 from bids_ihf.geometry.template import load_template
 
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ def _resample_template(data: NDArray[np.float32], prepared: Prepared) -> NDArray
     Only the box that holds this brain is interpolated.
     """
     template = load_template()
-    affine = inverse_affine(prepared.to_template) @ template.grid.affine
-    grid = Grid(template.grid.shape, affine)
-    resampled = np.zeros(prepared.grid.shape, dtype=np.float32)
-    box = bounding_box_on(template.mask, grid, prepared.grid)
-    if box is not None:
-        resampled[box] = resample(data, grid, prepared.grid.crop(box))
-    return resampled
+    return resample_within(
+        data, template.mask, template.grid, prepared.grid, target_to_source=prepared.to_template
+    )

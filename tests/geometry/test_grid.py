@@ -13,6 +13,7 @@ from bids_ihf.geometry.grid import (
     canonical_grid,
     inverse_affine,
     resample,
+    resample_within,
     shifted_affine,
 )
 
@@ -141,3 +142,19 @@ def test_bounding_box_holds_the_mask_on_another_grid() -> None:
     assert bounding_box_on(np.zeros_like(mask), source, target) is None
     far = Grid((3, 3, 3), shifted_affine(target.affine, (100, 0, 0)))
     assert bounding_box_on(mask, source, far) is None
+
+
+def test_what_is_resampled_within_a_mask_is_as_if_all_were() -> None:
+    source, target = Grid((20, 22, 18), np.eye(4)), Grid((15, 30, 12), np.diag([1.3, 0.8, 1.7, 1]))
+    data = np.zeros(source.shape, dtype=np.float32)
+    data[4:12, 5:15, 3:9] = np.random.default_rng(0).random((8, 10, 6))
+    moved = np.eye(4)
+    moved[:3, 3] = 1.5, -2.0, 0.5
+    for world in (None, moved):
+        whole = resample(data, source, target, target_to_source=world)
+        within = resample_within(data, data > 0, source, target, target_to_source=world)
+        np.testing.assert_allclose(within, whole, atol=1e-6)
+        assert within.any()
+    nothing = resample_within(data, np.zeros(source.shape, dtype=bool), source, target)
+    assert nothing.shape == target.shape
+    assert not nothing.any()

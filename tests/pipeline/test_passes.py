@@ -72,7 +72,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count_calls(monkeypatch, anat_outputs, "encode_compact", "pairs of images compressed", seen)
     for module in (anat_outputs, preprocessing_outputs):
         count_calls(monkeypatch, module, "encode_nifti", "images compressed", seen)
-    count_calls(monkeypatch, pictures, "resample", "pictures resampled", seen)
+    count_calls(monkeypatch, pictures, "resample_within", "pictures resampled", seen)
     return seen
 
 
