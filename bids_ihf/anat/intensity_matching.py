@@ -161,13 +161,13 @@ def _pooled(profiles: Sequence[Profile]) -> Profile:
 
 
 def residual_field(
-    network_input: NetworkInput, matched: Profile, target: Profile, scanner_weight: float
+    network_input: NetworkInput, matched: Profile, target: Profile, weight: float
 ) -> NDArray[np.float32]:
     """Field (X, Y, Z) by which the regions of a scan whose intensities were matched differ from
     those of a target; 1 where one of them has none.
 
-    Its weight is the square root of the scanner weight: a field is in part that of the session,
-    which no typical profile of the scanner shows.
+    The field counts with the square root of ``weight``, the scanner weight: it is in part that of
+    the session, which no typical profile of the scanner shows.
     """
     if not len(matched.regions) or not len(target.regions):
         return np.ones(network_input.grid.shape, dtype=np.float32)
@@ -181,7 +181,7 @@ def residual_field(
     field = intensity_field(
         matched.regions,
         typical,
-        np.sqrt(scanner_weight),
+        np.sqrt(weight),
         keeps_level=covered >= MIN_COVERED_FRACTION,
     )
     return field_on_grid(field, position_centre(matched.positions), (x, y, z))

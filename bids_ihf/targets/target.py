@@ -8,10 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from bids_ihf.errors import BadData
-from bids_ihf.targets.diffusion_profile import (
-    DiffusionProfile,
-    to_content,
-)
+from bids_ihf.targets.diffusion_profile import DiffusionProfile, to_content
 from bids_ihf.targets.map_profiles import is_map_key
 from bids_ihf.targets.matched_maps import MatchedMaps
 from bids_ihf.targets.profile import Profile
