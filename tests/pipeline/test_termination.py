@@ -14,7 +14,10 @@ import pytest
 from bids_ihf.pipeline.termination import MAX_CLEANUP_SECONDS
 from tests.pipeline.steps import FINE, WRITING, log_of
 
+# A shell lets what it starts in the background ignore Ctrl-C, and so would a run started by tests
+# that run there.
 RUN = f"""
+import signal
 import sys
 from pathlib import Path
 from bids_ihf.cli.entry_point import run_command
@@ -29,6 +32,7 @@ def command():
     return 0
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run_command("run", command))
 """
 
