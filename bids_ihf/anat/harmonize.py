@@ -20,6 +20,7 @@ from bids_ihf.anat.intensity_matching import IntensityMatched, match_together
 from bids_ihf.anat.qc_statistics import QCStatistics, qc_statistics
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import resample_within
+from bids_ihf.io import background
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
@@ -88,9 +89,10 @@ def harmonize(
     TemporaryFailure
         The device ran out of memory even with single slices.
     """
+    head = background.start(lambda: head_weight(prepared), threads=threads)
     scans = [_network_input(scan, modality) for scan in (*before, prepared, *after)]
     try:
-        matched = match_together(scans, len(before), target, model, source)
+        matched = match_together(scans, len(before), target, model, source, threads)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
     network_input = matched.network_input
@@ -101,15 +103,15 @@ def harmonize(
     else:
         LOGGER.warning(WITHOUT_NETWORK_TEXT, prepared.volume.path.name, modality)
     change = (matched.with_field(result) - matched.data) * feather(network_input.mask)
-    statistics = qc_statistics(matched, matched.data + change, model)
+    statistics = qc_statistics(matched, matched.data + change, model, threads=threads)
 
     original, scale = prepared.volume.data, network_input.scale
     native = matched.curve(scale.normalize(prepared.corrected))
     native += to_native_grid(change, network_input, prepared)
     unit_ratio = target.scale.high / scale.high
-    background = background_gain(unit_ratio)
-    weight = head_weight(prepared)
-    outside = original * np.float32(background)
+    air_gain = background_gain(unit_ratio)
+    weight = head()
+    outside = original * np.float32(air_gain)
     image = (weight * target.scale.restore(native) + (1 - weight) * outside).astype(np.float32)
     # The line to no signal may lie below zero, but no magnitude does.
     image[(image < 0) & (original >= 0)] = 0
@@ -122,7 +124,7 @@ def harmonize(
             "SourceHigh": scale.high,
             "TargetLow": target.scale.low,
             "TargetHigh": target.scale.high,
-            "AirGain": background,
+            "AirGain": air_gain,
             "ScannerShare": matched.scanner_weight,
         },
         round_trip_error=float(

@@ -81,11 +81,13 @@ def match_together(
     target: Profile,
     model: ModelBundle,
     source: SourceProfile[Profile] | None = None,
+    threads: int = 1,
 ) -> IntensityMatched:
     """Match the intensities of one of several scans by the curve that all of them share.
 
     The scans are those of a person by one scanner and protocol, always in the same order; see
-    :func:`with_one_scale` for their gains.
+    :func:`with_one_scale` for their gains.  ``threads`` batches of slices are in the encoder at a
+    time.
 
     Raises
     ------
@@ -93,13 +95,13 @@ def match_together(
         The brain of a scan has one intensity only.
     """
     scans = with_one_scale(scans)
-    profiles = [measure_profile(scan, model.encoder) for scan in scans]
+    profiles = [measure_profile(scan, model.encoder, threads=threads) for scan in scans]
     pooled = _pooled(profiles)
     curve = harmonization_curve(pooled, target, source)
     matched, data = [], []
     for scan, profile in zip(scans, profiles, strict=True):
         data.append(clip_to_network_range(curve(scan.scale.normalize(scan.data))))
-        statistics = position_statistics(data[-1], scan, model.encoder)
+        statistics = position_statistics(data[-1], scan, model.encoder, threads=threads)
         matched.append(
             attrs.evolve(profile, embeddings=statistics.embeddings, regions=statistics.regions)
         )

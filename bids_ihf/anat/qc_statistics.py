@@ -34,12 +34,14 @@ def qc_statistics(
     result: NDArray[np.float32],
     model: ModelBundle,
     slices: NDArray[np.intp] | None = None,
+    threads: int = 1,
 ) -> QCStatistics:
     """Statistics of a result (X, Y, Z), in network units of the target, and of the scan it was
-    made from.  ``slices`` are the harmonized axial slices (default: all that contain brain)."""
+    made from.  ``slices`` are the harmonized axial slices (default: all that contain brain);
+    ``threads`` batches of them are in the encoder at a time."""
     network_input, before, target = matched.network_input, matched.original, matched.target
     clipped = clip_to_network_range(result)
-    after = position_statistics(clipped, network_input, model.encoder)
+    after = position_statistics(clipped, network_input, model.encoder, threads=threads)
     covered = np.isin(before.positions, target.positions)
     compared = covered if covered.any() else ~covered
     reference = target.embeddings_at(position_centre(before.positions[compared]))

@@ -76,8 +76,14 @@ def load_template() -> Template:
     """
     image, grey, white, grid = read_template_files()
     mask = image > 0
-    total = np.maximum(grey + white, 1)
-    tissues = np.stack([grey / total, white / total, 1 - np.minimum(grey + white, 1)]) * mask
+    tissues = np.empty((3, *grid.shape), np.float32)
+    # In place: new arrays of this size cost more than the arithmetic.
+    total = grey + white
+    np.subtract(1, np.minimum(total, 1, out=tissues[2]), out=tissues[2])
+    np.maximum(total, 1, out=total)
+    np.divide(grey, total, out=tissues[0])
+    np.divide(white, total, out=tissues[1])
+    tissues *= mask
     for array in (image, mask, tissues):
         array.setflags(write=False)
     return Template(image, mask, tissues, grid)
@@ -99,6 +105,7 @@ def read_template_files() -> tuple[
         if file_hash(path) != sha256:
             raise BadData(f"{path}: missing or altered; reinstall the package.")
         volume = read_volume(path)
-        arrays.append(volume.data / volume.data.max())
+        volume.data[...] /= volume.data.max()
+        arrays.append(volume.data)
     image, grey, white = arrays
     return image, grey, white, Grid(image.shape, volume.affine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from attrs import evolve
@@ -21,6 +22,7 @@ from bids_ihf.dwi.series import HarmonizedSeries
 from bids_ihf.dwi.series_writing import WrittenSeries
 from bids_ihf.dwi.shell_plan import exponent_warning, shell_warnings
 from bids_ihf.dwi.template_series import write_template_series
+from bids_ihf.io import background
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
 from bids_ihf.preprocessing.prepare import Prepared
@@ -33,9 +35,11 @@ LOGGER = logging.getLogger(__name__)
 
 def write_anat(
     job: Job, prepared: Prepared, harmonized: Harmonized, config: RunConfig,
-    target: ResolvedTarget, device: str, seconds: float,
+    target: ResolvedTarget, device: str, seconds: float, threads: int = 1,
 ) -> None:  # fmt: skip
     """Write images, mask, transform, figures, table row, and last the harmonized image's sidecar.
+
+    With two ``threads`` figures are drawn while images are compressed.
 
     Raises
     ------
@@ -44,7 +48,12 @@ def write_anat(
     """
     image, paths = job.image, job.outputs
     clear_outputs(paths)
-    encoded = anat_outputs.encode_images(harmonized, prepared, config.change_map)
+    encoding = background.start(
+        partial(anat_outputs.encode_images, harmonized, prepared, config.change_map),
+        threads=threads,
+    )
+    _write_figures(job, config, shown_anat(prepared, harmonized), harmonized.qc)
+    encoded = encoding()
     harmonized = evolve(harmonized, round_trip_error=encoded.round_trip_error)
     quality = assess(harmonized.qc, harmonized.modality, target.encoder_hash)
     if quality.warning:
@@ -60,7 +69,6 @@ def write_anat(
         anat_outputs.write_template_image(
             image, paths, prepared, harmonized, config.normalization, extra
         )
-    _write_figures(job, config, shown_anat(prepared, harmonized), harmonized.qc)
     measures = anat_outputs.measures(prepared, harmonized) | quality.measures
     _update_row(job, prepared, config, target, seconds, quality.warning, measures)
     anat_outputs.write_harmonized(image, paths, prepared, encoded, target.name, extra)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bids_ihf.geometry.template import load_template
 from bids_ihf.pipeline import interfaces
+from bids_ihf.pipeline.process import reuse_freed_memory
 from bids_ihf.preprocessing.itk import load_ants_without_plotting
 
 __all__ = ["interfaces"]
 
+reuse_freed_memory()
 load_ants_without_plotting()
 load_template()

@@ -6,6 +6,8 @@ through them; the intensity of a tissue does not.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -72,6 +74,7 @@ def slice_statistics(
     mask: NDArray[np.float32],
     priors: NDArray[np.float32] | None = None,
     corner: tuple[float, float] = (0.0, 0.0),
+    threads: int = 1,
 ) -> SliceStatistics:
     """Embeddings and tissue statistics of slices x (S, 3, H, W) with brain masks (S, H, W).
 
@@ -81,26 +84,31 @@ def slice_statistics(
 
     Where the encoder's read-out does not know the contrast, ``priors`` (S, 3, H, W) are the
     fractions of the tissues, and CSF is the darkest: FLAIR.  ``corner`` are the template
-    coordinates x and y (mm) of the first voxel.
+    coordinates x and y (mm) of the first voxel.  On a CPU ``threads`` batches of slices run at a
+    time, each in one thread of torch.
     """
     device = next(encoder.parameters()).device
     is_flair = priors is not None
-    embeddings, voxels, probabilities, pixels = [], [], [], []
-    with torch.inference_mode():
-        for start in range(0, len(x), ENCODER_BATCH_SLICES):
-            stop = start + ENCODER_BATCH_SLICES
+
+    def encode(start: int) -> tuple[NDArray[np.float32], Array, Array, NDArray[np.intp]]:
+        stop = start + ENCODER_BATCH_SLICES
+        with torch.inference_mode():
             slices = torch.from_numpy(x[start:stop]).to(device)
             inside = torch.from_numpy(mask[start:stop, None]).to(device)
             maps = encoder(slices)
-            embeddings.append(join_statistics(maps, inside).cpu().numpy())
             if priors is None:
                 tissues = encoder.tissue_logits(maps).softmax(dim=1)
             else:
                 tissues = _pixel_priors(torch.from_numpy(priors[start:stop]).to(device))
-            batch_voxels, batch_probabilities, index = _brain_pixels(tissues, slices, inside)
-            voxels.append(batch_voxels)
-            probabilities.append(batch_probabilities)
-            pixels.append(index + np.array([start, 0, 0]))
+            voxels, probabilities, index = _brain_pixels(tissues, slices, inside)
+            embeddings = join_statistics(maps, inside).cpu().numpy()
+        return embeddings, voxels, probabilities, index + np.array([start, 0, 0])
+
+    workers = threads if device.type == "cpu" else 1
+    with ThreadPoolExecutor(workers, "encoder", torch.set_num_threads, (1,)) as pool:
+        run_all = map if workers == 1 else pool.map
+        batches = list(run_all(encode, range(0, len(x), ENCODER_BATCH_SLICES)))
+    embeddings, voxels, probabilities, pixels = zip(*batches, strict=True)
     statistics = tissue_statistics(
         np.concatenate(voxels),
         np.concatenate(probabilities),

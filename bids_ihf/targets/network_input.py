@@ -142,7 +142,7 @@ def slices_by_position(network_input: NetworkInput) -> dict[int, int]:
 
 
 def position_statistics(
-    data: Array, network_input: NetworkInput, encoder: Encoder
+    data: Array, network_input: NetworkInput, encoder: Encoder, *, threads: int = 1
 ) -> SliceStatistics:
     """Encoder statistics of the slices of ``data`` (network units) at every position."""
     slices = list(slices_by_position(network_input).values())
@@ -152,15 +152,16 @@ def position_statistics(
         tissues = np.ascontiguousarray(np.moveaxis(tissues[..., slices], 3, 0))
     told = encoder.for_modality(network_input.modality)
     corner = (float(network_input.grid.affine[0, 3]), float(network_input.grid.affine[1, 3]))
-    return slice_statistics(told, slice_stack(data, slices), mask, tissues, corner)
+    stack = slice_stack(data, slices)
+    return slice_statistics(told, stack, mask, tissues, corner, threads)
 
 
-def measure_profile(network_input: NetworkInput, encoder: Encoder) -> Profile:
+def measure_profile(network_input: NetworkInput, encoder: Encoder, *, threads: int = 1) -> Profile:
     """The profile of one scan; that of a map of a diffusion series has no tissues, which the
     encoder does not know in it."""
     data = clip_to_network_range(network_input.scale.normalize(network_input.data))
     positions, histograms = histograms_by_position(data, network_input)
-    statistics = position_statistics(data, network_input, encoder)
+    statistics = position_statistics(data, network_input, encoder, threads=threads)
     encoded = np.isin(positions, list(slices_by_position(network_input)))
     has_tissues = network_input.modality not in DIFFUSION_MAPS
     tissues = statistics.tissue_histograms

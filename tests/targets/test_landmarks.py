@@ -57,6 +57,16 @@ def test_landmarks_do_not_move_with_the_share_of_tissues(share: float) -> None:
     np.testing.assert_allclose(sizes, [14 / 48, 1 - (edge + 14) / 48, edge / 48], atol=0.01)
 
 
+def test_batches_in_two_threads_give_the_same_bits() -> None:
+    encoder = naming_encoder()
+    x, mask = (np.concatenate([array] * 10) for array in slices(0.3))
+    x += np.random.default_rng(0).normal(0, 0.05, x.shape).astype(np.float32)
+    one, two = (slice_statistics(encoder, x, mask, threads=threads) for threads in (1, 2))
+    for name in ("embeddings", "landmarks", "tissue_histograms"):
+        assert np.array_equal(getattr(one, name), getattr(two, name))
+    assert len(one.embeddings) == 20
+
+
 def test_a_tissue_hardly_seen_is_no_landmark() -> None:
     x, mask = slices(0.5)
     mask[:, :, 24:] = 0
