@@ -18,7 +18,7 @@ from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.image_files import ImageFiles, prepare_files
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.outputs import finish_series, write_anat
-from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.pipeline.process import return_freed_memory, set_up_process
 from bids_ihf.pipeline.resources import load_harmonization, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.preprocessing.itk import load_ants_without_plotting
@@ -79,6 +79,8 @@ def correct_bias(image: Path, output: Path, *, seed: int) -> None:
     load_ants_without_plotting()
     field = bias_field_alone(image)
     save_bias_field(field, time.perf_counter() - start, output)
+    del field
+    return_freed_memory()
 
 
 def harmonize_image(
