@@ -51,12 +51,14 @@ def write_companion(
     prepared: Prepared,
     plan: ShellPlan,
     series_name: str,
+    series_uri: str,
     extra: dict[str, Any],
 ) -> None:
     """The image, its b-table where it has one, and its sidecar.
 
-    It is divided by the bias field of the series and mapped by the gain of b = 0.  What a place
-    has of noise floor and network is left out: the anatomy is displaced against the series.
+    An image in ``fmap/`` is meant for the harmonized series ``series_uri``.  It is divided by the
+    bias field of the series and mapped by the gain of b = 0.  What a place has of noise floor and
+    network is left out: the anatomy is displaced against the series.
 
     Raises
     ------
@@ -81,11 +83,14 @@ def write_companion(
             return
         write_atomic(out, encode_nifti(with_gain(volume.data, prepared.bias, plan), volume))
     write_tables(image, (out,))
+    own = {key: extra[key] for key in OWN_FIELDS if key in extra}
+    if image.datatype == "fmap":
+        own["IntendedFor"] = [series_uri]
     sidecar = derivative_sidecar(
         image,
         description=DESCRIPTION.format(series_name),
         skull_stripped=prepared.stripped,
-        extra={key: extra[key] for key in OWN_FIELDS if key in extra},
+        extra=own,
     )
     write_json(sidecar_path(out), sidecar)
 

@@ -1,13 +1,17 @@
-"""Images without diffusion weighting that go with a series, such as reverse-encoded b=0 images."""
+"""Images without diffusion weighting that go with a series: reverse-encoded b=0 images."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from attrs import evolve
 
 from bids_ihf.bids.diffusion_weighting import NO_WEIGHTING_ACTION, SINGLE_VOLUME_ACTION
+from bids_ihf.bids.field_maps import epi_images_for
+from bids_ihf.bids.images import output_paths
+from bids_ihf.config import RunConfig
 from bids_ihf.io.content_hash import content_hash
 from bids_ihf.pipeline.job import Job
 
@@ -18,11 +22,12 @@ DIRECTION_ENTITY = "dir"
 """Entity in which a reverse-encoded image differs from its series."""
 
 
-def with_companions(jobs: Sequence[Job]) -> list[Job]:
+def with_companions(jobs: Sequence[Job], config: RunConfig) -> list[Job]:
     """The jobs, those of diffusion series with the images that go with them.
 
-    Such an image belongs to the series of its session whose name differs in the direction alone,
-    or to the only series; where neither is, it is passed over as before.
+    Such an image in ``dwi/`` belongs to the series of its session whose name differs in the
+    direction alone, or to the only series; where neither is, it is passed over as before.  One in
+    ``fmap/`` belongs to the first series that its sidecar names.
     """
     chosen: dict[int, list[Job]] = {}
     actions: dict[int, str] = {}
@@ -32,6 +37,8 @@ def with_companions(jobs: Sequence[Job]) -> list[Job]:
             if owner is not None:
                 chosen.setdefault(owner, []).append(job)
                 actions[number] = COMPANION_ACTION.format(jobs[owner].name)
+    for number, field_maps in _field_maps(jobs, config).items():
+        chosen.setdefault(number, []).extend(field_maps)
     return [
         evolve(
             job,
@@ -41,6 +48,23 @@ def with_companions(jobs: Sequence[Job]) -> list[Job]:
         )
         for number, job in enumerate(jobs)
     ]
+
+
+def _field_maps(jobs: Sequence[Job], config: RunConfig) -> dict[int, list[Job]]:
+    """Images in ``fmap/`` by the number of the series that they go with."""
+    found: dict[int, list[Job]] = {}
+    taken: set[Path] = set()
+    for number, job in sorted(enumerate(jobs), key=lambda item: item[1].image.path):
+        if job.image.suffix != "dwi" or not job.hash or job.image.problem:
+            continue
+        action = COMPANION_ACTION.format(job.name)
+        found[number] = [
+            Job(image, action, output_paths(config.out_dir, image))
+            for image in epi_images_for(job.image)
+            if image.path not in taken
+        ]
+        taken |= {field_map.image.path for field_map in found[number]}
+    return found
 
 
 def _series_of(job: Job, jobs: Sequence[Job]) -> int | None:

@@ -22,6 +22,7 @@ from bids_ihf.dwi.series import HarmonizedSeries
 from bids_ihf.dwi.series_writing import WrittenSeries
 from bids_ihf.dwi.shell_plan import exponent_warning, shell_warnings
 from bids_ihf.dwi.template_series import write_template_series
+from bids_ihf.errors import BadData
 from bids_ihf.io import background
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.preprocessing.outputs import preparation_measures, write_mask, write_transform
@@ -100,7 +101,13 @@ def finish_series(
     written_series = (paths.harmonized, paths.change) if change else (paths.harmonized,)
     dwi_outputs.write_tables(image, written_series)
     for companion in job.companions:
-        write_companion(companion.image, companion.outputs, prepared, series.plan, job.name, extra)
+        try:
+            write_companion(
+                companion.image, companion.outputs, prepared, series.plan, job.name,
+                f"bids::{paths.harmonized.relative_to(config.out_dir).as_posix()}", extra,
+            )  # fmt: skip
+        except BadData as error:
+            LOGGER.warning("%s The series is harmonized without it.", error)
     write_mask(image, paths, prepared)
     write_transform(paths, prepared)
     if TEMPLATE_SPACE in config.output_spaces:

@@ -33,7 +33,7 @@ def plan(images: Sequence[SourceImage], config: RunConfig, target: ResolvedTarge
             via_t1w = image.suffix in REGISTERED_VIA_T1W
             t1w = _t1w_of(image, t1w_images) if via_t1w else None
             jobs.append(_job(_with_vendor(image, config), config, target, t1w))
-    jobs = with_companions(jobs)
+    jobs = with_companions(jobs, config)
     if config.longitudinal:
         jobs = share_mappings(jobs)
     return [evolve(job, action=DONE_ACTION) if job.hash and job.finished else job for job in jobs]

@@ -99,6 +99,66 @@ def test_another_grid_is_told_and_left(
     assert jobs[0].finished
 
 
+def field_map(root: Path, sidecar: dict[str, object]) -> Path:
+    """A reverse-encoded image in ``fmap/``."""
+    path = root / "sub-1/fmap/sub-1_acq-x_dir-PA_epi.nii.gz"
+    path.parent.mkdir(exist_ok=True)
+    first = nibabel.load(root / f"{STEM}.nii.gz").get_fdata()[..., 0]
+    save(path, np.roll(first, SHIFT_VOXELS, axis=1))
+    path.with_name("sub-1_acq-x_dir-PA_epi.json").write_text(json.dumps(sidecar))
+    return path
+
+
+@pytest.mark.parametrize(
+    "sidecar",
+    [
+        {"IntendedFor": "dwi/sub-1_dwi.nii.gz"},
+        {"IntendedFor": ["func/sub-1_bold.nii.gz", "bids::sub-1/dwi/sub-1_dwi.nii.gz"]},
+        {"B0FieldIdentifier": ["other", "pepolar0"]},
+    ],
+)
+def test_an_image_in_fmap_goes_with_the_series_that_its_sidecar_names(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sidecar: dict[str, object]
+) -> None:
+    source = field_map(root, {**sidecar, "PhaseEncodingDirection": "j", "TotalReadoutTime": 0.05})
+    image = evolve(image_of(root), metadata={"B0FieldSource": "pepolar0"})
+    (job,) = harmonized([image], root, tmp_path / "out", monkeypatch)
+    assert job.finished
+    path = tmp_path / "out/sub-1/fmap/sub-1_acq-x_dir-PA_desc-harmonizedB0_epi.nii.gz"
+    found, own = nibabel.load(path), nibabel.load(source)
+    assert np.array_equal(found.affine, own.affine)
+    b0 = nibabel.load(job.outputs.harmonized).get_fdata()[..., 0]
+    mask = prepared_of(root).mask & (b0 < 1.5 * np.median(b0[prepared_of(root).mask]))
+    back = np.roll(found.get_fdata(), -SHIFT_VOXELS, axis=1)
+    assert np.median((back / np.maximum(b0, 1))[mask]) == pytest.approx(1, abs=0.01)
+    written = json.loads(path.with_name(f"{path.name[:-7]}.json").read_text())
+    assert written["IntendedFor"] == ["bids::sub-1/dwi/sub-1_desc-harmonized_dwi.nii.gz"]
+    assert (written["PhaseEncodingDirection"], written["TotalReadoutTime"]) == ("j", 0.05)
+    assert written["ConfigurationHash"] == job.hash
+
+
+def test_an_image_in_fmap_for_another_series_is_left(root: Path, tmp_path: Path) -> None:
+    config = RunConfig(root, tmp_path / "out")
+    field_map(root, {"IntendedFor": "func/sub-1_dwi.nii.gz", "B0FieldIdentifier": "bold"})
+    assert plan([image_of(root)], config, RESOLVED)[0].companions == ()
+
+
+def test_a_damaged_image_in_fmap_costs_only_itself(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = field_map(root, {"IntendedFor": "dwi/sub-1_dwi.nii.gz"})
+    source.write_bytes(source.read_bytes()[:2000])
+    with caplog.at_level(logging.WARNING):
+        (job,) = harmonized([image_of(root)], root, tmp_path / "out", monkeypatch)
+    assert job.finished
+    assert f"{source}: " in caplog.text
+    assert "harmonized without it" in caplog.text
+    assert not list((tmp_path / "out/sub-1").glob("fmap/*"))
+
+
 def test_the_series_of_the_same_name_is_its_own_and_a_change_of_it_counts(
     root: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,61 @@
+"""Reverse-encoded images in ``fmap/`` that are meant for a diffusion series."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from bids_ihf.bids.images import SourceImage, sidecar_path
+from bids_ihf.bids.metadata import read_sidecar
+from bids_ihf.errors import InvalidBIDS
+from bids_ihf.io.paths import NIFTI_EXTENSIONS
+
+LOGGER = logging.getLogger(__name__)
+
+SUFFIX = "epi"
+"""Suffix of images with other phase encoding, from which topup estimates the distortion."""
+
+
+def epi_images_for(series: SourceImage) -> list[SourceImage]:
+    """The images ``fmap/*_epi`` of its session whose sidecar names a series.
+
+    By ``IntendedFor``, or by a ``B0FieldIdentifier`` that is the series' ``B0FieldSource``.  One
+    whose sidecar cannot be read is logged and left out.
+    """
+    folder = series.path.parent.parent / "fmap"
+    paths = [
+        path
+        for path in sorted(folder.glob(f"sub-*_{SUFFIX}.*"))
+        if path.name.endswith(NIFTI_EXTENSIONS)
+    ]
+    images = []
+    for path in paths:
+        try:
+            sidecar = sidecar_path(path)
+            metadata = read_sidecar(sidecar) if sidecar.exists() else {}
+            if is_meant_for(metadata, series):
+                images.append(SourceImage.from_path(path, series.root, metadata))
+        except InvalidBIDS as error:
+            LOGGER.warning("%s", error)
+    return images
+
+
+def is_meant_for(metadata: dict[str, Any], series: SourceImage) -> bool:
+    """Whether the sidecar of an image in ``fmap/`` names a series.
+
+    Paths are relative to the participant (``ses-1/dwi/...``) or BIDS URIs (``bids::sub-1/...``).
+    """
+    within_subject = series.relative.split("/", 1)[1]
+    for text in _texts(metadata.get("IntendedFor")):
+        path = text.split(":")[-1] if text.startswith("bids:") else text
+        if path.removeprefix("./") in (within_subject, series.relative):
+            return True
+    identifiers = _texts(metadata.get("B0FieldIdentifier"))
+    return any(name in identifiers for name in _texts(series.metadata.get("B0FieldSource")))
+
+
+def _texts(value: object) -> Collection[str]:
+    """The texts in a field that may hold one or a list."""
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, str)]
