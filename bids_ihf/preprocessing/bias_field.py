@@ -20,6 +20,13 @@ N4_TOLERANCE = 1e-4
 """Change of the field between iterations at which a level ends.  Of real scans the field is within
 0.2 % (root mean square 0.03 %) of that at 1e-6, in three quarters of the time."""
 
+N4_VOXEL_MM, N4_FINE_VOXEL_MM = 6.0, 4.0
+"""Voxel size of N4's grid, mm, for whole brains, and for less.  Known fields on real scans are
+found as exactly on the coarser one, in 0.4 of the time (docs/performance.md)."""
+
+MIN_WHOLE_BRAIN_ML = 600.0
+"""Volume of a brain mask, mL, from which on it counts as a whole brain: most of an adult's."""
+
 MESH_SPACING_MM = 200.0
 """Spacing of the B-spline mesh at the first level, mm."""
 
@@ -41,7 +48,7 @@ def bias_field(
     affine: NDArray[np.float64],
     mask: NDArray[np.bool_],
     *,
-    shrink: int = 4,
+    shrink: float | None = None,
 ) -> NDArray[np.float32]:
     """Estimate the multiplicative bias field (X, Y, Z) of a scan by N4; divide by it to correct.
 
@@ -54,7 +61,8 @@ def bias_field(
     mask
         Brain mask, (X, Y, Z).
     shrink
-        Voxel size of N4's grid, mm.  It is isotropic, so that thick slices are not thinned out.
+        Voxel size of N4's grid, mm; None: `N4_VOXEL_MM`, or `N4_FINE_VOXEL_MM` for slabs and small
+        brains.  It is isotropic, so that thick slices are not thinned out.
 
     Returns
     -------
@@ -63,6 +71,9 @@ def bias_field(
         small.
     """
     native = Grid(data.shape, affine)
+    if shrink is None:
+        is_whole = mask.sum() * native.zooms.prod() / 1000 >= MIN_WHOLE_BRAIN_ML
+        shrink = N4_VOXEL_MM if is_whole else N4_FINE_VOXEL_MM
     coarse = canonical_grid(data.shape, affine, zoom=float(shrink))
     inside = resample(mask.astype(np.float32), native, coarse) > 0.5
     # Not smoothed first: N4 needs the histogram's peaks sharp.

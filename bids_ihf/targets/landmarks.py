@@ -119,7 +119,7 @@ def slice_statistics(
     # Centres of pixels of 2 x 2 voxels of 1 mm.
     x_mm, y_mm = (index[:, 1 + axis] * 2.0 + 0.5 + corner[axis] for axis in range(2))
     regions = sum_by_region(
-        index[:, 0], x_mm, y_mm, statistics.level, statistics.posterior, positions=len(x)
+        index[:, 0], x_mm, y_mm, statistics.level, statistics.probabilities, positions=len(x)
     )
     return SliceStatistics(
         np.concatenate(embeddings), statistics.landmarks, statistics.histograms, regions
@@ -152,12 +152,13 @@ def _brain_pixels(
 @frozen(eq=False)
 class TissueStatistics:
     """Landmarks (3,) and histograms (3, HISTOGRAM_BINS) of the tissues, and of N pixels the
-    intensity ``level`` (N,) and the ``posterior`` (N, 3) of the tissues."""
+    intensity ``level`` (N,) and the ``probabilities`` (N, 3) of the tissues by their appearance:
+    given the intensity as well, a field would be taken for tissue."""
 
     landmarks: Array
     histograms: Array
     level: Array
-    posterior: Array
+    probabilities: Array
 
 
 def tissue_statistics(
@@ -183,7 +184,7 @@ def tissue_statistics(
             landmarks[tissue] = np.median(level[purest])
     if is_flair and landmarks[CSF] > np.nanmin(landmarks):
         landmarks[CSF] = np.nan
-    return TissueStatistics(landmarks, histograms, level, posterior)
+    return TissueStatistics(landmarks, histograms, level, probabilities[:, :TISSUE_COUNT])
 
 
 def tissue_posterior(level: Array, probabilities: Array, *, is_flair: bool = False) -> Array:

@@ -23,7 +23,7 @@ from bids_ihf.targets.intensity import (
     IntensityScale,
     histogram_quantiles,
 )
-from bids_ihf.targets.regional import POSITION_MM, Regions, empty_regions
+from bids_ihf.targets.regional import POSITION_MM, Regions, empty_regions, pixels_of
 
 MEDIAN = np.array(0.5)
 """Probability of the median."""
@@ -54,7 +54,7 @@ class Profile:
     By position, in ascending order, ``histograms`` (P, HISTOGRAM_BINS) of brain intensities in
     network units and ``embeddings`` (P, E); of the whole brain the tissue ``landmarks`` (3,), NaN
     if unavailable, and ``tissue_histograms`` (3, HISTOGRAM_BINS), zero if unavailable.
-    ``regions`` (P or 0, X, Y, 2), see `sum_by_region`, are empty if unavailable.
+    ``regions`` (P or 0, X, Y, tissue, 2), see `sum_by_region`, are empty if unavailable.
     ``scale`` maps network units to scanner units; ``scan_count`` is the number of scans.
     """
 
@@ -202,7 +202,7 @@ def merge_profiles(profiles: Sequence[Profile]) -> Profile:
         embeddings[rows] += profile.embeddings
         coverage[rows] += 1
         if has_regions:
-            regions[rows] += profile.regions / max(profile.regions[..., 0].mean(), 1e-9)
+            regions[rows] += profile.regions / max(pixels_of(profile.regions).mean(), 1e-9)
     return Profile(
         positions=positions,
         histograms=histograms,

@@ -80,6 +80,9 @@ def _stored_arrays(target: Target) -> dict[str, dict[str, NDArray[Any]]]:
 
 def _profile_from(arrays: Mapping[str, NDArray[Any]], scan_count: int) -> Profile:
     low, high = (float(value) for value in arrays["scale"])
+    regions = arrays.get("regions", empty_regions())
+    if regions.ndim != empty_regions().ndim:  # of a development version
+        regions = empty_regions()
     return Profile(
         positions=arrays["positions"],
         histograms=arrays["histograms"].astype(np.float64),
@@ -89,7 +92,7 @@ def _profile_from(arrays: Mapping[str, NDArray[Any]], scan_count: int) -> Profil
         scale=IntensityScale(low, high),
         scan_count=scan_count,
         # Targets of version 0.1.0 have none.
-        regions=arrays.get("regions", empty_regions()).astype(np.float64),
+        regions=regions.astype(np.float64),
     )
 
 

@@ -60,3 +60,19 @@ def test_the_field_does_not_depend_on_units(unit: float) -> None:
         bias_field(each, grid.affine, mask, shrink=6) for each in (data, data * np.float32(unit))
     )
     np.testing.assert_allclose(scaled, field, rtol=1e-3)
+
+
+def test_a_slab_gets_the_finer_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def no_n4(values: np.ndarray, _: np.ndarray, grid: Grid) -> np.ndarray:
+        sizes.append(float(grid.zooms[0]))
+        return np.zeros_like(values)
+
+    monkeypatch.setattr("bids_ihf.preprocessing.bias_field._n4", no_n4)
+    brain, grid, mask = small_brain()
+    slab = mask.copy()
+    slab[:, :, : 2 * grid.shape[2] // 3] = False
+    for part in (mask, slab):
+        bias_field(brain, grid.affine, part)
+    assert sizes == [6.0, 4.0]

@@ -7,6 +7,7 @@ import pytest
 
 from bids_ihf.targets.profile import position_centre
 from bids_ihf.targets.regional import (
+    COMPARED_TISSUES,
     MAX_FIELD_RATIO,
     REGION_COUNT,
     Regions,
@@ -50,15 +51,15 @@ def test_a_smooth_bias_is_removed() -> None:
     assert on_grid.dtype == np.float32
 
 
-def test_amount_of_csf_does_not_change_the_field() -> None:
-    with_csf = np.where(Y > 0, 0.4, 0.1)  # as in an atrophied brain
-    tissue = np.where(RNG.random(PIXELS) < with_csf, 2, RNG.integers(0, 2, PIXELS))
+@pytest.mark.parametrize(("grey", "csf"), [(0.2, 0.1), (0.6, 0.1), (0.4, 0.3)])
+def test_amounts_of_tissue_do_not_change_the_field(grey: float, csf: float) -> None:
+    shares = np.array([[0.45, 0.45, 0.1], [grey, 1 - grey - csf, csf]])
+    place = (Y > 0).astype(int)  # as in local atrophy
+    tissue = (RNG.random(PIXELS)[:, None] > shares.cumsum(axis=1)[place][:, :2]).sum(axis=1)
     level = np.array([0.6, 0.9, 0.15])[tissue] - 1
-    atrophied = sum_by_region(ROWS, X, Y, level, np.eye(3)[tissue], positions=len(POSITIONS))
-    field = intensity_field(atrophied, regions_of(grey=0.45))
-    change = np.abs(field[4:-4, 4:-4, 5:-5] - 1)
-    assert change.mean() < 0.015
-    assert change.max() < 0.06
+    other = sum_by_region(ROWS, X, Y, level, np.eye(3)[tissue], positions=len(POSITIONS))
+    field = intensity_field(other, regions_of(grey=0.45))
+    assert np.abs(field[4:-4, 4:-4, 5:-5] - 1).max() < 0.005
 
 
 def test_the_field_is_shared_with_the_subject() -> None:
@@ -93,7 +94,7 @@ def test_positions_that_a_target_lacks_have_no_tissue() -> None:
     moved = regions_at(POSITIONS, regions, POSITIONS + 3)
     np.testing.assert_array_equal(moved[:-3], regions[3:])
     assert not moved[-3:].any()
-    assert regions.shape == (len(POSITIONS), *REGION_COUNT, 2)
+    assert regions.shape == (len(POSITIONS), *REGION_COUNT, COMPARED_TISSUES, 2)
 
 
 def test_beyond_the_slab_of_a_target_a_scan_is_as_expected() -> None:
