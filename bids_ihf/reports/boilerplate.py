@@ -15,6 +15,7 @@ from attrs import frozen
 
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.reports.templates import TEMPLATES_DIR, render
+from bids_ihf.targets.regional import MAX_FIELD_RATIO
 from bids_ihf.version import __version__
 
 SOFTWARE_PACKAGES = ("antspyx", "nipype", "nibabel", "numpy", "torch")
@@ -44,7 +45,11 @@ def make_boilerplate(
     (as the settings file of the run has them) that are not given is left open.
     """
     text = render(
-        "boilerplate.md.j2", targets=targets, options=options or {}, software=_software_versions()
+        "boilerplate.md.j2",
+        targets=targets,
+        options=options or {},
+        software=_software_versions(),
+        max_field_ratio=MAX_FIELD_RATIO,
     )
     references = read_references()
     cited_key = re.compile(rf"@({'|'.join(references)})\b")
