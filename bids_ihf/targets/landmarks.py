@@ -152,8 +152,9 @@ def _brain_pixels(
 @frozen(eq=False)
 class TissueStatistics:
     """Landmarks (3,) and histograms (3, HISTOGRAM_BINS) of the tissues, and of N pixels the
-    intensity ``level`` (N,) and the ``probabilities`` (N, 3) of the tissues by their appearance:
-    given the intensity as well, a field would be taken for tissue."""
+    intensity ``level`` (N,) and the ``probabilities`` (N, 3) of the tissues: the mean of those by
+    appearance alone and those that use the intensity as well, which take a part of a field for
+    tissue but tell it more sharply."""
 
     landmarks: Array
     histograms: Array
@@ -184,7 +185,8 @@ def tissue_statistics(
             landmarks[tissue] = np.median(level[purest])
     if is_flair and landmarks[CSF] > np.nanmin(landmarks):
         landmarks[CSF] = np.nan
-    return TissueStatistics(landmarks, histograms, level, probabilities[:, :TISSUE_COUNT])
+    shared = (probabilities[:, :TISSUE_COUNT] + posterior) / 2
+    return TissueStatistics(landmarks, histograms, level, shared)
 
 
 def tissue_posterior(level: Array, probabilities: Array, *, is_flair: bool = False) -> Array:
