@@ -21,7 +21,7 @@ from bids_ihf.io.atomic import write_atomic
 
 LOGGER = logging.getLogger(__name__)
 
-Step = Literal["prepare", "correct_bias", "harmonize"]
+Step = Literal["prepare", "harmonize"]
 
 DISK_FULL_MESSAGE = (
     "{} cannot be written ({}): free some space, or name another work folder with -w."
@@ -43,7 +43,7 @@ class Failure:
     image
         Path of the image inside its dataset, with forward slashes.
     step
-        ``prepare``, ``correct_bias`` or ``harmonize``.
+        ``prepare`` or ``harmonize``.
     error
         Class of the error, such as ``BadData``.
     message

@@ -1,13 +1,12 @@
 """The nipype graph of a set of jobs: for each image prepare, then harmonize.
 
-Any other image is prepared after the T1w image of its session.  Where processors would wait, the
-bias field of an image is estimated beside its registration.
+Any other image is prepared after the T1w image of its session.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,12 @@ from nipype.interfaces.utility import Merge
 from nipype.pipeline import engine
 
 from bids_ihf.bids.images import SourceImage
-from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData
 from bids_ihf.io.failures import Step
 from bids_ihf.io.nifti import open_image
 from bids_ihf.io.paths import file_stem
-from bids_ihf.pipeline.interfaces import CorrectBias, Harmonize, Prepare, StepContext
+from bids_ihf.pipeline.interfaces import Harmonize, Prepare, StepContext
 from bids_ihf.pipeline.job import Job, ResolvedTarget, SharedScan
 from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE
 from bids_ihf.pipeline.run_log import RunLog
@@ -86,21 +84,15 @@ def build_graph(
 ) -> Any:
     """A workflow with one sub-workflow for each subject."""
     threads = threads_per_image(config, len(jobs))
-    first = {image for job in jobs for image in _prepared_first(job)}
-    # A batch system waits longer for another job than the registration takes.
-    beside = config.use_plugin is None and config.n_procs >= 2 * len(first)
     workflow = engine.Workflow(WORKFLOW_NAME, base_dir=str(config.work_dir))
     for subject in dict.fromkeys(job.image.subject for job in jobs):
         graph = engine.Workflow(workflow_name(subject))
         subject_jobs = [job for job in jobs if job.image.subject == subject]
-        alone = _bias_fields_alone(subject_jobs, config) if beside else set()
-        prepared = _prepare_nodes(graph, subject_jobs, config, alone)
+        prepared = _prepare_nodes(graph, subject_jobs, config)
         merged: dict[tuple[Path, ...], Any] = {}
         for job in subject_jobs:
             harmonize = _harmonize_node(job, config, target, device, threads)
             graph.connect(prepared[job.image.path], "prepared", harmonize, "prepared")
-            if job.image.path in alone:
-                graph.connect(_bias_node(job.image, config), "bias", harmonize, "bias")
             if not job.scans:
                 continue
             paths = tuple(scan.image.path for scan in job.scans)
@@ -113,27 +105,7 @@ def build_graph(
     return workflow
 
 
-def _prepared_first(job: Job) -> set[Path]:
-    """Images of a job that wait for no other."""
-    items: tuple[SharedScan | Job, ...] = (*job.scans, job)
-    return {item.image.path if item.t1w is None else item.t1w.path for item in items}
-
-
-def _bias_fields_alone(jobs: Sequence[Job], config: RunConfig) -> set[Path]:
-    """Images whose bias field does not depend on their registration and is needed once."""
-    if config.preprocessed or config.brain_mask == "derivatives":
-        return set()
-    return {
-        job.image.path
-        for job in jobs
-        if job.image.suffix in ANATOMICAL_MODALITIES
-        and not (job.t1w or job.scans or job.image.mask or job.image.problem)
-    }
-
-
-def _prepare_nodes(
-    graph: Any, jobs: Sequence[Job], config: RunConfig, bias_fields_alone: Collection[Path]
-) -> dict[Path, Any]:
+def _prepare_nodes(graph: Any, jobs: Sequence[Job], config: RunConfig) -> dict[Path, Any]:
     """Nodes, by path, that prepare the images of a subject's jobs and those these need."""
     needed: dict[Path, SharedScan | Job] = {}
     for job in jobs:
@@ -142,8 +114,7 @@ def _prepare_nodes(
     for item in sorted(needed.values(), key=lambda item: item.t1w is not None):
         for image in (item.t1w, item.image):
             if image is not None and image.path not in nodes:
-                with_bias_field = image.path not in bias_fields_alone
-                nodes[image.path] = _prepare_node(image, config, with_bias_field)
+                nodes[image.path] = _prepare_node(image, config)
         if item.t1w is not None:
             graph.connect(nodes[item.t1w.path], "prepared", nodes[item.image.path], "t1w")
     return nodes
@@ -171,15 +142,7 @@ def _node(
     return node
 
 
-def _bias_node(image: SourceImage, config: RunConfig) -> Any:
-    context = _context("correct_bias", image, config)
-    interface = CorrectBias(
-        context=context, image=str(image.path), seed=config.random_seed, version=__version__
-    )
-    return _node(interface, context, config, 1, PREPARE_MEMORY.of(image.path))
-
-
-def _prepare_node(image: SourceImage, config: RunConfig, with_bias_field: bool) -> Any:
+def _prepare_node(image: SourceImage, config: RunConfig) -> Any:
     context = _context("prepare", image, config)
     interface = Prepare(
         context=context,
@@ -188,7 +151,6 @@ def _prepare_node(image: SourceImage, config: RunConfig, with_bias_field: bool) 
         preprocessed=config.preprocessed,
         mask_needed=config.brain_mask == "derivatives",
         seed=config.random_seed,
-        with_bias_field=with_bias_field,
         version=__version__,
     )
     for name, path in (("mask", image.mask), ("bval", image.bval), ("bvec", image.bvec)):

@@ -92,9 +92,8 @@ class ImageFiles:
 
 
 def prepare_files(
-    files: ImageFiles, folder: Path, *, preprocessed: bool, t1w: Prepared | None = None,
-    with_bias_field: bool = True,
-) -> Prepared:  # fmt: skip
+    files: ImageFiles, folder: Path, *, preprocessed: bool, t1w: Prepared | None = None
+) -> Prepared:
     """Prepare an image; of a diffusion series its mean b0, which is written to ``folder``.
 
     ``t1w`` is the T1w image of its session where that is prepared already.
@@ -118,5 +117,4 @@ def prepare_files(
             preprocessed=preprocessed,
             mask_path=files.mask,
             t1w_reference=t1w,
-            with_bias_field=with_bias_field,
         )

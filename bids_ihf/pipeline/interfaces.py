@@ -117,7 +117,6 @@ class PrepareInputs(StepInputs):
     bvec = File(desc="directions of a diffusion series")
     b0_threshold = traits.Float(desc="largest b-value that counts as b=0 (s/mm2)")
     seed = traits.Int(0, usedefault=True, desc="seed of the registration")
-    with_bias_field = traits.Bool(True, usedefault=True, desc="estimate the bias field as well")
     version = traits.Str(mandatory=True, desc="version of this package")
 
 
@@ -153,43 +152,8 @@ class Prepare(StepInterface):
             mask_needed=inputs.mask_needed,
             t1w=_path(inputs.t1w),
             seed=inputs.seed,
-            with_bias_field=inputs.with_bias_field,
         )
         self._results["prepared"] = str(output)
-
-
-class CorrectBiasInputs(StepInputs):
-    """What the bias field depends on."""
-
-    image = File(mandatory=True, desc="anatomical image")
-    seed = traits.Int(0, usedefault=True, desc="seed of the run")
-    version = traits.Str(mandatory=True, desc="version of this package")
-
-
-class CorrectBiasOutputs(TraitedSpec):  # type: ignore[misc]
-    """Where the field is; undefined where none was found."""
-
-    bias = File(exists=True, desc="bias field (.npz)")
-
-
-class CorrectBias(StepInterface):
-    """The bias field, while `Prepare` registers the image on another processor.
-
-    What is wrong with the image is said there; where the field alone fails, `Harmonize` estimates
-    it.
-    """
-
-    input_spec = CorrectBiasInputs
-    output_spec = CorrectBiasOutputs
-
-    def _work(self, folder: Path) -> None:
-        output = folder / "bias.npz"
-        try:
-            worker.correct_bias(Path(self.inputs.image), output, seed=self.inputs.seed)
-        except Exception:
-            LOGGER.debug("%s: no bias field yet", self.inputs.image, exc_info=True)
-        else:
-            self._results["bias"] = str(output)
 
 
 def _path(value: Any) -> Path | None:
@@ -200,7 +164,6 @@ class HarmonizeInputs(StepInputs):
     """What the harmonization depends on."""
 
     prepared = File(exists=True, mandatory=True, desc="result of Prepare")
-    bias = File(exists=True, desc="result of CorrectBias, where Prepare estimates no field")
     scans = traits.List(File(exists=True), desc="the same of all scans that share the mapping")
     job = traits.Any(mandatory=True, desc="the image and its outputs (job.Job)")
     config = traits.Any(mandatory=True, desc="settings of the run (config.RunConfig)")
@@ -228,6 +191,6 @@ class Harmonize(StepInterface):
         shared = [Path(file) for file in inputs.scans] if isdefined(inputs.scans) else []
         worker.harmonize_image(
             inputs.job, Path(inputs.prepared), inputs.config, inputs.target,
-            threads=inputs.threads, scans=shared, bias=_path(inputs.bias),
+            threads=inputs.threads, scans=shared,
         )  # fmt: skip
         self._results["sidecar"] = str(inputs.job.sidecar)

@@ -135,7 +135,7 @@ def _result(job: Job, failures: FailuresByStep, *, stopped: bool) -> Result:
     """What became of a job: what stopped it was its own step, or that of its T1w image."""
     if job.finished:
         return Result(job, harmonized=True)
-    keys = [_key(step, job.image) for step in ("harmonize", "prepare", "correct_bias")]
+    keys = [_key("harmonize", job.image), _key("prepare", job.image)]
     keys += [_key("prepare", job.t1w)] if job.t1w else []
     for key in keys:
         if key in failures:
@@ -164,8 +164,6 @@ def _run_graph(
         if context is None or context.image not in by_image:  # serves other images only
             return
         job = by_image[context.image]
-        if context.step == "correct_bias":  # beside the preparation, which is told of
-            return
         if status == "start":
             on_progress(job, context.step)
         # nipype also calls a node ended that it left out after a failure.

@@ -18,12 +18,12 @@ from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.image_files import ImageFiles, prepare_files
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.outputs import finish_series, write_anat
-from bids_ihf.pipeline.process import return_freed_memory, set_up_process
+from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.pipeline.resources import load_harmonization, load_target_cached
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 from bids_ihf.preprocessing.itk import load_ants_without_plotting
-from bids_ihf.preprocessing.prepare import Prepared, bias_field_alone
-from bids_ihf.preprocessing.prepared_file import load_prepared, save_bias_field, save_prepared
+from bids_ihf.preprocessing.prepare import Prepared
+from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 
 LOGGER = logging.getLogger(__name__)
 
@@ -38,7 +38,6 @@ def prepare_image(
     mask_needed: bool,
     t1w: Path | None,
     seed: int,
-    with_bias_field: bool = True,
 ) -> None:
     """Write bias field, brain mask and transform to the template of an image to ``output`` (.npz).
 
@@ -59,38 +58,17 @@ def prepare_image(
             "--brain-mask auto."
         )
     prepared_t1w = load_prepared(t1w) if t1w else None
-    prepared = prepare_files(
-        files, output.parent, preprocessed=preprocessed, t1w=prepared_t1w,
-        with_bias_field=with_bias_field,
-    )  # fmt: skip
-    save_prepared(prepared, output, with_bias_field=with_bias_field)
-
-
-def correct_bias(image: Path, output: Path, *, seed: int) -> None:
-    """Write the bias field of an image to ``output`` (.npz), while it is prepared without.
-
-    Raises
-    ------
-    BadData
-        The image cannot be used, or no brain is found.
-    """
-    start = time.perf_counter()
-    set_up_process(seed)
-    load_ants_without_plotting()
-    field = bias_field_alone(image)
-    save_bias_field(field, time.perf_counter() - start, output)
-    del field
-    return_freed_memory()
+    prepared = prepare_files(files, output.parent, preprocessed=preprocessed, t1w=prepared_t1w)
+    save_prepared(prepared, output)
 
 
 def harmonize_image(
     job: Job, prepared_file: Path, config: RunConfig, target: ResolvedTarget, *,
-    threads: int, scans: Sequence[Path] = (), bias: Path | None = None,
+    threads: int, scans: Sequence[Path] = (),
 ) -> None:  # fmt: skip
     """Harmonize one prepared image and write all outputs, the sidecar of the image last.
 
-    ``bias`` is the file of its bias field where that was estimated meanwhile; ``scans`` are the
-    files of all prepared images that share its mapping, its own included.
+    ``scans`` are the files of all prepared images that share its mapping, its own included.
 
     Raises
     ------
@@ -99,7 +77,7 @@ def harmonize_image(
     """
     set_up_process(config.random_seed)
     LOGGER.info("%s: harmonizing to %s", job.name, target.name)
-    prepared = load_prepared(prepared_file, bias)
+    prepared = load_prepared(prepared_file)
     if job.image.suffix == "dwi":
         _harmonize_series(job, prepared, config, target, threads)
     else:

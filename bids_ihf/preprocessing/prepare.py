@@ -104,7 +104,6 @@ def prepare(
     preprocessed: bool = False,
     mask_path: Path | None = None,
     t1w_reference: Prepared | None = None,
-    with_bias_field: bool = True,
 ) -> Prepared:
     """Read a scan, find its brain, register it to the template and estimate its bias field.
 
@@ -121,8 +120,6 @@ def prepare(
     t1w_reference
         The T1w of the same session, prepared.  Other modalities are registered via it and take its
         mask, unless they have one or are skull-stripped.
-    with_bias_field
-        False where `bias_field_alone` estimates it meanwhile; it is 1 in what is returned.
 
     Raises
     ------
@@ -130,13 +127,12 @@ def prepare(
         The scan or its mask cannot be used, no brain is found, or it does not match the template.
     """
     start = time.perf_counter()
-    volume = _read_magnitudes(path)
-    ones = np.ones_like(volume.data)
+    volume = read_volume(path)
+    check_not_signed(volume)
     if preprocessed:
+        ones, mask = np.ones_like(volume.data), volume.data != 0
         seconds = time.perf_counter() - start
-        return Prepared(
-            volume, ones, volume.data != 0, None, True, np.eye(4), None, seconds=seconds
-        )
+        return Prepared(volume, ones, mask, None, True, np.eye(4), None, seconds=seconds)
     scan, given_mask = volume, None if mask_path is None else _read_mask(mask_path, volume)
     is_masked = given_mask is not None and has_bright_air(volume.data)
     if given_mask is not None and is_masked:
@@ -148,26 +144,12 @@ def prepare(
     warning = alignment_warning(alignment.similarity, alignment.coverage)
     if warning:
         LOGGER.warning("%s: %s", path, warning)
-    bias = bias_field(scan.data, scan.affine, mask) if with_bias_field else ones
+    bias = bias_field(scan.data, scan.affine, mask)
     is_only_brain = brain.stripped and not is_masked
     return Prepared(
         volume, bias, mask, brain.segmentation, is_only_brain, alignment.matrix,
         alignment.similarity, alignment.coverage, time.perf_counter() - start,
     )  # fmt: skip
-
-
-def bias_field_alone(path: Path) -> NDArray[np.float32]:
-    """The bias field (X, Y, Z) that `prepare` gives a scan without a mask and a reference.
-
-    Two processors that find the brain twice are done earlier than one that finds it once.
-
-    Raises
-    ------
-    BadData
-        The scan cannot be used, or no brain is found.
-    """
-    volume = _read_magnitudes(path)
-    return bias_field(volume.data, volume.affine, _find_brain(volume, None).mask)
 
 
 def alignment_warning(similarity: float, coverage: float | None) -> str | None:
@@ -183,12 +165,6 @@ def alignment_warning(similarity: float, coverage: float | None) -> str | None:
         f"The registration to the template may be wrong{reason} (similarity {similarity:.2f}); "
         "check it in the report."
     )
-
-
-def _read_magnitudes(path: Path) -> Volume:
-    volume = read_volume(path)
-    check_not_signed(volume)
-    return volume
 
 
 def _grid(volume: Volume) -> Grid:

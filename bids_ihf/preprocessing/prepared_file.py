@@ -1,4 +1,4 @@
-"""A prepared scan on disk, between the steps of a run; its bias field may lie in another file."""
+"""A prepared scan on disk, between the steps of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
-from bids_ihf.preprocessing.bias_field import bias_field
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
 
@@ -17,10 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def save_prepared(prepared: Prepared, output: Path, *, with_bias_field: bool = True) -> None:
+def save_prepared(prepared: Prepared, output: Path) -> None:
     """Keep what was computed (.npz); the voxels stay in their own file."""
     arrays: dict[str, Any] = {
         "path": str(prepared.volume.path),
+        "bias": prepared.bias,
         "mask": prepared.mask,
         "stripped": prepared.stripped,
         "to_template": prepared.to_template,
@@ -28,8 +28,6 @@ def save_prepared(prepared: Prepared, output: Path, *, with_bias_field: bool = T
         "coverage": np.nan if prepared.coverage is None else prepared.coverage,
         "seconds": prepared.seconds,
     }
-    if with_bias_field:
-        arrays["bias"] = prepared.bias
     if prepared.segmentation is not None:
         arrays["shares"] = prepared.segmentation.tissue_fractions
         arrays["seen"] = prepared.segmentation.field_of_view
@@ -38,41 +36,24 @@ def save_prepared(prepared: Prepared, output: Path, *, with_bias_field: bool = T
     np.savez(output, **arrays)
 
 
-def save_bias_field(field: NDArray[np.float32], seconds: float, output: Path) -> None:
-    """Keep a bias field (X, Y, Z) and its computing time (.npz)."""
-    np.savez(output, bias=field, seconds=seconds)
-
-
-def load_prepared(path: Path, bias_path: Path | None = None) -> Prepared:
-    """What :func:`save_prepared` kept, with the voxels read again from the image.
-
-    A bias field that it did not keep is that of :func:`save_bias_field`, else estimated now.
-    """
+def load_prepared(path: Path) -> Prepared:
+    """What :func:`save_prepared` kept, with the voxels read again from the image."""
     with np.load(path) as arrays:
         segmentation = None
         if "shares" in arrays:
             fractions, field_of_view = arrays["shares"], arrays["seen"]
             grid = Grid(field_of_view.shape, arrays["shares_affine"])
             segmentation = Segmentation(fractions, field_of_view, grid)
-        volume, mask = read_volume(Path(str(arrays["path"]))), arrays["mask"]
-        bias_seconds = 0.0
-        if "bias" in arrays:
-            bias = arrays["bias"]
-        elif bias_path is None:
-            bias = bias_field(volume.data, volume.affine, mask)
-        else:
-            with np.load(bias_path) as estimated:
-                bias, bias_seconds = estimated["bias"], float(estimated["seconds"])
         return Prepared(
-            volume=volume,
-            bias=bias,
-            mask=mask,
+            volume=read_volume(Path(str(arrays["path"]))),
+            bias=arrays["bias"],
+            mask=arrays["mask"],
             segmentation=segmentation,
             stripped=bool(arrays["stripped"]),
             to_template=arrays["to_template"],
             similarity=_float_or_none(arrays["similarity"]),
             coverage=_float_or_none(arrays["coverage"]),
-            seconds=float(arrays["seconds"]) + bias_seconds,
+            seconds=float(arrays["seconds"]),
         )
 
 

@@ -10,10 +10,9 @@ import pytest
 
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.io.nifti import read_volume
-from bids_ihf.preprocessing.prepare import Prepared, bias_field_alone, prepare
-from bids_ihf.preprocessing.prepared_file import load_prepared, save_bias_field, save_prepared
+from bids_ihf.preprocessing.prepare import Prepared, prepare
+from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 from bids_ihf.preprocessing.segmentation import Segmentation
-from tests.preprocessing.conftest import save, whole_head
 
 
 @pytest.mark.parametrize(("similarity", "coverage"), [(0.81, 0.42), (None, None)])
@@ -58,19 +57,3 @@ def test_an_image_that_was_not_segmented_comes_back(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(data, np.eye(4)), scan)
     save_prepared(prepare(scan, modality="T1w", preprocessed=True), tmp_path / "prepared.npz")
     assert load_prepared(tmp_path / "prepared.npz").segmentation is None
-
-
-def test_a_bias_field_estimated_beside_or_later_is_the_same(tmp_path: Path) -> None:
-    data, grid, _ = whole_head()
-    scan = save(tmp_path / "sub-01_T1w.nii.gz", data, grid.affine)
-    whole, kept = prepare(scan, modality="T1w"), tmp_path / "prepared.npz"
-    save_prepared(
-        prepare(scan, modality="T1w", with_bias_field=False), kept, with_bias_field=False
-    )
-    save_bias_field(bias_field_alone(scan), 2.5, tmp_path / "bias.npz")
-    beside, later = load_prepared(kept, tmp_path / "bias.npz"), load_prepared(kept)
-    assert np.ptp(whole.bias) > 0.05
-    for found in (beside, later):
-        for name in ("bias", "mask", "to_template"):
-            assert np.array_equal(getattr(found, name), getattr(whole, name))
-    assert beside.seconds == pytest.approx(later.seconds + 2.5)
