@@ -13,7 +13,7 @@ from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
 LOGGER = logging.getLogger(__name__)
 
-SUFFIX = "epi"
+EPI_SUFFIX = "epi"
 """Suffix of images with other phase encoding, from which topup estimates the distortion."""
 
 
@@ -26,7 +26,7 @@ def epi_images_for(series: SourceImage) -> list[SourceImage]:
     folder = series.path.parent.parent / "fmap"
     paths = [
         path
-        for path in sorted(folder.glob(f"sub-*_{SUFFIX}.*"))
+        for path in sorted(folder.glob(f"sub-*_{EPI_SUFFIX}.*"))
         if path.name.endswith(NIFTI_EXTENSIONS)
     ]
     images = []

@@ -80,7 +80,7 @@ def _stored_arrays(target: Target) -> dict[str, dict[str, NDArray[Any]]]:
 
 def _profile_from(arrays: Mapping[str, NDArray[Any]], scan_count: int) -> Profile:
     low, high = (float(value) for value in arrays["scale"])
-    regions = arrays.get("regions", empty_regions())
+    regions = arrays.get("regions", empty_regions())  # targets of version 0.1.0 have none
     if regions.ndim != empty_regions().ndim:  # of a development version
         regions = empty_regions()
     return Profile(
@@ -91,7 +91,6 @@ def _profile_from(arrays: Mapping[str, NDArray[Any]], scan_count: int) -> Profil
         tissue_histograms=arrays["tissues"].astype(np.float64),
         scale=IntensityScale(low, high),
         scan_count=scan_count,
-        # Targets of version 0.1.0 have none.
         regions=regions.astype(np.float64),
     )
 

@@ -62,7 +62,7 @@ def test_batches_in_two_threads_give_the_same_bits() -> None:
     x, mask = (np.concatenate([array] * 10) for array in slices(0.3))
     x += np.random.default_rng(0).normal(0, 0.05, x.shape).astype(np.float32)
     one, two = (slice_statistics(encoder, x, mask, threads=threads) for threads in (1, 2))
-    for name in ("embeddings", "landmarks", "tissue_histograms"):
+    for name in ("embeddings", "landmarks", "tissue_histograms", "regions"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
     assert len(one.embeddings) == 20
 
