@@ -11,12 +11,12 @@ from attrs import frozen
 
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.memory import reuse_freed_memory
 from bids_ihf.network.checkpoint import load_model_cached
 from bids_ihf.pipeline.image_files import ImageFiles
 from bids_ihf.pipeline.process import (
     MAX_THREADS_PER_IMAGE,
     available_processors,
-    reuse_freed_memory,
     single_threaded,
 )
 from bids_ihf.pipeline.references import collect_references, target_from_references

@@ -21,6 +21,7 @@ from bids_ihf.anat.qc_statistics import QCStatistics, qc_statistics
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import resample_within
 from bids_ihf.io import background
+from bids_ihf.io.memory import return_freed_memory
 from bids_ihf.network.checkpoint import ModelBundle
 from bids_ihf.preprocessing.head import head_weight
 from bids_ihf.preprocessing.prepare import Prepared
@@ -95,6 +96,7 @@ def harmonize(
         matched = match_together(scans, len(before), target, model, source, threads)
     except ValueError as error:
         raise BadData(f"{prepared.volume.path}: {error}; check the image and its mask.") from error
+    return_freed_memory()
     network_input = matched.network_input
     applies_network = modality == ANY_MODALITY or model.was_trained_on(modality)
     result = matched.data
@@ -105,6 +107,7 @@ def harmonize(
     change = (matched.with_field(result) - matched.data) * feather(network_input.mask)
     statistics = qc_statistics(matched, matched.data + change, model, threads=threads)
 
+    return_freed_memory()
     original, scale = prepared.volume.data, network_input.scale
     native = matched.curve(scale.normalize(prepared.corrected))
     native += to_native_grid(change, network_input, prepared)

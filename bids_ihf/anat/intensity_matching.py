@@ -168,8 +168,7 @@ def residual_field(
     """Field (X, Y, Z) by which the regions of a scan whose intensities were matched differ from
     those of a target; 1 where one of them has none.
 
-    The field counts with the square root of ``weight``, the scanner weight: it is in part that of
-    the session, which no typical profile of the scanner shows.
+    The logarithm of the field is multiplied by ``weight``, the scanner weight.
     """
     if not len(matched.regions) or not len(target.regions):
         return np.ones(network_input.grid.shape, dtype=np.float32)
@@ -183,7 +182,7 @@ def residual_field(
     field = intensity_field(
         matched.regions,
         typical,
-        np.sqrt(weight),
+        weight,
         keeps_level=covered >= MIN_COVERED_FRACTION,
     )
     return field_on_grid(field, position_centre(matched.positions), (x, y, z))

@@ -206,7 +206,7 @@ class RunConfig:
     )
     batch_size: int = _resource(
         "--batch-size",
-        "slices per pass through the network, at most 8",
+        "slices per pass through the network, at most 8, on a CPU 4",
         values.positive_integer,
         8,
     )

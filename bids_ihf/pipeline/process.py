@@ -1,8 +1,7 @@
-"""This process: its processors, memory, threads and seed, and the one that workers are made of."""
+"""This process: its processors, threads and seed, and the one that workers are made of."""
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -11,16 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bids_ihf.io.memory import reuse_freed_memory
+
 PRELOADED_MODULE = "bids_ihf.pipeline.preloaded"
 """What the fork server loads for all workers."""
 
 MAX_THREADS_PER_IMAGE = 4
 """Beyond these a few seconds are gained, for 0.3 GB of each thread."""
-
-M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
-"""Parameters of glibc's mallopt, from <malloc.h>."""
-MAX_FREE_HEAP_BYTES = 512 * 2**20
-"""Free memory that a process keeps; more would stay idle beside the next image's."""
 
 
 def set_up_process(seed: int, threads: int = 1) -> None:
@@ -85,21 +81,6 @@ def single_threaded() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-def reuse_freed_memory(max_free_bytes: int = MAX_FREE_HEAP_BYTES) -> None:
-    """Let arrays use the memory of earlier ones again, where the C library is glibc.
-
-    By default glibc returns every large block to the kernel, which clears each page anew when the
-    next array asks for it: for a T1w image of 1 mm 2.2 million pages (8 GB), with this 0.3
-    million.  ``max_free_bytes`` is the most free memory at the end of the heap that is kept.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, max_free_bytes)
 
 
 def available_processors() -> int:

@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.io.memory import return_freed_memory
 from bids_ihf.io.nifti import Volume, read_freesurfer, read_volume
 from bids_ihf.preprocessing.alignment import Alignment, align, align_to_template
 from bids_ihf.preprocessing.bias_field import bias_field
@@ -138,6 +139,7 @@ def prepare(
     if given_mask is not None and is_masked:
         scan = evolve(volume, data=np.where(given_mask, volume.data, np.float32(0)))
     brain = _find_brain(scan, given_mask)
+    return_freed_memory()
     reference = t1w_reference if modality != "T1w" else None
     keep_mask = given_mask is not None or brain.stripped
     alignment, mask = _register(scan, brain, reference, keep_mask=keep_mask)

@@ -6,8 +6,6 @@ through them; the intensity of a tissue does not.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,6 +13,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bids_ihf.network.batch_threads import batch_threads
 from bids_ihf.network.encoder import TISSUE_CLASSES, Encoder, join_statistics
 from bids_ihf.targets.intensity import HISTOGRAM_BINS, PRIOR_POWER, histogram, weighted_median
 from bids_ihf.targets.regional import Regions, empty_regions, sum_by_region
@@ -104,9 +103,7 @@ def slice_statistics(
             embeddings = join_statistics(maps, inside).cpu().numpy()
         return embeddings, voxels, probabilities, index + np.array([start, 0, 0])
 
-    workers = threads if device.type == "cpu" else 1
-    with ThreadPoolExecutor(workers, "encoder", torch.set_num_threads, (1,)) as pool:
-        run_all = map if workers == 1 else pool.map
+    with batch_threads(device, threads) as run_all:
         batches = list(run_all(encode, range(0, len(x), ENCODER_BATCH_SLICES)))
     embeddings, voxels, probabilities, pixels = zip(*batches, strict=True)
     statistics = tissue_statistics(

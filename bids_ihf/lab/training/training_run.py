@@ -15,6 +15,7 @@ import torch
 
 from bids_ihf.errors import BadData
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.memory import reuse_freed_memory
 from bids_ihf.io.paths import packaged_file
 from bids_ihf.lab.training.comparator_training import train_comparator
 from bids_ihf.lab.training.encoder_training import train_encoder
@@ -27,7 +28,6 @@ from bids_ihf.lab.training.training_config import SHIPPED_WEIGHTS, TrainConfig, 
 from bids_ihf.lab.training.validation import Validation
 from bids_ihf.lab.training.vendor_profiles import typical_profiles, vendor_targets
 from bids_ihf.network.checkpoint import load_encoder, pack_encoder, pack_network, pack_segmenter
-from bids_ihf.pipeline.process import reuse_freed_memory
 from bids_ihf.targets.target_file import pack_target
 from bids_ihf.version import __version__
 

@@ -12,7 +12,7 @@ SCRIPT = """
 import ctypes
 import resource
 import numpy as np
-from bids_ihf.pipeline.process import reuse_freed_memory
+from bids_ihf.io.memory import reuse_freed_memory
 
 PR_SET_THP_DISABLE = 41  # <sys/prctl.h>: a huge page counts as one fault, however much is cleared
 ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
