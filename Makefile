@@ -22,8 +22,9 @@ demo: $(VENV)/.runtime
 	@echo "The images, to be seen beside $(DEMO)/bids in any viewer:"
 	@echo "    $(DEMO)/out/sub-01/ses-ge/anat/    harmonized images, change maps, brain masks"
 
-# A file of tests stays in one process: what it has made is used again there.
-TESTS := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# A file of tests stays in one process: what it has made is used again there.  In the order of their
+# names the longest begin early; xdist's own order leaves one of them for the end.
+TESTS := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.test check
 	$(TESTS)
 

@@ -24,6 +24,10 @@ QUICK = (*PLAIN, "--preprocessed")
 """Without mask, bias field and alignment, which one run with all of them is enough for."""
 
 
+SLAB_HALF_MM = (40, 56, 20)
+"""Half the lengths of what is left of a head along its axes, mm."""
+
+
 @frozen
 class Done:
     """What a command left: exit code and what it said."""
@@ -78,6 +82,24 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kinds = ("--modalities", "T1w", "T2w", "dwi")
     done = command("ihf", "demo-data", folder, "--subjects", "1", "--zoom", str(ZOOM), *kinds)
     assert done.code == 0, done.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stripped(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, T1w and T2w as if stripped before: a slab of 40 mm, of which less has to be read,
+    encoded and harmonized than of a head."""
+    folder = tmp_path_factory.mktemp("stripped") / "bids"
+    shutil.copytree(bids, folder)
+    for path in folder.glob("sub-*/ses-*/anat/*.nii.gz"):
+        image = nibabel.load(path)
+        data = np.zeros(image.shape, dtype=np.float32)
+        inside = tuple(
+            slice(size // 2 - round(half / ZOOM), size // 2 + round(half / ZOOM))
+            for size, half in zip(image.shape, SLAB_HALF_MM, strict=True)
+        )
+        data[inside] = np.asarray(image.dataobj)[inside]
+        nibabel.save(nibabel.Nifti1Image(data, image.affine), path)
     return folder
 
 

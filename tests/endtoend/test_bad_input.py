@@ -18,15 +18,15 @@ NAME = "sub-01_ses-ge_T1w.nii.gz"
 
 
 @pytest.fixture
-def one(bids: Path, tmp_path: Path) -> Path:
+def one(stripped: Path, tmp_path: Path) -> Path:
     """A dataset with a single T1w image."""
     root = tmp_path / "one"
-    source = bids / "sub-01/ses-ge/anat"
+    source = stripped / "sub-01/ses-ge/anat"
     folder = root / "sub-01/ses-ge/anat"
     folder.mkdir(parents=True)
     for name in (NAME, NAME.replace(".nii.gz", ".json")):
         shutil.copy(source / name, folder / name)
-    for path in bids.iterdir():
+    for path in stripped.iterdir():
         if path.is_file():
             shutil.copy(path, root / path.name)
     return root
@@ -61,9 +61,9 @@ def test_bad_image(app: App, one: Path, tmp_path: Path, spoil: Callable[[Path], 
     assert list((tmp_path / "out").glob("**/*.nii.gz")) == []
 
 
-def test_one_bad_image_among_good_ones(app: App, bids: Path, tmp_path: Path) -> None:
+def test_one_bad_image_among_good_ones(app: App, stripped: Path, tmp_path: Path) -> None:
     root = tmp_path / "bids"
-    shutil.copytree(bids, root)
+    shutil.copytree(stripped, root)
     truncate(image_of(root))
     words = ("--target", "GE", "--session-label", "ge", "--n-procs", "2", "-m", "T1w", "T2w")
     done = app(root, tmp_path / "out", *words)

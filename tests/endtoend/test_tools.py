@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
-from tests.endtoend.conftest import App, Run, command
+from tests.endtoend.conftest import App, command
 
 STEM = "sub-01/ses-{0}/anat/sub-01_ses-{0}_{1}"
 
 
 @pytest.fixture(scope="module")
-def site(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(stripped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A target built from one scan."""
     output = tmp_path_factory.mktemp("target") / "site.safetensors"
-    reference = bids / f"{STEM.format('philips', 'T1w')}.nii.gz"
+    reference = stripped / f"{STEM.format('philips', 'T1w')}.nii.gz"
     words = ("--name", "My site", "--preprocessed")
     done = command("ihf", "target", "build", reference, "-o", output, *words)
     assert done.code == 0, done.err
@@ -31,9 +33,9 @@ def test_list_and_show() -> None:
     assert "modalities: FLAIR T1w T2w" in command("ihf", "target", "show", "GE").out
 
 
-def test_own_target(site: Path, app: App, bids: Path, tmp_path: Path) -> None:
+def test_own_target(site: Path, app: App, stripped: Path, tmp_path: Path) -> None:
     words = ("--target", site, "--session-label", "ge")
-    done = app(bids, tmp_path / "out", *words)
+    done = app(stripped, tmp_path / "out", *words)
     assert done.code == 0, done.err
     assert "1 harmonized, 0 already done, 0 failed, 2 not processed" in done.err
     sidecar = tmp_path / "out" / f"{STEM.format('ge', 'desc-harmonized_T1w')}.json"
@@ -41,12 +43,12 @@ def test_own_target(site: Path, app: App, bids: Path, tmp_path: Path) -> None:
 
 
 def test_reference_image_is_the_target_built_from_it(
-    site: Path, app: App, bids: Path, tmp_path: Path
+    site: Path, app: App, stripped: Path, tmp_path: Path
 ) -> None:
-    reference = bids / f"{STEM.format('philips', 'T1w')}.nii.gz"
+    reference = stripped / f"{STEM.format('philips', 'T1w')}.nii.gz"
     words = ("--session-label", "ge", "--modalities", "T1w")
-    assert app(bids, tmp_path / "a", "--target", reference, *words).code == 0
-    assert app(bids, tmp_path / "b", "--target", site, *words).code == 0
+    assert app(stripped, tmp_path / "a", "--target", reference, *words).code == 0
+    assert app(stripped, tmp_path / "b", "--target", site, *words).code == 0
     name = f"{STEM.format('ge', 'desc-harmonized_T1w')}.nii.gz"
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -75,12 +77,14 @@ def _ge_only(folder: Path) -> Path:
     return path
 
 
-def test_evaluate(run: Run, tmp_path: Path) -> None:
-    harmonized = run.out / f"{STEM.format('ge', 'desc-harmonized_T1w')}.nii.gz"
-    mask = run.out / f"{STEM.format('ge', 'desc-brain_mask')}.nii.gz"
-    table = tmp_path / "table.tsv"
+def test_evaluate(stripped: Path, tmp_path: Path) -> None:
+    scan = stripped / f"{STEM.format('ge', 'T1w')}.nii.gz"
+    image = nibabel.load(scan)
+    mask, table = tmp_path / "mask.nii.gz", tmp_path / "table.tsv"
+    inside = (np.asarray(image.dataobj) > 0).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(inside, image.affine), mask)
     # Against itself: the scans of other sessions lie on other grids.
-    done = command("ihf", "evaluate", harmonized, harmonized, "--mask", mask, "-o", table)
+    done = command("ihf", "evaluate", scan, scan, "--mask", mask, "-o", table)
     assert done.code == 0, done.err
     columns, values = (line.split("\t") for line in table.read_text().splitlines())
     assert float(dict(zip(columns, values, strict=True))["rmse_mask"]) == 0

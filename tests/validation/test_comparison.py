@@ -18,8 +18,8 @@ from bids_ihf.targets.network_input import NetworkInput
 from bids_ihf.validation.comparison import compare_images
 from bids_ihf.validation.features import band_strengths, shape_features
 
-SIZE = 48
-RADIUS_MM = 17
+SIZE = 40
+RADIUS_MM = 14
 
 
 def blobs() -> NDArray[np.float32]:

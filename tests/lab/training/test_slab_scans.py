@@ -182,6 +182,7 @@ class _Squares:
         return [(3 * number + k) ** 2 for k in range(3)]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # with one processor
 def test_batches_depend_on_their_step_alone() -> None:
     everything = list(numbered_batches(_Squares(), 0, 8, 1))
     assert everything == [(step, step**2) for step in range(8)]
