@@ -160,6 +160,23 @@ def test_figures(rows: list[dict[str, Any]]) -> None:
             assert np.ptp(np.asarray(picture.convert("L"))) > 100
 
 
+def test_figure_of_comparators(rows: list[dict[str, Any]]) -> None:
+    """One without a result for a scanner leaves its place empty."""
+    cases = panels()
+    cases[1].images["MURD"] = cases[1].images[IHF_HARMONY]
+    figures = draw_figures(aggregate(rows, seed=1), cases)
+    with (
+        Image.open(io.BytesIO(figures["fig-comparators-T1w.png"])) as picture,
+        Image.open(io.BytesIO(figures["fig-images-T1w.png"])) as plain,
+    ):
+        assert picture.height == plain.height
+        shown = np.asarray(picture.convert("L")).astype(float)
+    rows_of_case = np.array_split(shown[30:-30], 3)
+    columns = [np.array_split(row, 5, axis=1)[2].max() for row in rows_of_case]
+    assert columns[0] > 100
+    assert max(columns[1:]) == 0
+
+
 def test_results(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     weights = Weights(networks={IHF_HARMONY: None, "bare": Path("/some/where/bare.safetensors")})
     plan = Plan(

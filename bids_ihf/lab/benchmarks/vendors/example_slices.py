@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,9 +66,14 @@ class CasePanel:
 
 
 def render_case(
-    case: Case, images: Images, truth: Slices, subject: str, modality: str
+    case: Case,
+    images: Images,
+    truth: Slices,
+    subject: str,
+    modality: str,
+    comparators: Sequence[str] = (),
 ) -> CasePanel:
-    """The panel of a case from its images (X, Y, S) by method."""
+    """The panel of a case from its images (X, Y, S) by method; ``comparators`` are shown, too."""
     source_range = intensity_range(images[NO_HARMONIZATION], truth.mask)
     true_range = intensity_range(truth.data, truth.mask)
     brain = images[NO_HARMONIZATION][truth.mask]
@@ -82,7 +88,7 @@ def render_case(
         NO_HARMONIZATION: to_unit_range(images[NO_HARMONIZATION][:, :, index], *source_range),
         TRUE_SCAN: to_unit_range(truth.data[:, :, index], *true_range),
     }
-    for method in (HISTOGRAM_MATCHING, IHF_HARMONY):
+    for method in (HISTOGRAM_MATCHING, *comparators, IHF_HARMONY):
         if method in images:
             scaled = (images[method] - true_range[0]) / (true_range[1] - true_range[0])
             counts[method] = _histogram(scaled[truth.mask], SCALED_INTENSITY_EDGES)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 
 from bids_ihf.lab.benchmarks.vendors.cases import OFF_RANGE_GROUP, SAME_SCANNER
+from bids_ihf.lab.benchmarks.vendors.drawing import new_figure, png_of
 from bids_ihf.lab.benchmarks.vendors.example_slices import (
     AS_SCANNED,
     FIGURE_TARGET,
     LOG_INTENSITY_EDGES,
     RANGE_SCALED,
     SCALED_INTENSITY_EDGES,
-    TRUE_SCAN,
+)
+from bids_ihf.lab.benchmarks.vendors.image_figures import (
+    comparator_images,
+    comparators_shown,
+    example_images,
 )
 from bids_ihf.lab.benchmarks.vendors.methods import (
     HISTOGRAM_MATCHING,
     IHF_HARMONY,
-    NO_HARMONIZATION,
     REPEAT_SCAN,
     TRUE_SCAN_MATCHING,
 )
@@ -32,18 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.benchmarks.vendors.example_slices import CasePanel
-
-FIGURE_DPI = 100
-MAX_FIGURE_BYTES = 300 * 1024
-"""Size of a figure of example slices."""
-
-PALETTE_SIZES = (96, 64, 32, 16)
-"""Numbers of colours that a figure of example slices is reduced to, until it is small enough."""
 
 SOURCE_COLOURS = {
     SAME_SCANNER: "#222222",
@@ -55,19 +49,6 @@ SOURCE_COLOURS = {
 BASELINE_COLOUR, IHF_COLOUR, BOUND_COLOUR = "#9aa5b1", "#d1495b", "#d9dde2"
 METRIC_LABELS = {"rmse": "RMSE", "psnr": "PSNR (dB)", "ms_ssim": "MS-SSIM"}
 DENSITY_PANELS = (AS_SCANNED, RANGE_SCALED, HISTOGRAM_MATCHING, IHF_HARMONY)
-IMAGE_TITLES = {
-    NO_HARMONIZATION: "source",
-    HISTOGRAM_MATCHING: HISTOGRAM_MATCHING,
-    IHF_HARMONY: IHF_HARMONY,
-    TRUE_SCAN: TRUE_SCAN,
-}
-ERROR_TITLES = {
-    NO_HARMONIZATION: "error, source",
-    HISTOGRAM_MATCHING: "error, matching",
-    IHF_HARMONY: "error, IHF",
-}
-FULL_COLOUR_ERROR = 0.25
-"""Error drawn in full colour, as a fraction of the true scan's range."""
 
 
 def draw_figures(table: Sequence[Row], panels: Sequence[CasePanel]) -> dict[str, bytes]:
@@ -78,6 +59,11 @@ def draw_figures(table: Sequence[Row], panels: Sequence[CasePanel]) -> dict[str,
         figures[f"fig-densities-{modality}.png"] = intensity_densities(selected, modality)
         first_subject = [panel for panel in selected if panel.subject == selected[0].subject]
         figures[f"fig-images-{modality}.png"] = example_images(first_subject, modality)
+        comparators = comparators_shown(first_subject)
+        if comparators:
+            figures[f"fig-comparators-{modality}.png"] = comparator_images(
+                first_subject, comparators, modality
+            )
     return figures
 
 
@@ -85,7 +71,7 @@ def metric_bars(table: Sequence[Row]) -> bytes:
     """RMSE, PSNR and MS-SSIM over all vendor pairs by method; a row for each modality."""
     rows = [row for row in table if row["source"] == ALL_VENDORS]
     modalities = list(dict.fromkeys(row["modality"] for row in rows))
-    figure = _figure(10, 0.8 + 2.9 * len(modalities))
+    figure = new_figure(10, 0.8 + 2.9 * len(modalities))
     axes = figure.subplots(len(modalities), len(METRIC_LABELS), squeeze=False, sharey="row")
     for line, modality in zip(axes, modalities, strict=True):
         selected = [row for row in rows if row["modality"] == modality][::-1]
@@ -95,7 +81,7 @@ def metric_bars(table: Sequence[Row]) -> bytes:
         line[1].set_title(f"{modality}, all vendor pairs", fontsize=11)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=9)
     figure.tight_layout(rect=(0, 0.08 if len(modalities) == 1 else 0.05, 1, 1))
-    return _png(figure)
+    return png_of(figure)
 
 
 def _bar_panel(axis: Axes, rows: Sequence[Row], metric: str) -> None:
@@ -126,7 +112,7 @@ def _colour(method: str) -> str:
 
 def intensity_densities(panels: Sequence[CasePanel], modality: str) -> bytes:
     """Densities of the brain's intensities by scanner, before and after, over all subjects."""
-    figure = _figure(10, 5.6)
+    figure = new_figure(10, 5.6)
     for axis, histogram in zip(figure.subplots(2, 2).flat, DENSITY_PANELS, strict=True):
         harmonized = histogram in (HISTOGRAM_MATCHING, IHF_HARMONY)
         for source in (SAME_SCANNER, *BUILTIN_VENDORS, OFF_RANGE_GROUP):
@@ -153,7 +139,7 @@ def intensity_densities(panels: Sequence[CasePanel], modality: str) -> bytes:
     noun = "subject" if count == 1 else "subjects"
     figure.suptitle(f"{modality} brain intensities of {count} {noun}", fontsize=11)
     figure.tight_layout()
-    return _png(figure)
+    return png_of(figure)
 
 
 def _density(
@@ -167,68 +153,3 @@ def _density(
     fractions = [count / max(1, count.sum()) for count in counts]
     mean = np.mean(fractions, axis=0) / (edges[1] - edges[0])
     return (edges[1:] + edges[:-1]) / 2, gaussian_filter1d(mean, 1.5)
-
-
-def example_images(panels: Sequence[CasePanel], modality: str) -> bytes:
-    """One slice of one subject by every source: scan, results, truth and errors."""
-    rows = [panel for panel in panels if panel.source != SAME_SCANNER]
-    figure = _figure(9.4, 1.65 * len(rows) + 0.3, "black")
-    axes = figure.subplots(
-        len(rows), len(IMAGE_TITLES) + len(ERROR_TITLES), squeeze=False,
-        gridspec_kw={"wspace": 0.02, "hspace": 0.02},
-    )  # fmt: skip
-    for line, panel in zip(axes, rows, strict=True):
-        for axis, name in zip(line, IMAGE_TITLES, strict=False):
-            axis.imshow(panel.images[name].T, origin="lower", cmap="gray", vmin=0, vmax=1)
-        for axis, name in zip(line[len(IMAGE_TITLES) :], ERROR_TITLES, strict=True):
-            error = np.where(panel.brain, panel.images[name] - panel.images[TRUE_SCAN], np.nan)
-            axis.imshow(
-                error.T, origin="lower", cmap="RdBu_r",
-                vmin=-FULL_COLOUR_ERROR, vmax=FULL_COLOUR_ERROR,
-            )  # fmt: skip
-        line[0].text(
-            0.02, 0.01, panel.scanner, color="white", fontsize=7, transform=line[0].transAxes
-        )
-    titles = (*IMAGE_TITLES.values(), *ERROR_TITLES.values())
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, color="white", fontsize=8, pad=3)
-    for axis in axes.flat:
-        axis.axis("off")
-    limit = f"{FULL_COLOUR_ERROR:g}"
-    figure.text(
-        0.5, 0.008, f"{modality} to {FIGURE_TARGET}; errors from blue (-{limit}) to red "
-        f"(+{limit}) of the true scan's range; the source in its own range",
-        color="white", fontsize=7, ha="center",
-    )  # fmt: skip
-    bottom = 0.22 / figure.get_size_inches()[1]
-    figure.subplots_adjust(left=0.002, right=0.998, top=1 - 1.1 * bottom, bottom=bottom)
-    return _with_palette(_png(figure))
-
-
-def _figure(width: float, height: float, background: str = "white") -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), facecolor=background)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Any) -> bytes:
-    stream = io.BytesIO()
-    # Without the version of matplotlib, the file changes only with what it shows.
-    figure.savefig(stream, format="png", dpi=FIGURE_DPI, metadata={"Software": None})
-    return stream.getvalue()
-
-
-def _with_palette(png: bytes) -> bytes:
-    """The figure with the largest palette that keeps it below MAX_FIGURE_BYTES."""
-    with Image.open(io.BytesIO(png)) as image:
-        colours = image.convert("RGB")
-    for size in PALETTE_SIZES:
-        stream = io.BytesIO()
-        quantized = colours.quantize(size, dither=Image.Dither.NONE)
-        quantized.save(stream, format="png", optimize=True)
-        if stream.tell() <= MAX_FIGURE_BYTES:
-            break
-    return stream.getvalue()

@@ -67,7 +67,7 @@ def evaluate_subject(
             metrics[REPEAT_SCAN] = repeat
             rows += [{**row, "method": method, **values} for method, values in metrics.items()]
             if target == FIGURE_TARGET:
-                panels.append(render_case(case, images, truth, name, modality))
+                panels.append(render_case(case, images, truth, name, modality, tuple(comparators)))
     return rows, panels
 
 
