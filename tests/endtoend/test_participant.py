@@ -194,7 +194,7 @@ def test_other_target_redoes(run: Run, app: App, bids: Path, tmp_path: Path) -> 
     out = tmp_path / "out"
     shutil.copytree(run.out, out)
     words = ("--target", "Philips", "--session-label", "ge", "--modalities", "T1w")
-    done = app(bids, out, *words)
+    done = app(bids, out, *words, options=PLAIN)
     assert done.code == 0, done.err
     assert "1 harmonized, 0 already done" in done.err
     sidecar = json.loads((out / f"{STEM}_desc-harmonized_T1w.json").read_text())

@@ -16,13 +16,18 @@ from bids_ihf.lab.benchmarks.volumetry.change import NO_CHANGE
 from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
 from bids_ihf.lab.benchmarks.volumetry.image_scanners import GAIN, by_another_scanner
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_volume, region_of
+from bids_ihf.lab.benchmarks.volumetry.steps import METHODS as STEP_METHODS
+from bids_ihf.lab.benchmarks.volumetry.steps import images_by_step, step_tables
 from bids_ihf.lab.benchmarks.volumetry.travelers import _segmented
+from bids_ihf.lab.benchmarks.volumetry.visits import Harmonizer
 from bids_ihf.lab.simulation.label_anatomy import LabelMap
+from bids_ihf.targets.profile import Profile
 from bids_ihf.validation.measuring import Findings
 from bids_ihf.validation.outcomes import IHF_HARMONY, UNTOUCHED, Outcome
 from bids_ihf.validation.results import write_table
 from bids_ihf.validation.run import ValidationPlan
 from bids_ihf.validation.scans import Study
+from tests.anat.test_harmonize import head, target_of, tiny_model
 
 WHITE, VENTRICLE = 2, 4
 
@@ -210,3 +215,34 @@ def test_travelers_are_on_every_scanner_twice(
 def scanner_of(image: Path) -> str | None:
     sidecar = json.loads(image.with_name(image.name.replace(".nii.gz", ".json")).read_text())
     return scanner_label(sidecar, normalize_vendor(sidecar["Manufacturer"]))
+
+
+class _Known(Harmonizer):
+    """To another head, from a scanner nobody knows."""
+
+    def target(self) -> Profile:
+        return target_of(head(seed=1, gamma=1.5), self.model)
+
+    def source(self, vendor: str) -> None:
+        return None
+
+
+def test_the_last_step_is_the_whole_method() -> None:
+    scan = head(gain=300)
+    harmonizer = _Known(tiny_model(identity=False), np.arange(1, 100, dtype=np.float32), (0, 99))
+    images = images_by_step(scan, "GE", harmonizer)
+    assert set(images) == set(STEP_METHODS)
+    whole = harmonizer.harmonize([scan], "GE")
+    inside = scan.mask & (whole > 0)
+    np.testing.assert_allclose(images["ihf-harmony"][inside], whole[inside], rtol=1e-5)
+    for earlier, later in zip(list(images)[:-1], list(images)[1:], strict=True):
+        assert np.abs(images[later] - images[earlier])[inside].mean() > 1e-3 * whole.max()
+
+
+def test_false_change_by_step() -> None:
+    row = {"tool": "Atropos", "structure": "cortex", "method": "curve", "first_ml": 100.0}
+    tables = step_tables([row | {"second_ml": 104.0}, row | {"second_ml": 98.0}])
+    (summary,) = tables["steps"].rows
+    assert summary["false_percent"] == pytest.approx(3)
+    assert summary["mean_percent"] == pytest.approx(1)
+    assert summary["pairs"] == 2

@@ -4,10 +4,13 @@ Usage: python -m bids_ihf.lab.benchmarks.volumetry travelers LABELS_DIR -o docs/
            [--people head-13 ...] [--averaged 2] [--segmenter FILE]
        python -m bids_ihf.lab.benchmarks.volumetry change LABELS_DIR -o docs/results
            [--people head-13 ...] [--percents -5 5]
+       python -m bids_ihf.lab.benchmarks.volumetry steps LABELS_DIR -o docs/results
+           [--people head-13 ...]
        python -m bids_ihf.lab.benchmarks.volumetry age IXI_DIR -o docs/results [--people 20]
        python -m bids_ihf.lab.benchmarks.volumetry sites SLICES_DIR -o docs/results
 
-Files that are made on the way are under --records; 'change' goes on where it was stopped.
+Files that are made on the way are under --records; 'change' and 'steps' go on where they were
+stopped.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from bids_ihf.lab.benchmarks.volumetry.change import ChangePlan, measure_changes
 from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES
 from bids_ihf.lab.benchmarks.volumetry.sites import measure_sites
+from bids_ihf.lab.benchmarks.volumetry.steps import StepsPlan, measure_steps
 from bids_ihf.lab.benchmarks.volumetry.travelers import TravelersPlan, measure_travelers
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.pipeline.process import set_up_process
@@ -92,8 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     travelers.set_defaults(run=_travelers)
     change = commands.add_parser("change", help="structures that grow or shrink between visits")
     change.add_argument("data", type=Path, metavar="LABELS_DIR", help="NAME_dseg.nii.gz")
-    change.add_argument("--people", nargs="+", metavar="NAME", default=["head-13", "head-14"])
-    change.add_argument("--references", nargs="+", metavar="NAME", default=["head-01", "head-05"])
+    steps = commands.add_parser("steps", help="which step moves volumes between scanners")
+    steps.add_argument("data", type=Path, metavar="LABELS_DIR", help="NAME_dseg.nii.gz")
+    steps.set_defaults(run=_steps)
+    for command in (change, steps):
+        command.add_argument("--people", nargs="+", metavar="NAME", default=["head-13", "head-14"])
+        command.add_argument(
+            "--references", nargs="+", metavar="NAME", default=["head-01", "head-05"]
+        )
     change.add_argument("--structures", nargs="+", choices=STRUCTURES, default=list(STRUCTURES))
     change.add_argument(
         "--percents", nargs="+", type=float, metavar="P", default=[-5.0, -2.0, -1.0, 1.0, 2.0, 5.0]
@@ -106,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     sites = commands.add_parser("sites", help="can a classifier name the site of a real slice")
     sites.add_argument("data", type=Path, metavar="DIR", help="T1/PERSON-SITE-NUMBER-T1.nii.gz")
     sites.set_defaults(run=_sites)
-    for command in (travelers, change, age, sites):
+    for command in (travelers, change, steps, age, sites):
         command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT_DIR")
         command.add_argument(
             "--records", type=Path, metavar="DIR",
@@ -132,6 +142,18 @@ def _travelers(options: argparse.Namespace) -> dict[str, Table]:
             people=tuple(options.people),
             averaged=options.averaged,
             segmenter=options.segmenter,
+            seed=options.seed,
+            records=options.records or options.output / "records",
+        )
+    )
+
+
+def _steps(options: argparse.Namespace) -> dict[str, Table]:
+    return measure_steps(
+        StepsPlan(
+            labels=options.data,
+            people=tuple(options.people),
+            references=tuple(options.references),
             seed=options.seed,
             records=options.records or options.output / "records",
         )
