@@ -58,8 +58,10 @@ class Size:
     ----------
     zoom
         Voxel size, mm.
+    participants
+        Runs of each participant.
     repeats
-        Of stages and participants.
+        Of stages.
     rounds
         In which the layouts take turns.
     subjects
@@ -69,20 +71,21 @@ class Size:
     """
 
     zoom: float = 1.0
+    participants: int = 5
     repeats: int = 3
     rounds: int = 5
     subjects: int = 1500
     images: tuple[int, ...] = (1, 10, 100)
 
 
-QUICK_SIZE = Size(zoom=4.0, repeats=1, rounds=1, subjects=10, images=(1, 2))
+QUICK_SIZE = Size(zoom=4.0, participants=1, repeats=1, rounds=1, subjects=10, images=(1, 2))
 
 
 def on_processor(bids: Path, scratch: Path, size: Size, keep: Keep) -> None:
     """Measure everything on the processor; ``keep`` is called with each result."""
     path = make_session(bids, zoom=size.zoom)
     run = runs.Runner(scratch, len(os.sched_getaffinity(0)))
-    keep("participants", runs.participants(run, bids, size.repeats))
+    keep("participants", runs.participants(run, bids, size.participants))
     watch = Stopwatch(size.repeats)
     prepared = prepare_stages(watch, bids, path)
     profile, model = _target_and_model("cpu")
@@ -114,7 +117,7 @@ def on_gpu(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
     seconds = results["network_s_per_volume"]
     results["limit"] = compare_to_limit(case, model, seconds, limit)
     run = runs.Runner(scratch, len(os.sched_getaffinity(0)), "cuda")
-    results |= runs.participants(run, bids, size.repeats)
+    results |= runs.participants(run, bids, size.participants)
     return results | {"name": torch.cuda.get_device_name(), "memory_gib": memory}
 
 

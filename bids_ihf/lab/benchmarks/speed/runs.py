@@ -53,22 +53,23 @@ class Runner:
 
 
 def participants(run: Runner, bids: Path, repeats: int) -> dict[str, Any]:
-    """A participant with a T1w, several times, and one with T1w, T2w and diffusion, once.
+    """A participant with a T1w, and one with T1w, T2w and diffusion, each several times.
 
     With validation of the input.
     """
     t1w = [run(bids, "--modalities", "T1w") for _ in range(repeats)]
-    all_modalities = run(bids)
+    three = [run(bids, "--modalities", "T1w", "T2w", "dwi") for _ in range(repeats)]
     return {
         "participant_T1w_s": median(cost.seconds for cost in t1w),
         "participant_T1w_rounds_s": [cost.seconds for cost in t1w],
         "participant_T1w_cpu_s": median(cost.cpu_seconds for cost in t1w),
         "participant_peak_rss_gib": max(cost.rss_gib for cost in t1w),
         "participant_peak_pss_gib": max(cost.memory_gib for cost in t1w),
-        "participant_T1w_T2w_dwi_s": all_modalities.seconds,
-        "participant_T1w_T2w_dwi_cpu_s": all_modalities.cpu_seconds,
-        "participant_T1w_T2w_dwi_peak_rss_gib": all_modalities.rss_gib,
-        "participant_T1w_T2w_dwi_peak_pss_gib": all_modalities.memory_gib,
+        "participant_T1w_T2w_dwi_s": median(cost.seconds for cost in three),
+        "participant_T1w_T2w_dwi_rounds_s": [cost.seconds for cost in three],
+        "participant_T1w_T2w_dwi_cpu_s": median(cost.cpu_seconds for cost in three),
+        "participant_T1w_T2w_dwi_peak_rss_gib": max(cost.rss_gib for cost in three),
+        "participant_T1w_T2w_dwi_peak_pss_gib": max(cost.memory_gib for cost in three),
     }
 
 
