@@ -22,16 +22,18 @@ MAX_SUBJECT_Z = 2.0
 larger one indicates another protocol."""
 
 MIN_CSF_SIGNAL = 0.2
-"""Signal of CSF, relative to white matter, below which its contrast is no sign of a protocol: what
-is left of nulled CSF is noise and partial volume, and its logarithm varies by 0.24 to 1.2 between
-the training subjects in FLAIR, whose vendors' typical scans have 0.07 to 0.18."""
+"""Signal of CSF, relative to white matter, below which it counts as nulled, however dark it is:
+what is left is noise and partial volume, and its logarithm varies by 0.24 to 1.2 between the
+training subjects in FLAIR, whose vendors' typical scans have 0.07 to 0.18."""
 
 
-def same_protocol_weight(landmarks: Landmarks, reference: Landmarks) -> float:
+def same_protocol_weight(
+    landmarks: Landmarks, reference: Landmarks, *, power: float = 1.0
+) -> float:
     """Weight, 0 to 1, of the assumption that two scans have one protocol.
 
-    1 while the contrast deviation is at most `MAX_SUBJECT_Z`, inversely proportional to it beyond,
-    and 0 where no contrast could be measured in both scans.
+    1 while the contrast deviation is at most `MAX_SUBJECT_Z`, inversely proportional to a
+    ``power`` of it beyond, and 0 where no contrast could be measured in both scans.
 
     >>> typical = np.array([-0.1, 0.5, -0.6])
     >>> same_protocol_weight(typical, typical)
@@ -40,7 +42,9 @@ def same_protocol_weight(landmarks: Landmarks, reference: Landmarks) -> float:
     0.29
     """
     deviation = contrast_deviation(landmarks, reference)
-    return min(1.0, MAX_SUBJECT_Z / max(deviation, 1e-9)) if np.isfinite(deviation) else 0.0
+    if not np.isfinite(deviation):
+        return 0.0
+    return float(min(1.0, MAX_SUBJECT_Z / max(deviation, 1e-9)) ** power)
 
 
 def contrast_deviation(landmarks: Landmarks, reference: Landmarks) -> float:
@@ -52,7 +56,7 @@ def contrast_deviation(landmarks: Landmarks, reference: Landmarks) -> float:
 
 
 def _log_contrasts(landmarks: Landmarks) -> NDArray[np.float64]:
-    """ln(grey / white) and ln(CSF / white), (2,); NaN where a tissue is missing or nulled."""
+    """ln(grey / white) and ln(CSF / white), (2,); NaN where a tissue is missing."""
     signal = np.where(landmarks > -1, landmarks + 1, np.nan)
     grey, csf = np.delete(signal, WHITE_MATTER) / signal[WHITE_MATTER]
-    return np.log([grey, csf if csf > MIN_CSF_SIGNAL else np.nan])
+    return np.log([grey, np.maximum(csf, MIN_CSF_SIGNAL)])

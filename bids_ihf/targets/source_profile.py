@@ -23,6 +23,10 @@ VENDOR_SCANNER_WEIGHT = 0.25
 Of 0, 0.25, 0.5, 0.75 and 1 the one with the smallest error, T1w and T2w together, between the
 vendors' scans of the 11 training subjects, with profiles from the other ten."""
 
+PROTOCOL_POWER = 4.0
+"""How fast the assumption that a scan has its scanner's typical protocol is given up beyond what
+subjects differ by.  Of 1, 2, 4 and 99 on the validation subject: docs/method.md."""
+
 AnyProfile = TypeVar("AnyProfile", Profile, DiffusionProfile)
 
 
@@ -77,7 +81,9 @@ def scanner_weight(scan: Profile, source: SourceProfile[Profile] | None) -> floa
     """
     if source is None:
         return 1.0
-    same_protocol = same_protocol_weight(scan.landmarks, source.profile.landmarks)
+    same_protocol = same_protocol_weight(
+        scan.landmarks, source.profile.landmarks, power=PROTOCOL_POWER
+    )
     return 1.0 - (1.0 - source.scanner_weight(VENDOR_SCANNER_WEIGHT)) * same_protocol
 
 

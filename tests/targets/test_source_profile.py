@@ -96,7 +96,7 @@ def test_what_subjects_do_not_explain_is_the_scanners() -> None:
         for deviations in (0.0, 1.0, MAX_SUBJECT_Z, 2 * MAX_SUBJECT_Z, 10 * MAX_SUBJECT_Z)
     ]
     assert weights[:3] == pytest.approx([0.1, 0.1, 0.1], abs=0.01)
-    assert weights[3:] == pytest.approx([0.55, 0.91], abs=0.01)
+    assert weights[3:] == pytest.approx([1 - 0.9 / 2**4, 1.0], abs=0.001)
 
 
 def test_nulled_csf_is_no_sign_of_another_protocol() -> None:
@@ -104,6 +104,8 @@ def test_nulled_csf_is_no_sign_of_another_protocol() -> None:
     typical[CSF], brighter[CSF] = -0.95, -0.8
     nulled = SourceProfile(profile(typical))
     assert scanner_weight(profile(brighter), nulled) == VENDOR_SCANNER_WEIGHT
+    brighter[CSF] = 0.3  # not nulled at all
+    assert scanner_weight(profile(brighter), nulled) > 0.9
     typical[CSF], brighter[CSF] = -0.6, -0.2
     assert scanner_weight(profile(brighter), SourceProfile(profile(typical))) > 0.5
 
