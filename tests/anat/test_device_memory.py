@@ -18,8 +18,15 @@ from bids_ihf.network.context import Window
 from bids_ihf.pipeline import harmonization as harmonization_module
 from bids_ihf.pipeline.harmonization import Harmonization
 from bids_ihf.pipeline.process import single_threaded
+from bids_ihf.targets import network_pass
 
 SLICES = np.arange(1, 14)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many slices at once as a GPU gets, on the processor."""
+    monkeypatch.setattr(network_pass, "CPU_BATCH_SLICES", network_pass.BATCH_SLICES)
 
 
 class Full:
@@ -64,6 +71,7 @@ def through(
     return data[:, :, slices], after[:, :, slices]
 
 
+@pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("batch_size", [8, 32])
 def test_batches_are_halved_until_they_fit(batch_size: int) -> None:
     network = Full(room=3)
@@ -72,10 +80,18 @@ def test_batches_are_halved_until_they_fit(batch_size: int) -> None:
     assert np.array_equal(after, 2 * before)
 
 
+@pytest.mark.usefixtures("as_on_a_gpu")
 def test_enough_memory_is_used() -> None:
     network = Full(room=8)
     before, after = through(network)
     assert network.batches == [8, 5]
+    assert np.array_equal(after, 2 * before)
+
+
+def test_a_processor_gets_four_slices_at_once() -> None:
+    network = Full(room=8)
+    before, after = through(network)
+    assert network.batches == [4, 4, 4, 1]
     assert np.array_equal(after, 2 * before)
 
 
@@ -106,6 +122,7 @@ def test_batches_at_a_time_do_not_change_a_bit(threads: int) -> None:
     assert np.array_equal(first, second)
 
 
+@pytest.mark.usefixtures("as_on_a_gpu")
 def test_not_even_one_slice() -> None:
     network = Full(room=0)
     with pytest.raises(TemporaryFailure, match="out of memory"):
