@@ -37,10 +37,11 @@ JOB_KILLED = (
 
 def start_worker(run_log: RunLog, folder: str) -> None:
     """Prepare a worker process."""
-    signal.signal(signal.SIGTERM, raise_terminated)
     os.chdir(folder)
     join_run(run_log)
     threading.Thread(target=_end_with_run, daemon=True).start()
+    # Last: a worker that is ended before has nothing to clean up, and an exception is printed.
+    signal.signal(signal.SIGTERM, raise_terminated)
 
 
 def _end_with_run() -> None:

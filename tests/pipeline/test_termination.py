@@ -49,6 +49,19 @@ sys.exit(run_command("run", command))
 """
 
 
+# Told to end while it is still being prepared, as the second worker of a run that ends at once.
+WORKER = """
+import os
+import signal
+from unittest import mock
+from bids_ihf.pipeline import plugins
+
+told = lambda run_log: os.kill(os.getpid(), signal.SIGTERM)
+with mock.patch.object(plugins, "join_run", told):
+    plugins.start_worker(None, ".")
+"""
+
+
 def start(script: str, folder: Path, *words: str) -> subprocess.Popen[str]:
     """Start a script in a process group of its own, as a shell or Slurm does."""
     path = folder / "run.py"
@@ -103,3 +116,10 @@ def test_a_library_that_computes_is_not_waited_for(tmp_path: Path) -> None:
     run.terminate()
     assert run.wait(60) == -signal.SIGKILL
     assert MAX_CLEANUP_SECONDS - 1 < time.monotonic() - begin < 10
+
+
+def test_a_worker_that_is_not_ready_ends_without_a_word(tmp_path: Path) -> None:
+    run = start(WORKER, tmp_path)
+    error = run.communicate(timeout=60)[1]
+    assert run.returncode == -signal.SIGTERM
+    assert error == ""
