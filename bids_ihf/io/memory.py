@@ -17,19 +17,22 @@ def reuse_freed_memory(max_free_bytes: int = MAX_FREE_HEAP_BYTES) -> None:
     next array asks for it: for a T1w image of 1 mm 2.2 million pages (8 GB), with this 0.3
     million.  ``max_free_bytes`` is the most free memory at the end of the heap that is kept.
     """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, max_free_bytes)
+    if glibc := _load_glibc():
+        glibc.mallopt(M_MMAP_MAX, 0)
+        glibc.mallopt(M_TRIM_THRESHOLD, max_free_bytes)
 
 
 def return_freed_memory() -> None:
     """Give freed memory back to the kernel: after a step that needed much of it, before another
     that needs it elsewhere."""
+    if glibc := _load_glibc():
+        glibc.malloc_trim(0)
+
+
+def _load_glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
     try:
-        trim = ctypes.CDLL("libc.so.6").malloc_trim
-    except (OSError, AttributeError):  # another C library
-        return
-    trim(0)
+        library = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
+    return library if hasattr(library, "malloc_trim") else None
