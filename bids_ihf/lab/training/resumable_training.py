@@ -89,9 +89,7 @@ class ResumableTrainer(ABC, Generic[Model, B]):
         steps, first = self.schedule.steps, self.progress.step
         deadline = time.monotonic() + 60 * minutes if minutes is not None else None
         for step, batch in numbered_batches(sampler, first, steps, self.config.threads):
-            rate = self.schedule.learning_rate * learning_rate_factor(step, steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            self.set_learning_rate(step)
             losses = self.step(batch, step)
             done = step + 1
             if step % LOG_EVERY_STEPS == 0 or done == steps:
@@ -102,10 +100,16 @@ class ResumableTrainer(ABC, Generic[Model, B]):
             if done % self.schedule.validate_every == 0 or last:
                 self.validate(done)
             if done % self.schedule.save_every == 0 or last:
-                self._save(done)
+                self.save(done)
             if timed_out:
                 LOGGER.info("Stopped after %g minutes; the next run goes on from here", minutes)
                 break
+
+    def set_learning_rate(self, step: int) -> None:
+        """Set the learning rate to that of a step."""
+        factor = learning_rate_factor(step, self.schedule.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate * factor
 
     @abstractmethod
     def step(self, batch: B, step: int) -> Mapping[str, Tensor | float]:
@@ -136,7 +140,8 @@ class ResumableTrainer(ABC, Generic[Model, B]):
         nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
+        """Write the state after so many steps, from which a later run goes on."""
         self.progress = attrs.evolve(self.progress, step=step)
         best = self.progress.best
         save_state(self.state, self.model, self.optimizer, step, average=self.average, best=best)

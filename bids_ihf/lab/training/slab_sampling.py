@@ -39,6 +39,8 @@ from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from bids_ihf.bids.names import Modality
@@ -88,7 +90,10 @@ class SlabSampler(EncodingSampler[SlabRows]):
 
     def chunk(self, number: int) -> list[Batch]:
         """The batches of a chunk: the slices of its slabs in random order."""
-        rows, order = self.draw_slabs(self.seed, number)
+        return self.batches(*self.draw_slabs(self.seed, number))
+
+    def batches(self, rows: Sequence[SlabRows], order: NDArray[np.intp]) -> list[Batch]:
+        """The batches of a chunk, of the slices of its slabs in an order."""
         columns = [
             torch.from_numpy(np.concatenate([getattr(slab, name) for slab in rows])[order])
             for name in ("matched", "truth", "mask", "target", "context")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -18,6 +19,14 @@ T = TypeVar("T")
 
 SHIPPED_WEIGHTS = "shipped"
 """In place of a path: the weights of the package."""
+
+
+def _names(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _numbers(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
 
 
 @frozen
@@ -43,11 +52,11 @@ class DataConfig:
     )
     people_file: Path = field(default=Path("people.safetensors"), converter=Path)
     pool: Path = field(default=Path("pool"), converter=Path)
-    people: tuple[str, ...] = field(default=(), converter=tuple)
-    validation: tuple[str, ...] = field(default=(), converter=tuple)
+    people: tuple[str, ...] = field(default=(), converter=_names)
+    validation: tuple[str, ...] = field(default=(), converter=_names)
     modalities: tuple[str, ...] = field(
         default=ANATOMICAL_MODALITIES,
-        converter=tuple,
+        converter=_names,
         validator=attrs.validators.deep_iterable(attrs.validators.in_(NETWORK_MODALITIES)),
     )
     preprocessed: bool = False
@@ -98,11 +107,11 @@ class NetworkConfig:
     """
 
     start: str = ""
-    splits: tuple[int, ...] = field(default=(2, 2), converter=tuple)
-    hidden: tuple[int, ...] = field(default=(64, 128), converter=tuple)
+    splits: tuple[int, ...] = field(default=(2, 2), converter=_numbers)
+    hidden: tuple[int, ...] = field(default=(64, 128), converter=_numbers)
     style: int = 128
     form: Literal["relative", "printed"] = "relative"
-    local: tuple[int, ...] = field(default=(), converter=tuple)
+    local: tuple[int, ...] = field(default=(), converter=_numbers)
     told_context: bool = False
     for_series: bool = False
     steps: int = 3000
@@ -123,7 +132,7 @@ class BrainConfig:
     box: side of its input, voxels of 2 mm.
     """
 
-    widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=tuple)
+    widths: tuple[int, ...] = field(default=(32, 64, 96, 96), converter=_numbers)
     box: int = 80
     steps: int = 8000
     learning_rate: float = 1e-3
@@ -144,7 +153,7 @@ class ComparatorConfig:
     channels: int = 32
     blocks: int = 3
     window: tuple[int, ...] = field(
-        default=(), converter=tuple, validator=attrs.validators.max_len(2)
+        default=(), converter=_numbers, validator=attrs.validators.max_len(2)
     )
     steps: int = 3000
     batch: int = 6

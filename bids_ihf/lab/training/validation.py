@@ -63,7 +63,7 @@ class Validation:
     def __call__(self, network: IHFNetwork, encoder: Encoder, step: int) -> float:
         """Measure and log; returns the network's error relative to the curve's, a mean over the
         modalities."""
-        errors = self._errors(network, encoder)
+        errors = self.errors(network, encoder)
         # A run that resumes may come to a step again.
         earlier = read_tsv(self.log)[1] if self.log.exists() else []
         rows: list[dict[str, Cell]] = [{**row} for row in earlier if int(row["step"]) < step]
@@ -71,7 +71,8 @@ class Validation:
         write_atomic(self.log, to_tsv(COLUMNS, rows))
         return float(np.mean([error.network / error.curve for error in errors]))
 
-    def _errors(self, network: IHFNetwork, encoder: Encoder) -> list[ValidationError]:
+    def errors(self, network: IHFNetwork, encoder: Encoder) -> list[ValidationError]:
+        """The errors of each modality."""
         errors = []
         for modality in dict.fromkeys(slab.modality for slab in self.slabs):
             slabs = [slab for slab in self.slabs if slab.modality == modality]
