@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ from bids_ihf.anat.intensity_matching import IntensityMatched
 from bids_ihf.bids.discovery import find_images, list_subjects
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.lab.benchmarks.speed import machine, table
-from bids_ihf.lab.benchmarks.speed.inputs import SLAB_SLICES, make_large_dataset, make_slabs
+from bids_ihf.lab.benchmarks.speed.growth import growth_figure
+from bids_ihf.lab.benchmarks.speed.inputs import (
+    SLAB_SLICES,
+    make_directions,
+    make_large_dataset,
+    make_slabs,
+)
 from bids_ihf.lab.benchmarks.speed.network import (
     NetworkCase,
     compare_layouts,
@@ -103,6 +110,13 @@ def results(measured: dict[str, Any]) -> dict[str, Any]:
         "participant_T1w_s": 24.0, "participant_peak_pss_gib": 1.5,
         "participant_T1w_T2w_dwi_s": 60.0, "starts": {"ihf_harmony_version_s": 0.2},
         "growth": [{"images": 10, "s": 25.0, "peak_pss_gib": 1.25}],
+        "growth_by_voxels": [
+            {"megavoxels": 1.2, "s": 9.0, "cpu_s": 12.0, "peak_pss_gib": 0.9},
+            {"megavoxels": 9.8, "s": 27.0, "cpu_s": 40.0, "peak_pss_gib": 1.7},
+        ],
+        "growth_by_directions": [
+            {"directions": 30, "s": 20.0, "cpu_s": 25.0, "peak_pss_gib": 1.5},
+        ],
         "index_people": 1500, "index_all_s": 200.0, "index_one_of_them_s": 2.0,
     }  # fmt: skip
     return {"machine": machine.describe(), "command": "speed.py DEMO", "cpu": cpu}
@@ -115,6 +129,8 @@ def test_tables_say_which_goals_are_met(measured: dict[str, Any], tmp_path: Path
     assert "| participant with a T1w | at most 25 s | 24 s | yes |" in text
     assert "| participant with T1w, T2w, 30 directions | at most 50 s | 60 s | no |" in text
     assert "| 10 | 25 s | 2.50 s | 1.25 GiB |" in text
+    assert "| 9.8 | 27.0 s | 40.0 s | 1.70 GiB |" in text
+    assert "| 30 | 20.0 s | 25.0 s | 1.50 GiB |" in text
     assert "T1w and T2w of 1,500 subjects: 200 s" in text
     assert "GPU" not in text
     with_gpu = copy.deepcopy(found)
@@ -136,6 +152,44 @@ def test_page_of_the_docs_has_a_place_for_the_tables() -> None:
     page = Path(__file__).parents[3] / "docs" / "performance.md"
     content = page.read_text(encoding="utf-8")
     assert content.count(table.BEGIN_MARK) == content.count(table.END_MARK) == 1
+
+
+def test_growth_is_drawn(measured: dict[str, Any]) -> None:
+    from PIL import Image
+
+    cpu = results(measured)["cpu"]
+    png = growth_figure(cpu)
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.size == (1100, 320)
+    slower = copy.deepcopy(cpu)
+    slower["growth_by_voxels"][1]["s"] *= 2
+    assert growth_figure(slower) != png
+    assert growth_figure(cpu) == png
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_series_of_more_or_fewer_directions(tmp_path: Path, count: int) -> None:
+    from bids_ihf.bids.gradient_tables import read_gradient_table
+
+    rng = np.random.default_rng(1)
+    series = tmp_path / "sub-09_dwi.nii.gz"
+    data = rng.integers(0, 1000, (4, 5, 6, 7)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(data, np.diag([2.0, 2, 2, 1])), series)
+    directions = rng.normal(size=(3, 7))
+    directions /= np.linalg.norm(directions, axis=0)
+    b_values = np.array([0, 1000, 1000, 1000, 0, 1000, 1000])
+    np.savetxt(tmp_path / "sub-09_dwi.bval", b_values[None], fmt="%g")
+    np.savetxt(tmp_path / "sub-09_dwi.bvec", directions * (b_values > 0), fmt="%.6f")
+    (tmp_path / "sub-09_dwi.json").write_text('{"Manufacturer": "GE"}')
+    root = make_directions(tmp_path / "bids", series, count)
+    (image,) = find_images(root, "01")
+    made = nibabel.load(image.path)
+    weighted = [1, 2, 3, 5, 6, 1, 2, 3, 5, 6][:count]
+    np.testing.assert_array_equal(made.dataobj, data[..., [0, 4, *weighted]])
+    stem = root / "sub-01/dwi/sub-01_dwi"
+    files = stem.with_suffix(".bval"), stem.with_suffix(".bvec")
+    gradients = read_gradient_table(image.path, *files, volume_count=made.shape[-1])
+    assert gradients.bvals.tolist() == [0, 0, *[1000] * count]
 
 
 def test_slabs_are_the_middle_of_the_brain(tmp_path: Path) -> None:

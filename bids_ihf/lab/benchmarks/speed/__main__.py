@@ -1,9 +1,9 @@
 """Time and memory of the software, and of the authors' network layout, on one machine.
 
 Measures the network and two other layouts in turns, each stage of a T1w scan, whole participants,
-start-up, a large dataset and many images; writes OUT/speed.json and the tables of
-docs/performance.md.  Needs an otherwise idle machine, about a quarter of an hour on two cores, and
-Linux.  A GPU is measured as well, if there is one.
+start-up, a large dataset, and growth with images, voxels and directions; writes OUT/speed.json,
+OUT/fig-growth.png and the tables of docs/performance.md.  Needs an otherwise idle machine, about
+a third of an hour on two cores, and Linux.  A GPU is measured as well, if there is one.
 
 Usage: python -m bids_ihf.lab.benchmarks.speed DEMO -o docs/results
            [--page docs/performance.md] [--quick]
@@ -26,7 +26,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from attrs import asdict, frozen
 
+from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.speed import machine, runs, table
+from bids_ihf.lab.benchmarks.speed.growth import (
+    growth_by_directions,
+    growth_by_images,
+    growth_by_voxels,
+    growth_figure,
+)
 from bids_ihf.lab.benchmarks.speed.inputs import make_session
 from bids_ihf.lab.benchmarks.speed.network import compare_layouts, compare_to_limit
 from bids_ihf.lab.benchmarks.speed.processes import adopt_orphans
@@ -68,6 +75,10 @@ class Size:
         Of the large dataset.
     images
         Numbers of small images.
+    zooms
+        Voxel sizes of a T1w, mm.
+    directions
+        Of a diffusion series.
     """
 
     zoom: float = 1.0
@@ -76,9 +87,14 @@ class Size:
     rounds: int = 5
     subjects: int = 1500
     images: tuple[int, ...] = (1, 10, 100)
+    zooms: tuple[float, ...] = (2.0, 1.4, 1.0, 0.8)
+    directions: tuple[int, ...] = (15, 30, 60, 120)
 
 
-QUICK_SIZE = Size(zoom=4.0, participants=1, repeats=1, rounds=1, subjects=10, images=(1, 2))
+QUICK_SIZE = Size(
+    zoom=4.0, participants=1, repeats=1, rounds=1, subjects=10,
+    images=(1, 2), zooms=(6.0, 4.0), directions=(15, 30),
+)  # fmt: skip
 
 
 def on_processor(bids: Path, scratch: Path, size: Size, keep: Keep) -> None:
@@ -99,7 +115,11 @@ def on_processor(bids: Path, scratch: Path, size: Size, keep: Keep) -> None:
     layouts["limit"] = compare_to_limit(case, model, seconds, limit)
     keep("layouts", layouts)
     keep("start-up", {"starts": runs.start_times(size.repeats + 2)})
-    keep("many images", runs.growth(run, path, prepared.mask, size.images))
+    keep("many images", {"growth": growth_by_images(run, path, prepared.mask, size.images)})
+    keep("voxels", {"growth_by_voxels": growth_by_voxels(run, size.zooms)})
+    (series,) = bids.glob("sub-*/**/dwi/*_dwi.nii.gz")
+    by_directions = growth_by_directions(run, series, size.directions)
+    keep("directions", {"growth_by_directions": by_directions})
     keep("many subjects", runs.index_large_dataset(run, size.subjects))
 
 
@@ -187,7 +207,9 @@ def main() -> None:
         f"python -m bids_ihf.lab.benchmarks.speed DEMO{' --quick' if arguments.quick else ''}"
     )
     size = QUICK_SIZE if arguments.quick else Size()
-    text = table.page(measure_all(arguments.demo, size, arguments.output / "speed.json", command))
+    results = measure_all(arguments.demo, size, arguments.output / "speed.json", command)
+    write_atomic(arguments.output / "fig-growth.png", growth_figure(results["cpu"]))
+    text = table.page(results)
     if not arguments.quick:
         table.replace_tables(text, arguments.page)
     sys.stdout.write(text + "\n")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel
 import numpy as np
 
-from bids_ihf.lab.simulation.demo_dataset import write_demo_dataset
+from bids_ihf.lab.simulation.demo_dataset import IMAGE_SUFFIXES, write_demo_dataset
 from bids_ihf.lab.simulation.demo_series import DiffusionScheme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SESSION_VENDOR = "GE"
 WEIGHTED_VOLUMES, UNWEIGHTED_VOLUMES, SERIES_VOXEL_MM = 30, 3, 2.0
@@ -22,17 +26,39 @@ SLAB_SLICES = 8
 DATASET_DESCRIPTION = {"Name": "speed", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
 
 
-def make_session(folder: Path, *, zoom: float) -> Path:
-    """Write T1w, T2w and diffusion series of one simulated session if missing; the T1w's path."""
+def make_session(folder: Path, *, zoom: float, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Path:
+    """Write the images of one simulated session if missing; the T1w's path."""
     existing = sorted(folder.glob("sub-*/**/anat/*_T1w.nii.gz"))
     if existing:
         return existing[0]
     volumes: dict[float, int] = {0: UNWEIGHTED_VOLUMES, 1000: WEIGHTED_VOLUMES}
     scheme = DiffusionScheme(volumes, max(SERIES_VOXEL_MM, zoom))
     written = write_demo_dataset(
-        folder, subjects=1, zoom=zoom, vendors=[SESSION_VENDOR], scheme=scheme
+        folder, subjects=1, zoom=zoom, vendors=[SESSION_VENDOR], suffixes=suffixes, scheme=scheme
     )
     return next(path for path in written if path.name.endswith("_T1w.nii.gz"))
+
+
+def make_directions(folder: Path, series: Path, count: int) -> Path:
+    """A dataset of one series with ``count`` directions, repeated or left out from ``series``.
+
+    The volumes without weighting stay.
+    """
+    stem = series.name.removesuffix(".nii.gz")
+    b_values = np.loadtxt(series.with_name(f"{stem}.bval"), ndmin=1)
+    directions = np.loadtxt(series.with_name(f"{stem}.bvec"))
+    weighted = np.flatnonzero(b_values > 0)
+    index = np.concatenate([np.flatnonzero(b_values == 0), np.resize(weighted, count)])
+    image = nibabel.Nifti1Image.from_filename(series)
+    root = _new_dataset(folder)
+    dwi = root / "sub-01" / "dwi"
+    dwi.mkdir(parents=True)
+    data = np.asarray(image.dataobj)[..., index]
+    nibabel.save(nibabel.Nifti1Image(data, image.affine, image.header), dwi / "sub-01_dwi.nii.gz")
+    np.savetxt(dwi / "sub-01_dwi.bval", b_values[None, index], fmt="%g")
+    np.savetxt(dwi / "sub-01_dwi.bvec", directions[:, index], fmt="%.6f")
+    shutil.copyfile(series.with_name(f"{stem}.json"), dwi / "sub-01_dwi.json")
+    return root
 
 
 def make_slabs(folder: Path, scan: Path, mask: np.ndarray, count: int) -> Path:

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.speed.inputs import make_large_dataset, make_slabs
+from bids_ihf.lab.benchmarks.speed.inputs import make_large_dataset
 from bids_ihf.lab.benchmarks.speed.machine import timed
 from bids_ihf.lab.benchmarks.speed.processes import BIN_DIR, ProcessCost, run_and_measure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
-    import numpy as np
 
 BENCHMARK_TARGET = "Siemens"
 START_COMMANDS = {
@@ -99,21 +96,3 @@ def index_large_dataset(run: Runner, subjects: int) -> dict[str, float]:
         "index_one_of_them_s": single.seconds,
         "index_peak_rss_gib": all_subjects.rss_gib,
     }
-
-
-def growth(run: Runner, scan: Path, mask: np.ndarray, counts: Sequence[int]) -> dict[str, Any]:
-    """Time and memory by the number of small images, each of another subject."""
-    rows = []
-    for count in counts:
-        bids = make_slabs(run.scratch / "slabs", scan, mask, count)
-        cost = run(bids, "--preprocessed", "--skip-bids-validation")
-        shutil.rmtree(bids)
-        rows.append(
-            {
-                "images": count,
-                "s": cost.seconds,
-                "cpu_s": cost.cpu_seconds,
-                "peak_pss_gib": cost.memory_gib,
-            }
-        )
-    return {"growth": rows}

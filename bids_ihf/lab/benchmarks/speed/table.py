@@ -127,6 +127,20 @@ def growth_table(rows: Iterable[Mapping[str, float]]) -> str:
     return markdown_table(("images", "time", "time for each", "memory"), cells)
 
 
+def quantity_table(quantity: str, unit: str, rows: Iterable[Mapping[str, float]]) -> str:
+    """Time and memory of one image by its size."""
+    cells = [
+        (
+            f"{row[quantity]:.3g}",
+            f"{row['s']:.1f} s",
+            f"{row['cpu_s']:.1f} s",
+            f"{row['peak_pss_gib']:.2f} GiB",
+        )
+        for row in rows
+    ]
+    return markdown_table((unit, "time", "of all processors", "memory"), cells)
+
+
 def goal_table(goals: Iterable[Goal], results: Mapping[str, Any]) -> str:
     """Goals and measurements."""
     rows = [goal.row(results) for goal in goals]
@@ -147,6 +161,10 @@ def page(results: Mapping[str, Any]) -> str:
         f"**Against the limit**\n\n{limit_table(cpu['limit'])}",
         f"**Stages of a T1w scan**\n\n{stage_table(cpu['stages'])}",
         f"**Many small images**\n\n{growth_table(cpu['growth'])}",
+        "**A larger T1w**\n\n"
+        + quantity_table("megavoxels", "million voxels", cpu["growth_by_voxels"]),
+        "**A longer diffusion series**\n\n"
+        + quantity_table("directions", "directions", cpu["growth_by_directions"]),
         f"Finding and planning {dataset}: {all_s:.0f} s; those of one: {single_s:.1f} s.\n",
     ]
     if "gpu" in results:
