@@ -8,6 +8,7 @@ from typing import Any
 
 from bids_ihf.bids.images import SourceImage, sidecar_path
 from bids_ihf.bids.metadata import read_sidecar
+from bids_ihf.bids.raw_files import ignored_patterns
 from bids_ihf.errors import InvalidBIDS
 from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
@@ -20,14 +21,16 @@ EPI_SUFFIX = "epi"
 def epi_images_for(series: SourceImage) -> list[SourceImage]:
     """The images ``fmap/*_epi`` of its session whose sidecar names a series.
 
-    By ``IntendedFor``, or by a ``B0FieldIdentifier`` that is the series' ``B0FieldSource``.  One
-    whose sidecar cannot be read is logged and left out.
+    By ``IntendedFor``, or by a ``B0FieldIdentifier`` that is the series' ``B0FieldSource``.  What
+    ``.bidsignore`` lists is left out, and so is, with a warning, one whose sidecar cannot be read.
     """
     folder = series.path.parent.parent / "fmap"
+    ignored = ignored_patterns(series.root)
     paths = [
         path
         for path in sorted(folder.glob(f"sub-*_{EPI_SUFFIX}.*"))
         if path.name.endswith(NIFTI_EXTENSIONS)
+        and not (ignored and ignored.match_file(path.relative_to(series.root).as_posix()))
     ]
     images = []
     for path in paths:

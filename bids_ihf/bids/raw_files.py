@@ -44,7 +44,7 @@ class RootLevel:
         """Read it; paths are made absolute, but links never resolved."""
         root = bids_dir.absolute()
         files = (path for path in _files(root) if not is_image(path))
-        return cls(root, tuple(files), _ignored_patterns(root / ".bidsignore"))
+        return cls(root, tuple(files), ignored_patterns(root))
 
 
 def subject_files(root: RootLevel, subject: str) -> list[Path]:
@@ -138,7 +138,9 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _ignored_patterns(path: Path) -> GitIgnoreSpec | None:
+def ignored_patterns(root: Path) -> GitIgnoreSpec | None:
+    """What the ``.bidsignore`` of a dataset lists; None without one."""
+    path = root / ".bidsignore"
     try:
         return GitIgnoreSpec.from_lines(path.read_text(encoding="utf-8-sig").splitlines())
     except FileNotFoundError:

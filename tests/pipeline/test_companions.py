@@ -143,6 +143,14 @@ def test_an_image_in_fmap_for_another_series_is_left(root: Path, tmp_path: Path)
     assert plan([image_of(root)], config, RESOLVED)[0].companions == ()
 
 
+def test_an_image_in_fmap_that_bidsignore_lists_is_left(root: Path, tmp_path: Path) -> None:
+    config = RunConfig(root, tmp_path / "out")
+    field_map(root, {"IntendedFor": "dwi/sub-1_dwi.nii.gz"})
+    assert len(plan([image_of(root)], config, RESOLVED)[0].companions) == 1
+    (root / ".bidsignore").write_text("**/fmap/*_acq-x_*\n")
+    assert plan([image_of(root)], config, RESOLVED)[0].companions == ()
+
+
 def test_a_damaged_image_in_fmap_costs_only_itself(
     root: Path,
     tmp_path: Path,
