@@ -131,9 +131,10 @@ def measured_slices(on_grid: NetworkInput) -> NDArray[np.intp]:
     return np.flatnonzero(on_grid.brain.any(axis=(0, 1)) & (z % SLICE_SPACING_MM == 0))
 
 
-def select_slices(on_grid: NetworkInput) -> Slices:
-    """The measured slices of a scan."""
-    slices = measured_slices(on_grid)
+def select_slices(on_grid: NetworkInput, slices: NDArray[np.intp] | None = None) -> Slices:
+    """Some slices of a scan; by default the measured ones."""
+    if slices is None:
+        slices = measured_slices(on_grid)
     corner = np.floor(on_grid.grid.affine[:2, 3] + 0.5).astype(int)
     return Slices(
         data=on_grid.data[:, :, slices],

@@ -62,14 +62,15 @@ def test_only_comparators_of_the_modality_and_the_sites_have_rows(
     }
     comparators = load_comparators(Weights(comparators=paths), model)
     source, reference = scan(100, 1), scan(700, 2)
+    slices = measured_slices(source)
     frame: Slices = select_slices(source)
     profile = measure_profile(reference, model.encoder)
     target = target_scan("GE", select_slices(reference), profile, frame)
     np.testing.assert_array_equal(target.data, select_slices(reference).data)
-    known = run_comparators(source, target, comparators, "Siemens")
+    known = run_comparators(source, slices, target, comparators, "Siemens")
     assert set(known) == {"MURD", "CycleGAN"}
     assert all(image.shape == frame.data.shape for image in known.values())
-    assert set(run_comparators(source, target, comparators)) == {"MURD"}
+    assert set(run_comparators(source, slices, target, comparators)) == {"MURD"}
     # CycleGAN starts at no change, in the range of the target.
     inside = frame.mask
     mapped = profile.scale.restore(source.scale.normalize(frame.data))

@@ -1,7 +1,8 @@
-"""Anatomy preservation on simulated subjects with lesions, for every ordered pair of vendors.
+"""Anatomy preservation on simulated subjects with lesions, by every method, for every ordered pair
+of vendors.
 
 Masks and registration are the true ones; bias is corrected as in a real run, and the vendor of the
-source scan is known.  Only some axial slices go through the network, so edges and lesions are
+source scan is known.  Only some axial slices are harmonized, so edges and lesions are
 measured within slices.
 """
 
@@ -17,6 +18,7 @@ from attrs import frozen
 
 from bids_ihf.anat.intensity_matching import match_intensities
 from bids_ihf.lab.benchmarks.anatomy.ground_truth import ground_truth
+from bids_ihf.lab.benchmarks.anatomy.methods import harmonize_slices
 from bids_ihf.lab.benchmarks.anatomy.preservation import anatomy_preservation, change_over_repeat
 from bids_ihf.lab.benchmarks.metrics.edges import edge_shift
 from bids_ihf.lab.benchmarks.metrics.lesions import lesion_retention
@@ -26,7 +28,6 @@ from bids_ihf.lab.benchmarks.virtual_subjects import seed_of, vendor_scanners
 from bids_ihf.lab.simulation.virtual_subject import scan_subject
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.targets.network_input import measure_profile
-from bids_ihf.targets.source_profile import SourceProfile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,13 +36,15 @@ if TYPE_CHECKING:
 
     from bids_ihf.bids.names import Modality
     from bids_ihf.lab.benchmarks.anatomy.ground_truth import GroundTruth
+    from bids_ihf.lab.benchmarks.anatomy.methods import TrainedMethods
     from bids_ihf.lab.benchmarks.metrics.edges import EdgeShift
     from bids_ihf.lab.benchmarks.tables import Row
+    from bids_ihf.lab.benchmarks.vendors.cases import VendorKnowledge
     from bids_ihf.lab.simulation.virtual_subject import RegisteredSubject
     from bids_ihf.network.checkpoint import ModelBundle
+    from bids_ihf.network.encoder import Encoder
     from bids_ihf.targets.network_input import NetworkInput
     from bids_ihf.targets.profile import Profile
-    from bids_ihf.targets.target import Target
 
 LOGGER = logging.getLogger(__name__)
 
@@ -73,44 +76,45 @@ class TestRetest:
 
 def evaluate_anatomy(
     subject: RegisteredSubject,
-    targets: Mapping[str, Target],
-    model: ModelBundle,
-    modalities: Sequence[Modality],
+    vendors: Mapping[Modality, Mapping[str, VendorKnowledge]],
+    trained: TrainedMethods,
     seed: int,
 ) -> list[Row]:
-    """A row for every modality and ordered pair of vendors, pairs of equal vendors included.
+    """A row for every modality, ordered pair of vendors, pairs of equal vendors included, and
+    method.
 
     Parameters
     ----------
     subject
-        A subject the model was not trained on; lesions are added.
-    targets
-        By vendor.
+        A subject the methods were not trained on; lesions are added.
+    vendors
+        What the methods know of them, by modality and vendor.
     seed
         Of lesions, scanners and noise.
-
-    Raises
-    ------
-    BadData
-        A target belongs to another encoder.
     """
     anatomy, lesion = with_lesions(subject.anatomy, seed_of(seed, subject.name, "lesions"))
     subject = attrs.evolve(subject, anatomy=anatomy)
     truth = ground_truth(subject, lesion)
+    encoder = next(iter(trained.networks.values())).encoder
     rows: list[Row] = []
-    for modality in modalities:
-        scans = scan_and_rescan(subject, list(targets), modality, seed, truth, model)
-        profiles = {vendor: target.profile(modality) for vendor, target in targets.items()}
-        for source, target in product(targets, targets):
-            source_profile = SourceProfile(profiles[source])
-            image = harmonize_slices(
-                scans[source].on_grid, profiles[target], model, truth, source_profile
-            )
-            row = compare_pair(scans, source, target, image, truth, modality)
-            if source == target:
-                row |= same_scanner_metrics(scans[source], model, truth)
+    for modality, known in vendors.items():
+        scans = scan_and_rescan(subject, list(known), modality, seed, truth, encoder)
+        for source, target in product(known, known):
             labels: Row = {"subject": subject.name, "modality": modality}
-            rows.append({**labels, "source": source, "target": target, **row})
+            labels |= {"source": source, "target": target}
+            limits = limits_of_pair(scans, source, target, truth)
+            images = harmonize_slices(
+                scans[source].on_grid, truth.slices, (source, target), known, trained
+            )
+            for method, image in images.items():
+                repeat = scans[source].repeat if source == target else None
+                row = limits | anatomy_preservation(
+                    scans[source].first, image, truth.fractions, truth.mask, modality,
+                    lesion=truth.lesion, repeat=repeat,
+                ).row()  # fmt: skip
+                if source == target and method in trained.networks:
+                    row |= same_scanner_metrics(scans[source], trained.networks[method], truth)
+                rows.append({**labels, "method": method, **row})
         LOGGER.info("Measured anatomy preservation in %s, %s", subject.name, modality)
     return rows
 
@@ -121,7 +125,7 @@ def scan_and_rescan(
     modality: Modality,
     seed: int,
     truth: GroundTruth,
-    model: ModelBundle,
+    encoder: Encoder,
 ) -> dict[str, TestRetest]:
     """Two scans by every vendor's scanner."""
     scanners = vendor_scanners(subject.name, modality, seed)
@@ -133,50 +137,22 @@ def scan_and_rescan(
         )
         first, repeat = (scan.data[..., truth.slices] for scan in (on_grid, again))
         edges = edge_shift(first, repeat, truth.mask)
-        repeat_profile = measure_profile(again, model.encoder)
+        repeat_profile = measure_profile(again, encoder)
         scans[vendor] = TestRetest(on_grid, first, repeat, repeat_profile, edges)
     return scans
 
 
-def harmonize_slices(
-    on_grid: NetworkInput,
-    profile: Profile,
-    model: ModelBundle,
-    truth: GroundTruth,
-    source: SourceProfile[Profile] | None = None,
-) -> NDArray[np.float32]:
-    """The measured slices (X, Y, S) as the product harmonizes them, in the target's units."""
-    matched = match_intensities(on_grid, profile, model, source)
-    return compose_slices(matched, model, truth.slices)
-
-
-def compare_pair(
-    scans: Mapping[str, TestRetest],
-    source: str,
-    target: str,
-    harmonized: NDArray[np.float32],
-    truth: GroundTruth,
-    modality: Modality,
+def limits_of_pair(
+    scans: Mapping[str, TestRetest], source: str, target: str, truth: GroundTruth
 ) -> Row:
-    """Metrics of one pair of vendors.
-
-    Besides those of :mod:`~bids_ihf.lab.benchmarks.anatomy.preservation`, the limits of any
-    harmonization: how far noise alone seems to move edges (``_repeat``), and the lesion contrast
-    of the subject's own scan by the target scanner (``_target``).
-    """
-    original = scans[source].first
-    repeat = scans[source].repeat if source == target else None
-    preservation = anatomy_preservation(
-        original, harmonized, truth.fractions, truth.mask, modality,
-        lesion=truth.lesion, repeat=repeat,
-    )  # fmt: skip
-    row: Row = dict(preservation.row())
+    """The limits of any method: how far noise alone seems to move edges (``_repeat``), and the
+    lesion contrast of the subject's own scan by the target scanner (``_target``)."""
     noise = attrs.asdict(scans[source].edges)
-    row |= {f"edge_shift_{name}_repeat": value for name, value in noise.items()}
+    row: Row = {f"edge_shift_{name}_repeat": value for name, value in noise.items()}
     if truth.lesion.any():
         retention = lesion_retention(
-            original,
-            scans[target].first if repeat is None else repeat,
+            scans[source].first,
+            scans[source].repeat if source == target else scans[target].first,
             truth.lesion,
             truth.pure(Tissue.WHITE),
             truth.pure(Tissue.GREY),
@@ -190,6 +166,7 @@ def compare_pair(
 
 def same_scanner_metrics(scans: TestRetest, model: ModelBundle, truth: GroundTruth) -> Row:
     """How much a scan changes that is harmonized to its own scanner, known from the repeat."""
-    harmonized = harmonize_slices(scans.on_grid, scans.repeat_profile, model, truth)
+    matched = match_intensities(scans.on_grid, scans.repeat_profile, model)
+    harmonized = compose_slices(matched, model, truth.slices)
     ratio = change_over_repeat(harmonized, scans.first, scans.repeat, truth.mask)
     return {"own_scanner_change_over_repeat": ratio}

@@ -77,7 +77,7 @@ def run_benchmark(plan: Plan) -> Outcome:
         anatomy = run_tasks(
             pool,
             evaluate_subject_anatomy,
-            [(plan, name) for name in plan.subjects] if plan.anatomy else [],
+            [(plan, name, references) for name in plan.subjects] if plan.anatomy else [],
             "Measured anatomy preservation in",
         )
     return Outcome(

@@ -19,6 +19,7 @@ from bids_ihf.lab.benchmarks.vendors.methods import (
 from bids_ihf.lab.benchmarks.virtual_subjects import (
     OFF_RANGE_SCANNERS,
     SITE_SUFFIX,
+    measured_slices,
     select_slices,
 )
 from bids_ihf.targets.target import BUILTIN_VENDORS
@@ -108,6 +109,7 @@ def harmonize_case(
     )
     images |= run_comparators(
         scans[case.scanner],
+        measured_slices(scans[case.scanner]),
         target_scan(case.target, target.reference.slices, target.profile, source),
         comparators,
         case.vendor,

@@ -123,21 +123,23 @@ def run_networks(
     ValueError
         The brain is of one intensity.
     """
+    slices = measured_slices(on_grid)
     if manufacturer is None:
-        return _run_networks(on_grid, profile, models, None)
-    images = _run_networks(on_grid, profile, models, SourceProfile(manufacturer))
-    unknown = _run_networks(on_grid, profile, models, None)
+        return network_steps(on_grid, slices, profile, models)
+    images = network_steps(on_grid, slices, profile, models, SourceProfile(manufacturer))
+    unknown = network_steps(on_grid, slices, profile, models)
     images |= {f"{name}{VENDOR_UNKNOWN_SUFFIX}": unknown[name] for name in models}
     return images
 
 
-def _run_networks(
+def network_steps(
     on_grid: NetworkInput,
+    slices: NDArray[np.intp],
     profile: Profile,
     models: Mapping[str, ModelBundle],
-    source: SourceProfile[Profile] | None,
+    source: SourceProfile[Profile] | None = None,
 ) -> Images:
-    slices = measured_slices(on_grid)
+    """Axial slices (X, Y, S) by the curve alone, by curve and field, and by each network."""
     matched = match_intensities(on_grid, profile, next(iter(models.values())), source)
     curve = matched.curve(on_grid.scale.normalize(on_grid.data[:, :, slices]))
     images = {CURVE_ONLY: profile.scale.restore(curve)}
@@ -149,15 +151,15 @@ def _run_networks(
 
 def run_comparators(
     on_grid: NetworkInput,
+    slices: NDArray[np.intp],
     target: TargetScan,
     comparators: Mapping[str, Sequence[LoadedComparator]],
     source: str | None = None,
 ) -> Images:
-    """The measured slices by every comparator that translates from a source to the target.
+    """Axial slices (X, Y, S) by every comparator that translates from a source to the target.
 
     ``source`` is the vendor that made the scan, None if it is none of the sites.
     """
-    slices = measured_slices(on_grid)
     return {
         name: translate_scan(loaded.model, on_grid, slices, target, source)
         for name, files in comparators.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bids_ihf.lab.benchmarks.anatomy.benchmark import evaluate_anatomy
+from bids_ihf.lab.benchmarks.anatomy.methods import TrainedMethods
 from bids_ihf.lab.benchmarks.vendors.cases import VendorKnowledge, cases_of, harmonize_case
 from bids_ihf.lab.benchmarks.vendors.example_slices import FIGURE_TARGET, render_case
 from bids_ihf.lab.benchmarks.vendors.methods import REPEAT_SCAN
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.benchmarks.vendors.readout import Embedding
     from bids_ihf.lab.benchmarks.vendors.reference_scans import PooledReference
     from bids_ihf.lab.benchmarks.virtual_subjects import Slices
+    from bids_ihf.network.checkpoint import ModelBundle
 
 
 def scan_reference(plan: Plan, name: str, modality: Modality) -> dict[str, Slices]:
@@ -48,10 +50,7 @@ def evaluate_subject(
     models = load_networks(plan.weights)
     first = next(iter(models.values()))
     comparators = load_comparators(plan.weights, first)
-    vendors = {
-        vendor: VendorKnowledge(references[vendor], load_target(target, first).profile(modality))
-        for vendor, target in plan.weights.targets.items()
-    }
+    vendors = vendor_knowledge(plan, modality, references, first)
     rows: list[Row] = []
     panels: list[CasePanel] = []
     for target in BUILTIN_VENDORS:
@@ -71,13 +70,31 @@ def evaluate_subject(
     return rows, panels
 
 
-def evaluate_subject_anatomy(plan: Plan, name: str) -> tuple[list[Row], list[Embedding]]:
-    """Anatomy preservation in a subject's scans, and the encoder's statistics of the subject by
-    several scanners."""
-    model = next(iter(load_networks(plan.weights).values()))
-    targets = {
-        vendor: load_target(target, model) for vendor, target in plan.weights.targets.items()
-    }
+def evaluate_subject_anatomy(
+    plan: Plan, name: str, references: Mapping[Modality, Mapping[str, PooledReference]]
+) -> tuple[list[Row], list[Embedding]]:
+    """Anatomy preservation in a subject's scans by each method, and the encoder's statistics of
+    the subject by several scanners."""
     subject = load_test_subject(label_map(plan.labels, name), name, plan.seed)
-    rows = evaluate_anatomy(subject, targets, model, plan.modalities, plan.seed)
-    return rows, embed_subject(subject, model, plan.modalities, plan.seed)
+    models = load_networks(plan.weights)
+    first = next(iter(models.values()))
+    trained = TrainedMethods(models, load_comparators(plan.weights, first))
+    vendors = {
+        modality: vendor_knowledge(plan, modality, pooled, first)
+        for modality, pooled in references.items()
+    }
+    rows = evaluate_anatomy(subject, vendors, trained, plan.seed)
+    return rows, embed_subject(subject, first, plan.modalities, plan.seed)
+
+
+def vendor_knowledge(
+    plan: Plan,
+    modality: Modality,
+    references: Mapping[str, PooledReference],
+    model: ModelBundle,
+) -> dict[str, VendorKnowledge]:
+    """What the methods know of each vendor."""
+    return {
+        vendor: VendorKnowledge(references[vendor], load_target(target, model).profile(modality))
+        for vendor, target in plan.weights.targets.items()
+    }
