@@ -116,8 +116,8 @@ class ShellHarmonizer:
         fit = self.fits[shell]
         if fit.order == 0:
             return mean_ratio
-        signal = fit.along(direction)
-        change = np.log(self.target_signal(shell, signal) / np.maximum(signal, 1e-6) / mean_ratio)
+        signal = np.maximum(fit.along(direction), 1e-6)
+        change = np.log(self.target_signal(shell, signal) / signal / mean_ratio)
         deviation = np.abs(np.log(signal / np.maximum(fit.mean, 1e-6)))
         bound = np.float32(MAX_RELATIVE_DIRECTION_CHANGE) * deviation
         return np.asarray(mean_ratio * np.exp(np.clip(change, -bound, bound)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.mean_b0 import SeriesFiles
-from bids_ihf.dwi.profile import measure_profile
+from bids_ihf.dwi.profile import RAYLEIGH_MEAN_PER_SD, measure_profile
 from bids_ihf.dwi.shared_maps import SharedMaps, shared_maps
 from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shells import find_shells
@@ -69,6 +70,22 @@ class FittedSeries:
     def head(self) -> NDArray[np.bool_]:
         """Voxels (X, Y, Z) of the head."""
         return self.weight > 0
+
+    @property
+    def noise_sd(self) -> float | None:
+        """Standard deviation of the noise in the units of the series; None where it is not known.
+
+        The smallest of what the harmonics leave of each shell, since edges move between volumes,
+        too, and of what the noise floor means for one channel.
+        """
+        residuals = [
+            float(np.sqrt(np.median(fit.residual[self.interior]))) / self.unit_factor
+            for fit in self.fits
+            # The directions of a weighted shell differ by more than noise.
+            if fit.order > 0 or not fit.shell.weighted
+        ]
+        estimates = [*residuals, self.profile.floor / RAYLEIGH_MEAN_PER_SD or math.nan]
+        return min(filter(math.isfinite, estimates), default=None)
 
     @property
     def corrected_maps(self) -> SharedMaps:

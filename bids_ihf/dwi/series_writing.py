@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from bids_ihf.io.atomic import open_atomic
 from bids_ihf.io.compact import (
     MAX_RESTORE_ERROR,
+    MAX_STEP_OF_NOISE,
     Encoding,
     StepOverflowError,
     Steps,
@@ -82,7 +83,7 @@ def _write_steps(
 ) -> tuple[HarmonizedSeries, StepSink]:
     with ExitStack() as stack:
         writers = [_writer(stack, fitted, name, compact_compressor()) for name in names]
-        sink = StepSink(writers, _source_step(fitted), wide=wide)
+        sink = StepSink(writers, _source_step(fitted), fitted.noise_sd, wide=wide)
         return harmonize(sink), sink
 
 
@@ -118,7 +119,11 @@ class PlainSink:
 
 
 class StepSink:
-    """Writes both series in whole steps, which the first volume decides.
+    """Writes both series in whole steps, which the noise and the first volume decide.
+
+    The noise (standard deviation, units of the source) has to be that of the series: in the first
+    volume, mostly one at b=0, anatomy passes for noise that is a multiple of the true one, and the
+    weighted volumes are much darker.  Where it is not known, a step is that of the source.
 
     Attributes
     ----------
@@ -127,10 +132,15 @@ class StepSink:
     """
 
     def __init__(
-        self, writers: list[SeriesWriter | None], source: float | None, *, wide: bool
+        self,
+        writers: list[SeriesWriter | None],
+        source: float | None,
+        noise: float | None,
+        *,
+        wide: bool,
     ) -> None:
         self.steps: Steps | None = None
-        self._writers, self._source, self._wide = writers, source, wide
+        self._writers, self._source, self._noise, self._wide = writers, source, noise, wide
         self._encodings: tuple[Encoding, Encoding] | None = None
         self._error, self._maximum = 0.0, 0.0
 
@@ -151,7 +161,9 @@ class StepSink:
         if self.steps is None:
             # Later volumes need not lie on steps that the first one seems to have.
             finest = 2 * MAX_RESTORE_ERROR * float(np.abs(original).max())
-            self.steps = choose_steps(image, original, self._source or finest or 1.0)
+            step = self._source or finest or 1.0
+            noise = self._noise if self._noise is not None else step / MAX_STEP_OF_NOISE
+            self.steps = choose_steps(image, original, step, noise)
         values = self.steps.of_images(image, original)
         if self._encodings is None:
             self._encodings = (

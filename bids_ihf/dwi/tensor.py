@@ -25,11 +25,16 @@ TENSOR_ENTRIES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
 class TensorSums:
-    """Running sums of the tensor fit at the voxels of a mask (X, Y, Z)."""
+    """Running sums of the tensor fit at the voxels of a mask (X, Y, Z), up to a b-value."""
 
-    def __init__(self, gradients: GradientTable, mask: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        gradients: GradientTable,
+        mask: NDArray[np.bool_],
+        max_b_s_per_mm2: float = MAX_TENSOR_B_S_PER_MM2,
+    ) -> None:
         self._mask = mask
-        volumes = np.flatnonzero(gradients.bvals <= MAX_TENSOR_B_S_PER_MM2)
+        volumes = np.flatnonzero(gradients.bvals <= max_b_s_per_mm2)
         design = _design(gradients.bvals[volumes], gradients.bvecs[volumes])
         self.possible = bool(len(volumes) and np.linalg.matrix_rank(design) == design.shape[1])
         solution = np.linalg.pinv(design).astype(np.float32) if self.possible else design.T

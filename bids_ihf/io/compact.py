@@ -90,11 +90,15 @@ class Steps:
         return np.asarray(scan * self.source, dtype=np.float32)
 
 
-def choose_steps(image: Array, original: Array, source: float | None = None) -> Steps:
+def choose_steps(
+    image: Array, original: Array, source: float | None = None, noise: float = np.inf
+) -> Steps:
     """Steps for a harmonized image and its scan (X, Y, Z).
 
-    ``source`` is the step of the scan if it is known.  That of the harmonized image is the largest
-    that noise justifies; where there is no noise, it is as fine as the scan is restored.
+    ``source`` is the step of the scan if it is known, ``noise`` the standard deviation of its
+    noise, in its units, where that is known better than from one image.  The step of the
+    harmonized image is the largest that noise justifies; where there is no noise, it is as fine as
+    the scan is restored.
     """
     maximum = float(np.abs(original).max())
     step = source or find_step(original)
@@ -105,7 +109,7 @@ def choose_steps(image: Array, original: Array, source: float | None = None) -> 
     ratios = image[positive] / original[positive]
     unit = float(np.float32(np.median(ratios))) if ratios.size else 1.0
     finest = 2 * MAX_RESTORE_ERROR * float(np.abs(image).max())
-    largest = max(MAX_STEP_OF_NOISE * noise_sd(image), finest)
+    largest = max(MAX_STEP_OF_NOISE * min(noise_sd(image), noise * unit), finest)
     exponent = np.floor(np.log2(largest / (unit * step))) if largest > 0 else 0.0
     return Steps(step, unit, float(2.0**exponent))
 

@@ -115,7 +115,7 @@ def _next_in_thread(items: Iterator[Item]) -> Future[list[Item]]:
 def _found_batches(config: RunConfig, subjects: Sequence[str]) -> Iterator[FoundBatch]:
     """Images of all participants, validated; the first batch with an image begins."""
     search = ImageSearch.of(config)
-    validating, begun = not config.skip_bids_validation, False
+    validating, begun, counted = not config.skip_bids_validation, False, 0
     for start, end in _batch_limits(len(subjects), config.n_procs):
         with holding_records([]) as records:
             images = search.find(subjects[start:end])
@@ -129,7 +129,8 @@ def _found_batches(config: RunConfig, subjects: Sequence[str]) -> Iterator[Found
             warn_of_missing_masks(selected, config)
         if selected or begun:
             begun = True
-            yield FoundBatch(end - start, images, records)
+            yield FoundBatch(end - counted, images, records)
+            counted = end
     if not begun:
         raise NothingSelected(search.nothing_selected(subjects))
 

@@ -32,7 +32,7 @@ def middle_slice(path: Path, mask_path: Path) -> tuple[Maps, np.ndarray]:
     series = open_series(path)
     stem = path.name.split(".")[0]
     tables = (path.with_name(f"{stem}.{kind}") for kind in ("bval", "bvec"))
-    gradients = read_gradient_table(path, *tables, series.count)
+    gradients = read_gradient_table(path, *tables, series.volume_count)
     mask = read_volume(mask_path).data > 0
     level = int(np.argwhere(mask)[:, 2].mean()) + 3
     volumes = np.stack([volume[:, :, level : level + 1] for volume in series.volumes()])

@@ -140,6 +140,16 @@ def test_not_negative_and_not_above_b0() -> None:
         assert result[shell.volumes].mean() < b0
 
 
+def test_where_a_shell_has_no_signal_the_ratio_is_bounded() -> None:
+    volumes = series(noise=5)
+    for volume in volumes[4:]:
+        volume[0] = 0
+    with np.errstate(all="raise"):
+        out = harmonized(volumes, profile(series(gain=2.0, floor=40)))
+    assert np.isfinite(out).all()
+    assert not out[4:, 0].any()
+
+
 def test_nearest_shell_is_named_and_carried_along() -> None:
     scheme = gradient_table({0: 4, 1450: 24}, 2)
     target = profile(series())

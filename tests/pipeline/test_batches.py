@@ -107,6 +107,7 @@ def test_a_selection_that_only_later_participants_have(tmp_path: Path, labels: l
     write_image(tmp_path / f"bids/sub-{labels[-1]}/ses-B/anat/sub-{labels[-1]}_ses-B_T1w.nii.gz")
     planned = list(batches(tmp_path, labels, session_label=("B",)))
     assert [job.image.subject for batch in planned for job in batch.jobs] == [labels[-1]]
+    assert sum(batch.participants for batch in planned) == PARTICIPANTS, "none is left over"
     with pytest.raises(NothingSelected, match="119 T1w"):
         batches(tmp_path, [*labels[:-1], "absent"], session_label=("B",))
 

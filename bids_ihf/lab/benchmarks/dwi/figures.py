@@ -68,7 +68,7 @@ def _example_maps(figure: Any, panel: MapPanel) -> None:
         map_axes, error_axes = axes[2 * number], axes[2 * number + 1]
         truth = panel.target.scalars()[name]
         limits, limit = MAP_RANGES[name], FULL_COLOUR_ERRORS[name]
-        _show(map_axes[0], truth[..., centre], "gray", limits, f"{name}, {target}")
+        show_map(map_axes[0], truth[..., centre], "gray", limits, f"{name}, {target}")
         error_axes[0].axis("off")
         for column, method in enumerate(methods, start=1):
             values = panel.maps[method].scalars()[name]
@@ -77,9 +77,9 @@ def _example_maps(figure: Any, panel: MapPanel) -> None:
                 if method == NO_HARMONIZATION
                 else method.replace(", ", ",\n")
             )
-            _show(map_axes[column], values[..., centre], "gray", limits, title)
+            show_map(map_axes[column], values[..., centre], "gray", limits, title)
             error = np.where(panel.neural, values - truth, 0)[..., centre]
-            _show(error_axes[column], error, "RdBu_r", (-limit, limit), "")
+            show_map(error_axes[column], error, "RdBu_r", (-limit, limit), "")
     figure.suptitle(
         f"One subject: {source} harmonized to {target}; below each map its error, full colour at "
         f"{FULL_COLOUR_ERRORS['FA']} (FA) and {FULL_COLOUR_ERRORS['MD']}e-3 mm2/s (MD)",
@@ -87,9 +87,10 @@ def _example_maps(figure: Any, panel: MapPanel) -> None:
     )
 
 
-def _show(
+def show_map(
     axis: Any, data: NDArray[np.float32], colours: str, limits: tuple[float, float], title: str
 ) -> None:
+    """Draw a slice (X, Y) without axes."""
     axis.imshow(data.T, origin="lower", cmap=colours, vmin=limits[0], vmax=limits[1])
     axis.set_title(title, fontsize=7)
     axis.axis("off")
