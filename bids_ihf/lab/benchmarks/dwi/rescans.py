@@ -116,7 +116,7 @@ class TensorSink:
         self._sums = TensorSums(fitted.gradients, mask, max_b_s_per_mm2=np.inf)
         self._count = 0
 
-    def add(self, image: Array, change: Array | None = None) -> None:  # noqa: ARG002
+    def add(self, image: Array, change: Array | None = None) -> None:
         """The next volume (X, Y, Z); its change is not needed."""
         self._sums.add(self._count, image)
         self._count += 1
