@@ -243,9 +243,7 @@ def compare_all(bids: Path) -> tuple[list[Row], list[RescanPanel]]:
             sessions = SAME_SESSION if source.session == target.session else BETWEEN_SESSIONS
             pair_rows, panel = compare(source, target)
             by_sessions[sessions] += pair_rows
-            panels.setdefault(
-                (label, sessions), evolve(panel, title=f"sub-{label} {panel.title}")
-            )
+            panels.setdefault((label, sessions), evolve(panel, title=f"sub-{label} {panel.title}"))
         for sessions, pairs in by_sessions.items():
             facts = {"subject": label, "sessions": sessions}
             over_all = [row for row in aggregate(pairs) if row["source"] == "all"]
