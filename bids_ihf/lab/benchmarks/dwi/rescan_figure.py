@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
+from scipy import ndimage
 
 from bids_ihf.lab.benchmarks.dwi.figures import MAP_RANGES, show_map
 from bids_ihf.lab.benchmarks.dwi.methods import NO_HARMONIZATION, SHELL_MODEL_KNOWN_SCANNER
@@ -47,8 +48,8 @@ def draw_rescans(panels: Sequence[RescanPanel]) -> bytes:
         figsize=(1.25 * columns * len(MAP_RANGES), 1.8 * len(panels)), layout="constrained"
     )
     FigureCanvasAgg(figure)
-    parts: Any = np.atleast_1d(figure.subfigures(len(panels), 1))
-    for part, panel in zip(parts, panels, strict=True):
+    parts: Any = figure.subfigures(len(panels), 1, squeeze=False)
+    for (part,), panel in zip(parts, panels, strict=True):
         part.suptitle(panel.title, fontsize=8)
         axes = part.subplots(1, columns * len(MAP_RANGES))
         for name, row in zip(MAP_RANGES, np.split(axes, len(MAP_RANGES)), strict=True):
@@ -61,15 +62,13 @@ def draw_rescans(panels: Sequence[RescanPanel]) -> bytes:
 
 def _draw_map(row: Any, panel: RescanPanel, name: str) -> None:
     """One map of a pair in a row of axes: the middle slice of the common brain."""
-    box = tuple(
-        slice(int(along.min()), int(along.max()) + 1) for along in np.nonzero(panel.mask)[:2]
-    )
-    level = (*box, int(np.argwhere(panel.mask)[:, 2].mean()))
-    inside, truth = panel.mask[level], panel.target[name][level]
+    x, y, _ = ndimage.find_objects(panel.mask.astype(np.uint8))[0]
+    level = int(np.argwhere(panel.mask)[:, 2].mean())
+    inside, truth = panel.mask[x, y, level], panel.target[name][x, y, level]
     limits, limit = MAP_RANGES[name], FULL_COLOUR_DIFFERENCES[name]
     show_map(row[0], np.where(inside, truth, 0), "gray", limits, f"{name}, target")
     for axes, (method, text) in zip(np.split(row[1:], 2), SHOWN_METHODS.items(), strict=True):
-        values = panel.maps[method][name][level]
+        values = panel.maps[method][name][x, y, level]
         show_map(axes[0], np.where(inside, values, 0), "gray", limits, text)
         difference = np.where(inside, values - truth, 0)
         show_map(axes[1], difference, "RdBu_r", (-limit, limit), f"difference, ±{limit:g}")
