@@ -89,6 +89,13 @@ def validate(plan: ValidationPlan, workers: Workers) -> list[str]:
     CannotWrite
         An output cannot be written.
     """
+    findings = measure_dataset(plan, workers)
+    write_results(findings, plan)
+    return [failure for found in findings for failure in found.failures]
+
+
+def measure_dataset(plan: ValidationPlan, workers: Workers) -> list[Findings]:
+    """What was measured of the study of each modality; raises as :func:`validate`."""
     studies = find_studies(
         plan.bids_dir,
         modalities=plan.modalities,
@@ -97,22 +104,25 @@ def validate(plan: ValidationPlan, workers: Workers) -> list[str]:
         derivatives=plan.derivatives,
     )
     targets = [choose_targets(study, plan.to) for study in studies]
-    measured_elsewhere = [_tool_records(study, plan) for study in studies]
+    for study in studies:
+        _tool_records(study, plan)  # what is wrong with the tables shows before hours of work
     if plan.settings.images_dir is not None:
         initialize_output(plan.settings.images_dir, plan.bids_dir)
-    tables: dict[str, list[Row]] = {name: [] for name in COLUMNS}
-    sections: list[dict[str, Any]] = []
-    failures: list[str] = []
     with TemporaryDirectory(prefix="ihf-validate-") as folder:
-        for study, names, extra in zip(studies, targets, measured_elsewhere, strict=True):
-            findings = measure_study(study, names, plan.settings, workers, Path(folder))
-            sections.append(_report(findings, extra, plan, tables))
-            failures += findings.failures
+        return [
+            measure_study(study, names, plan.settings, workers, Path(folder))
+            for study, names in zip(studies, targets, strict=True)
+        ]
+
+
+def write_results(findings: Sequence[Findings], plan: ValidationPlan) -> None:
+    """Write the page and the tables of what was measured; raises as :func:`validate`."""
+    tables: dict[str, list[Row]] = {name: [] for name in COLUMNS}
+    sections = [_report(found, plan, tables) for found in findings]
     plan.out_dir.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         write_table(plan.out_dir, name, rows)
     write_page(plan.out_dir, sections, _facts(plan))
-    return failures
 
 
 def choose_targets(study: Study, to: str | None) -> tuple[str, ...]:
@@ -166,10 +176,7 @@ def _tool_records(study: Study, plan: ValidationPlan) -> list[VolumeRecord]:
 
 
 def _report(
-    findings: Findings,
-    extra: Sequence[VolumeRecord],
-    plan: ValidationPlan,
-    tables: dict[str, list[Row]],
+    findings: Findings, plan: ValidationPlan, tables: dict[str, list[Row]]
 ) -> dict[str, Any]:
     """Add the rows of a study to the tables, and return its section of the page."""
     study = findings.study
@@ -178,7 +185,7 @@ def _report(
     asked = plan.covariates
     names = asked if asked != DEFAULT_COVARIATES else [n for n in asked if n in present]
     covariates = Covariates.read(rows, study.people, names)
-    records = [*volume_records(findings.outcomes), *extra]
+    records = [*volume_records(findings.outcomes), *_tool_records(study, plan)]
     results: list[TargetResults] = [
         target_results(records, target, covariates) for target in findings.targets
     ]

@@ -29,8 +29,9 @@ from bids_ihf.lab.benchmarks.volumetry.change import ChangePlan, measure_changes
 from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES
 from bids_ihf.lab.benchmarks.volumetry.sites import measure_sites
-from bids_ihf.lab.benchmarks.volumetry.steps import StepsPlan, measure_steps
+from bids_ihf.lab.benchmarks.volumetry.steps import measure_steps
 from bids_ihf.lab.benchmarks.volumetry.travelers import TravelersPlan, measure_travelers
+from bids_ihf.lab.benchmarks.volumetry.visits import VisitsPlan
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.pipeline.process import set_up_process
 from bids_ihf.version import __version__
@@ -150,7 +151,7 @@ def _travelers(options: argparse.Namespace) -> dict[str, Table]:
 
 def _steps(options: argparse.Namespace) -> dict[str, Table]:
     return measure_steps(
-        StepsPlan(
+        VisitsPlan(
             labels=options.data,
             people=tuple(options.people),
             references=tuple(options.references),

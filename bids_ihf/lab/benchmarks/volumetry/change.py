@@ -7,37 +7,32 @@ Masks and registration are the true ones; bias is corrected as in a real run.
 
 from __future__ import annotations
 
-import json
-import logging
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import evolve, frozen
 
-from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_volume
 from bids_ihf.lab.benchmarks.volumetry.studies import volumetric_scanner
 from bids_ihf.lab.benchmarks.volumetry.visits import (
     TARGET_VENDOR,
-    harmonizer_of,
+    VisitsPlan,
+    measured_rows,
     read_head,
     scan_corrected,
 )
 from bids_ihf.lab.simulation.label_anatomy import anatomy_of
-from bids_ihf.network.checkpoint import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.benchmarks.volumetry.visits import Harmonizer, Head, Volumes
     from bids_ihf.lab.simulation.anatomy import Anatomy
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.preprocessing.prepare import Prepared
-
-LOGGER = logging.getLogger(__name__)
 
 SIMULATED_NAMES = {"grey matter": ("grey", "deep_grey"), "CSF": ("csf",)}
 """Simulated tissues that a structure's tissue stands for."""
@@ -63,30 +58,11 @@ METHODS = {
 
 
 @frozen
-class ChangePlan:
-    """What is simulated.
+class ChangePlan(VisitsPlan):
+    """What is simulated: by how much each of the structures changes, %."""
 
-    Attributes
-    ----------
-    labels
-        Folder of the label maps.
-    people, references
-        Heads that are followed, and those whose scans histogram matching knows.
-    structures, percents
-        What changes, and by how much.
-    seed
-        Of scanners, noise, and the voxels that change.
-    records
-        Folder of what was measured; it is not measured again.
-    """
-
-    labels: Path
-    people: tuple[str, ...]
-    references: tuple[str, ...]
     structures: tuple[str, ...]
     percents: tuple[float, ...]
-    seed: int
-    records: Path
 
     def visits(self) -> Iterator[tuple[str, float]]:
         """What changed until the second visit, and by how much, %; first nothing."""
@@ -118,30 +94,27 @@ class FirstVisit:
 
 def measure_changes(plan: ChangePlan) -> list[Row]:
     """Volumes of every head, visit and method; what is in ``plan.records`` is read again."""
-    model = load_model(None, device="cpu")
-    folder = plan.records / f"{model.hash[:8]}-seed{plan.seed}"
-    harmonizer: Harmonizer | None = None
-    rows: list[Row] = []
+    return measured_rows(plan, _measures(plan), *plan.structures)
+
+
+def _measures(plan: ChangePlan) -> Iterator[tuple[str, Callable[[Harmonizer], list[Row]]]]:
+    """Name and measure of every second visit; those of a head share its first."""
     for person in plan.people:
-        first: FirstVisit | None = None
+        first_visit = cache(partial(_first_visit, plan, person))
         for changed, percent in plan.visits():
-            file = folder / f"{person}-{changed.replace(' ', '-')}{percent:+g}.json"
-            if not file.is_file():
-                harmonizer = harmonizer or harmonizer_of(
-                    plan.labels, plan.references, model, plan.seed
-                )
-                first = first or _first_visit(plan, person, harmonizer)
-                measured = _measure_visit(first, changed, percent, harmonizer, plan.seed)
-                write_atomic(file, json.dumps(measured).encode())
-                LOGGER.info("Measured %s, %s %+g %%", person, changed, percent)
-            rows += json.loads(file.read_text(encoding="utf-8"))
-    return rows
+            name = f"{person}-{changed.replace(' ', '-')}{percent:+g}"
+            yield name, partial(_measure_visit, first_visit, changed, percent, plan.seed)
 
 
 def _measure_visit(
-    first: FirstVisit, changed: str, percent: float, harmonizer: Harmonizer, seed: int
+    first_visit: Callable[[Harmonizer], FirstVisit],
+    changed: str,
+    percent: float,
+    seed: int,
+    harmonizer: Harmonizer,
 ) -> list[Row]:
     """A row for each setting, method, tool and structure."""
+    first = first_visit(harmonizer)
     head = first.head
     label_map, subject = head.label_map, head.subject
     if changed != NO_CHANGE:

@@ -6,16 +6,13 @@ population.  Steps are taken off from the end: without the network, and without 
 
 from __future__ import annotations
 
-import json
-import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
 
 from bids_ihf.anat.harmonize import apply_network, to_native_grid
 from bids_ihf.anat.intensity_matching import match_intensities
-from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.tables import Column, Table, group_rows
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES
@@ -23,27 +20,22 @@ from bids_ihf.lab.benchmarks.volumetry.measures import TOOL_LEVELS
 from bids_ihf.lab.benchmarks.volumetry.studies import volumetric_scanner
 from bids_ihf.lab.benchmarks.volumetry.visits import (
     TARGET_VENDOR,
-    harmonizer_of,
+    measured_rows,
     read_head,
     scan_corrected,
 )
-from bids_ihf.network.checkpoint import load_model
 from bids_ihf.targets.network_input import to_network_input
 from bids_ihf.targets.network_pass import feather
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from bids_ihf.lab.benchmarks.tables import Row
-    from bids_ihf.lab.benchmarks.volumetry.visits import Harmonizer
+    from bids_ihf.lab.benchmarks.volumetry.visits import Harmonizer, VisitsPlan
     from bids_ihf.preprocessing.prepare import Prepared
 
     Image = NDArray[np.float32]
-
-LOGGER = logging.getLogger(__name__)
 
 SECOND_VENDORS = tuple(vendor for vendor in BUILTIN_VENDORS if vendor != TARGET_VENDOR)
 METHODS = {
@@ -72,45 +64,10 @@ PAIR_COLUMNS = LABEL_COLUMNS | {
 }
 
 
-@frozen
-class StepsPlan:
-    """What is simulated.
-
-    Attributes
-    ----------
-    labels
-        Folder of the label maps.
-    people, references
-        Heads that are followed, and those whose scans histogram matching knows.
-    seed
-        Of scanners and noise.
-    records
-        Folder of what was measured; it is not measured again.
-    """
-
-    labels: Path
-    people: tuple[str, ...]
-    references: tuple[str, ...]
-    seed: int
-    records: Path
-
-
-def measure_steps(plan: StepsPlan) -> dict[str, Table]:
+def measure_steps(plan: VisitsPlan) -> dict[str, Table]:
     """The tables by name: over all pairs of visits, and each pair."""
-    model = load_model(None, device="cpu")
-    folder = plan.records / f"{model.hash[:8]}-seed{plan.seed}"
-    harmonizer: Harmonizer | None = None
-    rows: list[Row] = []
-    for person in plan.people:
-        file = folder / f"{person}-steps.json"
-        if not file.is_file():
-            harmonizer = harmonizer or harmonizer_of(
-                plan.labels, plan.references, model, plan.seed
-            )
-            write_atomic(file, json.dumps(_measure_head(plan, person, harmonizer)).encode())
-            LOGGER.info("Measured %s", person)
-        rows += json.loads(file.read_text(encoding="utf-8"))
-    return step_tables(rows)
+    measures = ((f"{name}-steps", partial(_measure_head, plan, name)) for name in plan.people)
+    return step_tables(measured_rows(plan, measures))
 
 
 def step_tables(rows: list[Row]) -> dict[str, Table]:
@@ -130,7 +87,7 @@ def step_tables(rows: list[Row]) -> dict[str, Table]:
     return {"steps": Table(summary, STEP_COLUMNS), "steps_pairs": Table(pairs, PAIR_COLUMNS)}
 
 
-def _measure_head(plan: StepsPlan, name: str, harmonizer: Harmonizer) -> list[Row]:
+def _measure_head(plan: VisitsPlan, name: str, harmonizer: Harmonizer) -> list[Row]:
     """A row for each vendor of the second visit, tool, structure and method."""
     head = read_head(plan.labels, name, tuple(STRUCTURES), plan.seed)
 

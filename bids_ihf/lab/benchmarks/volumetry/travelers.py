@@ -33,7 +33,12 @@ from bids_ihf.targets.target import BUILTIN_VENDORS
 from bids_ihf.validation.measuring import Workers
 from bids_ihf.validation.outcomes import Settings
 from bids_ihf.validation.results import COLUMNS
-from bids_ihf.validation.run import IMAGES_FOLDER, ValidationPlan, validate
+from bids_ihf.validation.run import (
+    IMAGES_FOLDER,
+    ValidationPlan,
+    measure_dataset,
+    write_results,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,14 +95,16 @@ def measure_travelers(plan: TravelersPlan) -> dict[str, Table]:
         dataset, out, modalities=("T1w",),
         settings=Settings(atropos=True, images_dir=out / IMAGES_FOLDER),
     )  # fmt: skip
-    workers = Workers(1, lambda: set_up_process(0))
-    validate(validation, workers)
+    findings = measure_dataset(validation, Workers(1, lambda: set_up_process(0)))
+    write_results(findings, validation)  # even if the other program fails
     if plan.segmenter is not None:
         tables = [
             _segmented(plan.segmenter, root, folder / f"segmenter_{stage}.tsv")
             for stage, root in (("before", dataset), ("after", out / IMAGES_FOLDER))
         ]
-        validate(evolve(validation, volumes_before=tables[0], volumes_after=tables[1]), workers)
+        write_results(
+            findings, evolve(validation, volumes_before=tables[0], volumes_after=tables[1])
+        )
     return {f"travelers_{name}": _table(out, name) for name in ("volumes", "pairs", "probes")}
 
 
@@ -136,10 +143,11 @@ def _write_scan(path: Path, anatomy: Anatomy, vendor: str, seed: int, visit: str
 
 
 def _segmented(segmenter: Path, root: Path, table: Path) -> Path:
-    """Volumes (mm3) of all T1w images of a dataset by another program, run once."""
-    if table.is_file():
-        return table
+    """Volumes (mm3) of all T1w images of a dataset by another program, unless the table is newer
+    than they are."""
     images = sorted(root.glob("sub-*/ses-*/anat/*_T1w.nii.gz"))
+    if table.is_file() and all(table.stat().st_mtime > i.stat().st_mtime for i in images):
+        return table
     raw = table.with_suffix(".ml.tsv")
     subprocess.run([sys.executable, segmenter, raw, *images], check=True)  # noqa: S603
     with raw.open(encoding="utf-8", newline="") as file:

@@ -5,6 +5,8 @@ Masks and registration are the true ones; bias is corrected as in a real run.
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,23 +15,27 @@ from attrs import frozen
 from bids_ihf.anat.harmonize import harmonize
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid, resample
+from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.virtual_subjects import load_test_subject, seed_of, vendor_scanners
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, region_of
 from bids_ihf.lab.benchmarks.volumetry.measures import volumes_in_regions
+from bids_ihf.lab.benchmarks.volumetry.studies import work_folder
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.label_anatomy import read_label_map
 from bids_ihf.lab.simulation.virtual_subject import N4_VOXEL_MM, calibrate_units
+from bids_ihf.network.checkpoint import load_model
 from bids_ihf.preprocessing import bias_field
 from bids_ihf.qc.histogram_matching import match_brain
 from bids_ihf.targets.source_profile import source_profile_of
 from bids_ihf.targets.target_file import vendor_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from bids_ihf.lab.benchmarks.tables import Row
     from bids_ihf.lab.benchmarks.volumetry.label_changes import Structure
     from bids_ihf.lab.simulation.label_anatomy import LabelMap
     from bids_ihf.lab.simulation.scanner import Scanner
@@ -42,11 +48,36 @@ if TYPE_CHECKING:
     Volumes = dict[str, dict[str, float]]
     """Volumes (mL) by tool and structure."""
 
+LOGGER = logging.getLogger(__name__)
+
 LABELS_SUFFIX = "_dseg.nii.gz"
 """Ends the names of label maps."""
 
 TARGET_VENDOR = "Siemens"
 """Vendor that everything is harmonized to."""
+
+
+@frozen
+class VisitsPlan:
+    """Whose visits are simulated.
+
+    Attributes
+    ----------
+    labels
+        Folder of the label maps.
+    people, references
+        Heads that are followed, and those whose scans histogram matching knows.
+    seed
+        Of all that is drawn.
+    records
+        Folder of what was measured; it is not measured again.
+    """
+
+    labels: Path
+    people: tuple[str, ...]
+    references: tuple[str, ...]
+    seed: int
+    records: Path
 
 
 @frozen(eq=False)
@@ -166,3 +197,35 @@ def scan_corrected(subject: RegisteredSubject, scanner: Scanner, noise_seed: int
     image = scan(anatomy, scanner, noise_seed)
     image /= bias_field.bias_field(image, anatomy.affine, subject.brain, shrink=N4_VOXEL_MM)
     return subject.prepared(calibrate_units(image, anatomy, scanner))
+
+
+def measured_rows(
+    plan: VisitsPlan,
+    measures: Iterable[tuple[str, Callable[[Harmonizer], list[Row]]]],
+    *facts: object,
+) -> list[Row]:
+    """Rows of all measures, read if they were recorded, else measured and recorded.
+
+    Parameters
+    ----------
+    plan
+        Whose visits; references are scanned only if something has to be measured.
+    measures
+        Name of the record, and what measures its rows.
+    facts
+        What the rows depend on beside the model, the seed and the references.
+    """
+    model = load_model(None, device="cpu")
+    folder = work_folder(plan.records, model.hash, plan.seed, plan.references, *facts)
+    harmonizer: Harmonizer | None = None
+    rows: list[Row] = []
+    for name, measure in measures:
+        file = folder / f"{name}.json"
+        if not file.is_file():
+            harmonizer = harmonizer or harmonizer_of(
+                plan.labels, plan.references, model, plan.seed
+            )
+            write_atomic(file, json.dumps(measure(harmonizer)).encode())
+            LOGGER.info("Measured %s", name)
+        rows += json.loads(file.read_text(encoding="utf-8"))
+    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -126,6 +127,11 @@ def test_volumes_of_a_segmenter_are_in_mm3_by_file_name(tmp_path: Path) -> None:
     assert table.read_text().splitlines() == [
         "filename\tThalamus", "sub-01_ses-1_T1w.nii.gz\t7500.0",
     ]  # fmt: skip
+    program.write_text(program.read_text().replace("7.5", "8.0"))
+    os.utime(image, (table.stat().st_mtime - 1,) * 2)
+    assert "7500" in _segmented(program, tmp_path / "data", table).read_text()
+    os.utime(image, (table.stat().st_mtime + 1,) * 2)  # harmonized again
+    assert "8000" in _segmented(program, tmp_path / "data", table).read_text()
 
 
 def test_age_in_a_study_with_a_changed_scanner(
@@ -191,19 +197,36 @@ def test_travelers_are_on_every_scanner_twice(
     nib.save(nib.Nifti1Image(labels, np.diag([4.0, 4, 4, 1])), tmp_path / "head-1_dseg.nii.gz")
     plans: list[ValidationPlan] = []
 
-    def validated(plan: ValidationPlan, _workers: object) -> list[str]:
+    def measured(plan: ValidationPlan, _workers: object) -> list[Findings]:
+        for image in plan.bids_dir.rglob("*_T1w.nii.gz"):
+            copy = plan.out_dir / "harmonized" / image.relative_to(plan.bids_dir)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.symlink_to(image)
+        return []
+
+    def written(_findings: list[Findings], plan: ValidationPlan) -> None:
         plans.append(plan)
         for name in ("volumes", "pairs", "probes"):
             write_table(plan.out_dir, name, [])
-        return []
 
-    monkeypatch.setattr(travelers, "validate", validated)
-    plan = travelers.TravelersPlan(tmp_path, ("head-1",), 1, None, 1, tmp_path / "records")
+    monkeypatch.setattr(travelers, "measure_dataset", measured)
+    monkeypatch.setattr(travelers, "write_results", written)
+    program = tmp_path / "segmenter.py"
+    program.write_text(
+        "import sys\n"
+        "lines = ['image\\tThalamus', *(image + '\\t7.5' for image in sys.argv[2:])]\n"
+        "open(sys.argv[1], 'w').write('\\n'.join(lines))\n"
+    )
+    plan = travelers.TravelersPlan(tmp_path, ("head-1",), 1, program, 1, tmp_path / "records")
     tables = travelers.measure_travelers(plan)
     assert list(tables) == ["travelers_volumes", "travelers_pairs", "travelers_probes"]
     assert tables["travelers_volumes"].columns["avdp"].units == "%"
     images = sorted(plans[0].bids_dir.glob("sub-head1/ses-*/anat/*_T1w.nii.gz"))
     assert len(images) == 6
+    assert [plan.volumes_before is None for plan in plans] == [True, False]
+    for table in (plans[1].volumes_before, plans[1].volumes_after):
+        assert table is not None
+        assert len(table.read_text().splitlines()) == 1 + 6
     first, second = (nib.load(image).get_fdata() for image in images[:2])  # type: ignore[attr-defined]
     assert first.shape == second.shape
     assert not np.array_equal(first, second)
