@@ -21,6 +21,7 @@ from bids_ihf.lab.benchmarks.dwi.methods import (
     SHELL_MODEL_KNOWN_SCANNER,
     SHELL_MODEL_VENDOR_UNKNOWN,
 )
+from bids_ihf.lab.benchmarks.dwi.rescan_alignment import halfway_grid, rigid_map
 from bids_ihf.lab.simulation.diffusion_session import start_session
 from bids_ihf.lab.simulation.gradient_scheme import fsl_text, gradient_table
 from bids_ihf.preprocessing.prepare import Prepared
@@ -105,11 +106,11 @@ def test_both_series_are_interpolated_alike() -> None:
     shift = np.eye(4)
     shift[:3, 3] = 4.0, -2.0, 7.0
     source, target = Grid(shape, shift @ turn @ AFFINE), Grid(shape, AFFINE)
-    halfway = rescans.halfway_grid(source, target, np.eye(4))
+    halfway = halfway_grid(source, target, np.eye(4))
     steps = [np.linalg.inv(grid.affine) @ halfway.affine for grid in (source, target)]
     np.testing.assert_allclose(steps[0] @ steps[1], np.eye(4), atol=1e-9)
     mirrored = Grid(shape, AFFINE @ np.diag([-1.0, 1, 1, 1]))
-    assert rescans.halfway_grid(mirrored, target, np.eye(4)) is target
+    assert halfway_grid(mirrored, target, np.eye(4)) is target
 
 
 def test_a_moved_series_is_found(dataset: Path) -> None:
@@ -122,6 +123,6 @@ def test_a_moved_series_is_found(dataset: Path) -> None:
         type(volume)(data, affine, volume.header, volume.path),
         *(first.prepared.bias, first.prepared.mask, None, False, np.eye(4), None),
     )
-    to_source = rescans.rigid_map(first.prepared, moved)
+    to_source = rigid_map(first.prepared, moved)
     np.testing.assert_allclose(to_source[:3, 3], [-15.0, 5.0, -4.0], atol=1.0)
     np.testing.assert_allclose(to_source[:3, :3], np.eye(3), atol=0.03)

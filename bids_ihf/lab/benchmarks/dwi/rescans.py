@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import evolve, frozen
-from scipy import linalg, ndimage
+from scipy import ndimage
 
 from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.dwi.series import harmonize_series
 from bids_ihf.dwi.series_fit import FittedSeries, fit_series
 from bids_ihf.dwi.tensor import TensorSums
-from bids_ihf.geometry.grid import Grid, inverse_affine, resample
+from bids_ihf.geometry.grid import resample
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.dwi.map_metrics import (
     BY_VOXEL,
@@ -39,12 +39,12 @@ from bids_ihf.lab.benchmarks.dwi.methods import (
     SHELL_MODEL_KNOWN_SCANNER,
     SHELL_MODEL_VENDOR_UNKNOWN,
 )
+from bids_ihf.lab.benchmarks.dwi.rescan_alignment import halfway_grid, rigid_map
 from bids_ihf.lab.benchmarks.dwi.rescan_figure import RescanPanel, draw_rescans
 from bids_ihf.lab.benchmarks.dwi.tables import aggregate, rounded_rows
 from bids_ihf.lab.benchmarks.tables import Column, Table, aligned, group_rows
 from bids_ihf.pipeline.image_files import ImageFiles, prepare_files
 from bids_ihf.pipeline.process import set_up_process
-from bids_ihf.preprocessing.itk import load_ants, read_affine, to_ants
 from bids_ihf.preprocessing.prepare import Prepared
 from bids_ihf.targets.source_profile import SourceProfile, diffusion_source_of
 from bids_ihf.targets.target_file import vendor_target
@@ -165,31 +165,6 @@ def harmonized_maps(
             source.fitted, source.prepared, target.fitted.profile, scanner, sink
         )
         yield method, sink.maps(), done.plan.shells[-1].exponent
-
-
-def rigid_map(source: Prepared, target: Prepared) -> NDArray[np.float64]:
-    """Map of points (4, 4) from the target's world to the source's, RAS mm, by the mean b=0."""
-    fixed, moving = (to_ants(one.corrected, one.grid.affine) for one in (target, source))
-    mask = to_ants(ndimage.binary_dilation(target.mask, iterations=2), target.grid.affine)
-    with TemporaryDirectory(prefix="ihf-rescans-") as folder:
-        found = load_ants().registration(
-            fixed, moving, type_of_transform="Rigid", mask=mask, aff_metric="GC",
-            outprefix=f"{folder}/", random_seed=1,
-        )  # fmt: skip
-        return read_affine(Path(found["fwdtransforms"][0]))
-
-
-def halfway_grid(source: Grid, target: Grid, to_source: NDArray[np.float64]) -> Grid:
-    """A grid in the target's world between both grids, turned and shifted by half of what is
-    between their voxels, so that the maps of both are interpolated alike.
-
-    The target's grid where there is none, as where axes are stored in another order.
-    """
-    between = inverse_affine(source.affine) @ to_source @ target.affine
-    half = np.real_if_close(linalg.sqrtm(between))
-    if np.iscomplexobj(half):
-        return target
-    return Grid(target.shape, target.affine @ inverse_affine(half))
 
 
 def compare(source: RealSeries, target: RealSeries) -> tuple[list[Row], RescanPanel]:
