@@ -12,7 +12,13 @@ import torch
 from bids_ihf.errors import UsageError
 from bids_ihf.io.tsv import read_tsv
 from bids_ihf.lab.benchmarks import content_readout
-from bids_ihf.lab.benchmarks.comparator_runs import best_validation, measure_cost
+from bids_ihf.lab.benchmarks.comparator_cost import (
+    comparator_step_cost,
+    comparator_volume_cost,
+    network_step_cost,
+    network_volume_cost,
+)
+from bids_ihf.lab.benchmarks.comparator_runs import best_validation
 from bids_ihf.lab.comparators.learned.murd import MURD
 from bids_ihf.lab.comparators.learned.weights import load_comparator
 from bids_ihf.lab.training import comparator_validation
@@ -22,7 +28,7 @@ from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.lab.training.training_config import read_config
 from bids_ihf.lab.training.training_run import train
 from bids_ihf.lab.training.vendor_profiles import typical_profiles
-from bids_ihf.network.checkpoint import load_encoder
+from bids_ihf.network.checkpoint import load_encoder, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,7 +173,7 @@ def test_the_site_is_read_out_of_images_and_codes(
 
 
 def test_the_cost_of_a_volume_is_measured(trained: Path) -> None:
-    row = measure_cost(trained / "comparator.safetensors", slices=2)
+    row = comparator_volume_cost(trained / "comparator.safetensors", slices=2)
     encoder, digest = load_encoder()
     loaded = load_comparator(trained / "comparator.safetensors", encoder, digest)
     assert row["kind"] == "murd"
@@ -177,6 +183,24 @@ def test_the_cost_of_a_volume_is_measured(trained: Path) -> None:
     _, rows = read_tsv(trained / "validation.tsv")
     best = min(rows, key=lambda r: float(r["comparator"]))
     assert best_validation(trained / "validation.tsv") == [best]
+
+
+def test_the_cost_of_a_step_is_measured_and_nothing_written(trained: Path) -> None:
+    before = sorted(trained.rglob("*"))
+    row = comparator_step_cost(trained / "comparator.safetensors")
+    assert row["step_cpu_s"] > 0
+    assert row["step_memory_mb"] >= 0
+    assert sorted(trained.rglob("*")) == before
+
+
+def test_the_shipped_network_is_measured_alike() -> None:
+    volume, step = network_volume_cost(None, slices=2), network_step_cost(None)
+    shipped = load_model()
+    assert volume["kind"] == shipped.name
+    assert volume["parameters"] == sum(x.numel() for x in shipped.network.parameters())
+    assert volume["volume_cpu_s"] > 0
+    # A step goes through six slices, forwards and back.
+    assert step["step_cpu_s"] > volume["volume_cpu_s"]
 
 
 @pytest.mark.parametrize(
