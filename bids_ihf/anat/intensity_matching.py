@@ -32,6 +32,10 @@ MIN_COVERED_FRACTION = 0.5
 """Fraction of a target's tissue that must lie where a scan does for the level of its intensities
 to count; in a slab, tissues are told apart otherwise than in a whole brain."""
 
+FIELD_WEIGHT_POWER = 1.5
+"""Power of the scanner weight by which the logarithm of the field is multiplied: regions differ
+between subjects by more than between scanners of one protocol.  Chosen in docs/method.md."""
+
 
 @frozen(eq=False)
 class IntensityMatched:
@@ -113,7 +117,7 @@ def match_together(
         matched=pooled_after,
         curve=curve,
         data=data[index],
-        field=residual_field(scans[index], pooled_after, target, weight),
+        field=residual_field(scans[index], pooled_after, target, weight**FIELD_WEIGHT_POWER),
         scanner_weight=weight,
     )
 
@@ -168,7 +172,7 @@ def residual_field(
     """Field (X, Y, Z) by which the regions of a scan whose intensities were matched differ from
     those of a target; 1 where one of them has none.
 
-    The logarithm of the field is multiplied by ``weight``, the scanner weight.
+    The logarithm of the field is multiplied by ``weight``.
     """
     if not len(matched.regions) or not len(target.regions):
         return np.ones(network_input.grid.shape, dtype=np.float32)
