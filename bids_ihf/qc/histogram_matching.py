@@ -5,6 +5,8 @@ Gonzalez & Woods, Digital Image Processing, section 3.3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from skimage.exposure import match_histograms
@@ -44,3 +46,23 @@ def match_brain(
     if data.max() > x[-1]:
         x, y = np.append(x, float(data.max())), np.append(y, max(limits[1], y[-1]))
     return np.interp(data, x, y).astype(np.float32)
+
+
+def pool_brains(
+    brains: Sequence[NDArray[np.floating]], limits: Sequence[tuple[float, float]]
+) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Intensities of several references, and the darkest and brightest of them, after all brains
+    were given one median: units may differ from scan to scan.
+
+    Parameters
+    ----------
+    brains
+        Intensities (N,) inside the brain of each reference.
+    limits
+        Darkest and brightest intensity of each.
+    """
+    medians = np.array([np.median(brain) for brain in brains])
+    units = np.divide(np.median(medians), medians, out=np.ones_like(medians), where=medians > 0)
+    values = [unit * brain for unit, brain in zip(units, brains, strict=True)]
+    ranges = units[:, None] * np.array(limits)
+    return np.concatenate(values), (float(ranges[:, 0].min()), float(ranges[:, 1].max()))

@@ -24,7 +24,7 @@ from bids_ihf.network.checkpoint import load_model_cached
 from bids_ihf.preprocessing.prepare import Prepared, prepare
 from bids_ihf.preprocessing.prepared_file import load_prepared, save_prepared
 from bids_ihf.preprocessing.segmentation import segment
-from bids_ihf.qc.histogram_matching import match_brain
+from bids_ihf.qc.histogram_matching import match_brain, pool_brains
 from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile, source_profile_of
@@ -161,10 +161,9 @@ def site_target(
     return SiteTarget(
         scanner,
         merge_profiles([reading.profile for reading in references]),
-        np.concatenate([reading.brain_values for reading in references]),
-        (
-            min(reading.limits[0] for reading in references),
-            max(reading.limits[1] for reading in references),
+        *pool_brains(
+            [reading.brain_values for reading in references],
+            [reading.limits for reading in references],
         ),
         None if merged is None else SourceProfile(merged, merged.scan_count),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from bids_ihf.bids.names import Modality
 from bids_ihf.preprocessing.itk import load_ants, to_ants
 from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, Segmentation
+
+LOGGER = logging.getLogger(__name__)
 
 SEGMENTATION_TOOL, ATROPOS_TOOL = "segmentation", "Atropos"
 """Names of the tools in the tables."""
@@ -26,6 +29,10 @@ DARK_TO_BRIGHT: Mapping[Modality, tuple[str, str, str]] = {
 
 ATROPOS_SMOOTHING, ATROPOS_ITERATIONS = 0.1, 5
 """Weight of the Markov random field, and iterations, as in antsAtroposN4.sh."""
+
+ATROPOS_BRIGHTEST = 0.995
+"""Quantile of the brain that brighter voxels are set to, as antsAtroposN4.sh does with that of the
+image: otherwise a few vessels become a class of their own."""
 
 
 def segmentation_volumes(segmentation: Segmentation) -> dict[str, float]:
@@ -51,7 +58,8 @@ def atropos_volumes(
     """Volumes (mL) of three classes of intensity inside a brain mask by Atropos.
 
     Three classes from k-means, then a Markov random field (Avants et al. 2011, Neuroinformatics
-    9:381); named by the order of their mean intensities.
+    9:381); named by the order of their mean intensities.  Empty, with a warning, where Atropos
+    finds no three classes.
 
     Parameters
     ----------
@@ -61,14 +69,19 @@ def atropos_volumes(
         Contrast of the image, which orders the classes.
     """
     ants = load_ants()
+    data = np.minimum(data, np.quantile(data[mask], ATROPOS_BRIGHTEST))
     images = to_ants(data, affine), to_ants(mask, affine)
-    result = ants.atropos(
-        a=images[0],
-        x=images[1],
-        i="kmeans[3]",
-        m=f"[{ATROPOS_SMOOTHING},1x1x1]",
-        c=f"[{ATROPOS_ITERATIONS},0]",
-    )
+    try:
+        result = ants.atropos(
+            a=images[0],
+            x=images[1],
+            i="kmeans[3]",
+            m=f"[{ATROPOS_SMOOTHING},1x1x1]",
+            c=f"[{ATROPOS_ITERATIONS},0]",
+        )
+    except Exception as error:  # noqa: BLE001 - antspyx raises nothing narrower
+        LOGGER.warning("Atropos finds no tissues in an image: %s", error)
+        return {}
     classes = result["segmentation"].numpy().astype(int)
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     means = [float(data[classes == k].mean()) if (classes == k).any() else 0.0 for k in (1, 2, 3)]
