@@ -80,7 +80,7 @@ def _planes(
 
 def draw(figure_path: Path, paths: list[Path]) -> None:
     """All images."""
-    set_up_process(1, 0)
+    set_up_process(0)
     rows = -(-len(paths) // IMAGES_PER_ROW)
     figure = Figure(figsize=(6.2 * IMAGES_PER_ROW, 1.25 * rows), facecolor="black")
     FigureCanvasAgg(figure)

@@ -87,7 +87,7 @@ def panels(path: Path, model: ModelBundle) -> list[tuple[str, np.ndarray, float,
 
 def draw(figure_path: Path, paths: list[Path]) -> None:
     """One row for each image."""
-    set_up_process(1, 0)
+    set_up_process(0)
     model = load_model()
     figure = Figure(figsize=(14, 1.16 * len(paths)), facecolor="black")
     FigureCanvasAgg(figure)
