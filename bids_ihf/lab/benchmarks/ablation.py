@@ -234,13 +234,12 @@ def _measured(
     design: Design, trainer: NetworkTrainer, people: str, validation: Validation
 ) -> list[Row]:
     """Rows of a network and a group of people: one a modality, and one of all."""
-    fed = validation if design.matched else _of_scaled_slices(validation)
     network, encoder = trainer.average, trainer.encoder
-    curves = [slab_error.curve for slab_error in validation.errors(network, encoder)]
-    errors = [
-        attrs.evolve(error, curve=curve)
-        for error, curve in zip(fed.errors(network, encoder), curves, strict=True)
-    ]
+    errors = validation.errors(network, encoder)
+    if not design.matched:
+        scaled = _of_scaled_slices(validation).errors(network, encoder)
+        pairs = zip(scaled, errors, strict=True)
+        errors = [attrs.evolve(error, curve=matched.curve) for error, matched in pairs]
     common = {
         "design": design.name,
         "parameters": sum(values.numel() for values in network.parameters()),
