@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tempfile
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from scipy.io import loadmat, savemat
 from bids_ihf.io.affines import voxel_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -74,6 +76,18 @@ def load_ants() -> Any:
     import ants
 
     return ants
+
+
+@contextmanager
+def removing_temporary_files() -> Iterator[None]:
+    """Remove what antspyx writes to the temporary folder: some of its commands leave it there."""
+    usual = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="ihf-ants-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
 
 
 def to_ants(data: NDArray[Any], affine: NDArray[np.float64]) -> Any:

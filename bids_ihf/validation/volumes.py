@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_ihf.bids.names import Modality
-from bids_ihf.preprocessing.itk import load_ants, to_ants
+from bids_ihf.preprocessing.itk import load_ants, removing_temporary_files, to_ants
 from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, Segmentation
 
 LOGGER = logging.getLogger(__name__)
@@ -72,13 +72,14 @@ def atropos_volumes(
     data = np.minimum(data, np.quantile(data[mask], ATROPOS_BRIGHTEST))
     images = to_ants(data, affine), to_ants(mask, affine)
     try:
-        result = ants.atropos(
-            a=images[0],
-            x=images[1],
-            i="kmeans[3]",
-            m=f"[{ATROPOS_SMOOTHING},1x1x1]",
-            c=f"[{ATROPOS_ITERATIONS},0]",
-        )
+        with removing_temporary_files():
+            result = ants.atropos(
+                a=images[0],
+                x=images[1],
+                i="kmeans[3]",
+                m=f"[{ATROPOS_SMOOTHING},1x1x1]",
+                c=f"[{ATROPOS_ITERATIONS},0]",
+            )
     except Exception as error:  # noqa: BLE001 - antspyx raises nothing narrower
         LOGGER.warning("Atropos finds no tissues in an image: %s", error)
         return {}

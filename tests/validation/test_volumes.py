@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from bids_ihf.validation.volumes import atropos_volumes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """antspyx leaves probability maps in the temporary folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield
+    assert tempfile.tempdir == str(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_few_bright_vessels_are_no_tissue() -> None:
