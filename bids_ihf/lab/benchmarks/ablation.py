@@ -14,14 +14,20 @@ import copy
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import torch
-from attrs import field, frozen
+from attrs import frozen
 
 from bids_ihf.config.values import positive_integer
 from bids_ihf.io.atomic import write_atomic
+from bids_ihf.lab.benchmarks.ablation_plan import (
+    SLICES_PER_STEP,
+    TRAINING_STEPS,
+    AblationPlan,
+    Design,
+)
 from bids_ihf.lab.benchmarks.tables import Column, Row, Table, aligned
 from bids_ihf.lab.training.batch_sampling import Batch
 from bids_ihf.lab.training.chunks import numbered_batches
@@ -29,28 +35,18 @@ from bids_ihf.lab.training.network_training import NetworkTrainer
 from bids_ihf.lab.training.packed_people import pack_people
 from bids_ihf.lab.training.slab_sampling import SlabSampler
 from bids_ihf.lab.training.template_subjects import template_subjects
-from bids_ihf.lab.training.training_config import DataConfig, NetworkConfig, TrainConfig
 from bids_ihf.lab.training.validation import Validation
 from bids_ihf.lab.training.vendor_profiles import typical_profiles
 from bids_ihf.network.checkpoint import load_encoder
 from bids_ihf.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 LOGGER = logging.getLogger(__name__)
 
-TRAINING_STEPS, SLICES_PER_STEP = 300, 6
-
 LOG_EVERY_STEPS = 10
-
-TRAINING_PEOPLE = tuple(f"head-{number:02d}" for number in range(1, 12))
-MEASURED_PEOPLE = {
-    "validation": ("head-12",),
-    "test": ("head-13", "head-14", "head-15", "head-16"),
-}
-"""Whose slabs are measured: those by which designs are chosen, and those that are reported."""
 
 ABLATION_COLUMNS = {
     "design": Column("What of the network or its losses differs from the first row's"),
@@ -70,83 +66,6 @@ ABLATION_COLUMNS = {
 }
 
 SAVE_EVERY_STEPS = 50
-
-
-@frozen
-class Design:
-    """A network of the table: what of its settings differs from the others'."""
-
-    name: str
-    settings: Mapping[str, Any] = field(factory=dict)
-    matched: bool = True
-    """Whether the intensity curve goes before it, or the image is only scaled."""
-
-
-HALF_WIDTH = NetworkConfig(
-    hidden=(32, 64), style=64, local=(16, 32), told_context=True, artefact=0.01
-)
-"""The shipped architecture at half its width, and its losses."""
-
-DESIGNS = (
-    Design("as shipped, half the width"),
-    Design("L_ac without L_art", {"supervised": 0, "anatomy": 1, "artefact": 0}),
-    Design("L_art without L_ac", {"supervised": 0, "anatomy": 0, "artefact": 2}),
-    Design("the paper's losses", {"supervised": 0, "anatomy": 1, "artefact": 2}),
-    Design("supervised loss alone", {"anatomy": 0, "artefact": 0}),
-    Design("AAN printed, with context and local heads", {"form": "printed"}),
-    Design("AAN printed", {"form": "printed", "told_context": False, "local": ()}),
-    Design("AAN relative", {"told_context": False, "local": ()}),
-    Design("AAN relative, with context", {"local": ()}),
-    Design("one block", {"splits": (2,), "hidden": (32,), "local": (16,)}),
-    Design("three blocks", {"splits": (2, 2, 2), "hidden": (32, 64, 128), "local": (16, 32, 64)}),
-    Design("four splits", {"splits": (4, 4)}),
-    Design("full width", {"hidden": (64, 128), "style": 128, "local": (32, 64)}),
-    Design("input scaled, not matched by the curve", matched=False),
-)
-
-
-@frozen
-class AblationPlan:
-    """The run.
-
-    labels, output: folders of the label maps, and of what is made.
-    batch: slices in a step.
-    training, measured: names of the people.
-    """
-
-    labels: Path
-    output: Path
-    steps: int = TRAINING_STEPS
-    batch: int = SLICES_PER_STEP
-    seed: int = 7
-    training: tuple[str, ...] = TRAINING_PEOPLE
-    measured: Mapping[str, tuple[str, ...]] = field(factory=lambda: MEASURED_PEOPLE)
-    modalities: tuple[str, ...] = ("T1w", "T2w", "FLAIR")
-    designs: tuple[Design, ...] = DESIGNS
-
-    @property
-    def data(self) -> DataConfig:
-        """Where the people are."""
-        return DataConfig(
-            source=self.labels,
-            people_file=self.output / "people.safetensors",
-            pool=self.output / "pool",
-            modalities=self.modalities,
-        )
-
-    def config(self, number: int) -> TrainConfig:
-        """The training of a design."""
-        design = self.designs[number]
-        settings = attrs.evolve(HALF_WIDTH, steps=self.steps, batch=self.batch)
-        return TrainConfig(
-            name=design.name,
-            output=self.output / f"design-{number:02d}",
-            data=self.data,
-            network=attrs.evolve(settings, **design.settings),
-            seed=self.seed,
-            threads=1,
-            bfloat16=True,
-        )
 
 
 @frozen(eq=False)

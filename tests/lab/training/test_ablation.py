@@ -8,8 +8,9 @@ import attrs
 import pytest
 import torch
 
-from bids_ihf.lab.benchmarks import ablation
-from bids_ihf.lab.benchmarks.ablation import AblationPlan, Design, run_ablation
+from bids_ihf.lab.benchmarks import ablation, ablation_plan
+from bids_ihf.lab.benchmarks.ablation import run_ablation
+from bids_ihf.lab.benchmarks.ablation_plan import AblationPlan, Design
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +26,9 @@ DESIGNS = (
 @pytest.fixture
 def plan(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AblationPlan:
     narrow = attrs.evolve(
-        ablation.HALF_WIDTH, hidden=(4, 4), style=4, local=(2, 2), learning_rate=1e-4
+        ablation_plan.HALF_WIDTH, hidden=(4, 4), style=4, local=(2, 2), learning_rate=1e-4
     )
-    monkeypatch.setattr(ablation, "HALF_WIDTH", narrow)
+    monkeypatch.setattr(ablation_plan, "HALF_WIDTH", narrow)
     return AblationPlan(
         labels, tmp_path, steps=2, batch=2, training=("person-0", "person-1"),
         measured={"test": ("person-2",)}, modalities=("T1w",), designs=DESIGNS,
@@ -57,7 +58,7 @@ def test_every_design_can_be_built(plan: AblationPlan) -> None:
     from bids_ihf.network.flow import IHFNetwork
 
     torch.manual_seed(0)
-    whole = attrs.evolve(plan, designs=ablation.DESIGNS)
+    whole = attrs.evolve(plan, designs=ablation_plan.DESIGNS)
     encoder, _ = load_encoder()
     for number, design in enumerate(whole.designs):
         network = IHFNetwork(architecture(whole.config(number).network, encoder))
