@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from bids_ihf.anat.intensity_matching import IntensityMatched
 from bids_ihf.bids.discovery import find_images, list_subjects
 from bids_ihf.geometry.grid import Grid
 from bids_ihf.lab.benchmarks.speed import machine, table
+from bids_ihf.lab.benchmarks.speed.gpu_watch import GpuWatch
 from bids_ihf.lab.benchmarks.speed.growth import growth_figure
 from bids_ihf.lab.benchmarks.speed.inputs import (
     SLAB_SLICES,
@@ -136,10 +139,12 @@ def test_tables_say_which_goals_are_met(measured: dict[str, Any], tmp_path: Path
     with_gpu = copy.deepcopy(found)
     with_gpu["gpu"] = {
         **measured, "limit": found["cpu"]["limit"], "name": "H200",
-        "network_s_per_volume": 0.6, "memory_gib": 0.5,
+        "network_s_per_volume": 0.6, "memory_gib": 0.5, "overlapped_participants": 8,
+        "overlapped_participants_s": 61.0, "overlapped_gpu_idle_fraction": 0.75,
     }  # fmt: skip
     text = table.page(with_gpu)
     assert "**H200**" in text
+    assert "8 participants in one run: 61 s; the GPU was idle for 75 % of it." in text
     assert "| network, a volume, with transfers | at most 0.5 s | 0.6 s | no |" in text
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN_MARK}\nold\n{table.END_MARK}\nafter\n")
@@ -216,6 +221,27 @@ def test_large_dataset_is_found(tmp_path: Path) -> None:
     root = make_large_dataset(tmp_path / "large", 3)
     assert list_subjects(root) == ["0001", "0002", "0003"]
     assert [image.suffix for image in find_images(root, "0002")] == ["T1w", "T2w"]
+
+
+@pytest.mark.parametrize(("shown", "idle"), [("0\\n90", 1.0), ("40\\n0", 0.0)])
+def test_how_long_the_first_gpu_idles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str, idle: float
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '{shown}\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with GpuWatch() as watch:
+        time.sleep(1)
+    assert watch.samples
+    assert watch.idle_fraction == idle
+
+
+def test_without_a_gpu_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with GpuWatch() as watch:
+        time.sleep(0.5)
+    assert watch.idle_fraction is None
 
 
 def test_memory_of_a_command_and_its_children_is_seen(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ class Size:
         Voxel sizes of a T1w, mm.
     directions
         Of a diffusion series.
+    overlapped
+        Participants of the run in which a GPU's idle time is measured.
     """
 
     zoom: float = 1.0
@@ -89,11 +91,12 @@ class Size:
     images: tuple[int, ...] = (1, 10, 100)
     zooms: tuple[float, ...] = (2.0, 1.4, 1.0, 0.8)
     directions: tuple[int, ...] = (15, 30, 60, 120)
+    overlapped: int = 8
 
 
 QUICK_SIZE = Size(
     zoom=4.0, participants=1, repeats=1, rounds=1, subjects=10,
-    images=(1, 2), zooms=(6.0, 4.0), directions=(15, 30),
+    images=(1, 2), zooms=(6.0, 4.0), directions=(15, 30), overlapped=2,
 )  # fmt: skip
 
 
@@ -138,6 +141,7 @@ def on_gpu(bids: Path, scratch: Path, size: Size) -> dict[str, Any]:
     results["limit"] = compare_to_limit(case, model, seconds, limit)
     run = runs.Runner(scratch, len(os.sched_getaffinity(0)), "cuda")
     results |= runs.participants(run, bids, size.participants)
+    results |= runs.overlapped_participants(run, path, size.overlapped)
     return results | {"name": torch.cuda.get_device_name(), "memory_gib": memory}
 
 

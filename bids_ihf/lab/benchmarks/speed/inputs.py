@@ -82,6 +82,14 @@ def make_slabs(folder: Path, scan: Path, mask: np.ndarray, count: int) -> Path:
     return root
 
 
+def make_participants(folder: Path, scan: Path, count: int) -> Path:
+    """A dataset of ``count`` subjects with the same T1w each."""
+    root = _new_dataset(folder)
+    for number in range(1, count + 1):
+        _write_subject(root, f"{number:04d}", {"T1w": scan})
+    return root
+
+
 def make_large_dataset(folder: Path, count: int) -> Path:
     """A dataset of ``count`` subjects with a T1w and a T2w each, of 8 x 8 x 8 voxels."""
     root = _new_dataset(folder)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from bids_ihf.lab.benchmarks.speed.inputs import make_large_dataset
+from bids_ihf.lab.benchmarks.speed.gpu_watch import GpuWatch
+from bids_ihf.lab.benchmarks.speed.inputs import make_large_dataset, make_participants
 from bids_ihf.lab.benchmarks.speed.machine import timed
 from bids_ihf.lab.benchmarks.speed.processes import BIN_DIR, ProcessCost, run_and_measure
 
@@ -67,6 +68,20 @@ def participants(run: Runner, bids: Path, repeats: int) -> dict[str, Any]:
         "participant_T1w_T2w_dwi_cpu_s": median(cost.cpu_seconds for cost in three),
         "participant_T1w_T2w_dwi_peak_rss_gib": max(cost.rss_gib for cost in three),
         "participant_T1w_T2w_dwi_peak_pss_gib": max(cost.memory_gib for cost in three),
+    }
+
+
+def overlapped_participants(run: Runner, scan: Path, count: int) -> dict[str, Any]:
+    """Several participants with a T1w each, as many at a time as the run allows, and for how much
+    of it the GPU computes nothing."""
+    bids = make_participants(run.scratch / "participants", scan, count)
+    with GpuWatch() as watch:
+        cost = run(bids, "--skip-bids-validation")
+    shutil.rmtree(bids)
+    return {
+        "overlapped_participants": count,
+        "overlapped_participants_s": cost.seconds,
+        "overlapped_gpu_idle_fraction": watch.idle_fraction,
     }
 
 

@@ -147,6 +147,14 @@ def goal_table(goals: Iterable[Goal], results: Mapping[str, Any]) -> str:
     return markdown_table(("what", "goal", "measured", "met"), rows)
 
 
+def overlap_line(gpu: Mapping[str, Any]) -> str:
+    """Several participants in one run on the GPU."""
+    idle = gpu["overlapped_gpu_idle_fraction"]
+    seen = "was not seen" if idle is None else f"was idle for {100 * idle:.0f} % of it"
+    run = f"{gpu['overlapped_participants']} participants in one run"
+    return f"{run}: {gpu['overlapped_participants_s']:.0f} s; the GPU {seen}.\n"
+
+
 def page(results: Mapping[str, Any]) -> str:
     """All tables of a run."""
     machine, cpu = results["machine"], results["cpu"]
@@ -173,6 +181,7 @@ def page(results: Mapping[str, Any]) -> str:
             f"**{gpu['name']}**\n\n{goal_table(GPU_GOALS, gpu)}",
             layout_table(gpu),
             limit_table(gpu["limit"]),
+            overlap_line(gpu),
         ]
     return "\n".join(sections).rstrip("\n")
 
