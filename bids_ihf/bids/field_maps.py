@@ -8,7 +8,7 @@ from typing import Any
 
 from bids_ihf.bids.images import SourceImage, sidecar_path
 from bids_ihf.bids.metadata import read_sidecar
-from bids_ihf.bids.raw_files import ignored_patterns
+from bids_ihf.bids.raw_files import ignored_patterns, is_ignored
 from bids_ihf.errors import InvalidBIDS
 from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
@@ -25,15 +25,15 @@ def epi_images_for(series: SourceImage) -> list[SourceImage]:
     ``.bidsignore`` lists is left out, and so is, with a warning, one whose sidecar cannot be read.
     """
     folder = series.path.parent.parent / "fmap"
-    ignored = ignored_patterns(series.root)
     paths = [
         path
         for path in sorted(folder.glob(f"sub-*_{EPI_SUFFIX}.*"))
         if path.name.endswith(NIFTI_EXTENSIONS)
-        and not (ignored and ignored.match_file(path.relative_to(series.root).as_posix()))
     ]
+    # Most series have none, and need no more of the dataset's root.
+    patterns = ignored_patterns(series.root) if paths else None
     images = []
-    for path in paths:
+    for path in (path for path in paths if not is_ignored(path, series.root, patterns)):
         try:
             sidecar = sidecar_path(path)
             metadata = read_sidecar(sidecar) if sidecar.exists() else {}

@@ -150,12 +150,15 @@ def ignored_patterns(root: Path) -> GitIgnoreSpec | None:
         return None
 
 
+def is_ignored(path: Path, root: Path, patterns: GitIgnoreSpec | None) -> bool:
+    """Whether patterns, those of `ignored_patterns`, list a file of a dataset."""
+    return patterns is not None and patterns.match_file(path.relative_to(root).as_posix())
+
+
 def _without_ignored(files: Sequence[Path], root: RootLevel, subject: str) -> list[Path]:
     if root.ignored is None:
         return sorted(files)
-    ignored = {
-        path for path in files if root.ignored.match_file(path.relative_to(root.root).as_posix())
-    }
+    ignored = {path for path in files if is_ignored(path, root.root, root.ignored)}
     images = [path.name for path in sorted(ignored) if path.name.endswith(NIFTI_EXTENSIONS)]
     if images:
         LOGGER.warning(

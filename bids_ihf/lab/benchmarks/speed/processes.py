@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,7 @@ from attrs import define, field, frozen
 BIN_DIR = Path(sys.executable).parent
 PR_SET_CHILD_SUBREAPER = 36
 SAMPLING_INTERVAL_S = 0.4
-"""Interval at which memory is sampled; peaks in between are missed."""
+"""Interval of samples; peaks in between are missed."""
 
 
 @frozen
@@ -87,19 +88,14 @@ def size_gb(folder: Path) -> float:
 
 
 @define
-class ResourceWatch:
-    """Samples the peak memory and disk usage of a command while it runs."""
+class SamplingThread(ABC):
+    """Samples something again and again while the context lasts."""
 
-    pid: int
-    work: Path
-    memory_gib: float = 0.0
-    rss_gib: float = 0.0
-    work_gb: float = 0.0
     _ended: threading.Event = field(factory=threading.Event, init=False)
     _thread: threading.Thread = field(init=False)
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._sample)
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
 
@@ -107,12 +103,31 @@ class ResourceWatch:
         self._ended.set()
         self._thread.join()
 
-    def _sample(self) -> None:
+    def _run(self) -> None:
         while not self._ended.wait(SAMPLING_INTERVAL_S):
-            sizes = [memory_kib(pid) for pid in descendants(self.pid)]
-            self.memory_gib = max(self.memory_gib, sum(pss for pss, _ in sizes) / 1024**2)
-            self.rss_gib = max(self.rss_gib, sum(rss for _, rss in sizes) / 1024**2)
-            self.work_gb = max(self.work_gb, size_gb(self.work))
+            self.sample()
+
+    @abstractmethod
+    def sample(self) -> None:
+        """Take one sample."""
+
+
+@define
+class ResourceWatch(SamplingThread):
+    """Samples the peak memory and disk usage of a command while it runs."""
+
+    pid: int
+    work: Path
+    memory_gib: float = 0.0
+    rss_gib: float = 0.0
+    work_gb: float = 0.0
+
+    def sample(self) -> None:
+        """Memory of the command and its children, and the size of its folder."""
+        sizes = [memory_kib(pid) for pid in descendants(self.pid)]
+        self.memory_gib = max(self.memory_gib, sum(pss for pss, _ in sizes) / 1024**2)
+        self.rss_gib = max(self.rss_gib, sum(rss for _, rss in sizes) / 1024**2)
+        self.work_gb = max(self.work_gb, size_gb(self.work))
 
 
 def run_and_measure(
