@@ -23,6 +23,7 @@ from bids_ihf.targets.intensity import (
     IntensityScale,
     histogram_quantiles,
 )
+from bids_ihf.targets.partial_volume import tissue_pairs
 from bids_ihf.targets.regional import POSITION_MM, Regions, empty_regions, pixels_of
 
 MEDIAN = np.array(0.5)
@@ -116,7 +117,7 @@ class Profile:
 
         Differences in tissue fractions are attributed to the subject as far as both contrasts may
         be of one protocol; beyond, to the scanners, as contrast decides to which tissue partial
-        volume is assigned.
+        volume is assigned.  Between the scan's tissues the curve is about straight.
         """
         target_fractions, scan_fractions = (
             np.maximum(volumes / volumes.sum(), 1e-9)
@@ -126,7 +127,10 @@ class Profile:
         weights = (scan_fractions / target_fractions) ** exponent
         reweighted = (weights[:, None] * self.tissue_histograms).sum(axis=0)
         return quantile_curve(
-            scan.tissue_histograms.sum(axis=0), reweighted, self.subject_variance(scan)
+            scan.tissue_histograms.sum(axis=0),
+            reweighted,
+            self.subject_variance(scan),
+            tissue_pairs(scan.landmarks),
         )
 
     def quantile_curve_from(self, scan: Profile) -> IntensityCurve:

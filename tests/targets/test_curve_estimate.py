@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bids_ihf.targets.curve_estimate import predicted_quantiles, quantile_curve
-from bids_ihf.targets.intensity import histogram
+from bids_ihf.targets.intensity import Counts, IntensityCurve, histogram
+from bids_ihf.targets.partial_volume import TissuePair, tissue_pairs
 
 MANY = 1e-3
 """Variance of subjects where there are a thousand of them."""
@@ -80,6 +83,48 @@ def test_a_line_is_kept_however_few_the_subjects() -> None:
     """Gain and offset are the scanners' whatever the variance."""
     probabilities = np.linspace(0.005, 0.995, 65)
     x = np.linspace(-0.9, 0.9, 65) ** 3
-    for variance in (MANY, 2.0):
-        found = predicted_quantiles(x, 0.7 * x - 0.2, probabilities, variance)
+    for variance, pairs in product((MANY, 2.0), ([], [TissuePair((0.2, 0.6), 0.01)])):
+        found = predicted_quantiles(x, 0.7 * x - 0.2, probabilities, variance, pairs)
         np.testing.assert_allclose(found, 0.7 * x - 0.2, atol=1e-9)
+
+
+def grey_and_white(grey: float, border_sd: float) -> Counts:
+    """Grey matter, white matter at 0.6, and their border.  The larger the standard deviation of
+    the fractions there, the sharper is the image."""
+    rng = np.random.default_rng(0)
+    fraction = np.clip(rng.normal(0.6, border_sd, 10000), 0, 1)
+    mixed = fraction * grey + (1 - fraction) * 0.6
+    tissues = [rng.normal(mean, 0.05, 10000) for mean in (grey, 0.6)]
+    return histogram(np.concatenate([*tissues, mixed]).astype(np.float32))
+
+
+def middle_off_line(curve: IntensityCurve, grey: float) -> float:
+    """How far a voxel of half grey, half white matter is from the middle of both, in parts of
+    their contrast."""
+    low, middle, high = curve(np.array([grey, (grey + 0.6) / 2, 0.6], np.float32)).astype(float)
+    return abs((middle - low) / (high - low) - 0.5)
+
+
+def test_curve_is_straight_between_tissues_that_share_voxels() -> None:
+    """Otherwise the curve would make a blurred scan look sharp, at the cost of a tissue."""
+    source, target = grey_and_white(-0.2, 0.2), grey_and_white(0.1, 1.0)
+    pair = TissuePair((-0.2, 0.6), 0.01)
+    free, held = (quantile_curve(source, target, 2.0, pairs) for pairs in ((), (pair,)))
+    assert middle_off_line(free, -0.2) > 4 * middle_off_line(held, -0.2)
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "expected"),
+    [
+        ((0.3, 0.6, -0.5), [(0.3, 0.6)]),  # T1w
+        ((0.0, -0.2, 0.8), [(0.0, -0.2), (0.0, 0.8)]),  # T2w
+        ((0.5, 0.3, -0.8), [(0.5, 0.3), (0.3, -0.8)]),  # FLAIR
+        ((0.5, 0.3, np.nan), [(0.5, 0.3)]),
+        ((np.nan, 0.3, -0.8), []),
+        ((np.nan, np.nan, np.nan), []),
+    ],
+)
+def test_pairs_of_tissues_follow_the_contrast(
+    landmarks: tuple[float, float, float], expected: list[tuple[float, float]]
+) -> None:
+    assert [pair.intensities for pair in tissue_pairs(np.array(landmarks))] == expected
