@@ -19,7 +19,7 @@ from bids_ihf.lab.simulation.vendor_scanners import vendor_scanner
 from bids_ihf.lab.training.scan_pool import add_scan, read_index, write_index
 from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.lab.training.training_config import read_config
-from bids_ihf.lab.training.vendor_profiles import whole_scan
+from bids_ihf.lab.training.whole_scans import whole_scan
 from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:

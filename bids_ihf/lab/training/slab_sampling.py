@@ -19,17 +19,14 @@ from bids_ihf.lab.training.batch_sampling import (
     profile_slab,
 )
 from bids_ihf.lab.training.map_rows import draw_map_rows
-from bids_ihf.lab.training.scan_statistics import scan_statistics
 from bids_ihf.lab.training.slab_rows import (
     UNKNOWN_MODALITY_PROBABILITY,
     SlabRows,
-    slab_at,
     vary_rows,
-    with_embeddings,
-    with_embeddings_of,
 )
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
 from bids_ihf.lab.training.subject_sampling import EncodingSampler
+from bids_ihf.lab.training.whole_scans import measure_scan, slab_of
 from bids_ihf.network.context import slice_context
 from bids_ihf.network.encoder import modality_weights
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS
@@ -63,8 +60,9 @@ KNOWN_VENDOR_PROBABILITY = 0.5
 OWN_SCANNER_PROBABILITY = 0.2
 """Probability that else the source scanner's profile from other subjects is available."""
 
-MAX_TARGET_SUBJECTS, MAX_EMBEDDED_SUBJECTS = 4, 2
-"""Most subjects behind the statistics, and behind the embeddings, of a target that is drawn."""
+MAX_TARGET_SUBJECTS = 2
+"""Most subjects behind a target, or behind the profile of a source's scanner, that is drawn; each
+is a whole scan."""
 
 
 @frozen
@@ -119,18 +117,21 @@ class SlabSampler(EncodingSampler[SlabRows]):
         source, target = draw_scanner(modality, rng), self._draw_target(modality, rng)
         slab = random_slab(subject, rng)
         noise = int(rng.integers(2**31))
-        scaled, own = scan_slab(subject, slab, source.scanner, noise)
+        scan, own = measure_scan(subject, source.scanner, noise, slab.shifts, self.encoder)
+        scaled = slab_of(scan, slab)
         truth, repeat = scan_slab(subject, slab, target.scanner, noise + 1)
         z = subject.z[slab.first : slab.stop]
         mask = subject.brain_mask(slab.first, slab.stop)
         if rng.random() < SAME_SUBJECT_PROBABILITY:
-            profile = with_embeddings(repeat.profile, truth, mask, z, self.encoder, modality)
+            _, profile = measure_scan(
+                subject, target.scanner, noise + 1, slab.shifts, self.encoder
+            )
         else:
             profile = self._target_profile(subject, slab, target, modality, rng)
         if rng.random() < SLAB_PROBABILITY:
             profile = profile_slab(profile, float(z[len(z) // 2]), rng)
         known = self._source_profile(subject, source, modality, slab, rng)
-        curve = harmonization_curve(own.profile, profile, known)
+        curve = harmonization_curve(own, profile, known)
         ratio = np.float32(
             (repeat.profile.scale.high - repeat.profile.scale.low)
             / (profile.scale.high - profile.scale.low)
@@ -169,20 +170,7 @@ class SlabSampler(EncodingSampler[SlabRows]):
         """The target's profile from other subjects."""
         if target.typical:
             return self.typical_profile(target.vendor, modality, subject)
-        profiles: list[Profile] = []
-        for turn, other in enumerate(self.draw_others(subject, MAX_TARGET_SUBJECTS, rng)):
-            noise = int(rng.integers(2**31))
-            if turn >= MAX_EMBEDDED_SUBJECTS:
-                statistics = scan_statistics(other.sample, target.scanner, slab.shifts, noise)
-                profiles.append(with_embeddings_of(statistics.profile, profiles[-1]))
-                continue
-            same = slab_at(other, slab, subject.z[slab.first])
-            data, statistics = scan_slab(other, same, target.scanner, noise)
-            mask, z = other.brain_mask(same.first, same.stop), other.z[same.first : same.stop]
-            profiles.append(
-                with_embeddings(statistics.profile, data, mask, z, self.encoder, modality)
-            )
-        return merge_profiles(profiles)
+        return self._profile_of_others(subject, target.scanner, slab, rng)
 
     def _source_profile(
         self,
@@ -199,10 +187,15 @@ class SlabSampler(EncodingSampler[SlabRows]):
             )
         if rng.random() >= OWN_SCANNER_PROBABILITY:
             return None
-        profiles = [
-            scan_statistics(
-                other.sample, source.scanner, slab.shifts, int(rng.integers(2**31))
-            ).profile
-            for other in self.draw_others(subject, MAX_TARGET_SUBJECTS, rng)
-        ]
-        return SourceProfile(merge_profiles(profiles), subjects=len(profiles))
+        profile = self._profile_of_others(subject, source.scanner, slab, rng)
+        return SourceProfile(profile, subjects=profile.scan_count)
+
+    def _profile_of_others(
+        self, subject: TemplateSubject, scanner: Scanner, slab: Slab, rng: np.random.Generator
+    ) -> Profile:
+        """The profile of a scanner from other subjects."""
+        profiles = []
+        for other in self.draw_others(subject, MAX_TARGET_SUBJECTS, rng):
+            noise = int(rng.integers(2**31))
+            profiles.append(measure_scan(other, scanner, noise, slab.shifts, self.encoder)[1])
+        return merge_profiles(profiles)

@@ -21,8 +21,9 @@ from bids_ihf.lab.simulation.epi_population import (
 from bids_ihf.lab.simulation.populations import typical_protocol_records
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
 from bids_ihf.lab.training.shell_scans import scan_shell_slab, shell_statistics
-from bids_ihf.lab.training.slab_scans import Slab, scan_on_grid
+from bids_ihf.lab.training.slab_scans import Slab
 from bids_ihf.lab.training.template_subjects import template_subjects
+from bids_ihf.lab.training.whole_scans import whole_scan
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, is_map_key, map_key
 from bids_ihf.targets.network_input import NetworkInput, measure_profile
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bids_ihf.bids.names import Modality
-    from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.network.encoder import Encoder
 
@@ -107,24 +107,6 @@ def vendor_targets(
         protocols = typical_protocol_records(vendor, anatomical)
         targets.append(Target(vendor, encoder_hash, merged, provenance={**record, **protocols}))
     return targets
-
-
-def whole_scan(subject: TemplateSubject, scanner: Scanner, seed: int) -> NetworkInput:
-    """A scan of the whole brain.
-
-    Raises
-    ------
-    ValueError
-        The brain has one intensity.
-    """
-    x, y, z = np.random.default_rng([seed, 8]).uniform(0, 1, 3).tolist()
-    count, modality = len(subject.mask), scanner.protocol.modality
-    image, _ = scan_on_grid(subject, Slab(0, count, (x, y, z)), scanner, seed)
-    data = np.ascontiguousarray(image.numpy())
-    mask = np.ascontiguousarray(np.moveaxis(subject.brain_mask(0, count), 0, 2))
-    tissues = np.moveaxis(subject.tissues(0, count), 1, 3) if modality == "FLAIR" else None
-    scale, grid = robust_scale(data, mask > 0.5), Grid(data.shape, subject.affine)
-    return NetworkInput(data, mask, grid, scale, tissues, modality)
 
 
 def whole_maps(
