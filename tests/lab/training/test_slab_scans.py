@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import attrs
 import nibabel as nib
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ from bids_ihf.lab.training.reference_pool import reference_pool
 from bids_ihf.lab.training.scan_statistics import interpolated, measure_blur, scan_statistics
 from bids_ihf.lab.training.slab_scans import Slab, random_slab, scan_on_grid, scan_slab
 from bids_ihf.lab.training.template_subjects import TemplateSubject, template_subjects
+from bids_ihf.lab.training.whole_scans import measure_scan, slab_of, whole_scan
+from bids_ihf.network.checkpoint import load_encoder
 from bids_ihf.targets.intensity import robust_scale
+from bids_ihf.targets.network_input import measure_profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,18 +114,16 @@ def test_interpolation_blurs_by_its_variance_and_keeps_the_place() -> None:
 
 
 def test_the_blur_of_a_scanner_is_measured(subject: TemplateSubject) -> None:
-    from attrs import evolve
-
-    sharp = evolve(
+    sharp = attrs.evolve(
         typical_scanner("GE", "T1w", 3), psf=(0, 0, 0), pixel=(0, 0, 0), apodisation=0,
         elliptical=False, partial_fourier=1.0, thickness=0, spacing=0, sharpening=0, noise=0.02,
     )  # fmt: skip
     none = measure_blur(sharp, (0, 0, 0))
     assert none.blur == pytest.approx(0, abs=0.05)
     assert none.noise == pytest.approx(1, abs=0.02)
-    wide = measure_blur(evolve(sharp, psf=(2.3548, 2.3548, 2.3548)), (0, 0, 0))
+    wide = measure_blur(attrs.evolve(sharp, psf=(2.3548, 2.3548, 2.3548)), (0, 0, 0))
     assert wide.blur == pytest.approx(1, abs=0.02)
-    thick = measure_blur(evolve(sharp, thickness=5.0, slice_axis=2), (0, 0, 0))
+    thick = measure_blur(attrs.evolve(sharp, thickness=5.0, slice_axis=2), (0, 0, 0))
     assert thick.blur == pytest.approx(0, abs=0.05)
     assert thick.thickness == pytest.approx(2.5, abs=0.4)
 
@@ -159,6 +161,34 @@ def test_a_slab_scan_is_reproducible(subject: TemplateSubject) -> None:
     assert scan_statistics(subject.sample, scanner, slab.shifts, 5).profile.scale == (
         statistics.profile.scale
     )
+
+
+def test_a_slab_of_a_whole_scan_is_that_of_the_slab_alone_but_for_noise(
+    subject: TemplateSubject,
+) -> None:
+    scanner = attrs.evolve(typical_scanner("GE", "T1w", 3), noise=0.0)
+    slab = Slab(24, 32, SHIFTS)
+    scan = whole_scan(subject, scanner, 5, SHIFTS)
+    whole, (alone, _) = slab_of(scan, slab), scan_slab(subject, slab, scanner, 5)
+    assert whole.shape == alone.shape
+    inside = subject.brain_mask(24, 32) > 0.5
+    gain = np.median((whole[1:-1][inside] + 1) / (alone[1:-1][inside] + 1))
+    assert gain == pytest.approx(1, abs=0.05)  # the scale of the whole brain, and of its sample
+    difference = whole[1:-1][inside] + 1 - gain * (alone[1:-1][inside] + 1)
+    assert np.abs(difference).mean() < 0.02
+
+
+def test_a_measured_scan_has_the_profile_of_the_product(subject: TemplateSubject) -> None:
+    encoder, _ = load_encoder()
+    scanner = typical_scanner("Siemens", "T1w", 3)
+    scan, profile = measure_scan(subject, scanner, 5, SHIFTS, encoder)
+    np.testing.assert_array_equal(profile.landmarks, measure_profile(scan, encoder).landmarks)
+    assert profile.scale == scan.scale
+    # Tissues are those that the encoder tells, not the true ones.
+    sampled = scan_statistics(subject.sample, scanner, SHIFTS, 5).profile
+    assert not np.array_equal(profile.tissue_histograms, sampled.tissue_histograms)
+    other, _ = measure_scan(subject, scanner, 6, SHIFTS, encoder)
+    assert not np.array_equal(scan.data, other.data)
 
 
 def test_a_reference_pool_has_whole_scans(
