@@ -19,11 +19,7 @@ from bids_ihf.lab.training.batch_sampling import (
     profile_slab,
 )
 from bids_ihf.lab.training.map_rows import draw_map_rows
-from bids_ihf.lab.training.slab_rows import (
-    UNKNOWN_MODALITY_PROBABILITY,
-    SlabRows,
-    vary_rows,
-)
+from bids_ihf.lab.training.slab_rows import UNKNOWN_MODALITY_PROBABILITY, SlabRows, vary_rows
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
 from bids_ihf.lab.training.subject_sampling import EncodingSampler
 from bids_ihf.lab.training.whole_scans import measure_scan, slab_of

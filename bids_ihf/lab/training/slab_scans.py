@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.lab.training.scan_statistics import ScanStatistics
     from bids_ihf.lab.training.template_subjects import TemplateSubject
+    from bids_ihf.targets.intensity import IntensityScale
 
 SLAB_SLICES = 12
 """Slices of a slab that are used."""
@@ -73,6 +74,10 @@ def scan_slab(
     """Scan a slab: its slices and one beyond on both sides (Z + 2, X, Y), in network units."""
     wider = attrs.evolve(slab, first=slab.first - 1, stop=slab.stop + 1)
     image, statistics = scan_on_grid(subject, wider, scanner, seed)
-    slices = np.moveaxis(image.numpy(), 2, 0)
-    data = statistics.profile.scale.normalize(slices)
-    return np.ascontiguousarray(clip_to_network_range(data)), statistics
+    return network_slices(image.numpy(), statistics.profile.scale), statistics
+
+
+def network_slices(image: NDArray[np.float32], scale: IntensityScale) -> NDArray[np.float32]:
+    """The slices (Z, X, Y), in network units, of an image (X, Y, Z)."""
+    data = scale.normalize(np.moveaxis(image, 2, 0))
+    return np.ascontiguousarray(clip_to_network_range(data))

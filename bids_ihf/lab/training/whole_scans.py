@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_ihf.geometry.grid import Grid
-from bids_ihf.lab.training.slab_scans import Slab, scan_on_grid
+from bids_ihf.lab.training.slab_scans import Slab, network_slices, scan_on_grid
 from bids_ihf.targets.intensity import robust_scale
-from bids_ihf.targets.network_input import NetworkInput, clip_to_network_range, measure_profile
+from bids_ihf.targets.network_input import NetworkInput, measure_profile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,5 +70,4 @@ def measure_scan(
 def slab_of(scan: NetworkInput, slab: Slab) -> NDArray[np.float32]:
     """The slices of a slab of a whole scan and one beyond on both sides (Z + 2, X, Y), in network
     units."""
-    slices = np.moveaxis(scan.data[:, :, slab.first - 1 : slab.stop + 1], 2, 0)
-    return np.ascontiguousarray(clip_to_network_range(scan.scale.normalize(slices)))
+    return network_slices(scan.data[:, :, slab.first - 1 : slab.stop + 1], scan.scale)
