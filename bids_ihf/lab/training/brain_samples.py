@@ -1,8 +1,8 @@
 """A sparse sample of a subject's brain, blurred beforehand, from which the statistics of a whole
 scan are estimated at the price of a few slices.
 
-Pixels of the tissue read-out, 2 x 2 voxels, are sampled every 6 mm along each axis, in the middle
-of every slice position.  Two voxels on the diagonal stand for the four of a pixel.
+Two diagonal neighbours are sampled every 6 mm along each axis, in the middle of every slice
+position.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from bids_ihf.geometry.grid import shifted_affine
 from bids_ihf.lab.simulation.anatomy import Anatomy
-from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
+from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES
 from bids_ihf.targets.profile import position_centre, slice_position
 from bids_ihf.targets.regional import POSITION_MM
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLE_STRIDE_VOXELS = int(POSITION_MM)
-"""Spacing of the sampled pixels along each axis, voxels of 1 mm: one slice a slice position."""
+"""Spacing of the samples along each axis, voxels of 1 mm: one slice a slice position."""
 
 DIAGONAL = (0, 1)
-"""Offsets, in both axes of the slice, of the voxels that stand for a pixel of 2 x 2."""
+"""Offsets, in both axes of the slice, of the two voxels of a sample."""
 
 BLUR_SIGMAS_MM = (0.0, 0.5, 0.8, 1.2, 1.8)
 """Gaussian blurs of a sample, the same along each axis, mm."""
@@ -37,30 +37,24 @@ BLUR_SIGMAS_MM = (0.0, 0.5, 0.8, 1.2, 1.8)
 THICKNESS_SIGMAS_MM = (0.0, 1.2, 2.6)
 """Gaussian blurs across the slices that come on top, mm: slices up to 6 mm."""
 
-CLASS_TISSUES = (("grey", "deep_grey"), ("white",), ("csf",))
-"""Tissues of the first three classes of the tissue read-out; the rest is "other"."""
-
 
 @frozen(eq=False)
 class BrainSample:
     """The sample of one subject: V blurs, W thicknesses, 2 voxels, K tissues, grid (X, Y, Z).
 
     fractions: (V, W, 2, K, X, Y, Z) uint8, of 255; texture: (V, W, 2, X, Y, Z) float16.
-    classes: (4, X, Y, Z) float32, sharp fractions of the classes of the tissue read-out.
-    mask: (2, X, Y, Z) uint8, brain mask of 255; pixel_mask: (X, Y, Z) uint8, its mean in a pixel.
-    affine: (4, 4) of the first voxel of each pixel, RAS mm; centre: brain centre (3,) in it.
+    mask: (2, X, Y, Z) uint8, brain mask of 255.
+    affine: (4, 4) of the first voxel of each sample, RAS mm; centre: brain centre (3,) in it.
     """
 
     fractions: NDArray[np.uint8]
     texture: NDArray[np.float16]
-    classes: NDArray[np.float32]
     mask: NDArray[np.uint8]
-    pixel_mask: NDArray[np.uint8]
     affine: NDArray[np.float64]
     centre: NDArray[np.float64]
 
     def anatomy(self, voxel: int, blur_mm: float, thickness_mm: float) -> Anatomy:
-        """The sampled voxels (``voxel`` 0 or 1 of each pixel) as an anatomy of large voxels.
+        """The sampled voxels (``voxel`` 0 or 1 of each sample) as an anatomy of large voxels.
 
         ``blur_mm`` and ``thickness_mm`` are standard deviations; between the blurs of the sample
         fractions are interpolated in the variance.
@@ -119,20 +113,10 @@ def sample_brain(
     sampled = [(slice(d, None, step), slice(d, None, step)) for d in DIAGONAL]
     x, y = (-(-(n - DIAGONAL[1]) // step) for n in anatomy.shape[:2])
     grid = (x, y, len(slices))
-    pixel_grid = (slice(0, x), slice(0, y))
 
     def diagonal(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The two voxels of each pixel in all slices, (2, X, Y, all Z)."""
-        return np.stack([volume[rows, columns][pixel_grid] for rows, columns in sampled])
-
-    def pixels(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mean of the four voxels of each pixel (X, Y, Z)."""
-        corners = [
-            volume[dx::step, dy::step][pixel_grid][..., slices]
-            for dx in range(2)
-            for dy in range(2)
-        ]
-        return np.mean(corners, axis=0, dtype=np.float32)
+        """The two voxels of each sample in all slices, (2, X, Y, all Z)."""
+        return np.stack([volume[rows, columns][:x, :y] for rows, columns in sampled])
 
     levels = (len(BLUR_SIGMAS_MM), len(THICKNESS_SIGMAS_MM), len(DIAGONAL))
     fractions = np.zeros((*levels, len(SIMULATED_TISSUES), *grid), dtype=np.uint8)
@@ -143,16 +127,12 @@ def sample_brain(
                 fractions[v, w, :, number] = (blurred.clip(0, 1) * 255).round()
     for v, w, blurred in _blurs(anatomy.texture.numpy(), diagonal, slices):
         texture[v, w] = blurred
-    names = [[TISSUE_INDEX[name] for name in group] for group in CLASS_TISSUES]
-    classes = [pixels(anatomy.fractions[rows].sum(dim=0).numpy()) for rows in names]
     sample_affine = shifted_affine(affine, (0, 0, first))
     sample_affine[:3, :3] *= step
     return BrainSample(
         fractions=fractions,
         texture=texture,
-        classes=np.stack([*classes, np.clip(1 - np.sum(classes, axis=0), 0, 1)]),
         mask=(diagonal(mask)[..., slices] * 255).round().astype(np.uint8),
-        pixel_mask=(pixels(mask) * 255).round().astype(np.uint8),
         affine=sample_affine,
         centre=(centre - [0, 0, first]) / step,
     )

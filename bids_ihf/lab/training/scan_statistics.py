@@ -1,5 +1,5 @@
-"""Statistics of a whole simulated scan from the sparse sample of a brain: bias correction,
-intensity scale and profile, without simulating the whole scan."""
+"""Statistics of a whole simulated scan from the sparse sample of a brain: bias correction and
+intensity scale, without simulating the whole scan."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from bids_ihf.lab.simulation import k_space, smooth_fields
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.file_history import FileHistory
 from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
-from bids_ihf.targets.intensity import histogram, robust_scale
-from bids_ihf.targets.landmarks import MIN_BRAIN_FRACTION, tissue_statistics
-from bids_ihf.targets.network_input import MIN_BRAIN_PIXELS, clip_to_network_range
-from bids_ihf.targets.profile import Profile, slice_position
+from bids_ihf.targets.intensity import robust_scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,10 +54,6 @@ units are calibrated on."""
 RESIDUAL_BIAS, RESIDUAL_BIAS_LOG_SD = 0.012, 0.4
 """Median standard deviation of the field that N4 leaves, relative, and the standard deviation of
 its logarithm between scans."""
-
-CLASS_FLOOR, CLASS_LOGIT_SD = 0.02, 0.4
-"""Probability of each class that the tissue read-out gives where it is absent, and the standard
-deviation, between scans, of how much it prefers a class."""
 
 
 @frozen
@@ -104,11 +97,11 @@ class BiasCorrection:
 
 @frozen(eq=False)
 class ScanStatistics:
-    """Of a scan: its blur, its bias correction and its profile, without embeddings."""
+    """Of a scan: its blur, its bias correction, and the intensity scale of the corrected image."""
 
     blur: ScannerBlur
     correction: BiasCorrection
-    profile: Profile
+    scale: IntensityScale
 
 
 def interpolated(volume: torch.Tensor, shifts: tuple[float, float, float]) -> torch.Tensor:
@@ -199,12 +192,7 @@ def scan_statistics(
             for image, anatomy in zip(images, anatomies, strict=True)
         ]
     )
-    inside = sample.mask > 127
-    scale = robust_scale(values, inside)
-    rng = np.random.default_rng([seed, scanner.field_seed, 6])
-    is_flair = scanner.protocol.modality == "FLAIR"
-    profile = _profile(sample, values, inside, scale, rng, is_flair=is_flair)
-    return ScanStatistics(blur, correction, profile)
+    return ScanStatistics(blur, correction, robust_scale(values, sample.mask > 127))
 
 
 def bias_correction(
@@ -271,35 +259,3 @@ def _polynomial(axes: Axes, coefficients: NDArray[np.float64]) -> torch.Tensor:
         cube[i, j, k] = float(coefficient)
     plane = torch.einsum("xi,yj,ijk->xyk", x, y, cube)
     return plane @ z.T
-
-
-def _profile(
-    sample: BrainSample,
-    values: NDArray[np.float32],
-    inside: NDArray[np.bool_],
-    scale: IntensityScale,
-    rng: np.random.Generator,
-    *,
-    is_flair: bool,
-) -> Profile:
-    """Profile without embeddings, from corrected intensities (2, X, Y, Z) of the sample."""
-    data = clip_to_network_range(scale.normalize(values))
-    z = sample.affine[2, 3] + sample.affine[2, 2] * np.arange(data.shape[3])
-    voxels_per_sampled = (sample.affine[0, 0] * sample.affine[1, 1]) / len(data)
-    area = inside.sum(axis=(0, 1, 2)) * voxels_per_sampled
-    covered = np.flatnonzero(area >= min(MIN_BRAIN_PIXELS, area.max()))
-    pixels = (sample.pixel_mask > MIN_BRAIN_FRACTION * 255) & inside.all(axis=0)
-    pixels &= np.isin(np.arange(data.shape[3]), covered)
-    voxels = data[:, pixels].T[:, [0, 1, 1, 0]].astype(np.float64)
-    probabilities = sample.classes[:, pixels].T.astype(np.float64) + CLASS_FLOOR
-    probabilities *= np.exp(CLASS_LOGIT_SD * rng.standard_normal(probabilities.shape[1]))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    tissues = tissue_statistics(voxels, probabilities, has_tissue_head=True, is_flair=is_flair)
-    return Profile(
-        positions=slice_position(z[covered]),
-        histograms=np.stack([histogram(data[..., k][inside[..., k]]) for k in covered]),
-        embeddings=np.zeros((len(covered), 0), dtype=np.float32),
-        landmarks=tissues.landmarks,
-        tissue_histograms=tissues.histograms,
-        scale=scale,
-    )

@@ -126,7 +126,7 @@ class SiteSampler(SubjectSampler[SiteRows]):
         """Stripped slices (Z + 2, X, Y) in their own range or that of a scale, and their mask."""
         data, statistics = scan_slab(subject, slab, scanner, int(rng.integers(2**31)))
         if scale is not None:
-            data = scale.normalize(statistics.profile.scale.restore(data))
+            data = scale.normalize(statistics.scale.restore(data))
         mask = subject.brain_mask(slab.first - 1, slab.stop + 1)
         return np.where(mask > 0.5, data, np.float32(NO_SIGNAL)).astype(np.float32), mask
 

@@ -129,8 +129,7 @@ class SlabSampler(EncodingSampler[SlabRows]):
         known = self._source_profile(subject, source, modality, slab, rng)
         curve = harmonization_curve(own, profile, known)
         ratio = np.float32(
-            (repeat.profile.scale.high - repeat.profile.scale.low)
-            / (profile.scale.high - profile.scale.low)
+            (repeat.scale.high - repeat.scale.low) / (profile.scale.high - profile.scale.low)
         )
         index = np.sort(rng.choice(len(z), SLAB_SLICES, replace=len(z) < SLAB_SLICES))
         stacks = [np.stack([scaled[index + k] for k in range(3)], axis=1)]

@@ -74,7 +74,7 @@ def scan_slab(
     """Scan a slab: its slices and one beyond on both sides (Z + 2, X, Y), in network units."""
     wider = attrs.evolve(slab, first=slab.first - 1, stop=slab.stop + 1)
     image, statistics = scan_on_grid(subject, wider, scanner, seed)
-    return network_slices(image.numpy(), statistics.profile.scale), statistics
+    return network_slices(image.numpy(), statistics.scale), statistics
 
 
 def network_slices(image: NDArray[np.float32], scale: IntensityScale) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ from bids_ihf.lab.simulation.label_anatomy import BORDER_SIGMA_MM
 from bids_ihf.lab.simulation.label_mixtures import BRAIN_LABELS, mixture_table
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
-from bids_ihf.lab.training.brain_samples import CLASS_TISSUES, BrainSample, sample_brain
+from bids_ihf.lab.training.brain_samples import BrainSample, sample_brain
 from bids_ihf.lab.training.packed_people import read_people
 from bids_ihf.lab.training.scan_pool import SLICE_SHAPE
 from bids_ihf.targets.network_input import BRAIN_MARGIN_VOXELS
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.training.packed_people import PackedSubject
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Changes with what the arrays of a subject hold, so that older ones are made anew."""
 
 SLAB_MARGIN_SLICES = 6
@@ -50,6 +50,9 @@ slices reaches."""
 INTERPOLATION_VARIANCE_MM2 = 1 / 6
 """Mean variance of the kernel (1 - f, f) of linear interpolation over all shifts f, in voxels of
 1 mm: the mean of f (1 - f)."""
+
+CLASS_TISSUES = (("grey", "deep_grey"), ("white",), ("csf",))
+"""Tissues of grey matter, white matter and CSF."""
 
 ARRAY_NAMES = ("fractions", "texture", "brain", "mask")
 
