@@ -57,7 +57,7 @@ RUN chmod -R a+rX,go-w /opt/ihf-harmony/share
 FROM python
 COPY --from=package /opt/ihf-harmony /opt/ihf-harmony
 
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0.dev0
 ARG REVISION=unknown
 ARG CREATED=unknown
 ARG SOURCE=

@@ -153,7 +153,7 @@ class RunConfig:
     )
     output_spaces: tuple[str, ...] = _processing(
         "--output-spaces",
-        "also write harmonized images in template space; of series the directions are turned",
+        "also write harmonized images in template space; the directions of diffusion series are rotated with them",
         default=(),
         choices=(TEMPLATE_SPACE,),
         nargs="*",
@@ -206,7 +206,7 @@ class RunConfig:
     )
     batch_size: int = _resource(
         "--batch-size",
-        "slices per pass through the network, at most 8, on a CPU 4",
+        "slices per pass through the network (at most 8, on a CPU at most 4)",
         values.positive_integer,
         8,
     )

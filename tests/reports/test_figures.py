@@ -154,7 +154,7 @@ def test_change_in_other_units_is_relative(tmp_path: Path) -> None:
     assert "in image units" in same.read_text()
     assert "units differ" in other.read_text()
     # A scan that was only multiplied is the same after scaling: the full colour is rounding.
-    assert re.search(r"full colour at \S+e-0\d %", other.read_text())
+    assert re.search(r"full color at \S+e-0\d %", other.read_text())
 
 
 def test_windows() -> None:
