@@ -186,6 +186,28 @@ def test_what_would_do_harm_is_refused(
     assert (tmp_path / "there.nii.gz").read_bytes() == b"mine"
 
 
+def test_tables_beside_the_output_are_not_replaced(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    series = image.with_name("sub-01_dwi.nii.gz")
+    series.write_bytes(image.read_bytes())
+    for extension in (".bval", ".bvec"):
+        series.with_name(f"sub-01_dwi{extension}").write_text("0 1000\n")
+    (tmp_path / "out.bval").write_text("mine")
+    for output, code, text in (
+        (tmp_path / "out.nii.gz", 73, "out.bval: exists already"),
+        (series.with_name("other.nii.gz"), 2, "belongs to the input"),
+    ):
+        tables = ["--bvec", str(series.with_name("other.bvec"))] if code == 2 else []
+        if tables:
+            (series.with_name("other.bvec")).write_text("0 1\n")
+        with pytest.raises(SystemExit) as end:
+            main(["harmonize", str(series), "-o", str(output), *tables, "--target", "GE"])
+        assert end.value.code == code
+        assert text in capsys.readouterr().err
+    assert (tmp_path / "out.bval").read_text() == "mine"
+
+
 def test_names_of_the_package() -> None:
     assert set(bids_ihf.__all__) <= set(dir(bids_ihf))
     for name in bids_ihf.__all__:

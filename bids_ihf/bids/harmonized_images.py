@@ -11,13 +11,12 @@ from typing import Any
 from attrs import field, frozen
 
 from bids_ihf.bids.names import BIDSName, NamedImage, parse_name
+from bids_ihf.bids.raw_files import RAW_DATATYPES
 from bids_ihf.bids.scans_table import read_scans_table
 from bids_ihf.errors import HarmonyError
 from bids_ihf.io.tsv import MISSING_VALUE
 
 LOGGER = logging.getLogger(__name__)
-
-IMAGE_DATATYPES = ("anat", "dwi")
 
 
 @frozen
@@ -88,7 +87,7 @@ def find_harmonized_images(out_dir: Path, subject: str | None = None) -> list[Ha
     # Not "**", which would walk through figures and logs.
     for folder in sorted(_session_folders(out_dir, subject)):
         rows = _read_measures(folder)
-        for datatype in IMAGE_DATATYPES:
+        for datatype in RAW_DATATYPES:
             for path in sorted((folder / datatype).glob("*_desc-harmonized_*.json")):
                 image = _read_image(out_dir, path, rows)
                 if image is not None:

@@ -21,8 +21,9 @@ def clear_outputs(paths: OutputPaths) -> None:
     for path in (*images, paths.anisotropy, paths.diffusivity):
         remove(path)
         remove(sidecar_path(path))
-    for table in gradient_table_paths(paths.template_image):
-        remove(table)
+    for series in (paths.change, paths.template_image):
+        for table in gradient_table_paths(series):
+            remove(table)
 
 
 def require_written(paths: OutputPaths, *, change: bool = True) -> None:

@@ -18,6 +18,9 @@ MEASURE_COLUMNS: dict[str, dict[str, Any]] = json.loads(
 )
 """Data dictionary of all columns, in their order."""
 
+REMEDY = "delete it and run again"
+"""What helps where a table of ours cannot be read."""
+
 
 def update_scans_table(out_dir: Path, image: SourceImage, row: Mapping[str, Cell]) -> Path:
     """Write or replace the row of one harmonized image; other rows and columns are kept.
@@ -69,11 +72,11 @@ def read_scans_table(path: Path) -> list[dict[str, str]]:
         It is not a table with the column ``filename``.
     """
     try:
-        columns, rows = read_tsv(path)
+        columns, rows = read_tsv(path, remedy=REMEDY)
     except FileNotFoundError:
         return []
     if "filename" not in columns:
-        raise BadData(f"{path} is not a table with a column 'filename': delete it and run again.")
+        raise BadData(f"{path} is not a table with a column 'filename': {REMEDY}.")
     return rows
 
 

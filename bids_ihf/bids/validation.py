@@ -32,6 +32,7 @@ _PARTICIPANT_LIST_CODE = "PARTICIPANT_ID_MISMATCH"
 _UNUSED_FIELD_CODE = "SIDECAR_KEY_REQUIRED"
 # Left to the reader of the image, which says more: content that is missing.
 _READER_CODES = frozenset({"SYMLINK_BROKEN", "EMPTY_FILE"})
+# Far above what the validator needs: minutes for thousands of participants.
 _TIMEOUT_SECONDS = 3600
 
 

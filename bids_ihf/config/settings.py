@@ -153,7 +153,8 @@ class RunConfig:
     )
     output_spaces: tuple[str, ...] = _processing(
         "--output-spaces",
-        "also write harmonized images in template space; the directions of diffusion series are rotated with them",
+        "also write harmonized images in template space; the directions of diffusion series are "
+        "rotated with them",
         default=(),
         choices=(TEMPLATE_SPACE,),
         nargs="*",
@@ -234,10 +235,6 @@ class RunConfig:
         default=0,
     )
     run_uuid: str = field(factory=new_run_uuid)
-
-    def log_dir(self, subject: str) -> Path:
-        """Folder for the log, settings and crash files of one subject (label without ``sub-``)."""
-        return self.out_dir / f"sub-{subject}" / "log" / self.run_uuid
 
 
 SETTING_OPTIONS: dict[str, Option] = {

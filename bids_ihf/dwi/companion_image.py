@@ -82,7 +82,7 @@ def write_companion(
             LOGGER.warning(OTHER_GRID_TEXT, image.path.name, series_name)
             return
         write_atomic(out, encode_nifti(with_gain(volume.data, prepared.bias, plan), volume))
-    write_tables(image, (out,))
+    write_tables(image.bval, image.bvec, (out,))
     own = {key: extra[key] for key in OWN_FIELDS if key in extra}
     if image.datatype == "fmap":
         own["IntendedFor"] = [series_uri]

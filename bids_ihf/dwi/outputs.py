@@ -19,6 +19,7 @@ from bids_ihf.bids.sidecars import (
     write_json,
 )
 from bids_ihf.dwi.shell_plan import relative_exponent
+from bids_ihf.dwi.tensor import MAX_TENSOR_B_S_PER_MM2
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.nifti import encode_nifti
 
@@ -37,7 +38,7 @@ MATCHED_MODEL = "matched harmonics 1"
 
 ANISOTROPY_DESCRIPTION, DIFFUSIVITY_DESCRIPTION = (
     f"{name} of the harmonized series: diffusion tensor fitted to the logarithm of the signal up "
-    "to b 1500 s/mm2 by least squares, in the brain mask."
+    f"to b {MAX_TENSOR_B_S_PER_MM2:.0f} s/mm2 by least squares, in the brain mask."
     for name in ("Fractional anisotropy", "Mean diffusivity")
 )
 
@@ -45,13 +46,11 @@ DIFFUSION_MODEL = "diffusion shells 2"
 """The shell model: numbers per shell, no weights."""
 
 
-def write_tables(image: SourceImage, outputs: Iterable[Path]) -> None:
+def write_tables(bval: Path | None, bvec: Path | None, outputs: Iterable[Path]) -> None:
     """The source's b-table beside each image made of it, byte for byte; but commas and a byte
     order mark, which BIDS has not in tables, are left out."""
     for series in outputs:
-        for path, source in zip(
-            gradient_table_paths(series), (image.bval, image.bvec), strict=True
-        ):
+        for path, source in zip(gradient_table_paths(series), (bval, bvec), strict=True):
             if source is not None:
                 content = source.read_bytes().removeprefix(codecs.BOM_UTF8)
                 write_atomic(path, content.replace(b",", b" "))

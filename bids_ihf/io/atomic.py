@@ -21,7 +21,8 @@ STALE_AFTER_SECONDS = 600.0
 """Age (s) of the last write from which on an unlocked temporary file counts as abandoned."""
 
 _TEMPORARY_SUFFIX = ".tmp"
-_DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT}
+DISK_FULL_CODES = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Codes of the system for a full disk or quota."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -212,7 +213,7 @@ def _raising_cannot_write(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         advice = "check the permissions of the folder or choose another output folder"
-        if error.errno in _DISK_FULL_CODES:
+        if error.errno in DISK_FULL_CODES:
             advice = "free some space"
         elif error.errno == errno.ENAMETOOLONG:
             advice = "shorten the name of the source image, of which this one is made"

@@ -6,7 +6,6 @@ A failure lies in the log folder of its run twice: ``crash-*.json`` for programs
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import re
@@ -17,7 +16,7 @@ import attrs
 from attrs import frozen
 
 from bids_ihf.errors import OUT_OF_MEMORY_MESSAGE, CannotWrite, HarmonyError, TemporaryFailure
-from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.atomic import DISK_FULL_CODES, write_atomic
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ UNEXPECTED_ERROR_MESSAGE = "unexpected error: {}; please report it with the cras
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|bad_alloc|[Cc]annot allocate memory|can't allocate memory"
 )
-_DISK_FULL_CODES = {errno.ENOSPC, errno.EDQUOT}
 
 
 @frozen
@@ -72,7 +70,7 @@ def explain(error: BaseException) -> tuple[str, type[HarmonyError]]:
         return " ".join(str(error).split()), type(error)
     if _OUT_OF_MEMORY.search(text):
         return OUT_OF_MEMORY_MESSAGE.format(text[:80]), TemporaryFailure
-    if isinstance(error, OSError) and error.errno in _DISK_FULL_CODES:
+    if isinstance(error, OSError) and error.errno in DISK_FULL_CODES:
         reason = (error.strerror or "disk full").lower()
         return DISK_FULL_MESSAGE.format(error.filename or "the work folder", reason), CannotWrite
     return UNEXPECTED_ERROR_MESSAGE.format(text), HarmonyError

@@ -45,8 +45,11 @@ def to_tsv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> bytes:
     return "".join("\t".join(line) + "\n" for line in lines).encode()
 
 
-def read_tsv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_tsv(path: Path, remedy: str = "correct it") -> tuple[list[str], list[dict[str, str]]]:
     """Read a table: its columns, and the text of each row by column.
+
+    A byte order mark and blank lines are passed over.  ``remedy`` is the advice of the message if
+    it is no table.
 
     Raises
     ------
@@ -56,12 +59,21 @@ def read_tsv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         The file cannot be read, or a row does not have as many cells as there are columns.
     """
     try:
-        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise BadData(f"{path} cannot be read ({error}): delete it and run again.") from error
-    columns = lines[0] if lines else []
-    if any(len(line) != len(columns) for line in lines):
-        raise BadData(f"{path} is not a tab-separated table: delete it and run again.")
-    return columns, [dict(zip(columns, line, strict=True)) for line in lines[1:]]
+        raise BadData(f"{path} cannot be read ({error}): {remedy}.") from error
+    lines = [
+        (number, line.split("\t"))
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip()
+    ]
+    columns = lines[0][1] if lines else []
+    for number, cells in lines:
+        if len(cells) != len(columns):
+            raise BadData(
+                f"{path} is not a tab-separated table: line {number} has {len(cells)} cells, "
+                f"the first {len(columns)}; {remedy}."
+            )
+    return columns, [dict(zip(columns, cells, strict=True)) for _, cells in lines[1:]]

@@ -51,6 +51,8 @@ class MemoryEstimate:
 
 PREPARE_MEMORY = MemoryEstimate(base_gb=0.8, bytes_per_voxel=60)
 HARMONIZE_MEMORY = MemoryEstimate(base_gb=1.0, bytes_per_voxel=60)
+"""Of an anatomical image; 1.6 GiB for 9.95 million voxels, of which 1.5 to 1.8 were measured
+(docs/results/speed.json)."""
 SHARED_SCAN_MEMORY = MemoryEstimate(base_gb=0.1, bytes_per_voxel=15)
 """For each further scan that shares the mapping."""
 BATCH_MEMORY_GB = 0.3

@@ -99,7 +99,7 @@ def finish_series(
     )  # fmt: skip
     change = config.change_map != "none"
     written_series = (paths.harmonized, paths.change) if change else (paths.harmonized,)
-    dwi_outputs.write_tables(image, written_series)
+    dwi_outputs.write_tables(image.bval, image.bvec, written_series)
     for companion in job.companions:
         try:
             write_companion(

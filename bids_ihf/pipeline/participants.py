@@ -16,6 +16,7 @@ from bids_ihf.errors import TemporaryFailure
 from bids_ihf.io.failures import Failure, read_failures
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.longitudinal import without_failures
+from bids_ihf.pipeline.run_log import RunLog
 from bids_ihf.pipeline.work_dir import locked_work_dir, make_work_dir, subject_folder
 
 FailuresByStep = dict[tuple[str, str], "tuple[Failure, Path]"]
@@ -127,7 +128,7 @@ def _failures(batch: Iterable[Job], config: RunConfig) -> FailuresByStep:
     return {
         (failure.step, failure.image): (failure, path)
         for subject in {job.image.subject for job in batch}
-        for path, failure in read_failures(config.log_dir(subject)).items()
+        for path, failure in read_failures(RunLog.of(config).folder(subject)).items()
     }
 
 

@@ -99,6 +99,7 @@ def _job(
         target_hash=target_hash,
         model_hash=model_hash,
         brain_hash=target.brain_hash,
+        is_series=image.suffix == "dwi",
         image=facts,
     )
     return Job(image, HARMONIZE_ACTION, paths, identity, t1w, source_hash)

@@ -100,7 +100,7 @@ def _in_dataset(
             if image.problem:
                 image.problem.raise_error()
             t1w = None if image.suffix == "T1w" else t1w_by_session.get(image.session)
-            if modality not in (None, image.suffix):
+            if modality not in (None, image.modality):
                 continue
             reason = (
                 why_not_harmonized(image.path, image.bval, b0_threshold)

@@ -18,7 +18,9 @@ from bids_ihf.reports.qc_data import BEFORE_AFTER, QCData, read_qc_data
 MAX_COMPONENTS = 30
 """Principal components that embeddings are reduced to."""
 MAX_FOLDS = 5
+"""Parts of the people of whom one after the other is left out by the classifier."""
 MIN_IMAGES_PER_SCANNER = 4
+"""Images of a scanner from which on it takes part in the separation of scanners."""
 TISSUE_MEASURES = ("contrast", "grey_ml", "white_ml", "csf_ml")
 """Measures whose variance between scanners is reported, less the stage of their columns."""
 OUTLIER_MEASURES = (

@@ -110,5 +110,5 @@ class Target:
         if self.encoder_hash != encoder_hash:
             raise BadData(
                 f"{self.name}: this target was built with another encoder than the one in use; "
-                "build it again with 'ihf target build'."
+                "build it again with 'ihf target build' and the same --model, if any."
             )

@@ -29,6 +29,7 @@ from bids_ihf.targets.network_input import measure_profile, to_network_input
 from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile, source_profile_of
 from bids_ihf.targets.target_file import vendor_target
+from bids_ihf.targets.tissue_priors import contrast_by_tissues
 from bids_ihf.validation.comparison import Metrics, compare_images
 from bids_ihf.validation.features import blurred_features, features_of, image_features
 from bids_ihf.validation.outcomes import (
@@ -67,6 +68,11 @@ def read_scan(scan: Scan, file: Path, settings: Settings) -> tuple[Reading, list
     LOGGER.info("%s: preparing", scan.name)
     modality = _modality(scan)
     prepared = _prepare(scan, modality, settings)
+    if modality == "T2w" and contrast_by_tissues(prepared) is not None:
+        raise BadData(
+            f"{scan.image.path}: its name says T2w, but its CSF is dark as in FLAIR; rename it to "
+            "have it measured with FLAIR images."
+        )
     save_prepared(prepared, file)
     encoder = load_model_cached(settings.device).encoder
     try:
@@ -240,5 +246,5 @@ def _compare(
 
 
 def _modality(scan: Scan) -> Modality:
-    modality: Modality = scan.image.suffix  # type: ignore[assignment]
+    modality: Modality = scan.image.modality  # type: ignore[assignment]
     return modality

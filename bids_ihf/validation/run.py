@@ -13,6 +13,7 @@ from attrs import field, frozen
 from bids_ihf.bids.dataset_files import initialize_output
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES, Modality
 from bids_ihf.errors import BadData, UsageError
+from bids_ihf.io.atomic import make_folder
 from bids_ihf.validation.effects import Covariates
 from bids_ihf.validation.measuring import Findings, Workers, measure_study
 from bids_ihf.validation.outcomes import IHF_HARMONY, UNTOUCHED, Settings
@@ -104,8 +105,11 @@ def measure_dataset(plan: ValidationPlan, workers: Workers) -> list[Findings]:
         derivatives=plan.derivatives,
     )
     targets = [choose_targets(study, plan.to) for study in studies]
+    # What is wrong with tables and folders shows before hours of work.
+    participant_rows(plan.bids_dir)
     for study in studies:
-        _tool_records(study, plan)  # what is wrong with the tables shows before hours of work
+        _tool_records(study, plan)
+    make_folder(plan.out_dir)
     if plan.settings.images_dir is not None:
         initialize_output(plan.settings.images_dir, plan.bids_dir)
     with TemporaryDirectory(prefix="ihf-validate-") as folder:
@@ -119,7 +123,6 @@ def write_results(findings: Sequence[Findings], plan: ValidationPlan) -> None:
     """Write the page and the tables of what was measured; raises as :func:`validate`."""
     tables: dict[str, list[Row]] = {name: [] for name in COLUMNS}
     sections = [_report(found, plan, tables) for found in findings]
-    plan.out_dir.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         write_table(plan.out_dir, name, rows)
     write_page(plan.out_dir, sections, _facts(plan))

@@ -173,7 +173,7 @@ def _study(
     images: Sequence[SourceImage], modality: Modality, bids_dir: Path, column: str | None
 ) -> Study:
     """The scans of one modality with their scanners, repeats numbered in the order of names."""
-    chosen = [image for image in images if image.suffix == modality]
+    chosen = [image for image in images if image.modality == modality]
     name_of, source = _naming(chosen, bids_dir, column)
     t1w = {(i.subject, i.session): i for i in reversed(images) if i.suffix == "T1w"}
     count: Counter[tuple[str, str]] = Counter()

@@ -85,7 +85,8 @@ def test_jobs_log_to_the_run(slurm: Path, tmp_path: Path, monkeypatch: pytest.Mo
     whole.add_nodes([node])
     assert execute(whole, config, 0, lambda node, status: None) is not None
     assert len(slurm.read_text().splitlines()) == 1
-    assert f"INFO {image.name}: preparing" in (config.log_dir("01") / LOG_NAME).read_text()
+    log = RunLog.of(config).folder("01") / LOG_NAME
+    assert f"INFO {image.name}: preparing" in log.read_text()
 
 
 def _begin(out: Path, bids: Path, barrier: multiprocessing.synchronize.Barrier) -> None:

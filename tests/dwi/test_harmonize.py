@@ -10,7 +10,7 @@ from attrs import evolve
 
 from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.harmonize import PlaceRatios, ShellHarmonizer, gain_curve, harmonize_volumes
-from bids_ihf.dwi.profile import measure_profile
+from bids_ihf.dwi.profile import find_tissues, measure_profile
 from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shell_plan import (
     SCANNER_LOG_ATTENUATION_SD,
@@ -249,6 +249,14 @@ def test_too_little_brain() -> None:
     fits = fitted(series())
     with pytest.raises(ValueError, match="too little"):
         measure_profile(fits, np.zeros(WHERE.size, dtype=bool), ONES)
+
+
+def test_too_little_tissue_for_two_halves() -> None:
+    fits = fitted(series())
+    few = np.zeros(WHERE.size, dtype=bool)
+    few[np.flatnonzero(find_tissues(fits, ~few).fibrous)[:80]] = True
+    with pytest.raises(ValueError, match="too little tissue"):
+        measure_profile(fits, few, ONES)
 
 
 def test_noise_at_the_floor_does_not_become_anisotropy() -> None:

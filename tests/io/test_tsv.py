@@ -53,5 +53,19 @@ def test_bad_tables(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_tsv(path)
     path.write_text("a\tb\nonly one\n")
-    with pytest.raises(BadData, match="not a tab-separated table"):
+    with pytest.raises(BadData, match=r"not a tab-separated table: line 2 .* correct it\."):
         read_tsv(path)
+    with pytest.raises(BadData, match=r"delete it\."):
+        read_tsv(path, remedy="delete it")
+    path.write_bytes(b"a\xff\n")
+    with pytest.raises(BadData, match="cannot be read"):
+        read_tsv(path)
+
+
+def test_tables_of_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "participants.tsv"
+    path.write_bytes(b"\xef\xbb\xbfparticipant_id\tage\r\nsub-01\t30\r\n\r\n")
+    assert read_tsv(path) == (
+        ["participant_id", "age"],
+        [{"participant_id": "sub-01", "age": "30"}],
+    )

@@ -130,6 +130,8 @@ def test_hash_follows_the_numbers(
         {"mem_gb": 1.0},
         {"device": "cpu"},
         {"normalization": "syn"},
+        {"tensor_maps": True},
+        {"b0_threshold": 80.0},
         {"modalities": ("T1w",)},
         {"work_dir": Path("/elsewhere")},
         {"verbose": 3},
@@ -148,6 +150,21 @@ def test_hash_follows_normalization_where_it_counts(
     config = evolve(config, output_spaces=("MNI152NLin2009aSym",))
     before = plan(images, config, TARGET)[0].hash
     assert plan(images, evolve(config, normalization="syn"), TARGET)[0].hash != before
+
+
+def test_hash_of_a_series_follows_its_own_settings(
+    images: list[SourceImage], config: RunConfig
+) -> None:
+    target = evolve(TARGET, diffusion_hash="d")
+    config = evolve(config, output_spaces=("MNI152NLin2009aSym",))
+
+    def identity(**change: object) -> str:
+        return plan(images, evolve(config, **change), target)[-1].hash
+
+    before = identity()
+    assert identity(tensor_maps=True) != before
+    assert identity(b0_threshold=80.0) != before
+    assert identity(normalization="syn") == before  # a series goes by its rigid transform
 
 
 def test_hash_follows_the_mask(

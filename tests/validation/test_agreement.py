@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,25 @@ def test_mean_with_interval_is_that_of_student() -> None:
     estimate = agreement.mean_with_interval(values)
     assert estimate.value == 2.5
     assert estimate.high - 2.5 == pytest.approx(3.182 * np.std([1, 2, 3, 4], ddof=1) / 2, rel=1e-3)
+
+
+def test_the_largest_table_is_that_of_all_sets_of_scanners() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        measured = np.where(rng.random((9, 6)) < 0.6, 1.0, np.nan)
+        people, scanners = agreement.complete_block(measured)
+        sizes = [0]
+        for count in range(2, 7):
+            for chosen in combinations(range(6), count):
+                on_all = int(np.isfinite(measured[:, chosen]).all(axis=1).sum())
+                sizes.append(count * on_all if on_all >= 2 else 0)
+        assert people.size * scanners.size == max(sizes)
+        assert np.isfinite(measured[np.ix_(people, scanners)]).all()
+
+
+def test_many_scanners_take_no_longer() -> None:
+    measured = np.full((60, 60), np.nan)
+    for person in range(60):
+        measured[person, [person, (person + 1) % 60, 0]] = 1.0
+    people, scanners = agreement.complete_block(measured)
+    assert people.size * scanners.size == 4  # neighbors share two scanners

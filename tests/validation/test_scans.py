@@ -81,3 +81,18 @@ def test_a_column_names_the_scanner(tmp_path: Path) -> None:
     assert study.scanners == ["Bonn", "Kyoto", "Oslo"]
     with pytest.raises(UsageError, match="--scanner-column"):
         find_studies(tmp_path, scanner_column="sight")
+
+
+def test_flair_named_t2w_is_compared_with_flair(tmp_path: Path) -> None:
+    for person in ("01", "02"):
+        for maker, session in (("GE", "a"), ("Philips", "b")):
+            folder = tmp_path / f"sub-{person}/ses-{session}/anat"
+            name = f"sub-{person}_ses-{session}"
+            for suffix, seconds in (("FLAIR", 2.5), ("T2w", 1.8)):
+                run = "run-2_" if suffix == "T2w" else ""
+                write_image(folder / f"{name}_{run}{suffix}.nii.gz")
+                sidecar = {"Manufacturer": maker, "InversionTime": seconds, "RepetitionTime": 9}
+                (folder / f"{name}_{run}{suffix}.json").write_text(json.dumps(sidecar))
+    (study,) = find_studies(tmp_path, modalities=("T2w", "FLAIR"))
+    assert study.modality == "FLAIR"
+    assert len(study.scans) == 8

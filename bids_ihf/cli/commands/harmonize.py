@@ -6,12 +6,16 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bids_ihf.bids.images import gradient_table_paths
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
 from bids_ihf.errors import CannotWrite, UsageError
 from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE, available_processors
+
+if TYPE_CHECKING:
+    from bids_ihf.pipeline.image_files import ImageFiles
 
 LOGGER = logging.getLogger(__name__)
 
@@ -75,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_outputs(arguments)
     if arguments.change is not None and getattr(arguments, "change_map", None) == "none":
         raise UsageError("--change names a change map, which --change-map none does not write.")
-    from bids_ihf.io.atomic import write_atomic
+    from bids_ihf.dwi.outputs import write_tables
     from bids_ihf.pipeline.image_files import ImageFiles
     from bids_ihf.pipeline.process import set_up_process
     from bids_ihf.pipeline.resources import load_harmonization
@@ -93,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         bvec=arguments.bvec,
         b0_threshold=options["b0_threshold"],
     )
+    _check_tables(arguments, files)
     threads = options["omp_nthreads"] or min(available_processors(), MAX_THREADS_PER_IMAGE)
     set_up_process(options["random_seed"])
     load_ants_without_plotting()
@@ -109,10 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     result = harmonize_files(
         files, outputs, harmonization, _log_progress, preprocessed=options["preprocessed"]
     )
-    for table, extension in ((files.bval, ".bval"), (files.bvec, ".bvec")):
-        if table is not None:
-            stem = arguments.output.name.removesuffix(".nii.gz")
-            write_atomic(arguments.output.with_name(stem + extension), table.read_bytes())
+    write_tables(files.bval, files.bvec, (arguments.output,))
     if result.warning:
         LOGGER.warning("%s: %s", arguments.image, result.warning)
     sys.stdout.write(f"{arguments.output}\n")
@@ -138,8 +140,23 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise UsageError(f"{path}: is named twice, as input or output; choose another name.")
         if not path.name.endswith(".nii.gz"):
             raise UsageError(f"{path}: outputs are compressed NIfTI; end the name in .nii.gz.")
-        if path.exists() and not arguments.overwrite:
-            raise CannotWrite(f"{path}: exists already; name another file, or use --overwrite.")
+        _check_new(path, arguments)
+
+
+def _check_tables(arguments: argparse.Namespace, files: ImageFiles) -> None:
+    """The b-table of a series is written beside it, under its name."""
+    sources = (files.bval, files.bvec)
+    for path, source in zip(gradient_table_paths(arguments.output), sources, strict=True):
+        if source is None:
+            continue
+        if path.resolve() == source.resolve():
+            raise UsageError(f"{path}: belongs to the input; choose another name for the output.")
+        _check_new(path, arguments)
+
+
+def _check_new(path: Path, arguments: argparse.Namespace) -> None:
+    if path.exists() and not arguments.overwrite:
+        raise CannotWrite(f"{path}: exists already; name another file, or use --overwrite.")
 
 
 def _log_progress(step: str, fraction: float) -> None:

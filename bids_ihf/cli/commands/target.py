@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for setting in ("participant_label", "bids_filter_file", "preprocessed", "b0_threshold"):
         add_option(build, setting)
+    add(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="network that the target is for, if not the built-in one: its encoder measures",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,7 +125,7 @@ def build(arguments: argparse.Namespace) -> int:
     )
     set_up_process(0)
     name = arguments.name or output.stem
-    model = load_model_cached("cpu")
+    model = load_model_cached("cpu", arguments.model)
     preprocessed = arguments.preprocessed
     target = target_from_references(
         references, name, model, preprocessed=preprocessed, matched=arguments.matched
