@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.config import values
 from bids_ihf.errors import UsageError
 from bids_ihf.io.atomic import write_atomic
 from bids_ihf.io.memory import reuse_freed_memory
@@ -96,7 +98,8 @@ def harmonize(
     ----------
     image
         T1w, T2w or FLAIR image (3D) or diffusion series (4D): a NIfTI file or a nibabel image.
-        A JSON sidecar beside a file is read for ``Manufacturer`` and ``InversionTime``.
+        A JSON sidecar beside a file is read for ``Manufacturer`` and ``InversionTime``.  A nibabel
+        image that was changed since it was loaded is one in memory, without name and sidecar.
     target
         ``Siemens``, ``GE`` or ``Philips``, a target file, a NIfTI file of the target scanner, or
         what :func:`load_target` or :func:`build_target` return.
@@ -143,6 +146,10 @@ def harmonize(
         The image, a file that belongs to it, or the target cannot be used; ``exit_code`` is that
         of the command line.
     """
+    _checked("device", values.device, device)
+    _checked("batch_size", values.positive_integer, batch_size)
+    if threads is not None:
+        _checked("threads", values.positive_integer, threads)
     reuse_freed_memory()
     configure_itk(random_seed)
     with TemporaryDirectory(prefix="ihf-harmony-") as name:
@@ -308,21 +315,41 @@ def _as_file(image: ImageLike, path: Path) -> Path:
     import nibabel as nib
 
     file = image.get_filename()
-    if file is not None and nib.is_proxy(image.dataobj) and Path(file).is_file():
+    if file is not None and _is_as_stored(image, Path(file)):
         return Path(file)
     data = np.asarray(image.dataobj)
-    header = image.header.copy()
-    header.set_data_dtype(data.dtype)
-    nib.save(nib.Nifti1Image(data, image.affine, header), path)
+    kind = type(image) if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image
+    nib.save(kind(data, image.affine, image.header, dtype=data.dtype), path)
     return path
+
+
+def _is_as_stored(image: nib.Nifti1Image, file: Path) -> bool:
+    """Whether an image is just what its file holds: neither voxels, header nor affine were changed
+    since it was loaded."""
+    import nibabel as nib
+
+    is_nifti = isinstance(image, nib.Nifti1Image)
+    if not is_nifti or not nib.is_proxy(image.dataobj) or not file.is_file():
+        return False
+    stored: Any = nib.load(file)
+    return stored.header == image.header and np.array_equal(stored.affine, image.affine)
 
 
 def _in_memory(path: Path) -> nib.Nifti1Image:
     """An image whose voxels are loaded, so that its file may go."""
     import nibabel as nib
 
-    image = nib.Nifti1Image.from_filename(path)
-    return nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
+    image: Any = nib.load(path)
+    in_memory: nib.Nifti1Image = type(image)(np.asarray(image.dataobj), image.affine, image.header)
+    return in_memory
+
+
+def _checked(name: str, convert: Callable[[str], object], value: object) -> None:
+    """Raise UsageError where a setting is not what the command line would take."""
+    try:
+        convert(str(value))
+    except ArgumentTypeError as error:
+        raise UsageError(f"{name}: {error}.") from error
 
 
 def _ignore(_step: str, _fraction: float) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import bids_ihf
+from bids_ihf.api import _as_file
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.cli.toolbox import main
 from bids_ihf.config import RunConfig
@@ -132,6 +133,51 @@ def test_images_in_memory(image: Path) -> None:
     assert np.abs(original.get_fdata() - loaded.get_fdata()).max() <= 1e-6 * scale
     with pytest.raises(UsageError, match="change map"):
         bids_ihf.restore(in_memory)
+
+
+def test_nifti_2(image: Path, tmp_path: Path) -> None:
+    loaded = nib.load(image)
+    path = tmp_path / "two_T1w.nii.gz"
+    nib.save(nib.Nifti2Image(np.asarray(loaded.dataobj), loaded.affine), path)
+    result = bids_ihf.harmonize(path, "GE", device="cpu", threads=1)
+    assert isinstance(result.image, nib.Nifti2Image)
+    restored = bids_ihf.restore(result)
+    scale = np.abs(loaded.get_fdata()).max()
+    assert np.abs(restored.get_fdata() - loaded.get_fdata()).max() <= 1e-6 * scale
+
+
+def test_a_changed_image_is_not_that_of_its_file(image: Path, tmp_path: Path) -> None:
+    file = tmp_path / "image.nii"
+    moved = nib.load(image)
+    assert _as_file(moved, file) == image
+    affine = moved.affine.copy()
+    affine[:3, 3] += 50
+    moved.set_sform(affine, 1)
+    moved.set_qform(affine, 1)
+    assert _as_file(moved, file) == file
+    assert np.array_equal(nib.load(file).affine, affine)
+    assert np.array_equal(nib.load(file).get_fdata(), nib.load(image).get_fdata())
+
+
+def test_a_freesurfer_image_is_written_as_nifti(tmp_path: Path) -> None:
+    data = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    nib.save(nib.MGHImage(data, np.eye(4)), tmp_path / "x.mgz")
+    written = _as_file(nib.load(tmp_path / "x.mgz"), tmp_path / "x.nii")
+    assert np.array_equal(np.asarray(nib.load(written).dataobj), data)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"device": "gpu"}, "device"),
+        ({"device": "cuda:99"}, "not available"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"threads": -1}, "threads"),
+    ],
+)
+def test_settings_are_checked(image: Path, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        bids_ihf.harmonize(image, "GE", **options)
 
 
 def test_target_from_images(image: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def dataset_description(out_dir: Path, bids_dir: Path) -> dict[str, Any]:
         "DatasetType": "derivative",
         "HowToAcknowledge": "Cite ihf-harmony as in its CITATION.cff, and the source dataset.",
         "GeneratedBy": [generator],
-        "DatasetLinks": {"raw": _link(out_dir.absolute(), bids_dir.absolute())},
+        "DatasetLinks": {"raw": _link(_normalized(out_dir), _normalized(bids_dir))},
     }
     if source.get("License"):
         content["License"] = source["License"]
@@ -87,6 +87,11 @@ def _container() -> dict[str, str]:
     """Return the container's description from the environment variables that its image sets."""
     names = {"Type": "IHF_CONTAINER_TYPE", "Tag": "IHF_CONTAINER_TAG", "URI": "IHF_CONTAINER_URI"}
     return {key: os.environ[name] for key, name in names.items() if os.environ.get(name)}
+
+
+def _normalized(path: Path) -> Path:
+    """An absolute path without ``..``; links are not resolved."""
+    return Path(os.path.abspath(path))
 
 
 def _link(out_dir: Path, bids_dir: Path) -> str:

@@ -80,6 +80,21 @@ def select_subjects(bids_dir: Path, labels: Iterable[str] = ()) -> list[str]:
     return requested or present
 
 
+def require_sessions(bids_dir: Path, labels: Iterable[str]) -> None:
+    """Check that each session asked for, with or without ``ses-``, is some participant's.
+
+    Raises
+    ------
+    NothingSelected
+        No participant has one of them.
+    """
+    for label in (label.removeprefix("ses-") for label in labels):
+        if next(bids_dir.glob(f"sub-*/ses-{label}"), None) is None:
+            raise NothingSelected(
+                f"{bids_dir}: no participant has a session {label}; check --session-label."
+            )
+
+
 def find_images(
     bids_dir: Path,
     subject: str,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
-from bids_ihf.bids.images import SourceImage, sidecar_path
-from bids_ihf.bids.metadata import read_sidecar
-from bids_ihf.bids.raw_files import ignored_patterns, is_ignored
+from bids_ihf.bids.images import SourceImage
+from bids_ihf.bids.metadata import merged_metadata
+from bids_ihf.bids.raw_files import ignored_patterns, inherited, is_ignored
 from bids_ihf.errors import InvalidBIDS
 from bids_ihf.io.paths import NIFTI_EXTENSIONS
 
@@ -35,13 +36,19 @@ def epi_images_for(series: SourceImage) -> list[SourceImage]:
     images = []
     for path in (path for path in paths if not is_ignored(path, series.root, patterns)):
         try:
-            sidecar = sidecar_path(path)
-            metadata = read_sidecar(sidecar) if sidecar.exists() else {}
+            metadata = merged_metadata(_sidecars(path, series.root))
             if is_meant_for(metadata, series):
                 images.append(SourceImage.from_path(path, series.root, metadata))
         except InvalidBIDS as error:
             LOGGER.warning("%s", error)
     return images
+
+
+def _sidecars(path: Path, root: Path) -> list[Path]:
+    """The sidecars that apply to an image by the inheritance principle, the nearest last."""
+    folders = [folder for folder in path.parents if folder == root or root in folder.parents]
+    candidates = [sidecar for folder in folders for sidecar in folder.glob(f"*{EPI_SUFFIX}.json")]
+    return inherited(path, candidates, ".json")
 
 
 def is_meant_for(metadata: dict[str, Any], series: SourceImage) -> bool:

@@ -51,9 +51,7 @@ def update_scans_table(out_dir: Path, image: SourceImage, row: Mapping[str, Cell
     undescribed = [column for column in row if column not in MEASURE_COLUMNS]
     if undescribed:
         raise ValueError(f"no description for the columns {', '.join(undescribed)}")
-    session = f"_ses-{image.session}" if image.session else ""
-    table = session_folder(out_dir, image) / f"sub-{image.subject}{session}_scans.tsv"
-    name = output_paths(out_dir, image).harmonized.relative_to(table.parent).as_posix()
+    table, name = _place_of(out_dir, image)
     with folder_lock(table.parent):
         rows = {entry["filename"]: entry for entry in read_scans_table(table)}
         rows[name] = {"filename": name, **{key: format_cell(value) for key, value in row.items()}}
@@ -78,6 +76,22 @@ def read_scans_table(path: Path) -> list[dict[str, str]]:
     if "filename" not in columns:
         raise BadData(f"{path} is not a table with a column 'filename': {REMEDY}.")
     return rows
+
+
+def has_row(out_dir: Path, image: SourceImage) -> bool:
+    """Whether the scans table has the row of an image; False where it cannot be read."""
+    table, name = _place_of(out_dir, image)
+    try:
+        return any(row["filename"] == name for row in read_scans_table(table))
+    except BadData:
+        return False
+
+
+def _place_of(out_dir: Path, image: SourceImage) -> tuple[Path, str]:
+    """The table of an image, and the name by which it lists the harmonized image."""
+    session = f"_ses-{image.session}" if image.session else ""
+    table = session_folder(out_dir, image) / f"sub-{image.subject}{session}_scans.tsv"
+    return table, output_paths(out_dir, image).harmonized.relative_to(table.parent).as_posix()
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bids_ihf.bids.dataset_files import initialize_output
-from bids_ihf.bids.discovery import select_subjects
+from bids_ihf.bids.discovery import require_sessions, select_subjects
 from bids_ihf.bids.source_dataset import require_same_dataset
 from bids_ihf.cli import summary
 from bids_ihf.cli.progress import Progress
@@ -78,6 +78,7 @@ def run_participant_level(config: RunConfig) -> int:
     if config.bids_database_dir is not None:
         LOGGER.log(NOTICE_LEVEL, "--bids-database-dir is not used: the dataset is listed anew.")
     subjects = select_subjects(config.bids_dir, config.participant_label)
+    require_sessions(config.bids_dir, config.session_label)
     allow_other = config.allow_other_dataset
     require_same_dataset(config.out_dir, config.bids_dir, allow_other=allow_other)
     limit_threads(1)

@@ -140,7 +140,8 @@ class RunConfig:
     preprocessed: bool = _processing(
         "--preprocessed",
         "inputs are bias-corrected, skull-stripped and in template orientation: skip bias "
-        "correction, brain extraction and registration; non-zero voxels are the brain, and slabs "
+        "correction, brain extraction and registration; non-zero voxels (in the "
+        "mask, if there is one in --derivatives) are the brain, and slabs "
         "are accepted",
         **_FLAG_OPTION,
     )

@@ -65,7 +65,10 @@ class ImageSearch:
     def nothing_selected(self, subjects: Sequence[str]) -> str:
         """A sentence about a selection without any image: what was searched for, what is there."""
         config = self.config
-        criteria = [f"modalities {' '.join(config.modalities)}", f"subjects {_first(subjects)}"]
+        criteria = [
+            f"modalities {' '.join(config.modalities)}",
+            f"participants {_first(subjects)}",
+        ]
         if config.session_label:
             criteria.append(f"sessions {_first(config.session_label)}")
         if config.bids_filter_file:
@@ -78,7 +81,7 @@ class ImageSearch:
         present = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
         return (
             f"{config.bids_dir}: nothing to harmonize; searched for {', '.join(criteria)}; "
-            f"these subjects have {present or 'no image'} in all; widen the selection."
+            f"these participants have {present or 'no image'} in all; widen the selection."
         )
 
 

@@ -184,8 +184,8 @@ def shown_series(prepared: Prepared, series: HarmonizedSeries) -> ReportVolumes:
 
 
 def _write_figures(
-    job: Job, config: RunConfig, shown: ReportVolumes, evidence: QCStatistics | None = None
+    job: Job, config: RunConfig, shown: ReportVolumes, statistics: QCStatistics | None = None
 ) -> None:
     folder = config.out_dir / f"sub-{job.image.subject}" / "figures"
     stem = job.name.rsplit("_", 1)[0]
-    write_figures(folder, stem, job.image.suffix, shown, evidence)
+    write_figures(folder, stem, job.image.suffix, shown, statistics)

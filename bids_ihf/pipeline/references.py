@@ -95,13 +95,18 @@ def _in_dataset(
     references = []
     for subject in select_subjects(folder, labels):
         images = find_images(folder, subject, filters=filters)
-        t1w_by_session = {image.session: image.path for image in images if image.suffix == "T1w"}
+        # As in a run, the first of a session that can be read.
+        t1w_by_session = {
+            image.session: image.path
+            for image in reversed(images)
+            if image.suffix == "T1w" and image.problem is None and image.fetched
+        }
         for image in images:
+            if modality not in (None, image.modality):
+                continue
             if image.problem:
                 image.problem.raise_error()
             t1w = None if image.suffix == "T1w" else t1w_by_session.get(image.session)
-            if modality not in (None, image.modality):
-                continue
             reason = (
                 why_not_harmonized(image.path, image.bval, b0_threshold)
                 if image.suffix == "dwi"

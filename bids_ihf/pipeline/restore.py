@@ -47,7 +47,7 @@ def restore(harmonized: Path, change: Path | None, output: Path) -> None:
     BadData
         A file is missing or unreadable, or the two are not on the same grid.
     CannotWrite
-        The output exists or cannot be written.
+        The output cannot be written.
     """
     change = change or change_path(harmonized)
     sidecar = read_json(sidecar_path(harmonized))

@@ -79,7 +79,8 @@ def _acquire_lock(folder: Path, locks: ExitStack) -> bool:
         except OSError:  # a network file system without locks
             os.close(handle)
             LOGGER.warning(
-                "%s: the file system has no locks; do not run the same subjects twice at a time.",
+                "%s: the file system has no locks; do not run the same participants twice at a "
+                "time.",
                 folder,
             )
             return True

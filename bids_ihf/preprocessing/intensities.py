@@ -54,7 +54,7 @@ def check_not_signed(volume: Volume) -> None:
     values = data[data != 0]
     level = np.percentile(np.abs(values), BRIGHT_PERCENTILE)
     if any((values < -depth * level).mean() > limit for depth, limit in NEGATIVE_LIMITS):
-        remedy = "give the unnormalised image"
+        remedy = "give the image before normalization"
         if is_mp2rage(volume.path):
             remedy = "give the MP2RAGE UNI image in its range from 0 to 4095"
         raise BadData(

@@ -115,7 +115,8 @@ def prepare(
     modality
         Its BIDS suffix.
     preprocessed
-        The scan is bias-corrected, skull-stripped and in template space: it is only read.
+        The scan is bias-corrected, skull-stripped and in template space: it is only read, and its
+        brain is where it is not zero, within the mask if one is given.
     mask_path
         Brain mask to use, in the scan's world, on any grid.
     t1w_reference
@@ -132,6 +133,10 @@ def prepare(
     check_not_signed(volume)
     if preprocessed:
         ones, mask = np.ones_like(volume.data), volume.data != 0
+        if mask_path is not None:
+            mask &= _read_mask(mask_path, volume)
+            if not mask.any():
+                raise BadData(f"{mask_path}: no voxel of {path.name} in it has a signal.")
         seconds = time.perf_counter() - start
         return Prepared(volume, ones, mask, None, True, np.eye(4), None, seconds=seconds)
     scan, given_mask = volume, None if mask_path is None else _read_mask(mask_path, volume)

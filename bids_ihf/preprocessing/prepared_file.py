@@ -29,9 +29,9 @@ def save_prepared(prepared: Prepared, output: Path) -> None:
         "seconds": prepared.seconds,
     }
     if prepared.segmentation is not None:
-        arrays["shares"] = prepared.segmentation.tissue_fractions
-        arrays["seen"] = prepared.segmentation.field_of_view
-        arrays["shares_affine"] = prepared.segmentation.grid.affine
+        arrays["tissue_fractions"] = prepared.segmentation.tissue_fractions
+        arrays["field_of_view"] = prepared.segmentation.field_of_view
+        arrays["segmentation_affine"] = prepared.segmentation.grid.affine
     # Uncompressed: the folder is cleared soon, and zlib takes longer than writing it all.
     np.savez(output, **arrays)
 
@@ -40,9 +40,9 @@ def load_prepared(path: Path) -> Prepared:
     """What :func:`save_prepared` kept, with the voxels read again from the image."""
     with np.load(path) as arrays:
         segmentation = None
-        if "shares" in arrays:
-            fractions, field_of_view = arrays["shares"], arrays["seen"]
-            grid = Grid(field_of_view.shape, arrays["shares_affine"])
+        if "tissue_fractions" in arrays:
+            fractions, field_of_view = arrays["tissue_fractions"], arrays["field_of_view"]
+            grid = Grid(field_of_view.shape, arrays["segmentation_affine"])
             segmentation = Segmentation(fractions, field_of_view, grid)
         return Prepared(
             volume=read_volume(Path(str(arrays["path"]))),

@@ -35,6 +35,13 @@ MIN_BRAIN_FRACTION = 0.9
 ENCODER_BATCH_SLICES = 8
 """Slices that the encoder gets at once."""
 
+PROBABILITY_FLOOR = 1e-3
+"""Added to the encoder's probability of each tissue, and weight of that of no tissue, so that
+intensity can correct what the encoder excludes."""
+
+INITIAL_TISSUE_SD = 0.15
+"""Standard deviation of each tissue's intensities, network units, from which the fit begins."""
+
 EM_ITERATIONS = 20
 """Iterations of expectation maximization."""
 
@@ -195,15 +202,15 @@ def tissue_posterior(level: Array, probabilities: Array, *, is_flair: bool = Fal
     misclassifies are assigned by their intensity.  In FLAIR the mean of CSF starts as that of the
     darkest pixels where it would be brighter, as in a brain with little CSF.
     """
-    prior = probabilities[:, :TISSUE_COUNT] + 1e-3
+    prior = probabilities[:, :TISSUE_COUNT] + PROBABILITY_FLOOR
     mean = np.array([weighted_median(level, column**PRIOR_POWER) for column in prior.T])
     if is_flair:
         mean[CSF] = min(mean[CSF], float(np.percentile(level, DARK_CSF_PERCENTILE)))
-    sd = np.full(TISSUE_COUNT, 0.15)
+    sd = np.full(TISSUE_COUNT, INITIAL_TISSUE_SD)
     for _ in range(EM_ITERATIONS):
         likelihood = prior * np.exp(-0.5 * ((level[:, None] - mean) / sd) ** 2) / sd
         total = likelihood.sum(axis=1, keepdims=True)
-        total = total + 1e-3 * probabilities[:, TISSUE_COUNT:] + 1e-9
+        total = total + PROBABILITY_FLOOR * probabilities[:, TISSUE_COUNT:] + 1e-9
         posterior = likelihood / total
         weight = posterior.sum(axis=0) + 1e-6
         mean = (posterior * level[:, None]).sum(axis=0) / weight

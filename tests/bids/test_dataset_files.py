@@ -68,6 +68,15 @@ def test_an_output_inside_the_input_is_linked_relatively(raw: Path) -> None:
     assert content["DatasetLinks"] == {"raw": "../.."}
 
 
+def test_the_input_is_linked_whatever_way_it_is_named(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(raw)
+    assert describe(Path("../out"), Path())["DatasetLinks"] == {"raw": raw.as_uri()}
+    inside = describe(Path("../out/../raw data/derivatives/x"), Path("../raw data"))
+    assert inside["DatasetLinks"] == {"raw": "../.."}
+
+
 def test_another_version_is_warned_of_and_nothing_overwritten(
     tmp_path: Path, raw: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -92,7 +101,7 @@ def test_many_tasks_may_start_at_once(tmp_path: Path, raw: Path) -> None:
         "descriptions.tsv",
     ]
     assert (out / ".bidsignore").read_text() == (
-        "*.html\nsub-*/figures\nsub-*/log\n*_xfm.*\n*_dwi.bval\n*_dwi.bvec\ngroup_*\n"
+        "*.html\nsub-*/figures\nsub-*/log\n*_xfm.*\n*_dwimap.*\n*_dwi.bval\n*_dwi.bvec\ngroup_*\n"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_ihf.bids.discovery import find_images, list_subjects, select_subjects
+from bids_ihf.bids.discovery import find_images, list_subjects, require_sessions, select_subjects
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.errors import BadData, InvalidBIDS, NothingSelected, UsageError
 
@@ -41,6 +41,13 @@ def test_missing_subjects_are_named_with_what_there_is(dataset: Maker, tmp_path:
         select_subjects(dataset(root="empty"))
     with pytest.raises(UsageError, match="none is not a folder"):
         list_subjects(tmp_path / "none")
+
+
+def test_a_session_that_nobody_has_is_named(dataset: Maker) -> None:
+    root = dataset("sub-01/ses-a/x", "sub-02/ses-b/x")
+    require_sessions(root, ["a", "ses-b"])  # each is one participant's
+    with pytest.raises(NothingSelected, match="no participant has a session z"):
+        require_sessions(root, ["a", "z"])
 
 
 def test_every_entity_is_kept_and_metadata_inherited(dataset: Maker) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
+import attrs
 import pytest
 
 from bids_ihf.cli.parse import parse
@@ -190,6 +192,16 @@ class TestConfigFile:
         assert again.preprocessed
         assert again.work_dir == dataset.parent / "w"
         assert again.run_uuid != first.run_uuid
+
+    def test_a_target_file_is_found_from_another_folder(
+        self, dataset: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(dataset.parent)
+        Path("site.safetensors").write_bytes(b"not read here")
+        first = attrs.evolve(config(dataset), target="site.safetensors")
+        content = tomllib.loads(to_toml(first))
+        assert content["options"]["target"] == str(dataset.parent / "site.safetensors")
+        assert tomllib.loads(to_toml(config(dataset)))["options"]["target"] == "Siemens"
 
     def test_explicit_options_win(self, dataset: Path) -> None:
         file = dataset.parent / "config.toml"

@@ -8,6 +8,7 @@ import pytest
 
 from bids_ihf.cli.toolbox import main
 from bids_ihf.errors import BadData
+from bids_ihf.io.paths import packaged_file
 
 
 def call(*words: str) -> int:
@@ -38,6 +39,26 @@ def test_restore_refuses(tmp_path: Path, output: str, capsys: pytest.CaptureFixt
     harmonized = tmp_path / "a_desc-harmonized_T1w.nii.gz"
     assert call("restore", str(harmonized), "-o", str(tmp_path / output)) == 2
     assert output in capsys.readouterr().err
+
+
+def test_restore_replaces_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    harmonized = tmp_path / "a_desc-harmonized_T1w.nii.gz"
+    change, mine = tmp_path / "a_desc-change_T1w.nii.gz", tmp_path / "mine.nii.gz"
+    for path, code, text in ((change, 2, "one of the inputs"), (mine, 73, "exists already")):
+        path.write_bytes(b"mine")
+        assert call("restore", str(harmonized), "-o", str(path)) == code
+        assert text in capsys.readouterr().err
+        assert path.read_bytes() == b"mine"
+
+
+def test_a_target_of_the_laboratory_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = packaged_file("target-ge.safetensors")
+    (tmp_path / "siteA.safetensors").write_bytes(file.read_bytes())
+    monkeypatch.setenv("IHF_HARMONY_TARGETS", str(tmp_path))
+    assert call("target", "show", "siteA") == 0
+    assert "name: GE" in capsys.readouterr().out
 
 
 def test_target_build_refuses_other_names(tmp_path: Path) -> None:

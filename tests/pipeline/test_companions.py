@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from bids_ihf.bids.field_maps import epi_images_for
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.config import RunConfig
 from bids_ihf.dwi import series_fit
@@ -135,6 +136,20 @@ def test_an_image_in_fmap_goes_with_the_series_that_its_sidecar_names(
     assert written["IntendedFor"] == ["bids::sub-1/dwi/sub-1_desc-harmonized_dwi.nii.gz"]
     assert (written["PhaseEncodingDirection"], written["TotalReadoutTime"]) == ("j", 0.05)
     assert written["ConfigurationHash"] == job.hash
+
+
+def test_what_the_root_says_of_an_image_in_fmap_counts(root: Path) -> None:
+    source = field_map(root, {"TotalReadoutTime": 0.05})
+    inherited = {"PhaseEncodingDirection": "j", "TotalReadoutTime": 0.1}
+    (root / "dir-PA_epi.json").write_text(json.dumps(inherited))
+    (root / "dir-AP_epi.json").write_text(json.dumps({"PhaseEncodingDirection": "j-"}))
+    intended = {"IntendedFor": "dwi/sub-1_dwi.nii.gz"}
+    (root / "sub-1/sub-1_epi.json").write_text(json.dumps(intended))
+    (image,) = epi_images_for(image_of(root))
+    assert image.path == source
+    assert image.metadata == {
+        "PhaseEncodingDirection": "j", "TotalReadoutTime": 0.05, **intended,
+    }  # fmt: skip
 
 
 def test_an_image_in_fmap_for_another_series_is_left(root: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_ihf.errors import InvalidBIDS
 from bids_ihf.pipeline.references import collect_references
 from tests.datasets import write_dataset, write_image
 
@@ -23,3 +24,17 @@ def test_series_without_weighting_are_left_out_by_name(
     assert reference.b0_threshold == 80
     assert "sub-02_dir-PA_dwi.nii.gz: skip: no diffusion weighting" in caplog.text
     assert len(collect_references([root], modality="dwi")) == 2  # 65 may be a shell
+
+
+def test_what_is_not_used_does_no_harm(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "bids")
+    (t2w,) = root.glob("sub-01/ses-A/anat/*_T2w.nii.gz")
+    t2w.with_name(t2w.name.replace(".nii.gz", ".json")).write_text("{")
+    assert collect_references([root], modality="T1w")
+    with pytest.raises(InvalidBIDS):
+        collect_references([root], modality="T2w")
+    (t1w,) = root.glob("sub-02/anat/*_T1w.nii.gz")
+    t1w.unlink()
+    t1w.symlink_to("not-fetched")
+    (series,) = collect_references([root], modality="dwi")
+    assert series.t1w is None

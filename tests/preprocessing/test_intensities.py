@@ -39,7 +39,9 @@ def check(data: np.ndarray, name: str = "sub-1_T1w.nii.gz") -> None:
     ids=["head", "by all voxels", "brain", "brain beside zeros", "zero mean", "background"],
 )
 def test_signed_images_are_refused(data: np.ndarray) -> None:
-    with pytest.raises(BadData, match=r"below zero .* give the unnormalised image") as caught:
+    with pytest.raises(
+        BadData, match=r"below zero .* give the image before normalization"
+    ) as caught:
         check(data)
     assert str(caught.value).count(". ") == 0, "one sentence"
 

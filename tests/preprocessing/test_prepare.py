@@ -174,6 +174,21 @@ def test_preprocessed_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.coverage is None
 
 
+def test_a_mask_of_a_preprocessed_scan_is_used_or_refused(tmp_path: Path) -> None:
+    brain, grid, _ = small_brain()
+    path = save(tmp_path / "T1w.nii.gz", brain, grid.affine)
+    inner = np.zeros_like(brain)
+    inner[:, :, 25:32] = 1
+    mask = save(tmp_path / "mask.nii.gz", inner, grid.affine)
+    found = prepare(path, modality="T1w", preprocessed=True, mask_path=mask)
+    assert np.array_equal(found.mask, (brain != 0) & (inner != 0))
+    with pytest.raises(BadData, match="nowhere"):
+        prepare(path, modality="T1w", preprocessed=True, mask_path=tmp_path / "nowhere.nii.gz")
+    air = save(tmp_path / "air.nii.gz", (brain == 0).astype(np.float32), grid.affine)
+    with pytest.raises(BadData, match="no voxel of T1w"):
+        prepare(path, modality="T1w", preprocessed=True, mask_path=air)
+
+
 @pytest.mark.usefixtures("no_bias")
 def test_given_mask_on_another_grid_is_used(tmp_path: Path) -> None:
     brain, grid, mask = small_brain()

@@ -134,9 +134,11 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 def _check_outputs(arguments: argparse.Namespace) -> None:
     files = [getattr(arguments, name) for name in ("image", "mask", "t1w", "bval", "bvec")]
     inputs = {path.resolve() for path in files if path is not None}
-    outputs = [arguments.output, arguments.change, arguments.save_mask]
-    for path in (path for path in outputs if path is not None):
-        if path.resolve() in inputs or outputs.count(path) > 1:
+    named = (arguments.output, arguments.change, arguments.save_mask)
+    outputs = [path for path in named if path is not None]
+    resolved = [path.resolve() for path in outputs]
+    for path in outputs:
+        if path.resolve() in inputs or resolved.count(path.resolve()) > 1:
             raise UsageError(f"{path}: is named twice, as input or output; choose another name.")
         if not path.name.endswith(".nii.gz"):
             raise UsageError(f"{path}: outputs are compressed NIfTI; end the name in .nii.gz.")

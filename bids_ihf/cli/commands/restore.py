@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bids_ihf.errors import UsageError
+from bids_ihf.errors import CannotWrite, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CHANGE.nii.gz",
         help="change map (default: the one beside the harmonized image)",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an output file that exists"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,14 +38,18 @@ def run(arguments: argparse.Namespace) -> int:
     ------
     UsageError
         The output is one of the inputs, or is not named as a compressed NIfTI image.
+    CannotWrite
+        The output exists.
     """
+    from bids_ihf.pipeline.restore import change_path, restore
+
     output: Path = arguments.output
-    inputs = [path.resolve() for path in (arguments.harmonized, arguments.change) if path]
-    if output.resolve() in inputs:
+    change: Path = arguments.change or change_path(arguments.harmonized)
+    if output.resolve() in (arguments.harmonized.resolve(), change.resolve()):
         raise UsageError(f"{output}: the output is one of the inputs; choose another name.")
     if not output.name.endswith(".nii.gz"):
         raise UsageError(f"{output}: the output is compressed NIfTI; end its name in .nii.gz.")
-    from bids_ihf.pipeline.restore import restore
-
-    restore(arguments.harmonized, arguments.change, output)
+    if output.exists() and not arguments.overwrite:
+        raise CannotWrite(f"{output}: exists already; name another file, or use --overwrite.")
+    restore(arguments.harmonized, change, output)
     return 0

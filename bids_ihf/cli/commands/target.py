@@ -62,12 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     """List, show or build."""
     if arguments.action == "build":
         return build(arguments)
+    from bids_ihf.targets.build import target_file
     from bids_ihf.targets.target import BUILTIN_VENDORS
     from bids_ihf.targets.target_file import builtin_path, read_target
 
     if arguments.action == "show":
-        path = Path(arguments.name)
-        _describe(read_target(path if path.is_file() else builtin_path(arguments.name)))
+        _describe(read_target(target_file(arguments.name) or builtin_path(arguments.name)))
         return 0
     for vendor in BUILTIN_VENDORS:
         target = read_target(builtin_path(vendor))
