@@ -23,7 +23,7 @@ from bids_ihf.lab.comparators.learned.murd import MURD
 from bids_ihf.lab.comparators.learned.scan import NO_SIGNAL
 from bids_ihf.lab.comparators.learned.weights import load_comparator
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
-from bids_ihf.lab.training.site_sampling import stacked
+from bids_ihf.lab.training.slab_rows import stacked
 from bids_ihf.lab.training.slab_scans import random_slab, scan_slab
 from bids_ihf.lab.training.template_subjects import template_subjects
 from bids_ihf.lab.training.training_config import read_config

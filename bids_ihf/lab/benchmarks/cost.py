@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.lab.benchmarks.speed.processes import (
     BIN_DIR,
     ProcessCost,
@@ -25,14 +26,12 @@ from bids_ihf.lab.benchmarks.speed.processes import (
 )
 from bids_ihf.lab.benchmarks.tables import markdown_table
 
-ALL_MODALITIES = ("T1w", "T2w", "dwi")
-
 
 def count_images(out: Path) -> dict[str, int]:
     """Number of harmonized images by modality."""
     return {
         modality: len(list(out.rglob(f"*_desc-harmonized_{modality}.json")))
-        for modality in ALL_MODALITIES
+        for modality in IMAGE_SUFFIXES
     }
 
 
@@ -66,7 +65,7 @@ def main() -> None:
     add = parser.add_argument
     add("--bids", type=Path, metavar="DIR", help="dataset (default: a new demo dataset)")
     add("--session", nargs="+", default=[], metavar="LABEL", help="(default: all)")
-    add("--modalities", nargs="+", default=ALL_MODALITIES, metavar="MOD", help="(default: all)")
+    add("--modalities", nargs="+", default=IMAGE_SUFFIXES, metavar="MOD", help="(default: all)")
     add("--n-procs", type=int, default=1, metavar="N", help="processes (default: 1)")
     add("--device", default="cpu", help="cpu (default) or cuda")
     add("--sessions", type=int, default=12000, metavar="N", help="of the study (default: 12000)")

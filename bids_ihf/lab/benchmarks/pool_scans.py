@@ -10,7 +10,7 @@ import numpy as np
 
 from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import Grid
-from bids_ihf.lab.training.scan_pool import read_index
+from bids_ihf.lab.training.scan_pool import INDEX_FILE, read_index
 from bids_ihf.targets.intensity import IntensityScale
 from bids_ihf.targets.network_input import BRAIN_MARGIN_VOXELS, NETWORK_VOXEL_MM, NetworkInput
 
@@ -33,7 +33,7 @@ def open_pool(folder: Path) -> tuple[ScanPool, dict[str, Any]]:
         There is no finished pool.
     """
     try:
-        record = json.loads((folder / "index.json").read_text(encoding="utf-8"))["record"]
+        record = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["record"]
         pool = read_index(folder, record)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadData(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 
@@ -28,13 +26,3 @@ class MaskedImage:
     def brain(self) -> NDArray[np.float64]:
         """Intensities inside the mask, (N,)."""
         return self.data[self.mask].astype(np.float64)
-
-
-class Comparator(Protocol):
-    """Harmonizes an image to the intensities of reference scans by the target scanner."""
-
-    def __call__(
-        self, source: MaskedImage, references: Sequence[MaskedImage]
-    ) -> NDArray[np.float32]:
-        """The image of the source's shape, in the units of the references."""
-        ...

@@ -10,7 +10,13 @@ from torch.nn import functional
 
 from bids_ihf.lab.simulation import k_space, smooth_fields
 from bids_ihf.lab.simulation.signal_equations import tissue_signal
-from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX, tissue
+from bids_ihf.lab.simulation.tissues import (
+    MAX_TEXTURE_SD,
+    SIMULATED_TISSUES,
+    TEXTURE_STEP_SD,
+    TISSUE_INDEX,
+    tissue,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,12 +29,6 @@ TRANSMIT_RANGE = (0.4, 1.5)
 
 TRANSMIT_KNOTS = np.linspace(*TRANSMIT_RANGE, 23)
 """Relative transmit fields at which the signal is computed; a cubic is fitted through them."""
-
-TEXTURE_STEP_SD = 0.5
-"""Step of the finite difference that gives the change of signal with texture, SD."""
-
-MAX_TEXTURE_SD = 3.5
-"""Texture is clipped to this range, SD."""
 
 ROWS_PER_SLAB = 16
 """Rows of the volume that are computed at a time, which limits the memory."""

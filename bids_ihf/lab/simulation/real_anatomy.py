@@ -18,7 +18,13 @@ from bids_ihf.errors import BadData
 from bids_ihf.geometry.grid import resample
 from bids_ihf.lab.simulation.anatomy import BRAIN_MARGIN_VOXELS, Anatomy
 from bids_ihf.lab.simulation.signal_equations import tissue_signal
-from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX, tissue
+from bids_ihf.lab.simulation.tissues import (
+    MAX_TEXTURE_SD,
+    SIMULATED_TISSUES,
+    TEXTURE_STEP_SD,
+    TISSUE_INDEX,
+    tissue,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,9 +50,6 @@ MIXED_GREY_FRACTION = 0.3
 
 COARSEST_TEXTURE_MM = 12.0
 """Standard deviation, mm, of the Gaussian above which variation counts as residual bias."""
-
-MAX_TEXTURE_SD = 3.5
-TEXTURE_STEP_SD = 0.5
 
 SPECTRUM_BINS = 40
 """Bins of the radial spectrum, up to half a cycle per voxel, by which noise is removed."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from bids_ihf.geometry.grid import Grid, canonical_grid, resample
-from bids_ihf.lab.simulation.tissues import TISSUE_INDEX
+from bids_ihf.lab.simulation.tissues import GREY_MATTER_TISSUES, TISSUE_INDEX
 from bids_ihf.preprocessing import morphology
 from bids_ihf.preprocessing.segmentation import SEGMENTATION_VOXEL_MM, Segmentation, antialias
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from bids_ihf.lab.simulation.anatomy import Anatomy
 
-GREY_MATTER_TISSUES = ("grey", "deep_grey")
 WHITE_MATTER_TISSUES = ("white", "lesion")
 
 SULCUS_RADIUS_MM = 6.0

@@ -22,6 +22,7 @@ from bids_ihf.lab.simulation.microstructure import (
     upright_microstructure,
 )
 from bids_ihf.lab.simulation.noddi import watson_moment, zonal_signal
+from bids_ihf.lab.simulation.tissues import MAX_TEXTURE_SD, TEXTURE_STEP_SD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 DIFFUSION_TISSUES = (*NEURAL_TISSUES, *ISOTROPIC_DIFFUSIVITY_MM2_PER_S)
 """Tissues that have a signal."""
-
-TEXTURE_STEP_SD, MAX_TEXTURE_SD = 0.5, 3.5
-"""Step of the finite difference in the texture, and its bounds, SD."""
 
 MIN_POWER = np.float32(1e-12)
 """Least square of the noise, so that nothing is divided by zero."""

@@ -110,7 +110,7 @@ def _field_of_view(background: Tensor, axis: int, rng: np.random.Generator) -> T
     return acquired.reshape(axis_shape(axis))
 
 
-def normalise(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def normalize(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Scale to the range of the network, with a random gain and gamma."""
     scaled = unit_range(image) * np.float32(rng.uniform(0.6, 1.1))
     return np.clip(scaled, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.2)))

@@ -24,7 +24,7 @@ from bids_ihf.lab.simulation.synthetic_artefacts import (
     acquire,
     add_lesions,
     crop,
-    normalise,
+    normalize,
 )
 from bids_ihf.lab.simulation.synthetic_pose import random_pose, sample_volumes
 from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
@@ -114,7 +114,7 @@ def generate(
     inside = image[brain > 0.5]
     image = acquire(image, float(inside.mean()) if len(inside) else 1.0, rng, noise)
     image, fractions = crop(image, fractions, coordinates, head.centre, head.index, rng)
-    return Sample(torch.from_numpy(normalise(image.numpy(), rng)), fractions)
+    return Sample(torch.from_numpy(normalize(image.numpy(), rng)), fractions)
 
 
 def mixture_intensities(

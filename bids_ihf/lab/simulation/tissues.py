@@ -100,6 +100,18 @@ TISSUE_INDEX: dict[str, int] = {
     tissue.name: index for index, tissue in enumerate(SIMULATED_TISSUES)
 }
 
+GREY_MATTER_TISSUES = ("grey", "deep_grey")
+"""Tissues that are grey matter."""
+
+MEASURED_TISSUES = (GREY_MATTER_TISSUES, ("white",), ("csf",))
+"""Tissues that make up grey matter, healthy white matter and CSF, which images are measured in."""
+
+TEXTURE_STEP_SD = 0.5
+"""Step of the finite difference that gives the change of signal with texture, SD."""
+
+MAX_TEXTURE_SD = 3.5
+"""Texture is clipped to this range, SD, before it changes the signal."""
+
 
 def tissue(name: str) -> Tissue:
     """The tissue of a name.

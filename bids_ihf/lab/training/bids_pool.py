@@ -18,7 +18,13 @@ from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.bids.scanners import UNKNOWN_VENDOR
 from bids_ihf.errors import BadData, HarmonyError, UsageError
 from bids_ihf.io.atomic import make_folder, remove
-from bids_ihf.lab.training.scan_pool import ScanPool, add_scan, read_index, write_index
+from bids_ihf.lab.training.scan_pool import (
+    INDEX_FILE,
+    ScanPool,
+    add_scan,
+    read_index,
+    write_index,
+)
 from bids_ihf.pipeline.process import single_threaded
 from bids_ihf.preprocessing.itk import configure_itk
 from bids_ihf.preprocessing.prepare import prepare
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-SUBJECT_FILE_PATTERNS = ("index.json", "*_scan.npy", "*_mask.npy")
+SUBJECT_FILE_PATTERNS = (INDEX_FILE, "*_scan.npy", "*_mask.npy")
 """Files of a subject in the pool, the index first: without it the others are ignored."""
 
 

@@ -10,27 +10,31 @@ from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from attrs import frozen
 
 from bids_ihf.dwi.shell_plan import make_plan
 from bids_ihf.lab.simulation.epi_population import (
     TYPICAL_SHELLS_S_PER_MM2,
-    ShellScanner,
     draw_shell_scanner,
     typical_shell_scanner,
 )
 from bids_ihf.lab.simulation.populations import ANY_VENDOR
-from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
 from bids_ihf.lab.training.batch_sampling import (
     SAME_SUBJECT_PROBABILITY,
     SLAB_PROBABILITY,
     profile_slab,
+)
+from bids_ihf.lab.training.drawn_scanners import (
+    draw,
+    draw_target,
+    knows_scanner,
+    knows_vendor,
 )
 from bids_ihf.lab.training.shell_scans import scan_shell_slab, shell_statistics
 from bids_ihf.lab.training.slab_rows import (
     UNKNOWN_MODALITY_PROBABILITY,
     SlabRows,
     slab_at,
+    stacked,
     vary_rows,
     with_embeddings,
     with_embeddings_of,
@@ -46,11 +50,12 @@ from bids_ihf.targets.map_profiles import map_key
 from bids_ihf.targets.network_input import clip_to_network_range
 from bids_ihf.targets.profile import Profile, merge_profiles, slice_position
 from bids_ihf.targets.source_profile import SourceProfile
-from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bids_ihf.lab.simulation.epi_population import ShellScanner
+    from bids_ihf.lab.training.drawn_scanners import Drawn
     from bids_ihf.lab.training.shell_scans import ShellStatistics
     from bids_ihf.lab.training.slab_scans import Slab
     from bids_ihf.lab.training.subject_sampling import EncodingSampler
@@ -58,14 +63,6 @@ if TYPE_CHECKING:
     from bids_ihf.targets.diffusion_profile import DiffusionProfile
 
     Array = NDArray[np.float32]
-
-TYPICAL_TARGET_PROBABILITY, VENDOR_SCANNER_PROBABILITY = 0.6, 0.5
-"""Probabilities that the target is the typical scanner of a vendor, and that another scanner is
-one of a vendor and not of the wider ones."""
-
-KNOWN_VENDOR_PROBABILITY, OWN_SCANNER_PROBABILITY = 0.5, 0.2
-"""Probabilities that the vendor of the source is known, and that else the profile of its scanner
-from other subjects is available."""
 
 OTHER_SHELL_PROBABILITY = 0.3
 """Probability that the target's maps are of another shell than the source's."""
@@ -75,16 +72,6 @@ MAX_TARGET_SUBJECTS, MAX_EMBEDDED_SUBJECTS = 3, 2
 
 MIN_SAMPLED_VOXELS = 10
 """Brain voxels of the sample that a slice position needs."""
-
-
-@frozen
-class DrawnShell:
-    """A scanner with a shell, and its vendor; ``typical`` if it is the one behind the vendor's
-    target."""
-
-    measured: ShellScanner
-    vendor: str
-    typical: bool = False
 
 
 def draw_map_rows(
@@ -99,16 +86,16 @@ def draw_map_rows(
     """
     subject = sampler.subjects[int(rng.integers(len(sampler.subjects)))]
     source = _draw_shell(rng)
-    b = source.measured.protocol.b
+    b = source.scanner.protocol.b
     target = _draw_target(b, rng)
     slab = random_slab(subject, rng)
     noise = int(rng.integers(2**30))
     own, repeat = (
-        shell_statistics(subject, drawn.measured, noise + number)
+        shell_statistics(subject, drawn.scanner, noise + number)
         for number, drawn in enumerate((source, target))
     )
     scanned, truth = (
-        scan_shell_slab(subject, slab, drawn.measured, statistics.correction, noise + number)
+        scan_shell_slab(subject, slab, drawn.scanner, statistics.correction, noise + number)
         for number, (drawn, statistics) in enumerate(((source, own), (target, repeat)))
     )
     plane = subject.mask.shape[1:]
@@ -149,9 +136,7 @@ def _rows(
         profile = profile_slab(profile, float(z[len(z) // 2]), rng)
     index = np.sort(rng.choice(len(z), SLAB_SLICES, replace=len(z) < SLAB_SLICES))
     scaled, matched, truth = (clip_to_network_range(image) for image in images)
-    stacks = [
-        np.stack([image[index + k] for k in range(3)], axis=1) for image in (scaled, matched)
-    ]
+    stacks = [stacked(image, index) for image in (scaled, matched)]
     mask = subject.brain_mask(slab.first, slab.stop)
     scaled, matched, truth, mask = vary_rows([*stacks, truth[index + 1], mask[index]], rng)
     told = modality if rng.random() >= UNKNOWN_MODALITY_PROBABILITY else ""
@@ -166,52 +151,52 @@ def _rows(
     )
 
 
-def _draw_shell(rng: np.random.Generator) -> DrawnShell:
-    """A scanner of a vendor, or a random one."""
-    seed = int(rng.integers(2**31))
-    if rng.random() < VENDOR_SCANNER_PROBABILITY:
-        vendor = str(rng.choice(BUILTIN_VENDORS))
-        return DrawnShell(draw_shell_scanner(vendor, seed), vendor)
-    return DrawnShell(draw_shell_scanner(ANY_VENDOR, seed, wide=True), RANDOM_VENDOR)
+def _draw_shell(rng: np.random.Generator) -> Drawn[ShellScanner]:
+    """A scanner of a vendor with a shell, or a random one."""
+    return draw(
+        draw_shell_scanner, lambda seed: draw_shell_scanner(ANY_VENDOR, seed, wide=True), rng
+    )
 
 
-def _draw_target(b: float, rng: np.random.Generator) -> DrawnShell:
+def _draw_target(b: float, rng: np.random.Generator) -> Drawn[ShellScanner]:
     """A target's scanner, at the b-value of the source."""
-    if rng.random() >= TYPICAL_TARGET_PROBABILITY:
+
+    def draw_other() -> Drawn[ShellScanner]:
         drawn = _draw_shell(rng)
-        return attrs.evolve(drawn, measured=drawn.measured.at(b))
-    vendor = str(rng.choice(BUILTIN_VENDORS))
-    measured = typical_shell_scanner(vendor, b, int(rng.integers(2**31)))
-    return DrawnShell(measured, vendor, typical=True)
+        return attrs.evolve(drawn, scanner=drawn.scanner.at(b))
+
+    return draw_target(
+        lambda vendor, seed: typical_shell_scanner(vendor, b, seed), draw_other, rng
+    )
 
 
 def _target_profiles(
     sampler: EncodingSampler[SlabRows],
     subject: TemplateSubject,
     slab: Slab,
-    target: DrawnShell,
+    target: Drawn[ShellScanner],
     modality: str,
     rng: np.random.Generator,
 ) -> tuple[Profile, DiffusionProfile]:
     """The target's profile of a map, and that of its series, from other subjects."""
-    b = target.measured.protocol.b
+    b = target.scanner.protocol.b
     if target.typical:
         nearest = min(TYPICAL_SHELLS_S_PER_MM2, key=lambda shell: abs(shell - b))
         typical = sampler.typical_profile(target.vendor, map_key(modality, nearest), subject)
         return typical, vendor_diffusion_profiles()[target.vendor]
     other_b = float(rng.choice(TYPICAL_SHELLS_S_PER_MM2))
-    shown = target.measured.at(other_b if rng.random() < OTHER_SHELL_PROBABILITY else b)
+    shown = target.scanner.at(other_b if rng.random() < OTHER_SHELL_PROBABILITY else b)
     profiles: list[Profile] = []
     series: list[DiffusionProfile] = []
     for turn, other in enumerate(sampler.draw_others(subject, MAX_TARGET_SUBJECTS, rng)):
         noise = int(rng.integers(2**30))
-        statistics = shell_statistics(other, target.measured, noise)
+        statistics = shell_statistics(other, target.scanner, noise)
         series.append(statistics.profile)
         if turn >= MAX_EMBEDDED_SUBJECTS:
             bare = sampled_profile(other, statistics, modality)
             profiles.append(with_embeddings_of(bare, profiles[-1]))
             continue
-        if shown is not target.measured:
+        if shown is not target.scanner:
             statistics = shell_statistics(other, shown, noise)
         same = slab_at(other, slab, subject.z[slab.first])
         scanned = scan_shell_slab(other, same, shown, statistics.correction, noise)
@@ -227,16 +212,16 @@ def _target_profiles(
 def _source_profile(
     sampler: EncodingSampler[SlabRows],
     subject: TemplateSubject,
-    source: DrawnShell,
+    source: Drawn[ShellScanner],
     rng: np.random.Generator,
 ) -> SourceProfile[DiffusionProfile] | None:
     """The typical profile of the source's vendor, or that of its scanner, or None."""
-    if source.vendor != RANDOM_VENDOR and rng.random() < KNOWN_VENDOR_PROBABILITY:
+    if knows_vendor(source, rng):
         return SourceProfile(vendor_diffusion_profiles()[source.vendor], name=source.vendor)
-    if rng.random() >= OWN_SCANNER_PROBABILITY:
+    if not knows_scanner(rng):
         return None
     profiles = [
-        shell_statistics(other, source.measured, int(rng.integers(2**30))).profile
+        shell_statistics(other, source.scanner, int(rng.integers(2**30))).profile
         for other in sampler.draw_others(subject, MAX_TARGET_SUBJECTS, rng)
     ]
     return SourceProfile(merge_diffusion_profiles(profiles), subjects=len(profiles))

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from bids_ihf.io.atomic import write_atomic
 from bids_ihf.targets.intensity import IntensityScale
 from bids_ihf.targets.network_input import clip_to_network_range, histograms_by_position
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 SLICE_SHAPE = (160, 192)
 """In-plane size of the slices, voxels of 1 mm: enough for the brains of adults."""
+
+INDEX_FILE = "index.json"
+"""Index of a pool in its folder."""
 
 
 @frozen(eq=False)
@@ -132,16 +136,19 @@ def write_index(folder: Path, scans: Iterable[PoolScan], record: dict[str, Any])
     """Write the index last: a folder with an index is complete."""
     pool = ScanPool(folder, tuple(scans))
     index = {"record": record, "scans": [_to_json(scan) for scan in pool.scans]}
-    (folder / "index.json").write_text(json.dumps(index))
+    write_atomic(folder / INDEX_FILE, json.dumps(index).encode())
     return pool
 
 
 def read_index(folder: Path, record: dict[str, Any]) -> ScanPool | None:
     """The pool in a folder, or None if it is incomplete or has another record."""
-    path = folder / "index.json"
+    path = folder / INDEX_FILE
     if not path.exists():
         return None
-    index = json.loads(path.read_text())
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # of a version that could be interrupted while it wrote
+        return None
     if index["record"] != record:
         return None
     return ScanPool(folder, tuple(_from_json(values) for values in index["scans"]))

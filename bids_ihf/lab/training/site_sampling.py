@@ -13,7 +13,7 @@ from attrs import frozen
 from bids_ihf.lab.comparators.learned.interface import SiteBatch
 from bids_ihf.lab.comparators.learned.scan import NO_SIGNAL
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scanner
-from bids_ihf.lab.training.slab_rows import slab_at
+from bids_ihf.lab.training.slab_rows import slab_at, stacked
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
 from bids_ihf.lab.training.subject_sampling import SubjectSampler
 from bids_ihf.network.encoder import modality_weights
@@ -137,11 +137,6 @@ def source_scanner(vendor: str, modality: Modality, rng: np.random.Generator) ->
     if rng.random() < TYPICAL_SOURCE_PROBABILITY:
         return typical_scanner(vendor, modality, seed)
     return vendor_scanner(vendor, modality, seed)
-
-
-def stacked(slices: Array, index: NDArray[np.intp]) -> Array:
-    """Slices (N, 3, X, Y) with their neighbours from (Z + 2, X, Y)."""
-    return np.stack([slices[index + k] for k in range(3)], axis=1)
 
 
 def random_windows(batch: SiteBatch, window: tuple[int, ...]) -> SiteBatch:

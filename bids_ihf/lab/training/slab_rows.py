@@ -46,6 +46,11 @@ class SlabRows:
     modality: str
 
 
+def stacked(slices: Array, index: NDArray[np.intp]) -> Array:
+    """Slices (N, 3, X, Y) with their neighbours from (Z + 2, X, Y); ``index`` is that in Z."""
+    return np.stack([slices[index + k] for k in range(3)], axis=1)
+
+
 def vary_rows(rows: list[Array], rng: np.random.Generator) -> list[Array]:
     """Remove the background of some rows, and mirror some left to right."""
     count = len(rows[0])
@@ -73,7 +78,7 @@ def with_embeddings(
     positions in a slab, and beyond it those of the nearest position."""
     positions = np.unique(slice_position(z))
     index = np.unique([np.abs(z - position_centre(p)).argmin() for p in positions])
-    stack = torch.from_numpy(np.stack([data[index + k] for k in range(3)], axis=1))
+    stack = torch.from_numpy(stacked(data, index))
     with torch.inference_mode():
         embeddings = encoder.for_modality(modality).embed(
             stack, torch.from_numpy(mask[index, None])

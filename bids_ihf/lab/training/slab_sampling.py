@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from attrs import frozen
 
-from bids_ihf.lab.simulation.random_protocols import RANDOM_VENDOR
 from bids_ihf.lab.simulation.random_scanners import random_scanner
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner, vendor_scanner
 from bids_ihf.lab.training.batch_sampling import (
@@ -18,8 +16,19 @@ from bids_ihf.lab.training.batch_sampling import (
     Batch,
     profile_slab,
 )
+from bids_ihf.lab.training.drawn_scanners import (
+    draw,
+    draw_target,
+    knows_scanner,
+    knows_vendor,
+)
 from bids_ihf.lab.training.map_rows import draw_map_rows
-from bids_ihf.lab.training.slab_rows import UNKNOWN_MODALITY_PROBABILITY, SlabRows, vary_rows
+from bids_ihf.lab.training.slab_rows import (
+    UNKNOWN_MODALITY_PROBABILITY,
+    SlabRows,
+    stacked,
+    vary_rows,
+)
 from bids_ihf.lab.training.slab_scans import SLAB_SLICES, random_slab, scan_slab
 from bids_ihf.lab.training.subject_sampling import EncodingSampler
 from bids_ihf.lab.training.whole_scans import measure_scan, slab_of
@@ -29,7 +38,6 @@ from bids_ihf.targets.map_profiles import DIFFUSION_MAPS
 from bids_ihf.targets.network_input import clip_to_network_range
 from bids_ihf.targets.profile import merge_profiles
 from bids_ihf.targets.source_profile import SourceProfile, harmonization_curve
-from bids_ihf.targets.target import BUILTIN_VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,45 +46,25 @@ if TYPE_CHECKING:
 
     from bids_ihf.bids.names import Modality
     from bids_ihf.lab.simulation.scanner import Scanner
+    from bids_ihf.lab.training.drawn_scanners import Drawn
     from bids_ihf.lab.training.slab_scans import Slab
     from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.targets.profile import Profile
 
     Array = NDArray[np.float32]
 
-TYPICAL_TARGET_PROBABILITY = 0.6
-"""Probability that the target is the typical scanner of a vendor, as it is shipped."""
-
-VENDOR_SCANNER_PROBABILITY = 0.5
-"""Probability that any other scanner is one of a vendor, and not of the wider random ones."""
-
-KNOWN_VENDOR_PROBABILITY = 0.5
-"""Probability that the vendor of the source is known, if it has one."""
-
-OWN_SCANNER_PROBABILITY = 0.2
-"""Probability that else the source scanner's profile from other subjects is available."""
-
 MAX_TARGET_SUBJECTS = 2
 """Most subjects behind a target, or behind the profile of a source's scanner, that is drawn; each
 is a whole scan."""
 
 
-@frozen
-class DrawnScanner:
-    """A scanner and its vendor; ``typical`` if it is the one behind the vendor's target."""
-
-    scanner: Scanner
-    vendor: str
-    typical: bool = False
-
-
-def draw_scanner(modality: Modality, rng: np.random.Generator) -> DrawnScanner:
+def draw_scanner(modality: Modality, rng: np.random.Generator) -> Drawn[Scanner]:
     """A scanner of a vendor, or a random one."""
-    seed = int(rng.integers(2**31))
-    if rng.random() < VENDOR_SCANNER_PROBABILITY:
-        vendor = str(rng.choice(BUILTIN_VENDORS))
-        return DrawnScanner(vendor_scanner(vendor, modality, seed), vendor)
-    return DrawnScanner(random_scanner(modality, seed), RANDOM_VENDOR)
+    return draw(
+        lambda vendor, seed: vendor_scanner(vendor, modality, seed),
+        lambda seed: random_scanner(modality, seed),
+        rng,
+    )
 
 
 class SlabSampler(EncodingSampler[SlabRows]):
@@ -132,7 +120,7 @@ class SlabSampler(EncodingSampler[SlabRows]):
             (repeat.scale.high - repeat.scale.low) / (profile.scale.high - profile.scale.low)
         )
         index = np.sort(rng.choice(len(z), SLAB_SLICES, replace=len(z) < SLAB_SLICES))
-        stacks = [np.stack([scaled[index + k] for k in range(3)], axis=1)]
+        stacks = [stacked(scaled, index)]
         stacks.append(clip_to_network_range(curve(stacks[0])))
         rows = [*stacks, (truth[index + 1] + 1) * ratio - 1, mask[index]]
         source_rows, matched, truth_rows, mask_rows = vary_rows(rows, rng)
@@ -147,18 +135,19 @@ class SlabSampler(EncodingSampler[SlabRows]):
             modality=modality,
         )
 
-    def _draw_target(self, modality: Modality, rng: np.random.Generator) -> DrawnScanner:
-        if rng.random() >= TYPICAL_TARGET_PROBABILITY:
-            return draw_scanner(modality, rng)
-        vendor = str(rng.choice(BUILTIN_VENDORS))
-        scanner = typical_scanner(vendor, modality, int(rng.integers(2**31)))
-        return DrawnScanner(scanner, vendor, typical=True)
+    @staticmethod
+    def _draw_target(modality: Modality, rng: np.random.Generator) -> Drawn[Scanner]:
+        return draw_target(
+            lambda vendor, seed: typical_scanner(vendor, modality, seed),
+            lambda: draw_scanner(modality, rng),
+            rng,
+        )
 
     def _target_profile(
         self,
         subject: TemplateSubject,
         slab: Slab,
-        target: DrawnScanner,
+        target: Drawn[Scanner],
         modality: Modality,
         rng: np.random.Generator,
     ) -> Profile:
@@ -170,17 +159,17 @@ class SlabSampler(EncodingSampler[SlabRows]):
     def _source_profile(
         self,
         subject: TemplateSubject,
-        source: DrawnScanner,
+        source: Drawn[Scanner],
         modality: Modality,
         slab: Slab,
         rng: np.random.Generator,
     ) -> SourceProfile[Profile] | None:
         """The typical profile of the source's vendor, or that of its scanner, or None."""
-        if source.vendor != RANDOM_VENDOR and rng.random() < KNOWN_VENDOR_PROBABILITY:
+        if knows_vendor(source, rng):
             return SourceProfile(
                 self.typical_profile(source.vendor, modality, subject), name=source.vendor
             )
-        if rng.random() >= OWN_SCANNER_PROBABILITY:
+        if not knows_scanner(rng):
             return None
         profile = self._profile_of_others(subject, source.scanner, slab, rng)
         return SourceProfile(profile, subjects=profile.scan_count)

@@ -25,7 +25,11 @@ from bids_ihf.lab.simulation import smooth_fields
 from bids_ihf.lab.simulation.anatomy import Anatomy, standardized_texture
 from bids_ihf.lab.simulation.label_anatomy import BORDER_SIGMA_MM
 from bids_ihf.lab.simulation.label_mixtures import BRAIN_LABELS, mixture_table
-from bids_ihf.lab.simulation.tissues import SIMULATED_TISSUES, TISSUE_INDEX
+from bids_ihf.lab.simulation.tissues import (
+    MEASURED_TISSUES,
+    SIMULATED_TISSUES,
+    TISSUE_INDEX,
+)
 from bids_ihf.lab.simulation.white_matter_lesions import with_lesions
 from bids_ihf.lab.training.brain_samples import BrainSample, sample_brain
 from bids_ihf.lab.training.packed_people import read_people
@@ -50,9 +54,6 @@ slices reaches."""
 INTERPOLATION_VARIANCE_MM2 = 1 / 6
 """Mean variance of the kernel (1 - f, f) of linear interpolation over all shifts f, in voxels of
 1 mm: the mean of f (1 - f)."""
-
-CLASS_TISSUES = (("grey", "deep_grey"), ("white",), ("csf",))
-"""Tissues of grey matter, white matter and CSF."""
 
 ARRAY_NAMES = ("fractions", "texture", "brain", "mask")
 
@@ -88,7 +89,7 @@ class TemplateSubject:
     def tissues(self, first: int, stop: int) -> NDArray[np.float32]:
         """Fractions (3, Z, X, Y) of grey matter, white matter and CSF in slices."""
         fractions = self.fractions[first:stop].astype(np.float32) / np.float32(255)
-        rows = [[TISSUE_INDEX[name] for name in group] for group in CLASS_TISSUES]
+        rows = [[TISSUE_INDEX[name] for name in group] for group in MEASURED_TISSUES]
         return np.stack([fractions[:, group].sum(axis=1) for group in rows])
 
     def brain_mask(self, first: int, stop: int) -> NDArray[np.float32]:
@@ -193,11 +194,12 @@ def _write(folder: Path, subject: PackedSubject) -> None:
         np.save(folder / f"{subject.name}_{name}.npy", np.ascontiguousarray(arrays[name]))
     sample = sample_brain(anatomy, mask, anatomy.brain_centre())
     np.savez(folder / f"{subject.name}_sample.npz", **attrs.asdict(sample))
-    write_atomic(folder / f"{subject.name}.json", json.dumps(_record(subject)).encode())
+    write_atomic(folder / f"{subject.name}.json", json.dumps(record_of(subject)).encode())
 
 
-def _record(subject: PackedSubject) -> dict[str, object]:
-    """What a subject's arrays were made of; they are reused while it stays."""
+def record_of(subject: PackedSubject) -> dict[str, object]:
+    """What a subject's arrays are made of; they, and what is made of them, are reused while it
+    stays."""
     digest = hashlib.sha256(subject.labels.tobytes())
     digest.update(subject.brain.tobytes())
     return {
@@ -212,7 +214,7 @@ def _record(subject: PackedSubject) -> dict[str, object]:
 
 def _is_cached(folder: Path, subject: PackedSubject) -> bool:
     path = folder / f"{subject.name}.json"
-    return path.exists() and json.loads(path.read_text()) == _record(subject)
+    return path.exists() and json.loads(path.read_text()) == record_of(subject)
 
 
 def _mapped(folder: Path, subject: PackedSubject) -> TemplateSubject:

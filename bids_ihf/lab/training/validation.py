@@ -30,7 +30,7 @@ COLUMNS = ("step", "modality", "slices", "none", "curve", "network")
 
 
 @frozen
-class ValidationError:
+class MeanErrors:
     """Mean absolute error in the brain over the slices of a modality, in network units: of the
     source as it is, after the intensity curve, and after the network."""
 
@@ -71,7 +71,7 @@ class Validation:
         write_atomic(self.log, to_tsv(COLUMNS, rows))
         return float(np.mean([error.network / error.curve for error in errors]))
 
-    def errors(self, network: IHFNetwork, encoder: Encoder) -> list[ValidationError]:
+    def errors(self, network: IHFNetwork, encoder: Encoder) -> list[MeanErrors]:
         """The errors of each modality."""
         errors = []
         for modality in dict.fromkeys(slab.modality for slab in self.slabs):
@@ -79,9 +79,7 @@ class Validation:
             rows = [_slab_errors(slab, network, encoder) for slab in slabs]
             none, curve, after = np.mean(rows, axis=0)
             count = len(slabs) * ROWS_PER_SLAB
-            errors.append(
-                ValidationError(modality, count, float(none), float(curve), float(after))
-            )
+            errors.append(MeanErrors(modality, count, float(none), float(curve), float(after)))
         return errors
 
 

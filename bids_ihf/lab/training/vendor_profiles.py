@@ -20,9 +20,10 @@ from bids_ihf.lab.simulation.epi_population import (
 )
 from bids_ihf.lab.simulation.populations import typical_protocol_records
 from bids_ihf.lab.simulation.vendor_scanners import typical_scanner
+from bids_ihf.lab.training.packed_people import read_people
 from bids_ihf.lab.training.shell_scans import scan_shell_slab, shell_statistics
 from bids_ihf.lab.training.slab_scans import Slab
-from bids_ihf.lab.training.template_subjects import template_subjects
+from bids_ihf.lab.training.template_subjects import record_of, template_subjects
 from bids_ihf.lab.training.whole_scans import whole_scan
 from bids_ihf.targets.intensity import robust_scale
 from bids_ihf.targets.map_profiles import DIFFUSION_MAPS, is_map_key, map_key
@@ -37,10 +38,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bids_ihf.bids.names import Modality
+    from bids_ihf.lab.training.packed_people import PackedSubject
     from bids_ihf.lab.training.template_subjects import TemplateSubject
     from bids_ihf.network.encoder import Encoder
 
 LOGGER = logging.getLogger(__name__)
+
+SUBJECT_KEY = "subject"
+"""Entry of the record of a file of profiles: what the subject's arrays were made of."""
 
 TypicalProfiles = dict[tuple[str, str], dict[str, Profile]]
 """Profile by subject, by (vendor, modality, or key of a diffusion map)."""
@@ -68,7 +73,11 @@ def typical_profiles(
         The encoder on the CPU, and its hash.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stale = [name for name in names if not _is_current(folder, name, encoder[1], modalities)]
+    stale = [
+        subject.name
+        for subject in read_people(people_file, tuple(names))
+        if not _is_current(folder, subject, encoder[1], modalities)
+    ]
     work = (
         repeat(people_file),
         repeat(arrays),
@@ -169,24 +178,31 @@ def _write_profiles(
     modalities: Sequence[str],
 ) -> None:
     torch.set_num_threads(1)
+    (packed,) = read_people(people_file, (name,))
     (subject,) = template_subjects(people_file, arrays, (name,))
     profiles = {
         f"{vendor} {key}": measure_profile(network_input, encoder[0])
         for vendor in BUILTIN_VENDORS
         for key, network_input in _inputs(subject, vendor, modalities)
     }
-    write_atomic(_profiles_path(folder, name), pack_target(Target(name, encoder[1], profiles)))
+    target = Target(name, encoder[1], profiles, provenance={SUBJECT_KEY: record_of(packed)})
+    write_atomic(_profiles_path(folder, name), pack_target(target))
     LOGGER.info("Scanned %s by the typical scanners", name)
 
 
-def _is_current(folder: Path, name: str, encoder_hash: str, modalities: Sequence[str]) -> bool:
+def _is_current(
+    folder: Path, subject: PackedSubject, encoder_hash: str, modalities: Sequence[str]
+) -> bool:
+    """Whether a folder has the profiles of a subject as it is packed, of all keys."""
     try:
-        target = read_target(_profiles_path(folder, name))
+        target = read_target(_profiles_path(folder, subject.name))
     except BadData:
         return False
     keys = {f"{vendor} {key}" for vendor in BUILTIN_VENDORS for key in _keys(modalities)}
     has_regions = all(len(profile.regions) for profile in target.profiles.values())
-    return has_regions and target.encoder_hash == encoder_hash and keys == set(target.profiles)
+    made_of = (target.encoder_hash, target.provenance.get(SUBJECT_KEY))
+    is_same = made_of == (encoder_hash, record_of(subject))
+    return has_regions and is_same and keys == set(target.profiles)
 
 
 def _profiles_path(folder: Path, name: str) -> Path:

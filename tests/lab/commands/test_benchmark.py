@@ -9,7 +9,8 @@ import pytest
 
 from bids_ihf.cli.toolbox import main
 from bids_ihf.lab.benchmarks.vendors.methods import IHF_HARMONY
-from bids_ihf.lab.commands.benchmark import add_arguments, plan_of
+from bids_ihf.lab.commands.benchmark import add_arguments
+from bids_ihf.lab.commands.benchmark_runs import plan_of
 
 
 def call(*words: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from scipy import ndimage
 
 from bids_ihf.errors import UsageError
 from bids_ihf.lab.comparators import histogram_matching, nyul, z_score
-from bids_ihf.lab.comparators.interface import Comparator, MaskedImage
+from bids_ihf.lab.comparators.interface import MaskedImage
 
 SHAPE = (24, 24, 24)
 RNG = np.random.default_rng(0)
@@ -22,7 +24,7 @@ SOURCE = MaskedImage((20 + 60 * ANATOMY**1.7).astype(np.float32), MASK)
 
 
 @pytest.mark.parametrize("harmonize", [histogram_matching.harmonize, z_score.harmonize])
-def test_several_references_count_as_one(harmonize: Comparator) -> None:
+def test_several_references_count_as_one(harmonize: Callable[..., np.ndarray]) -> None:
     halves = [MaskedImage(REFERENCE.brain[::2]), MaskedImage(REFERENCE.brain[1::2])]
     whole = MaskedImage(np.concatenate([scan.data for scan in halves]))
     np.testing.assert_array_equal(harmonize(SOURCE, halves), harmonize(SOURCE, [whole]))

@@ -75,7 +75,7 @@ def no_registration() -> object:
     patch.setattr("bids_ihf.preprocessing.alignment.align_to_template", lambda _: straight)
     # A chunk is many steps of the tests.
     patch.setattr("bids_ihf.lab.training.subject_sampling.SLABS_PER_CHUNK", 1)
-    patch.setattr("bids_ihf.lab.training.encoder_training.SLABS_PER_CHUNK", 1)
+    patch.setattr("bids_ihf.lab.training.encoder_sampling.SLABS_PER_CHUNK", 1)
     patch.setattr("bids_ihf.lab.training.validation.SLABS_PER_MODALITY", 1)
     yield
     patch.undo()

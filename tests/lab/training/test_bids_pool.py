@@ -164,6 +164,19 @@ def test_an_interrupted_run_resumes_with_the_next_subject(
     assert prepared == ["sub-d_T1w", "sub-e_T1w"]
 
 
+def test_a_subject_with_a_truncated_index_is_prepared_again(
+    dataset: Path, prepared: list[str]
+) -> None:
+    prepare_pool(config(dataset))
+    index = dataset / "pool/sub-b/index.json"
+    complete = index.read_text()
+    index.write_text(complete[:50])
+    prepared.clear()
+    assert len(prepare_pool(config(dataset)).scans) == len(SCANS)
+    assert prepared == ["sub-b_T1w"]
+    assert index.read_text() == complete
+
+
 def test_subjects_that_left_the_dataset_leave_the_pool(dataset: Path) -> None:
     prepare_pool(config(dataset))
     shutil.rmtree(dataset / "bids/sub-b")

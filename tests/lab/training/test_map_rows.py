@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import pytest
 
 from bids_ihf.lab.simulation.epi_population import typical_shell_scanner
-from bids_ihf.lab.training.packed_people import register_subject, to_bytes
+from bids_ihf.lab.training import template_subjects as template_subjects_module
+from bids_ihf.lab.training import vendor_profiles
+from bids_ihf.lab.training.packed_people import read_people, register_subject, to_bytes
 from bids_ihf.lab.training.shell_scans import scan_shell_slab, shell_statistics
 from bids_ihf.lab.training.slab_sampling import SlabSampler
 from bids_ihf.lab.training.slab_scans import Slab
@@ -130,3 +133,29 @@ def test_a_target_holds_the_statistics_of_the_maps(sampler: SlabSampler, tmp_pat
     assert key == "shell-energy-b2000"
     assert profiles[key].embeddings.shape[1] == sampler.encoder.size
     assert not profiles[key].tissue_histograms.any()
+
+
+@pytest.mark.usefixtures("sampler")
+def test_profiles_are_measured_again_of_subjects_who_changed(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, changed = labels.parent / "map-people.safetensors", tmp_path / "people.safetensors"
+    first, second = read_people(people)
+    changed.write_bytes(to_bytes([first, attrs.evolve(second, seed=second.seed + 1)]))
+    measured: list[str] = []
+    monkeypatch.setattr(
+        vendor_profiles, "_write_profiles", lambda *arguments: measured.append(arguments[2])
+    )
+
+    def measured_again(path: Path) -> list[str]:
+        measured.clear()
+        typical_profiles(
+            path, labels.parent / "map-arrays", ["p0", "p1"], (Encoder(2).eval(), "hash"),
+            labels.parent / "map-typical", modalities=DIFFUSION_MAPS, processes=1,
+        )  # fmt: skip
+        return measured
+
+    assert measured_again(people) == []
+    assert measured_again(changed) == ["p1"]
+    monkeypatch.setattr(template_subjects_module, "CACHE_VERSION", -1)
+    assert measured_again(people) == ["p0", "p1"]

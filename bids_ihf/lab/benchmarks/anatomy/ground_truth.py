@@ -9,6 +9,7 @@ from attrs import frozen
 
 from bids_ihf.geometry.grid import Grid, inverse_affine, resample
 from bids_ihf.lab.benchmarks.anatomy.preservation import MIN_PURE_FRACTION
+from bids_ihf.lab.simulation.tissues import MEASURED_TISSUES
 from bids_ihf.targets.network_input import to_network_input
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 ANATOMY_SLICE_SPACING_MM = 6
 """Distance of the slices that are measured."""
-
-SIMULATED_TISSUES = (("grey", "deep_grey"), ("white",), ("csf",))
-"""Simulated tissues that make up grey matter, white matter and CSF."""
 
 
 @frozen(eq=False)
@@ -52,7 +50,7 @@ def ground_truth(subject: RegisteredSubject, lesion: NDArray[np.bool_]) -> Groun
     """Tissue fractions, mask and lesions (X, Y, Z) of a subject on the network's grid."""
     fractions = [
         to_network_input(subject.prepared(subject.anatomy.fraction(*tissues).astype(np.float32)))
-        for tissues in SIMULATED_TISSUES
+        for tissues in MEASURED_TISSUES
     ]
     grid, brain = fractions[0].grid, fractions[0].brain
     lesion_on_grid = resample(

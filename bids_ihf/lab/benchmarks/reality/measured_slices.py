@@ -31,6 +31,9 @@ the ventricles, where single slices of real data lie too."""
 MAX_SLAB_SLICES = 4
 """Slices up to which a file is a slice or a few equal ones, and no volume."""
 
+MARGIN_VOXELS = 3
+"""Voxels around the brain that are kept in a slice."""
+
 MIN_COARSE_MM, MIN_THICK_MM = 1.7, 2.9
 """In-plane voxel size from which a scan belongs to the 2 mm class, and slice thickness from which
 it is thick, mm."""
@@ -135,12 +138,13 @@ def _sampled(
     return resample(fraction, source, Grid((shape[0], shape[1], len(chosen)), planes))
 
 
-def cropped(slices: MeasuredSlices, margin: int = 3) -> MeasuredSlices:
+def cropped(slices: MeasuredSlices) -> MeasuredSlices:
     """The rectangle of the slices that holds the brain, which saves time."""
     box = []
     for axis in range(2):
         filled = np.flatnonzero(slices.mask.any(axis=(1 - axis, 2)))
-        box.append(slice(max(0, int(filled[0]) - margin), int(filled[-1]) + 1 + margin))
+        first, stop = int(filled[0]) - MARGIN_VOXELS, int(filled[-1]) + 1 + MARGIN_VOXELS
+        box.append(slice(max(0, first), stop))
     x, y = box
     prior = slices.prior
     return evolve(

@@ -23,6 +23,7 @@ COPIED_BYTES = 2**28
 """Copied to measure memory bandwidth: more than all but the largest caches hold."""
 
 LIMIT_REPEATS = 7
+"""Runs beside a first one, of which the best counts."""
 
 
 @frozen
@@ -65,9 +66,9 @@ def measure_limit(device: str = "cpu") -> MachineLimit:
     return MachineLimit(MATRIX_SIDE**3 / multiplying, 2 * COPIED_BYTES / copying)
 
 
-def best(run: Callable[[], Any], device: str = "cpu", repeats: int = LIMIT_REPEATS) -> float:
+def best(run: Callable[[], Any], device: str = "cpu") -> float:
     """Shortest time (s) of several calls after a first one."""
-    return min(timed(run, device) for _ in range(repeats + 1))
+    return min(timed(run, device) for _ in range(LIMIT_REPEATS + 1))
 
 
 def timed(run: Callable[[], Any], device: str = "cpu") -> float:

@@ -26,6 +26,7 @@ from bids_ihf.lab.benchmarks.volumetry.studies import (
     measure,
     validation_columns,
     work_folder,
+    write_image,
 )
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.validation.agreement import mean_with_interval
@@ -88,8 +89,8 @@ def measure_age(plan: AgePlan) -> dict[str, Table]:
     """
     people = _people(plan)
     model = load_model(None, device="cpu")
-    facts = (model.hash, plan.seed, plan.settings, *(row["participant_id"] for row in people))
-    folder = work_folder(plan.records, *facts)
+    labels = (row["participant_id"] for row in people)
+    folder = work_folder(plan.records, model, plan.seed, plan.settings, *labels)
     truth_study, study = _studies(people, plan, folder)
     settings = plan.settings
     truth = measure(truth_study, (), settings, folder / "truth")
@@ -150,7 +151,7 @@ def _changed(source: Path, root: Path, label: str, seed: int) -> SourceImage:
         image: Any = nib.load(source)
         zooms = np.asarray(image.header.get_zooms()[:3], dtype=np.float64)
         data = by_another_scanner(image.get_fdata(dtype=np.float32), zooms, seed)
-        nib.save(nib.Nifti1Image(data, image.affine), path)
+        write_image(path, nib.Nifti1Image(data, image.affine))
     return SourceImage.from_path(path, root)
 
 

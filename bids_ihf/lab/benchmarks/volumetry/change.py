@@ -24,6 +24,7 @@ from bids_ihf.lab.benchmarks.volumetry.visits import (
     scan_corrected,
 )
 from bids_ihf.lab.simulation.label_anatomy import anatomy_of
+from bids_ihf.lab.simulation.tissues import GREY_MATTER_TISSUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bids_ihf.lab.simulation.scanner import Scanner
     from bids_ihf.preprocessing.prepare import Prepared
 
-SIMULATED_NAMES = {"grey matter": ("grey", "deep_grey"), "CSF": ("csf",)}
+SIMULATED_NAMES = {"grey matter": GREY_MATTER_TISSUES, "CSF": ("csf",)}
 """Simulated tissues that a structure's tissue stands for."""
 
 NO_CHANGE = "none"

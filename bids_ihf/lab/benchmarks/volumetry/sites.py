@@ -21,6 +21,7 @@ from bids_ihf.lab.benchmarks.volumetry.studies import (
     measure,
     validation_columns,
     work_folder,
+    write_image,
 )
 from bids_ihf.network.checkpoint import load_model
 from bids_ihf.validation.outcomes import Settings
@@ -52,7 +53,7 @@ def measure_sites(data: Path, records: Path) -> dict[str, Table]:
     """
     files = sorted((data / "T1").glob("*.nii.gz"))
     names = {file: match for file in files if (match := SLICE_NAME.fullmatch(file.name))}
-    folder = work_folder(records, load_model(None, device="cpu").hash, *map(str, names))
+    folder = work_folder(records, load_model(None, device="cpu"), *map(str, names))
     scans = []
     for file, match in names.items():
         label = bids_label(match["person"])
@@ -76,5 +77,5 @@ def _as_volume(file: Path, root: Path, label: str) -> SourceImage:
         affine[:3, 3] = (*(-0.5 * np.array(plane.shape)), SLICE_HEIGHT_MM)
         affine[1, 3] += CENTRE_Y_MM
         volume = np.repeat(plane[:, :, None], COPIES, axis=2)
-        nib.save(nib.Nifti1Image(volume, affine), path)
+        write_image(path, nib.Nifti1Image(volume, affine))
     return SourceImage.from_path(path, root)

@@ -7,16 +7,25 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isal import igzip
+
 from bids_ihf.bids.images import SourceImage
+from bids_ihf.io.atomic import write_atomic
+from bids_ihf.io.nifti import GZIP_LEVEL
 from bids_ihf.lab.benchmarks.tables import Column
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.simulation.vendor_scanners import vendor_scanner
 from bids_ihf.pipeline.process import set_up_process
+from bids_ihf.targets.target import BUILTIN_VENDORS
+from bids_ihf.targets.target_file import builtin_path, read_target
 from bids_ihf.validation.measuring import Workers, measure_study
 from bids_ihf.validation.results import COLUMNS, METHOD_LEVELS
 
 if TYPE_CHECKING:
+    import nibabel as nib
+
     from bids_ihf.lab.simulation.scanner import Scanner
+    from bids_ihf.network.checkpoint import ModelBundle
     from bids_ihf.validation.measuring import Findings
     from bids_ihf.validation.outcomes import Settings
     from bids_ihf.validation.scans import Study
@@ -26,10 +35,13 @@ VOLUMETRIC_SEQUENCES = ("MPRAGE", "SPGR")
 """Sequences of T1w scans that volumes are measured in."""
 
 
-def work_folder(folder: Path, *facts: object) -> Path:
-    """The folder of what is made on the way to a result, named after all that it depends on."""
-    digest = hashlib.sha256(" ".join(map(str, facts)).encode()).hexdigest()[:12]
-    return folder / digest
+def work_folder(folder: Path, model: ModelBundle, *facts: object) -> Path:
+    """The folder of what is made on the way to a result, named after what it depends on: network,
+    encoder, the vendors' targets, and further facts."""
+    weights = (model.hash, model.encoder_hash)
+    targets = (read_target(builtin_path(vendor)).hash for vendor in BUILTIN_VENDORS)
+    words = " ".join(map(str, (*weights, *targets, *facts)))
+    return folder / hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 def volumetric_scanner(vendor: str, *labels: str, seed: int) -> Scanner:
@@ -75,6 +87,11 @@ def image_path(root: Path, label: str) -> Path:
     path = root / f"sub-{label}/anat/sub-{label}_T1w.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def write_image(path: Path, image: nib.Nifti1Image) -> None:
+    """Write an image (.nii.gz) in one step: one that exists is complete and not made again."""
+    write_atomic(path, igzip.compress(image.to_bytes(), GZIP_LEVEL, mtime=0))
 
 
 def link(source: Path, root: Path, label: str) -> SourceImage:

@@ -8,6 +8,7 @@ well volumes repeat.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import subprocess
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING
 import nibabel as nib
 from attrs import evolve, frozen
 
+from bids_ihf.io.atomic import write_atomic
 from bids_ihf.lab.benchmarks.tables import Column, Table
 from bids_ihf.lab.benchmarks.virtual_subjects import seed_of
 from bids_ihf.lab.benchmarks.volumetry.studies import (
     bids_label,
     volumetric_scanner,
     work_folder,
+    write_image,
 )
 from bids_ihf.lab.simulation.acquisition import scan
 from bids_ihf.lab.simulation.label_anatomy import from_labels
@@ -86,8 +89,7 @@ class TravelersPlan:
 def measure_travelers(plan: TravelersPlan) -> dict[str, Table]:
     """The tables of ``ihf validate``, by name."""
     model = load_model(None, device="cpu")
-    facts = (model.hash, plan.seed, plan.averaged, *plan.people)
-    folder = work_folder(plan.records, *facts)
+    folder = work_folder(plan.records, model, plan.seed, plan.averaged, *plan.people)
     dataset, out = folder / "dataset", folder / "validation"
     for name in plan.people:
         _write_person(dataset, plan, name)
@@ -133,13 +135,12 @@ def _write_scan(path: Path, anatomy: Anatomy, vendor: str, seed: int, visit: str
     scanner = volumetric_scanner(vendor, seed=seed)
     scanner = evolve(scanner, field_seed=seed_of(seed, vendor, visit, "position"))
     data = scan(anatomy, scanner, seed_of(seed, vendor, visit, "noise"))
-    path.parent.mkdir(parents=True, exist_ok=True)
     sidecar = anatomical_sidecar(scanner.protocol, slice_thickness=float(anatomy.zooms[0]))
     text = json.dumps(sidecar | {"DeviceSerialNumber": f"{seed}"}, indent=2)
-    path.with_name(path.name.replace(".nii.gz", ".json")).write_text(text, encoding="utf-8")
+    write_atomic(path.with_name(path.name.replace(".nii.gz", ".json")), text.encode())
     image = nib.Nifti1Image(data, anatomy.affine)
     image.set_sform(anatomy.affine, code="scanner")
-    nib.save(image, path)
+    write_image(path, image)
 
 
 def _segmented(segmenter: Path, root: Path, table: Path) -> Path:
@@ -152,13 +153,14 @@ def _segmented(segmenter: Path, root: Path, table: Path) -> Path:
     subprocess.run([sys.executable, segmenter, raw, *images], check=True)  # noqa: S603
     with raw.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    with table.open("w", encoding="utf-8", newline="") as file:
-        names = [name for name in rows[0] if name != "image"]
-        writer = csv.writer(file, delimiter="\t")
-        writer.writerow(["filename", *names])
-        for row in rows:
-            name = row["image"].rsplit("/", 1)[-1]
-            writer.writerow([name, *(MM3_PER_ML * float(row[key]) for key in names)])
+    names = [name for name in rows[0] if name != "image"]
+    content = io.StringIO(newline="")
+    writer = csv.writer(content, delimiter="\t")
+    writer.writerow(["filename", *names])
+    for row in rows:
+        name = row["image"].rsplit("/", 1)[-1]
+        writer.writerow([name, *(MM3_PER_ML * float(row[key]) for key in names)])
+    write_atomic(table, content.getvalue().encode())
     return table
 
 

@@ -213,10 +213,10 @@ def measured_rows(
     measures
         Name of the record, and what measures its rows.
     facts
-        What the rows depend on beside the model, the seed and the references.
+        What the rows depend on beside the model, the targets, the seed and the references.
     """
     model = load_model(None, device="cpu")
-    folder = work_folder(plan.records, model.hash, plan.seed, plan.references, *facts)
+    folder = work_folder(plan.records, model, plan.seed, plan.references, *facts)
     harmonizer: Harmonizer | None = None
     rows: list[Row] = []
     for name, measure in measures:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from bids_ihf.network.encoder import Encoder
 
 PIXEL_WEIGHT, ADVERSARIAL_WEIGHT, PERCEPTUAL_WEIGHT = 100.0, 1.0, 100.0
+"""Weights, without unit, of the mean absolute difference to the truth, of the adversarial loss,
+and of SiMix's perceptual loss: those that pGAN, whose code SiMix's is, is trained with (Dar et al.
+2019, IEEE Trans Med Imaging 38:2375)."""
 
 PERCEPTUAL_TAPS = 2
 """Feature maps until that of the perceptual loss, relu2_1."""
@@ -48,8 +51,6 @@ published code."""
 
 class ConditionalGAN(LearnedComparator):
     """A paired conditional GAN."""
-
-    trains_on_pairs = True
 
     def __init__(self, settings: ComparatorSettings) -> None:
         super().__init__(settings)

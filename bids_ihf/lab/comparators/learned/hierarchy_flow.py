@@ -39,7 +39,13 @@ FUSION_WEIGHT = 0.5
 ALIGNED_FRACTION = 0.8
 """Fraction k of the channels, those whose means differ least, in the style loss."""
 
-STYLE_WEIGHT, FEATURE_MAPS = 1.0, 4
+STYLE_WEIGHT = 1.0
+"""Weight of the style loss against the content loss, without unit.  It is ours: the published
+configurations have 0.1, for features of VGG19, which those of our encoder are not."""
+
+FEATURE_MAPS = 4
+"""Feature maps of the style loss, relu1_1 to relu4_1, as in the published code; the last is that
+of the content loss."""
 
 
 class CouplingBlock(nn.Module):

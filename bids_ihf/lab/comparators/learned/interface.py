@@ -117,15 +117,12 @@ class LearnedComparator(nn.Module, ABC):
 
     Attributes
     ----------
-    trains_on_pairs
-        Whether the losses use the truth.
     copies_reference
         Whether any scanner can be the target, by a reference scan alone; else only the sites.
     needs_source_site
         Whether only scans of the sites can be translated.
     """
 
-    trains_on_pairs: ClassVar[bool] = False
     copies_reference: ClassVar[bool] = False
     needs_source_site: ClassVar[bool] = False
 

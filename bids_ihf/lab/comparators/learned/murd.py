@@ -44,7 +44,13 @@ CONTENT_NOISE_SD = 0.2
 budget."""
 
 CONSISTENCY_WEIGHT, ADVERSARIAL_WEIGHT = 10.0, 1.0
+"""Weights, without unit, of what must come back (the slice by its own style and after a cycle, the
+content, the style), and of the adversarial loss; as in the published code."""
+
 EDGE_WEIGHT, ALIGNMENT_WEIGHT, DIVERSITY_WEIGHT = 1.0, 0.01, 1.0
+"""Weights, without unit, of the edges after a cycle, of the mean square of the content, which
+keeps sites alike, and of the difference between translations by two styles, which is to be large;
+as in the published code."""
 
 
 class ContentBlock(nn.Module):

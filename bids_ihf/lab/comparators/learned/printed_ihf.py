@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bids_ihf.network.encoder import Encoder
 
 ANATOMY_WEIGHT, ARTEFACT_WEIGHT = 1.0, 2.0
+"""Weights, without unit, of the anatomy loss, Eq. (3), and of the artefact loss, Eq. (4), in their
+sum, Eq. (5)."""
 
 LOSS_MAPS = 3
 """Feature maps of the artefact loss, relu1_1 to relu3_1; the last is that of the anatomy loss."""

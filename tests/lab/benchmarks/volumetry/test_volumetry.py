@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from attrs import evolve
 
+from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.scanners import normalize_vendor, scanner_label
-from bids_ihf.lab.benchmarks.volumetry import age, travelers
+from bids_ihf.lab.benchmarks.volumetry import age, sites, studies, travelers
 from bids_ihf.lab.benchmarks.volumetry.age import OTHER, OWN, TRUTH
 from bids_ihf.lab.benchmarks.volumetry.change import NO_CHANGE
 from bids_ihf.lab.benchmarks.volumetry.change_tables import change_tables
@@ -19,10 +23,12 @@ from bids_ihf.lab.benchmarks.volumetry.image_scanners import GAIN, by_another_sc
 from bids_ihf.lab.benchmarks.volumetry.label_changes import STRUCTURES, change_volume, region_of
 from bids_ihf.lab.benchmarks.volumetry.steps import METHODS as STEP_METHODS
 from bids_ihf.lab.benchmarks.volumetry.steps import images_by_step, step_tables
+from bids_ihf.lab.benchmarks.volumetry.studies import work_folder
 from bids_ihf.lab.benchmarks.volumetry.travelers import _segmented
 from bids_ihf.lab.benchmarks.volumetry.visits import Harmonizer
 from bids_ihf.lab.simulation.label_anatomy import LabelMap
 from bids_ihf.targets.profile import Profile
+from bids_ihf.targets.target import Target
 from bids_ihf.validation.measuring import Findings
 from bids_ihf.validation.outcomes import IHF_HARMONY, UNTOUCHED, Outcome
 from bids_ihf.validation.results import write_table
@@ -187,6 +193,41 @@ def test_age_in_a_study_with_a_changed_scanner(
     links = sorted((tmp_path / "records").glob("*/own/sub-*/anat/*.nii.gz"))
     assert len(links) == people
     assert len(sorted((tmp_path / "records").glob("*/other/sub-*/anat/*.nii.gz"))) == people // 2
+
+
+@pytest.mark.parametrize("make", [partial(age._changed, seed=1), sites._as_volume])
+def test_an_image_whose_writing_was_interrupted_is_made_again(
+    make: Callable[[Path, Path, str], SourceImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((8, 8, 1), dtype=np.float32), np.eye(4)), source)
+
+    def interrupt(_stream: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bids_ihf.io.atomic._flush_to_disk", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            make(source, tmp_path / "data", "01")
+    assert not list(tmp_path.glob("data/sub-01/anat/*"))
+    assert nib.load(make(source, tmp_path / "data", "01").path).get_fdata().any()  # type: ignore[attr-defined]
+
+
+def test_results_of_other_weights_or_targets_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(identity=True)
+    folder = work_folder(tmp_path, model, 1, "head-1")
+    assert folder == work_folder(tmp_path, model, 1, "head-1")
+    others = {
+        work_folder(tmp_path, model, 2, "head-1"),
+        work_folder(tmp_path, evolve(model, hash="other"), 1, "head-1"),
+        work_folder(tmp_path, evolve(model, encoder_hash="other"), 1, "head-1"),
+    }
+    other_target = Target("Siemens", "", {}, hash="other")
+    monkeypatch.setattr(studies, "read_target", lambda _path: other_target)
+    others.add(work_folder(tmp_path, model, 1, "head-1"))
+    assert len(others - {folder}) == 4
 
 
 def test_travelers_are_on_every_scanner_twice(
