@@ -80,19 +80,22 @@ def select_subjects(bids_dir: Path, labels: Iterable[str] = ()) -> list[str]:
     return requested or present
 
 
-def require_sessions(bids_dir: Path, labels: Iterable[str]) -> None:
+def require_sessions(bids_dir: Path, labels: Sequence[str]) -> None:
     """Check that each session asked for, with or without ``ses-``, is some participant's.
+
+    Where none of them is, nothing is selected, and the run itself says what there is.
 
     Raises
     ------
     NothingSelected
         No participant has one of them.
     """
-    for label in (label.removeprefix("ses-") for label in labels):
-        if next(bids_dir.glob(f"sub-*/ses-{label}"), None) is None:
-            raise NothingSelected(
-                f"{bids_dir}: no participant has a session {label}; check --session-label."
-            )
+    names = [f"ses-{label.removeprefix('ses-')}" for label in labels]
+    missing = [name for name in names if next(bids_dir.glob(f"sub-*/{name}"), None) is None]
+    if missing and len(missing) < len(names):
+        raise NothingSelected(
+            f"{bids_dir}: no participant has {', '.join(missing)}; check --session-label."
+        )
 
 
 def find_images(

@@ -123,5 +123,10 @@ def _read_image(
         return None  # copies in template space have no measures
     image = path.with_suffix(".nii.gz")
     key = f"{path.parent.name}/{image.name}"
+    if key not in rows:
+        LOGGER.warning(
+            "%s has no row in its scans table and no measures: to have them, delete its JSON file "
+            "and run the participant level again.", image,
+        )  # fmt: skip
     relative = image.relative_to(out_dir).as_posix()
     return HarmonizedImage(path, relative, name, content, rows.get(key, {}))

@@ -18,7 +18,7 @@ MEASURE_COLUMNS: dict[str, dict[str, Any]] = json.loads(
 )
 """Data dictionary of all columns, in their order."""
 
-REMEDY = "delete it and run again"
+REMEDY = "delete it and the JSON files of its images, and run again"
 """What helps where a table of ours cannot be read."""
 
 
@@ -76,15 +76,6 @@ def read_scans_table(path: Path) -> list[dict[str, str]]:
     if "filename" not in columns:
         raise BadData(f"{path} is not a table with a column 'filename': {REMEDY}.")
     return rows
-
-
-def has_row(out_dir: Path, image: SourceImage) -> bool:
-    """Whether the scans table has the row of an image; False where it cannot be read."""
-    table, name = _place_of(out_dir, image)
-    try:
-        return any(row["filename"] == name for row in read_scans_table(table))
-    except BadData:
-        return False
 
 
 def _place_of(out_dir: Path, image: SourceImage) -> tuple[Path, str]:

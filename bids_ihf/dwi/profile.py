@@ -112,11 +112,11 @@ def find_tissues(fits: Sequence[ShellFit], brain: Mask) -> Tissues:
     for _ in range(TISSUE_ITERATIONS):
         tissue = usable & (values > low * median) & (values < high * median)
         median = float(np.median(values[tissue])) if tissue.any() else median
-    if tissue.sum() < 2 * MIN_REGION_VOXELS:  # of which each half is measured
+    if tissue.sum() < MIN_REGION_VOXELS:
         raise ValueError("the brain contains too little tissue")
     spread = shell.variance / np.maximum(np.square(shell.mean), 1e-12)
     fibrous = tissue & (spread > np.median(spread[tissue]))
-    if not fibrous.any():  # too few directions to measure anisotropy
+    if fibrous.sum() < MIN_REGION_VOXELS:  # too few directions or voxels to tell halves apart
         fibrous = tissue
     return Tissues(fibrous, tissue & ~fibrous, usable & (values > MIN_CSF_ATTENUATION * median))
 

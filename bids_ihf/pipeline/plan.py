@@ -11,7 +11,6 @@ from bids_ihf.bids.diffusion_weighting import why_not_harmonized
 from bids_ihf.bids.images import Problem, SourceImage, output_paths
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.bids.scanners import UNKNOWN_VENDOR, normalize_vendor
-from bids_ihf.bids.scans_table import has_row
 from bids_ihf.config import RunConfig, configuration_hash
 from bids_ihf.errors import BadData
 from bids_ihf.io.content_hash import content_hash, file_hash
@@ -37,12 +36,7 @@ def plan(images: Sequence[SourceImage], config: RunConfig, target: ResolvedTarge
     jobs = with_companions(jobs, config)
     if config.longitudinal:
         jobs = share_mappings(jobs)
-    return [evolve(job, action=DONE_ACTION) if _is_done(job, config) else job for job in jobs]
-
-
-def _is_done(job: Job, config: RunConfig) -> bool:
-    """Whether nothing is left to do; a table of measures that was lost is made again."""
-    return bool(job.hash) and job.finished and has_row(config.out_dir, job.image)
+    return [evolve(job, action=DONE_ACTION) if job.hash and job.finished else job for job in jobs]
 
 
 def _t1w_by_session(images: Iterable[SourceImage]) -> T1wBySession:

@@ -46,7 +46,7 @@ def test_missing_subjects_are_named_with_what_there_is(dataset: Maker, tmp_path:
 def test_a_session_that_nobody_has_is_named(dataset: Maker) -> None:
     root = dataset("sub-01/ses-a/x", "sub-02/ses-b/x")
     require_sessions(root, ["a", "ses-b"])  # each is one participant's
-    with pytest.raises(NothingSelected, match="no participant has a session z"):
+    with pytest.raises(NothingSelected, match="no participant has ses-z"):
         require_sessions(root, ["a", "z"])
 
 

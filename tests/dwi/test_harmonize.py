@@ -10,7 +10,7 @@ from attrs import evolve
 
 from bids_ihf.bids.gradient_tables import GradientTable
 from bids_ihf.dwi.harmonize import PlaceRatios, ShellHarmonizer, gain_curve, harmonize_volumes
-from bids_ihf.dwi.profile import find_tissues, measure_profile
+from bids_ihf.dwi.profile import MIN_REGION_VOXELS, find_tissues, measure_profile
 from bids_ihf.dwi.shell_fit import ShellFit, fit_shells
 from bids_ihf.dwi.shell_plan import (
     SCANNER_LOG_ATTENUATION_SD,
@@ -251,12 +251,17 @@ def test_too_little_brain() -> None:
         measure_profile(fits, np.zeros(WHERE.size, dtype=bool), ONES)
 
 
-def test_too_little_tissue_for_two_halves() -> None:
+def test_too_little_tissue_for_two_halves_is_one_region() -> None:
     fits = fitted(series())
     few = np.zeros(WHERE.size, dtype=bool)
     few[np.flatnonzero(find_tissues(fits, ~few).fibrous)[:80]] = True
-    with pytest.raises(ValueError, match="too little tissue"):
-        measure_profile(fits, few, ONES)
+    found = find_tissues(fits, few)
+    assert found.fibrous.sum() >= MIN_REGION_VOXELS
+    assert not found.other.any()
+    measured = measure_profile(fits, few, ONES)
+    assert np.isfinite([shell.fibrous for shell in measured.shells]).all()
+    plan = make_plan(measured, profile(series(b_scale=0.9)))
+    assert np.isfinite([shell.exponent for shell in plan.shells]).all()
 
 
 def test_noise_at_the_floor_does_not_become_anisotropy() -> None:

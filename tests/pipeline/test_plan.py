@@ -8,7 +8,6 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.bids.images import SourceImage
-from bids_ihf.bids.scans_table import update_scans_table
 from bids_ihf.bids.sidecars import write_json
 from bids_ihf.config import RunConfig
 from bids_ihf.errors import BadData
@@ -104,13 +103,7 @@ def test_done(images: list[SourceImage], config: RunConfig) -> None:
     write_json(job.sidecar, {"ConfigurationHash": job.hash})
     assert plan(images, config, TARGET)[0].action == HARMONIZE_ACTION
     write_atomic(job.outputs.harmonized, b"image")
-    assert plan(images, config, TARGET)[0].action == HARMONIZE_ACTION  # no row of measures yet
-    table = update_scans_table(config.out_dir, job.image, {"snr_before": 20.0})
     assert plan(images, config, TARGET)[0].action == DONE_ACTION
-    table.write_text("damaged")
-    assert plan(images, config, TARGET)[0].action == HARMONIZE_ACTION
-    table.unlink()
-    update_scans_table(config.out_dir, job.image, {"snr_before": 20.0})
     assert plan(images, config, evolve(TARGET, target_hash="u"))[0].action == HARMONIZE_ACTION
 
 
