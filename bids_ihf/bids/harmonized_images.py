@@ -87,11 +87,20 @@ def find_harmonized_images(out_dir: Path, subject: str | None = None) -> list[Ha
     # Not "**", which would walk through figures and logs.
     for folder in sorted(_session_folders(out_dir, subject)):
         rows = _read_measures(folder)
-        for datatype in RAW_DATATYPES:
-            for path in sorted((folder / datatype).glob("*_desc-harmonized_*.json")):
-                image = _read_image(out_dir, path, rows)
-                if image is not None:
-                    images.append(image)
+        paths = [
+            path
+            for datatype in RAW_DATATYPES
+            for path in sorted((folder / datatype).glob("*_desc-harmonized_*.json"))
+        ]
+        here = [image for path in paths if (image := _read_image(out_dir, path, rows))]
+        without = [image.relative for image in here if not image.measures]
+        if without:
+            LOGGER.warning(
+                "%s: %d of the harmonized images have no measures in the scans table, such as %s; "
+                "delete their JSON files and run the participant level again to have them.",
+                *(folder, len(without), without[0]),
+            )
+        images += here
     return images
 
 
@@ -123,10 +132,5 @@ def _read_image(
         return None  # copies in template space have no measures
     image = path.with_suffix(".nii.gz")
     key = f"{path.parent.name}/{image.name}"
-    if key not in rows:
-        LOGGER.warning(
-            "%s has no row in its scans table and no measures: to have them, delete its JSON file "
-            "and run the participant level again.", image,
-        )  # fmt: skip
     relative = image.relative_to(out_dir).as_posix()
     return HarmonizedImage(path, relative, name, content, rows.get(key, {}))

@@ -40,7 +40,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def test_tables(out: Path) -> None:
+def test_tables(out: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [path.name for path in group_tables(out)] == [
         "group_T1w.tsv",
         "group_T2w.tsv",
@@ -60,6 +60,7 @@ def test_tables(out: Path) -> None:
     assert second["harmonization_target"] == "GE"
     assert second["round_trip_max_error"] == "0.0000002"
     assert second["distance_before"] == "n/a"
+    assert f"no measures in the scans table, such as {second['filename']}" in caplog.text
 
 
 def test_every_column_is_explained(out: Path) -> None:
