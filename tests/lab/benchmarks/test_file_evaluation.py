@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
+from attrs import evolve
 from scipy import ndimage
 
 from bids_ihf.errors import BadData
@@ -89,6 +91,14 @@ def test_another_grid_names_both_files(pair: FilePair, tmp_path: Path, change: s
         evaluate_files([FilePair(pair.harmonized, other, pair.mask)])
     assert str(pair.harmonized) in str(caught.value)
     assert str(other) in str(caught.value)
+
+
+def test_images_without_a_brain_are_named(pair: FilePair, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = SimpleNamespace(mask=np.zeros(SHAPE, dtype=bool))
+    monkeypatch.setattr("bids_ihf.lab.benchmarks.file_evaluation.find_brain", lambda *_: nothing)
+    for source in (pair.source, None):
+        with pytest.raises(BadData, match="sub-01_ses-target_T1w.*mask is empty"):
+            evaluate_files([evolve(pair, mask=None, source=source)])
 
 
 def test_subjects_are_the_units() -> None:
