@@ -97,7 +97,7 @@ def test_images_without_a_brain_are_named(pair: FilePair, monkeypatch: pytest.Mo
     nothing = SimpleNamespace(mask=np.zeros(SHAPE, dtype=bool))
     monkeypatch.setattr("bids_ihf.lab.benchmarks.file_evaluation.find_brain", lambda *_: nothing)
     for source in (pair.source, None):
-        with pytest.raises(BadData, match="sub-01_ses-target_T1w.*mask is empty"):
+        with pytest.raises(BadData, match=r"sub-01_ses-target_T1w.*mask is empty"):
             evaluate_files([evolve(pair, mask=None, source=source)])
 
 
