@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bids_ihf.cli.folders import require_no_raw_folder
 from bids_ihf.cli.options import build_parser
 from bids_ihf.config import RunConfig, from_toml
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.process import available_memory_gb, available_processors
 
-NO_RAW_FOLDERS = frozenset({"derivatives", "sourcedata", "code"})
-"""Folders of a dataset in which BIDS allows what is not raw data."""
+MIN_MEMORY_GB = 0.1
+"""Least memory that a run is given; less is a number of MB that was meant as GB."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
@@ -43,15 +44,16 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
 
 def _check(config: RunConfig) -> None:
     """Refuse folders that would harm the input, before anything heavy is loaded."""
-    bids, out, work = (p.resolve() for p in (config.bids_dir, config.out_dir, config.work_dir))
-    if out == bids:
+    bids, work = config.bids_dir.resolve(), config.work_dir.resolve()
+    if config.out_dir.resolve() == bids:
         raise UsageError(f"{config.out_dir}: OUT_DIR is BIDS_DIR; name another folder for results")
+    if config.mem_gb is not None and config.mem_gb < MIN_MEMORY_GB:
+        raise UsageError(
+            f"--mem: {1024 * config.mem_gb:.3g} MB are too little; a plain number is in MB, write "
+            "8G for 8 GB"
+        )
     if config.analysis_level == "participant":
-        if out.is_relative_to(bids) and out.relative_to(bids).parts[0] not in NO_RAW_FOLDERS:
-            raise UsageError(
-                f"{config.out_dir}: OUT_DIR lies among the raw data of BIDS_DIR; name a folder "
-                f"outside of it or in {config.bids_dir / 'derivatives'}"
-            )
+        require_no_raw_folder(config.out_dir, config.bids_dir)
         if work.is_relative_to(bids):
             raise UsageError(f"{config.work_dir}: the work folder is inside BIDS_DIR; change -w")
         if not (config.target or config.reports_only):

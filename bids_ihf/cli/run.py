@@ -45,6 +45,10 @@ def run(config: RunConfig) -> int:
         run_group(config.out_dir)
         return 0
     if config.reports_only:
+        if not config.out_dir.is_dir():
+            raise NothingSelected(
+                f"{config.out_dir}: no such folder; run the participant level into it first."
+            )
         subjects = select_subjects(config.out_dir, config.participant_label)
         return 0 if build_reports(subjects, config) else 1
     return run_participant_level(config)

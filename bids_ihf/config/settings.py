@@ -123,7 +123,9 @@ class RunConfig:
         values.existing_file,
     )
     source_vendor: str | None = _processing(
-        "--source-vendor", "scanner vendor of images whose sidecar does not name one"
+        "--source-vendor",
+        "scanner vendor of images whose sidecar does not name one",
+        values.vendor,
     )
     source_profile: Path | None = _processing(
         "--source-profile",

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bids_ihf.bids.names import IMAGE_SUFFIXES
+from bids_ihf.bids.scanners import UNKNOWN_VENDOR, normalize_vendor
 
 _GB_PER_UNIT = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 _MEMORY_PATTERN = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
@@ -54,6 +55,16 @@ def modality(text: str) -> str:
         if text.lower() == suffix.lower():
             return suffix
     raise ArgumentTypeError(f"{text!r} is none of {', '.join(IMAGE_SUFFIXES)}")
+
+
+def vendor(text: str) -> str:
+    """The name of a scanner vendor that is recognized, as it is written."""
+    if normalize_vendor(text) == UNKNOWN_VENDOR:
+        raise ArgumentTypeError(
+            f"{text!r} is no vendor that is known; name Siemens, GE, Philips or another, or leave "
+            "it out"
+        )
+    return text
 
 
 def device(text: str) -> str:

@@ -110,7 +110,8 @@ def _runner(
     """Arguments for ``Workflow.run``: the user's plugin, a process pool, or one by one."""
     if config.use_plugin is not None:
         name, plugin_args = read_plugin(config.use_plugin)
-        plugin_args |= {"status_callback": callback}
+        # A scan that is said to need more than there is may still fit, alone.
+        plugin_args = {"raise_insufficient": False, **plugin_args, "status_callback": callback}
         if name == "SLURM":
             from bids_ihf.pipeline.plugins import SlurmPlugin
 

@@ -12,6 +12,7 @@ from attrs import evolve
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES
 from bids_ihf.bids.scanners import scanner_label
+from bids_ihf.bids.sidecars import read_json
 from bids_ihf.pipeline.job import Job, SharedScan
 from bids_ihf.pipeline.run_log import NOTICE_LEVEL
 
@@ -49,6 +50,23 @@ def share_mappings(jobs: Sequence[Job]) -> list[Job]:
         scans = tuple(SharedScan(job.image, job.t1w, job.hash) for job in members)
         shared |= {job.image.path: with_scans(job, scans) for job in members}
     return [shared.get(job.image.path, job) for job in jobs]
+
+
+def warn_of_former_partners(jobs: Sequence[Job]) -> None:
+    """Warn of scans that shared a mapping, in an earlier run, with scans that are not among these:
+    those keep the mapping of all, which the others then no longer have."""
+    for job in jobs:
+        if not job.hash or job.finished:
+            continue
+        before = read_json(job.sidecar).get("LongitudinalScans")
+        own = {scan.image.uri for scan in job.scans} | {job.image.uri}
+        left = sorted(set(before) - own) if isinstance(before, list) else []
+        if left:
+            LOGGER.warning(
+                "%s shared a mapping with %s, which this run leaves as they are: they no longer "
+                "share it; run all sessions of the participant together.",
+                *(job.name, ", ".join(uri.rsplit("/", 1)[-1] for uri in left)),
+            )
 
 
 def _scanner_and_protocol(image: SourceImage) -> tuple[object, ...]:

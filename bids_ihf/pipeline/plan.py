@@ -16,7 +16,7 @@ from bids_ihf.errors import BadData
 from bids_ihf.io.content_hash import content_hash, file_hash
 from bids_ihf.pipeline.companions import with_companions
 from bids_ihf.pipeline.job import DONE_ACTION, HARMONIZE_ACTION, Job, ResolvedTarget
-from bids_ihf.pipeline.longitudinal import share_mappings
+from bids_ihf.pipeline.longitudinal import share_mappings, warn_of_former_partners
 
 NO_PROFILE_ACTION = "skip: the target has no {}"
 REGISTERED_VIA_T1W = ("T2w", "FLAIR", "dwi")
@@ -36,6 +36,7 @@ def plan(images: Sequence[SourceImage], config: RunConfig, target: ResolvedTarge
     jobs = with_companions(jobs, config)
     if config.longitudinal:
         jobs = share_mappings(jobs)
+        warn_of_former_partners(jobs)
     return [evolve(job, action=DONE_ACTION) if job.hash and job.finished else job for job in jobs]
 
 

@@ -22,7 +22,7 @@ APPEARANCE, HISTOGRAM, HEAD_SHAPE = "appearance", "histogram", "head shape"
 
 FEATURE_MEANINGS = {
     APPEARANCE: "Mean embedding of the encoder over slices, and the strength of detail at "
-    "BAND_SCALES_MM: contrast, noise, sharpness",
+    "scales of 0.7 to 5.6 mm: contrast, noise, sharpness",
     HISTOGRAM: "Histogram of the brain's intensities in its own range",
     HEAD_SHAPE: "Volume, extent and moments of the brain mask: what names the scanner here is not "
     "its contrast, so this is the same before and after",

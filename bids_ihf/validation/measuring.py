@@ -11,13 +11,13 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from tqdm import tqdm
 
 from bids_ihf.errors import HarmonyError, NothingSelected, TemporaryFailure
 from bids_ihf.validation.harmonizing import harmonize_scan, read_scan, site_target
 from bids_ihf.validation.outcomes import Outcome, Reading, Settings
-from bids_ihf.validation.scans import MIN_TRAVELERS, Study, travelers_of
+from bids_ihf.validation.scans import MIN_TRAVELERS, Study, numbered, travelers_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -87,8 +87,8 @@ def _outcome(function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
 
 @frozen(eq=False)
 class Findings:
-    """What was measured of a study; ``failures`` are the images that could not be used, in
-    words."""
+    """What was measured of the usable scans of a study; ``failures`` are the images that could not
+    be used, in words."""
 
     study: Study
     targets: tuple[str, ...]
@@ -144,6 +144,12 @@ def measure_study(
             f"at least {min_travelers} are needed; the messages above say what is wrong with the "
             "others."
         )
+    # Where a person's first scan cannot be used, the next one is the first.
+    scans = list(numbered(reading.scan for reading in readings))
+    by_name = {scan.name: scan for scan in scans}
+    readings = [evolve(reading, scan=by_name[reading.scan.name]) for reading in readings]
+    outcomes = [evolve(outcome, scan=by_name[outcome.scan.name]) for outcome in outcomes]
+    study = evolve(study, scans=tuple(scans))
     harmonizing = list(_harmonizing_tasks(readings, targets, settings))
     for result in workers.run(harmonize_scan, harmonizing, f"{study.modality}, harmonizing"):
         if isinstance(result, HarmonyError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ from bids_ihf.validation.agreement import (
 from bids_ihf.validation.combat import fit_combat
 from bids_ihf.validation.outcomes import BLURRED, IHF_HARMONY, METHODS, UNTOUCHED, Outcome
 from bids_ihf.validation.scans import Scan
+
+LOGGER = logging.getLogger(__name__)
 
 COMBAT, HARMONY_COMBAT = "ComBat", "ihf-harmony and ComBat"
 VOLUME_METHODS = {method: METHODS[method] for method in METHODS if method != BLURRED} | {
@@ -177,10 +180,21 @@ def combat_records(
         chosen = [record for record in records if record.method == method]
         for tool in dict.fromkeys(record.tool for record in chosen):
             of_tool = [record for record in chosen if record.tool == tool]
+            volumes = _adjust(of_tool, covariates)
             adjusted += [
                 evolve(record, method=combined, volume_ml=value)
-                for record, value in zip(of_tool, _adjust(of_tool, covariates), strict=True)
+                for record, value in zip(of_tool, volumes, strict=True)
             ]
+            left_out = {record.structure for record in of_tool} - {
+                record.structure
+                for record, value in zip(of_tool, volumes, strict=True)
+                if np.isfinite(value)
+            }
+            if left_out:
+                LOGGER.warning(
+                    "ComBat leaves out what does not vary within scanners, or is not measured in "
+                    "all images: %s (%s).", ", ".join(sorted(left_out)), tool,
+                )  # fmt: skip
     return adjusted
 
 
@@ -188,7 +202,7 @@ def _adjust(
     records: Sequence[VolumeRecord], covariates: dict[str, NDArray[np.float64]]
 ) -> list[float]:
     """Adjusted volumes in the order of records of one method and tool; NaN for scans that lack a
-    structure that others have."""
+    structure that others have, and for structures that do not vary."""
     structures = list(dict.fromkeys(record.structure for record in records))
     scans = list(dict.fromkeys(record.scan for record in records))
     by_key = {(record.scan, record.structure): record.volume_ml for record in records}
@@ -202,7 +216,18 @@ def _adjust(
     adjusted = np.full_like(table, np.nan)
     for number in range(fold.max() + 1):
         train, test = fitted & (fold != number), complete & (fold == number)
-        combat = fit_combat(table[train], scanners[train], covariate_rows[train])
-        adjusted[test] = combat.apply(table[test], scanners[test], covariate_rows[test])
+        # Such as the fifth ventricle, of which FreeSurfer finds none in nearly everybody.
+        varying = np.flatnonzero(_varies_within(table[train], scanners[train]))
+        values = table[:, varying]
+        combat = fit_combat(values[train], scanners[train], covariate_rows[train])
+        adjusted[np.ix_(test, varying)] = combat.apply(
+            values[test], scanners[test], covariate_rows[test]
+        )
     rows, columns = ({key: i for i, key in enumerate(keys)} for keys in (scans, structures))
     return [float(adjusted[rows[r.scan], columns[r.structure]]) for r in records]
+
+
+def _varies_within(table: NDArray[np.float64], scanners: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Whether each structure (columns) varies between the images (rows) of some scanner."""
+    groups = [table[scanners == name] for name in np.unique(scanners)]
+    return np.any([np.ptp(group, axis=0) > 0 for group in groups], axis=0)

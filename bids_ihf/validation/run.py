@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from attrs import field, frozen
 
 from bids_ihf.bids.dataset_files import initialize_output
@@ -199,11 +200,19 @@ def _report(
         "effects": [
             row for result in results for row in effect_rows(findings, result, covariates)
         ],
-        "images": image_rows(findings, records),
+        "images": image_rows(findings, _with_combat(records, results)),
     }
     for name, added in study_tables.items():
         tables[name] += added
     return page_section(findings, results, study_tables)
+
+
+def _with_combat(
+    records: Sequence[VolumeRecord], results: Sequence[TargetResults]
+) -> list[VolumeRecord]:
+    """The records, and those that ComBat added for each target, once each."""
+    added = (r for result in results for r in result.records if np.isfinite(r.volume_ml))
+    return list(dict.fromkeys([*records, *added]))
 
 
 def _facts(plan: ValidationPlan) -> dict[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bids_ihf.bids.discovery import find_images, select_subjects
 from bids_ihf.bids.images import SourceImage
@@ -176,7 +176,6 @@ def _study(
     chosen = [image for image in images if image.modality == modality]
     name_of, source = _naming(chosen, bids_dir, column)
     t1w = {(i.subject, i.session): i for i in reversed(images) if i.suffix == "T1w"}
-    count: Counter[tuple[str, str]] = Counter()
     scans = []
     for image in chosen:
         scanner = name_of(image)
@@ -184,9 +183,16 @@ def _study(
             LOGGER.warning("%s is left out: nothing names its scanner.", image.relative)
             continue
         reference = None if modality == "T1w" else t1w.get((image.subject, image.session))
-        scans.append(Scan(image, scanner, reference, count[image.subject, scanner]))
-        count[image.subject, scanner] += 1
-    return Study(modality, tuple(scans), source)
+        scans.append(Scan(image, scanner, reference))
+    return Study(modality, tuple(numbered(scans)), source)
+
+
+def numbered(scans: Iterable[Scan]) -> Iterator[Scan]:
+    """Scans with the repeats of a person by a scanner numbered in their order."""
+    count: Counter[tuple[str, str]] = Counter()
+    for scan in scans:
+        yield evolve(scan, number=count[scan.person, scan.scanner])
+        count[scan.person, scan.scanner] += 1
 
 
 def _naming(

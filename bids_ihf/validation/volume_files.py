@@ -19,6 +19,7 @@ STATS_FILES = ("aseg.stats", "aseg+DKT.stats", "aseg+DKT.VINN.stats", "synthseg.
 """Files in the ``stats`` folder of a subject of FreeSurfer or FastSurfer; the first one counts."""
 
 _ENTITY = re.compile(r"(?<![0-9A-Za-z])([a-z]+)-([0-9A-Za-z+]+)")
+_FOLDER = re.compile(r"(?:sub|ses)-[0-9A-Za-z+]+")
 _MEASURE = re.compile(r"# Measure \w+, (\w+), [^,]*, ([0-9.eE+-]+), mm\^3")
 
 MM3_PER_ML = 1000.0
@@ -34,8 +35,11 @@ class ToolRow:
 
     @property
     def entities(self) -> dict[str, str]:
-        """BIDS entities in the name, ``desc`` aside."""
-        return {key: value for key, value in _ENTITY.findall(self.name) if key != "desc"}
+        """BIDS entities in the name, ``desc`` aside; of folders above it, participant and
+        session."""
+        *folders, last = self.name.split("/")
+        text = "_".join([*filter(_FOLDER.fullmatch, folders), last])
+        return {key: value for key, value in _ENTITY.findall(text) if key != "desc"}
 
 
 def read_tool_volumes(path: Path) -> tuple[str, list[ToolRow]]:

@@ -120,6 +120,8 @@ def test_label_file(dataset: Path) -> None:
         (["--device", "gpu"], "none of auto, cpu, cuda"),
         (["--device", "cuda:99"], "not available"),
         (["--mem", "lots"], "amount of memory"),
+        (["--mem", "8"], "write 8G"),
+        (["--source-vendor", "Simens"], "no vendor that is known"),
         (["--n-procs", "0"], "above zero"),
         (["--modalities", "bold"], "none of T1w"),
         (["--participant-label", "a_b"], "BIDS label"),

@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from bids_ihf.bids.images import SourceImage
+from bids_ihf.bids.sidecars import write_json
 from bids_ihf.config import RunConfig
 from bids_ihf.pipeline.job import Job, ResolvedTarget
 from bids_ihf.pipeline.longitudinal import without_failures
@@ -85,3 +86,17 @@ def test_what_a_job_can_do_without(tmp_path: Path) -> None:
     alone = without_failures(second, {found[1].relative, found[2].relative})
     assert alone is not None
     assert (alone.t1w, alone.scans) == (None, ())
+
+
+def test_a_mapping_that_a_part_of_the_sessions_would_leave_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = images(tmp_path, A_T1w=PRISMA, B_T1w=PRISMA)
+    (first, _) = planned(found, tmp_path)
+    uris = [image.uri for image in found]
+    write_json(first.sidecar, {"ConfigurationHash": first.hash, "LongitudinalScans": uris})
+    write_image(first.outputs.harmonized)
+    assert planned(found, tmp_path)[0].action == "skip: done"
+    assert "leaves as they are" not in caplog.text
+    planned(found[:1], tmp_path)
+    assert "sub-01_ses-A_T1w shared a mapping with sub-01_ses-B_T1w.nii.gz" in caplog.text

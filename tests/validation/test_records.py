@@ -99,3 +99,20 @@ def test_a_person_has_no_part_in_the_fit_that_adjusts_them() -> None:
 def test_too_few_people_for_combat() -> None:
     with pytest.raises(ValueError, match="3 images"):
         combat_records(records(3, 6), {})
+
+
+def test_a_structure_that_nobody_has_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    rows = records(12, 6)
+    empty = [
+        evolve(r, structure="5th ventricle", volume_ml=0.0)
+        for r in rows
+        if r.structure == "white matter"
+    ]
+    found = combat_records(rows + empty, {})
+    alone = {(r.scan.name, r.structure): r.volume_ml for r in combat_records(rows, {})}
+    for record in found:
+        if record.structure == "5th ventricle":
+            assert np.isnan(record.volume_ml)
+        else:
+            assert record.volume_ml == alone[record.scan.name, record.structure]
+    assert "5th ventricle (segmentation)" in caplog.text

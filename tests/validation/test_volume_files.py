@@ -9,7 +9,7 @@ import pytest
 from bids_ihf.bids.images import SourceImage
 from bids_ihf.errors import BadData, UsageError
 from bids_ihf.validation.scans import Scan
-from bids_ihf.validation.volume_files import match_scans, read_tool_volumes
+from bids_ihf.validation.volume_files import ToolRow, match_scans, read_tool_volumes
 
 ASEG = """# Title Segmentation Statistics
 # Measure BrainSeg, BrainSegVol, Brain Segmentation Volume, 1196000.000000, mm^3
@@ -59,6 +59,14 @@ def test_a_table_of_synthseg(tmp_path: Path) -> None:
     assert tool == "synthseg"
     assert found[SCANS[0]] == {"total intracranial": 1500, "left cerebral cortex": 250}
     assert found[SCANS[3]] == {"total intracranial": 1400}
+
+
+def test_folders_in_a_name_are_no_entities() -> None:
+    path = "/data/my-study/sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"
+    assert ToolRow(path, {}, Path()).entities == {"sub": "01", "ses": "2"}
+    assert ToolRow("sub-01/ses-2/run-3", {}, Path()).entities == {
+        "sub": "01", "ses": "2", "run": "3",
+    }  # fmt: skip
 
 
 def test_a_table_with_participant_and_session(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES
+from bids_ihf.cli.folders import require_no_raw_folder
 from bids_ihf.cli.options import add_option
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
@@ -73,13 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises
     ------
     UsageError
-        OUT_DIR is the dataset, or there is no such scanner, column or file.
+        OUT_DIR lies among the raw data, or there is no such scanner, column or file.
     NothingSelected
         There are too few people on two scanners.
     """
     bids_dir, out_dir = arguments.bids_dir, arguments.out_dir
-    if out_dir.resolve() == bids_dir.resolve():
-        raise UsageError(f"{out_dir}: OUT_DIR is the dataset itself; name another folder.")
+    require_no_raw_folder(out_dir, bids_dir)
     if arguments.write_images and arguments.to == EVERY_SCANNER:
         raise UsageError("--write-images keeps images of one target; choose a scanner with --to.")
     from bids_ihf.pipeline.harmonization import choose_device

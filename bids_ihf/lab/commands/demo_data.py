@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,22 @@ from bids_ihf.errors import CannotWrite
 
 if TYPE_CHECKING:
     import argparse
+
+
+ZOOM_LIMITS_MM = (0.3, 10.0)
+"""Voxel sizes that a head can be simulated with."""
+
+
+def voxel_size(text: str) -> float:
+    """A voxel size, mm, within the limits."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = float("nan")
+    low, high = ZOOM_LIMITS_MM
+    if not low <= size <= high:
+        raise ArgumentTypeError(f"{text!r} is no voxel size from {low:g} to {high:g} mm")
+    return size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
     parser.add_argument(
-        "--zoom", type=float, default=1.0, metavar="MM", help="voxel size (default: 1 mm)"
+        "--zoom", type=voxel_size, default=1.0, metavar="MM", help="voxel size (default: 1 mm)"
     )
     parser.add_argument(
         "--modalities",
