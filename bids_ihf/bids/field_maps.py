@@ -31,12 +31,14 @@ def epi_images_for(series: SourceImage) -> list[SourceImage]:
         for path in sorted(folder.glob(f"sub-*_{EPI_SUFFIX}.*"))
         if path.name.endswith(NIFTI_EXTENSIONS)
     ]
-    # Most series have none, and need no more of the dataset's root.
-    patterns = ignored_patterns(series.root) if paths else None
+    if not paths:  # as for most series, which need no more of the dataset's root
+        return []
+    patterns = ignored_patterns(series.root)
+    sidecars = _sidecars(folder, series.root)
     images = []
     for path in (path for path in paths if not is_ignored(path, series.root, patterns)):
         try:
-            metadata = merged_metadata(_sidecars(path, series.root))
+            metadata = merged_metadata(inherited(path, sidecars, ".json"))
             if is_meant_for(metadata, series):
                 images.append(SourceImage.from_path(path, series.root, metadata))
         except InvalidBIDS as error:
@@ -44,11 +46,10 @@ def epi_images_for(series: SourceImage) -> list[SourceImage]:
     return images
 
 
-def _sidecars(path: Path, root: Path) -> list[Path]:
-    """The sidecars that apply to an image by the inheritance principle, the nearest last."""
-    folders = [folder for folder in path.parents if folder == root or root in folder.parents]
-    candidates = [sidecar for folder in folders for sidecar in folder.glob(f"*{EPI_SUFFIX}.json")]
-    return inherited(path, candidates, ".json")
+def _sidecars(folder: Path, root: Path) -> list[Path]:
+    """The sidecars in a folder and above, up to the root, that images in it may inherit."""
+    folders = [folder, *(above for above in folder.parents if above.is_relative_to(root))]
+    return [sidecar for above in folders for sidecar in above.glob(f"*{EPI_SUFFIX}.json")]
 
 
 def is_meant_for(metadata: dict[str, Any], series: SourceImage) -> bool:

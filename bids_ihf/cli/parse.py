@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_ihf.cli.folders import require_no_raw_folder
 from bids_ihf.cli.options import build_parser
+from bids_ihf.cli.output_paths import require_no_raw_folder, require_other_folder
 from bids_ihf.config import RunConfig, from_toml
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
@@ -43,10 +43,9 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
 
 
 def _check(config: RunConfig) -> None:
-    """Refuse folders that would harm the input, before anything heavy is loaded."""
-    bids, work = config.bids_dir.resolve(), config.work_dir.resolve()
-    if config.out_dir.resolve() == bids:
-        raise UsageError(f"{config.out_dir}: OUT_DIR is BIDS_DIR; name another folder for results")
+    """Refuse folders that would harm the input, and what no run can do with, before anything heavy
+    is loaded."""
+    require_other_folder(config.out_dir, config.bids_dir)
     if config.mem_gb is not None and config.mem_gb < MIN_MEMORY_GB:
         raise UsageError(
             f"--mem: {1024 * config.mem_gb:.3g} MB are too little; a plain number is in MB, write "
@@ -54,7 +53,7 @@ def _check(config: RunConfig) -> None:
         )
     if config.analysis_level == "participant":
         require_no_raw_folder(config.out_dir, config.bids_dir)
-        if work.is_relative_to(bids):
+        if config.work_dir.resolve().is_relative_to(config.bids_dir.resolve()):
             raise UsageError(f"{config.work_dir}: the work folder is inside BIDS_DIR; change -w")
         if not (config.target or config.reports_only):
             raise UsageError(

@@ -180,16 +180,13 @@ def combat_records(
         chosen = [record for record in records if record.method == method]
         for tool in dict.fromkeys(record.tool for record in chosen):
             of_tool = [record for record in chosen if record.tool == tool]
-            volumes = _adjust(of_tool, covariates)
-            adjusted += [
+            new = [
                 evolve(record, method=combined, volume_ml=value)
-                for record, value in zip(of_tool, volumes, strict=True)
+                for record, value in zip(of_tool, _adjust(of_tool, covariates), strict=True)
             ]
-            left_out = {record.structure for record in of_tool} - {
-                record.structure
-                for record, value in zip(of_tool, volumes, strict=True)
-                if np.isfinite(value)
-            }
+            adjusted += new
+            measured = {record.structure for record in new if np.isfinite(record.volume_ml)}
+            left_out = {record.structure for record in new} - measured
             if left_out:
                 LOGGER.warning(
                     "ComBat leaves out what does not vary within scanners, or is not measured in "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bids_ihf.bids.images import gradient_table_paths
 from bids_ihf.bids.names import IMAGE_SUFFIXES
 from bids_ihf.cli.options import add_option
-from bids_ihf.errors import CannotWrite, UsageError
+from bids_ihf.cli.output_paths import require_new_file
+from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.process import MAX_THREADS_PER_IMAGE, available_processors
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise UsageError(f"{path}: is named twice, as input or output; choose another name.")
         if not path.name.endswith(".nii.gz"):
             raise UsageError(f"{path}: outputs are compressed NIfTI; end the name in .nii.gz.")
-        _check_new(path, arguments)
+        require_new_file(path, overwrite=arguments.overwrite)
 
 
 def _check_tables(arguments: argparse.Namespace, files: ImageFiles) -> None:
@@ -153,12 +154,7 @@ def _check_tables(arguments: argparse.Namespace, files: ImageFiles) -> None:
             continue
         if path.resolve() == source.resolve():
             raise UsageError(f"{path}: belongs to the input; choose another name for the output.")
-        _check_new(path, arguments)
-
-
-def _check_new(path: Path, arguments: argparse.Namespace) -> None:
-    if path.exists() and not arguments.overwrite:
-        raise CannotWrite(f"{path}: exists already; name another file, or use --overwrite.")
+        require_new_file(path, overwrite=arguments.overwrite)
 
 
 def _log_progress(step: str, fraction: float) -> None:

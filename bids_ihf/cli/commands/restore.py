@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bids_ihf.errors import CannotWrite, UsageError
+from bids_ihf.cli.output_paths import require_new_file
+from bids_ihf.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{output}: the output is one of the inputs; choose another name.")
     if not output.name.endswith(".nii.gz"):
         raise UsageError(f"{output}: the output is compressed NIfTI; end its name in .nii.gz.")
-    if output.exists() and not arguments.overwrite:
-        raise CannotWrite(f"{output}: exists already; name another file, or use --overwrite.")
+    require_new_file(output, overwrite=arguments.overwrite)
     restore(arguments.harmonized, change, output)
     return 0

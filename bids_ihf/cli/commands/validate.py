@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from bids_ihf.bids.names import ANATOMICAL_MODALITIES
-from bids_ihf.cli.folders import require_no_raw_folder
 from bids_ihf.cli.options import add_option
+from bids_ihf.cli.output_paths import require_no_raw_folder
 from bids_ihf.config.option import unique_items
 from bids_ihf.errors import UsageError
 from bids_ihf.pipeline.process import available_processors

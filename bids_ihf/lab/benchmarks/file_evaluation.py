@@ -119,15 +119,15 @@ def _rows(pair: FilePair, lpips: LPIPS | None) -> Iterator[Row]:
     harmonized, target = read_volume(pair.harmonized), read_volume(pair.target)
     require_same_grid(harmonized, target)
     mask = _mask(pair, harmonized, target)
+    if not mask.any():
+        raise BadData(
+            f"{pair.harmonized} and {pair.target}: the mask is empty; check the images and the "
+            "mask."
+        )
     images = {HARMONIZED_METHOD: harmonized.data}
     if pair.source is not None:
         source = read_volume(pair.source)
         require_same_grid(source, target)
-        if not mask.any():
-            raise BadData(
-                f"{pair.harmonized} and {pair.target}: the mask is empty; check the images and "
-                "the mask."
-            )
         images = _baselines(source.data, target.data, mask) | images
     for method, data in images.items():
         yield _labels(pair, method) | _metrics(pair, data, target, mask, lpips)
