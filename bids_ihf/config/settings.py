@@ -114,6 +114,7 @@ class RunConfig:
         "--target",
         "scanner to harmonize to, needed at the participant level: Siemens, GE or Philips, a "
         "target file made by 'ihf target build', or a NIfTI image of that scanner",
+        values.target,
         metavar="NAME|FILE",
     )
     model: Path | None = _processing(

@@ -35,9 +35,6 @@ def to_toml(config: RunConfig, **inputs: str) -> str:
 
     settings = attrs.asdict(config, value_serializer=plain)
     options = {name: value for name, value in settings.items() if value is not None}
-    target = Path(options.get("target", ""))
-    if target.suffix and target.is_file():  # a vendor's name has none
-        options["target"] = str(target.absolute())
     software = {
         "version": __version__,
         "python": platform.python_version(),

@@ -67,6 +67,12 @@ def vendor(text: str) -> str:
     return text
 
 
+def target(text: str) -> str:
+    """A target's name, or the absolute path of a file, which has an extension as no name has."""
+    path = Path(text)
+    return str(path.absolute()) if path.suffix and path.is_file() else text
+
+
 def device(text: str) -> str:
     """Name of a device; a CUDA device must be available on this machine."""
     match = _DEVICE_PATTERN.fullmatch(text)

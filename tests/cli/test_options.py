@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import attrs
 import pytest
 
 from bids_ihf.cli.parse import parse
@@ -200,7 +199,7 @@ class TestConfigFile:
     ) -> None:
         monkeypatch.chdir(dataset.parent)
         Path("site.safetensors").write_bytes(b"not read here")
-        first = attrs.evolve(config(dataset), target="site.safetensors")
+        first = config(dataset, "--target", "site.safetensors")
         content = tomllib.loads(to_toml(first))
         assert content["options"]["target"] == str(dataset.parent / "site.safetensors")
         assert tomllib.loads(to_toml(config(dataset)))["options"]["target"] == "Siemens"
